@@ -1,0 +1,30 @@
+"""Deep networks trained by block coordinate descent: compiled, exact and monotone.
+
+Implements Zeng, Lau, Lin and Yao, *Global Convergence of Block Coordinate
+Descent in Deep Learning* (ICML 2019). See `Problem` and `ThreeSplitting`.
+"""
+
+from __future__ import annotations
+
+from fastbcd.errors import InputError
+from fastbcd.fit import DescentWarning, Result
+from fastbcd.labels import one_hot
+
+from fastbcd.network import Network
+from fastbcd.problem import Problem
+from fastbcd.state import State
+from fastbcd.three_splitting import ThreeSplitting
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "DescentWarning",
+    "InputError",
+    "Network",
+    "Problem",
+    "Result",
+    "State",
+    "ThreeSplitting",
+    "__version__",
+    "one_hot",
+]

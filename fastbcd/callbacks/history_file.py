@@ -1,0 +1,31 @@
+"""Callback that writes one CSV row per iteration, as it happens."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from fastbcd.fit import Callback, Record, Result, Solver
+from fastbcd.state import State
+
+COLUMNS = ("iteration", "seconds", "objective", "train_accuracy", "test_accuracy")
+
+
+class HistoryFile(Callback):
+    """Writes `COLUMNS` of each record to `path`; a quantity not measured is an empty field."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+
+    def on_start(self, solver: Solver, state: State, max_iter: int) -> None:
+        self._file = self.path.open("x", newline="")
+        self._writer = csv.DictWriter(self._file, COLUMNS, restval="", extrasaction="ignore")
+        self._writer.writeheader()
+
+    def on_iteration(self, solver: Solver, state: State, record: Record) -> None:
+        # repr: a float's shortest text that reads back as the same float.
+        self._writer.writerow({name: repr(value) for name, value in record.items()})
+        self._file.flush()
+
+    def on_end(self, result: Result) -> None:
+        self._file.close()

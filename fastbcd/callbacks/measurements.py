@@ -1,0 +1,66 @@
+"""Callbacks that measure the objective and the accuracy, every so many iterations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from fastbcd.fit import Callback, Record, Solver, network_of
+from fastbcd.specification import require_integer
+from fastbcd.state import State
+
+
+class _Every(Callback):
+    """Measures in iterations `every`, 2 `every`, ..., and in the last one."""
+
+    def __init__(self, every: int) -> None:
+        self.every = require_integer(every, "every", at_least=1)
+
+    def on_start(self, solver: Solver, state: State, max_iter: int) -> None:
+        self._last = max_iter
+
+    def due(self, record: Record) -> bool:
+        """Whether this record gets a measurement."""
+        iteration = record["iteration"]
+        return iteration % self.every == 0 or iteration == self._last
+
+
+class Objective(_Every):
+    """Adds ``objective``: F of the state. Costs a product per layer and pass."""
+
+    def __init__(self, every: int = 1) -> None:
+        super().__init__(every)
+
+    def on_iteration(self, solver: Solver, state: State, record: Record) -> None:
+        if self.due(record):
+            record["objective"] = solver.objective(state)
+
+
+class Accuracy(_Every):
+    """Adds ``NAME_accuracy``: the share of samples whose largest output is their class.
+
+    Parameters
+    ----------
+    name : str
+        ``"train"`` or ``"test"``, say.
+    X : (n, d_0) array
+    labels : (n,) array of int
+        Index of each sample's class.
+    every : int, default=1
+    """
+
+    def __init__(self, name: str, X: ArrayLike, labels: ArrayLike, every: int = 1) -> None:
+        super().__init__(every)
+        self.name, self.X, self.labels = name, X, np.asarray(labels)
+
+    def on_iteration(self, solver: Solver, state: State, record: Record) -> None:
+        if self.due(record):
+            outputs = network_of(solver, state).forward(self.X, solver.device.n_threads)
+            record[f"{self.name}_accuracy"] = accuracy(outputs, self.labels)
+
+
+def accuracy(outputs: Any, labels: Any) -> float:
+    """Share of rows of `outputs` (n, k) whose largest entry is at `labels` (n,)."""
+    return float(np.mean(np.argmax(outputs, axis=1) == labels))

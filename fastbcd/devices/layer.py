@@ -1,0 +1,42 @@
+"""Weights of one layer as the kernels take them, and the operator of the V-block below."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastbcd import kernels
+
+ForEachBlock = Callable[[int, Callable[[slice], None]], None]
+
+
+class Layer:
+    """``W`` (d_out, d_in) without its bias column, as a view, and ``bias`` (d_out,), as a copy."""
+
+    M: NDArray[Any]
+    """``W (k I + W^T W)^-1`` (d_out, d_in), once `prepare_operator` has been called."""
+
+    def __init__(self, weights: NDArray[Any]) -> None:
+        self.W = weights[:, :-1]
+        self.bias = np.ascontiguousarray(weights[:, -1])
+
+    def prepare_operator(self, k: float, for_each_block: ForEachBlock) -> None:
+        """Factor the smaller side in float64, then solve for M block by block."""
+        d_out, d_in = self.W.shape
+        tall = d_out < d_in
+        side = min(d_out, d_in)
+        W, info = self.W.astype(np.float64), np.zeros(1, np.int32)
+        factor = np.empty((side, side))
+        kernels.state_factor(factor, W, k, info)
+        if info[0] != 0:
+            raise FloatingPointError("weights are not finite any more; see the objective's history")
+        self.M = np.empty((d_out, d_in), self.bias.dtype)
+
+        def solve(block: slice) -> None:
+            part = (slice(None), block) if tall else (block, slice(None))
+            kernels.state_operator(self.M[part], W[part], factor, tall, np.zeros(1, np.int32))
+
+        for_each_block(d_in if tall else d_out, solve)

@@ -1,0 +1,89 @@
+"""Normal equations of the W-block: sums of products over samples, then one solve."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastbcd import kernels
+from fastbcd.devices.layer import ForEachBlock
+from fastbcd.devices.tiles import Tile
+
+
+class NormalEquations:
+    """Gram ``V^^T V^`` and cross product ``R^T V^``, ``R = U - V^ W'^T``, in float64.
+
+    Filled tile by tile; whoever holds other samples (another process, a file)
+    adds to the same two arrays before `solve`. Where V does not change (the
+    inputs) the Gram matrix and its factor serve every iteration: see `start`.
+    """
+
+    def __init__(self, d_out: int, d_columns: int, for_each_block: ForEachBlock) -> None:
+        self.gram = np.zeros((d_columns, d_columns))
+        self.cross = np.zeros((d_out, d_columns))
+        self._for_each_block = for_each_block
+        self._gram_complete = False
+        self._factored_for: tuple[float, ...] | None = None
+        # The factor and the step keep their memory from one solve to the next.
+        self._factor_array = np.empty_like(self.gram)
+        self._scale = np.empty((2, d_columns))
+        self._step, self._work = np.empty_like(self.cross), np.empty_like(self.cross)
+
+    def start(self, keep_gram: bool) -> None:
+        """Empty the sums; a Gram matrix that is complete stays, with its factor, on `keep_gram`."""
+        self.cross[:] = 0.0
+        if not keep_gram:
+            self.gram[:] = 0.0
+            self._gram_complete = False
+            self._factored_for = None
+
+    def add(self, tile: Tile, R: NDArray[Any], V: NDArray[Any]) -> None:
+        """Add one tile: R (m, d_out) residuals, V (m, d_in) states below."""
+        d_out, d_in = R.shape[1], V.shape[1]
+        scratch = tile.scratch
+        cross = scratch.array("cross", (d_out, d_in), V.dtype)
+        sums_R = scratch.array("sums_R", (d_out,), np.float64)
+        kernels.tile_cross(cross, sums_R, R, V)
+        if not self._gram_complete:
+            gram = scratch.array("gram", (d_in, d_in), V.dtype)
+            sums_V = scratch.array("sums_V", (d_in,), np.float64)
+            kernels.tile_gram(gram, sums_V, V)
+        with tile.in_order():
+            kernels.add_cross(self.cross, cross, sums_R)
+            if not self._gram_complete:
+                kernels.add_gram(self.gram, V, gram, sums_V)
+
+    def solve(self, W: NDArray[Any], weight: float, ridge: float, alpha: float) -> None:
+        """``W += argmin_D`` of the proximal ridge problem; see `fastbcd.kernels.ridge`.
+
+        weight/2 |U - V^ W^T|^2 + alpha/2 |W - W'|^2 + ridge/2 |W without bias|^2
+        """
+        self._gram_complete = True
+        self._factor(W, weight, ridge, alpha)
+        step, work = self._step, self._work
+
+        def rows(block: slice) -> None:
+            kernels.ridge_right_hand_side(step[block], self.cross[block], W[block], weight, ridge)
+            kernels.ridge_solve(
+                step[block], self._factor_array, self._scale, self._method, work[block]
+            )
+            kernels.add_step(W[block], step[block])
+
+        self._for_each_block(len(W), rows)
+
+    def _factor(self, W: NDArray[Any], weight: float, ridge: float, alpha: float) -> None:
+        parameters = (weight, ridge, alpha)
+        if self._factored_for == parameters:
+            return
+        shift = np.full(len(self.gram), ridge + alpha)
+        shift[-1] = alpha
+        # Products carry the rounding of the type they were multiplied in.
+        tolerance = 2.0 * float(np.finfo(W.dtype).eps)
+        self._method = kernels.ridge_factor(
+            self._factor_array, self._scale, self.gram, weight, shift, tolerance
+        )
+        if self._method < 0:
+            raise FloatingPointError("states are not finite any more; see the objective's history")
+        self._factored_for = parameters

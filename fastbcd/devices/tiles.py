@@ -1,0 +1,110 @@
+"""Tiles of samples, shared among threads, with sums added up in the order of the tiles."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Scratch:
+    """Work arrays of one thread, kept from tile to tile."""
+
+    def __init__(self) -> None:
+        self._arrays: dict[tuple[str, np.dtype], NDArray[Any]] = {}
+
+    def array(self, name: str, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
+        """A contiguous array with arbitrary contents; the same memory for the same name."""
+        key, size = (name, np.dtype(dtype)), int(np.prod(shape))
+        if key not in self._arrays or self._arrays[key].size < size:
+            self._arrays[key] = np.empty(size, dtype)
+        return self._arrays[key][:size].reshape(shape)
+
+
+class _Turns:
+    """Lets threads through one by one, in the order of their tiles."""
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._next = 0
+        self.failed = False
+
+    @contextmanager
+    def turn(self, index: int) -> Iterator[None]:
+        with self._condition:
+            self._condition.wait_for(lambda: self._next == index or self.failed)
+            if self.failed:
+                raise _AbandonedError
+        yield
+        with self._condition:
+            self._next = index + 1
+            self._condition.notify_all()
+
+    def fail(self) -> None:
+        with self._condition:
+            self.failed = True
+            self._condition.notify_all()
+
+
+class _AbandonedError(Exception):
+    """Another thread failed; its exception is the one to report."""
+
+
+@dataclass
+class Tile:
+    """Rows ``start:stop`` of all sample arrays, and what its thread may use for them."""
+
+    index: int
+    rows: slice
+    scratch: Scratch
+    _turns: _Turns
+
+    def in_order(self) -> Any:
+        """Context that tiles enter in their order.
+
+        Sums added up inside are the same to the last bit, however many threads there are.
+        """
+        return self._turns.turn(self.index)
+
+
+def for_each_tile(
+    n: int,
+    tile_rows: int,
+    body: Callable[[Tile], None],
+    scratches: list[Scratch],
+    pool: ThreadPoolExecutor | None,
+) -> None:
+    """Call ``body(tile)`` once for each tile of n rows, on one thread per scratch.
+
+    `body` should enter ``tile.in_order()`` once or never. An exception in any
+    thread ends the others and is raised here.
+    """
+    n_tiles = -(-n // tile_rows)
+    turns, lock, pending = _Turns(), threading.Lock(), iter(range(n_tiles))
+
+    def work(scratch: Scratch) -> None:
+        try:
+            while not turns.failed:
+                with lock:
+                    index = next(pending, None)
+                if index is None:
+                    return
+                rows = slice(index * tile_rows, min(n, (index + 1) * tile_rows))
+                body(Tile(index, rows, scratch, turns))
+        except _AbandonedError:
+            pass
+        except BaseException:
+            turns.fail()
+            raise
+
+    if pool is None or n_tiles == 1:
+        work(scratches[0])
+    else:
+        for future in [pool.submit(work, scratch) for scratch in scratches[:n_tiles]]:
+            future.result()

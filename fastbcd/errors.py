@@ -1,0 +1,7 @@
+"""What a user can do wrong, as one exception: a sentence that names the culprit and the cure."""
+
+from __future__ import annotations
+
+
+class InputError(ValueError):
+    """An argument, file or array that cannot be used; raised before any work is done."""

@@ -1,0 +1,130 @@
+"""The loop around `step`: the only one there is. Everything else is a callback."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from fastbcd.devices import CPU
+from fastbcd.network import Network
+from fastbcd.problem import Problem
+from fastbcd.specification import require_integer
+from fastbcd.state import State
+
+Record = dict[str, Any]
+"""One row of history: iteration, seconds, and what callbacks measured."""
+
+
+class Solver(Protocol):
+    """What the loop needs of a solver."""
+
+    problem: Problem
+    device: CPU
+    dtype: np.dtype
+
+    def step(self, state: State) -> State:
+        """One iteration."""
+
+    def objective(self, state: State) -> float:
+        """Objective of a state."""
+
+
+class Callback:
+    """Called by the loop; override what you need. Order matters: earlier ones fill the record."""
+
+    def on_start(self, solver: Solver, state: State, max_iter: int) -> None:
+        """Before the first iteration."""
+
+    def on_iteration(self, solver: Solver, state: State, record: Record) -> bool | None:
+        """After each iteration: add to `record`, or return True to stop. Not counted as training."""
+
+    def on_end(self, result: Result) -> None:
+        """After the last iteration."""
+
+
+@dataclass
+class Result:
+    """What a run leaves behind.
+
+    Attributes
+    ----------
+    state : State
+        All blocks after the last iteration.
+    network : Network
+        The trained network.
+    history : list of dict
+        One record an iteration: ``iteration``, ``seconds`` (cumulative, steps only), and
+        what the callbacks added.
+    stopped_by : Callback or None
+        The callback that ended the run before `max_iter`.
+    """
+
+    state: State
+    network: Network
+    history: list[Record] = field(default_factory=list)
+    stopped_by: Callback | None = None
+
+
+def network_of(solver: Solver, state: State) -> Network:
+    """The network with the weights of `state`; they are shared, not copied."""
+    weights = [solver.device.numpy(W) for W in state.W[1:]]
+    return Network(weights, solver.problem.activations)
+
+
+def run(solver: Solver, state: State, max_iter: int, callbacks: Iterable[Callback] = ()) -> Result:
+    """Step from `state` until `max_iter` iterations are done or a callback returns True.
+
+    Raises
+    ------
+    FloatingPointError
+        When a measured objective is not finite.
+    """
+    max_iter = require_integer(max_iter, "max_iter", at_least=0)
+    callbacks = list(callbacks)
+    result = Result(state, network_of(solver, state))
+    seconds, previous = 0.0, np.inf
+    for callback in callbacks:
+        callback.on_start(solver, state, max_iter)
+    while state.iteration < max_iter and result.stopped_by is None:
+        start = time.perf_counter()
+        state = solver.step(state)
+        seconds += time.perf_counter() - start
+        record: Record = {"iteration": state.iteration, "seconds": seconds}
+        result.history.append(record)
+        for callback in callbacks:
+            if callback.on_iteration(solver, state, record) and result.stopped_by is None:
+                result.stopped_by = callback
+        previous = _check_descent(record, previous, solver)
+    result.state, result.network = state, network_of(solver, state)
+    for callback in callbacks:
+        callback.on_end(result)
+    return result
+
+
+class DescentWarning(RuntimeWarning):
+    """The objective rose by more than rounding can explain."""
+
+
+def _check_descent(record: Record, previous: float, solver: Solver) -> float:
+    """Hold the run to its promise: F is finite and does not rise."""
+    objective = record.get("objective")
+    if objective is None:
+        return previous
+    if not np.isfinite(objective):
+        raise FloatingPointError(
+            f"objective is {objective} after iteration {record['iteration']}: the data's scale is "
+            f"too large for {solver.dtype}; scale the inputs or use float64"
+        )
+    if objective > previous * (1 + 1e-6):
+        warnings.warn(
+            f"objective rose from {previous:.9g} to {objective:.9g} in iteration "
+            f"{record['iteration']}: rounding in {solver.dtype}; use float64, or a larger alpha",
+            DescentWarning,
+            stacklevel=3,
+        )
+    return objective

@@ -1,0 +1,54 @@
+"""The trained network: weights and activations, and its forward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fastbcd.devices import CPU
+from fastbcd.devices.tiles import Tile
+from fastbcd.kernels import Formula
+from fastbcd.validation import check_inputs
+
+
+class Network:
+    """``V_l = act_l(V^_{l-1} W_l^T)``, ``V_0 = X``, for l = 1..L.
+
+    Parameters
+    ----------
+    W : sequence of (d_l, d_{l-1} + 1) arrays, l = 1..L
+        float32 or float64; the last column holds the biases.
+    activations : sequence of Formula, l = 1..L
+    """
+
+    def __init__(self, W: Sequence[NDArray[Any]], activations: Sequence[Formula]) -> None:
+        self.W = list(W)
+        self.activations = list(activations)
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """``(d_0, ..., d_L)``."""
+        return (self.W[0].shape[1] - 1, *(len(W) for W in self.W))
+
+    def forward(self, X: ArrayLike, n_threads: int | None = None) -> NDArray[Any]:
+        """Outputs V_L (n, d_L) for inputs X (n, d_0), in the type of the weights."""
+        device, dtype = CPU(n_threads), self.W[0].dtype
+        inputs = device.array(check_inputs(X, self.widths[0]), dtype)
+        outputs = np.empty((len(inputs), self.widths[-1]), dtype)
+        layers = [device.layer(W) for W in self.W]
+
+        def through_layers(tile: Tile) -> None:
+            V = inputs[tile.rows]
+            for l, (layer, activation) in enumerate(zip(layers, self.activations, strict=True)):
+                # Two work arrays in turn: a product must not overwrite its own input.
+                B = device.forward(tile, layer, V, name=f"V{l % 2}")
+                device.activate(B, activation, B)
+                V = B
+            outputs[tile.rows] = V
+
+        with device.session():
+            device.for_each_tile(len(inputs), self.widths, dtype, through_layers)
+        return outputs

@@ -1,0 +1,118 @@
+"""The training problem: network, loss, penalties and couplings; no data, no arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from fastbcd.errors import InputError
+from fastbcd.kernels import ACTIVATIONS, LOSSES, PENALTIES, Formula, Ridge, linear
+from fastbcd.specification import parse, require, require_integer
+
+REDUCTIONS = ("mean", "sum")
+
+
+class Weights(NamedTuple):
+    """Effective weights of the objective's terms for n samples; see `Problem.weights`."""
+
+    loss: float
+    gamma: float
+    rho: float
+    per_sample: float
+    """What one sample counts: 1/n for the mean, 1 for the sum."""
+
+
+@dataclass(frozen=True, init=False)
+class Problem:
+    r"""Three-splitting objective of a feed-forward network.
+
+    .. code-block:: text
+
+        F = sum_i loss(V_L[i], Y[i]) + sum_l r(W_l)
+            + gamma/2 sum_l |V_l - act_l(U_l)|^2 + rho/2 sum_l |U_l - V^_{l-1} W_l^T|^2
+
+    with ``V^ = [V, 1]``, ``V_0 = X``, ``act_L`` the identity. With
+    ``reduction="mean"`` everything summed over samples is divided by their number n.
+
+    Parameters
+    ----------
+    widths : sequence of int
+        ``(d_0, ..., d_L)``: inputs, hidden layers, outputs; at least two numbers.
+    activation : str or Formula, default="relu"
+        Of the hidden layers: ``"relu"``, ``"leaky_relu[:SLOPE]"``, ``"linear"``.
+    loss : str or Formula, default="squared"
+        ``"squared"``: ``1/2 |v - y|^2``.
+    gamma : float, default=1
+        Weight of the couplings, > 0.
+    rho : float, optional
+        Weight of the linear coupling where it differs from `gamma`, > 0.
+    weight_penalty : str or Ridge, default="none"
+        ``r``: ``"none"`` or ``"ridge:STRENGTH"``; biases are not penalised.
+    reduction : {"mean", "sum"}, default="mean"
+        ``"mean"`` makes gamma, alpha and the result independent of n;
+        ``"sum"`` is the convention of the published experiments.
+
+    Raises
+    ------
+    InputError
+        Naming the parameter and what would be right.
+
+    Notes
+    -----
+    Source: Zeng, Lau, Lin, Yao (ICML 2019), three-splitting formulation; the
+    published form has ``rho = gamma``.
+    """
+
+    widths: tuple[int, ...]
+    activations: tuple[Formula, ...]
+    """``act_1, ..., act_L``, the last one linear."""
+    loss: Formula
+    gamma: float
+    rho: float
+    weight_penalty: Ridge
+    reduction: str
+
+    def __init__(
+        self,
+        widths: Sequence[int],
+        activation: str | Formula = "relu",
+        loss: str | Formula = "squared",
+        gamma: float = 1.0,
+        rho: float | None = None,
+        weight_penalty: str | Ridge = "none",
+        reduction: str = "mean",
+    ) -> None:
+        checked = tuple(require_integer(d, "widths", at_least=1) for d in widths)
+        if len(checked) < 2:
+            raise InputError(f"widths needs inputs and outputs at least, got {checked}")
+        if reduction not in REDUCTIONS:
+            raise InputError(f"reduction must be one of {', '.join(REDUCTIONS)}, got {reduction!r}")
+        if isinstance(activation, str):
+            activation = parse(activation, ACTIVATIONS, "activation")
+        if isinstance(loss, str):
+            loss = parse(loss, LOSSES, "loss")
+        if isinstance(weight_penalty, str):
+            weight_penalty = parse(weight_penalty, PENALTIES, "weight_penalty")
+        gamma = require(gamma, "gamma", above=0)
+        fields = {
+            "widths": checked,
+            "activations": (activation,) * (len(checked) - 2) + (linear(),),
+            "loss": loss,
+            "gamma": gamma,
+            "rho": gamma if rho is None else require(rho, "rho", above=0),
+            "weight_penalty": weight_penalty,
+            "reduction": reduction,
+        }
+        for name, value in fields.items():
+            object.__setattr__(self, name, value)
+
+    @property
+    def n_layers(self) -> int:
+        """L, the number of weight matrices."""
+        return len(self.widths) - 1
+
+    def weights(self, n: int) -> Weights:
+        """Effective weights for n samples: the one place that knows about `reduction`."""
+        unit = 1.0 / n if self.reduction == "mean" else 1.0
+        return Weights(loss=unit, gamma=self.gamma * unit, rho=self.rho * unit, per_sample=unit)

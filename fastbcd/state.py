@@ -1,0 +1,45 @@
+"""The state of a run: every array that block coordinate descent updates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass
+class State:
+    """Blocks of Algorithms 2 and 3, indexed by layer as in the paper.
+
+    Attributes
+    ----------
+    W : list
+        ``W[l]`` (d_l, d_{l-1} + 1) for l = 1..L, the bias in the last column; ``W[0]`` is None.
+    V : list
+        ``V[l]`` (n, d_l) states for l = 0..L; ``V[0]`` is X.
+    U : list
+        ``U[l]`` (n, d_l) pre-activations for l = 1..L; ``U[0]`` is None.
+    Y : array
+        (n, d_L) targets.
+    iteration : int
+        Iterations done.
+    cache : dict
+        What a solver keeps between iterations (the Gram matrix of X); derived
+        from the arrays above, never needed to continue a run.
+    """
+
+    W: list[Any]
+    V: list[Any]
+    U: list[Any]
+    Y: Any
+    iteration: int = 0
+    cache: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def X(self) -> Any:
+        """Inputs, ``V[0]``."""
+        return self.V[0]
+
+    @property
+    def n(self) -> int:
+        """Number of samples."""
+        return len(self.V[0])

@@ -1,0 +1,65 @@
+"""Checks of arrays that users hand in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fastbcd.errors import InputError
+
+DTYPES = ("float32", "float64")
+
+
+def check_dtype(dtype: Any) -> np.dtype:
+    """float32 or float64 as a NumPy dtype."""
+    try:
+        name = np.dtype(dtype).name
+    except TypeError:
+        name = ""
+    if name not in DTYPES:
+        raise InputError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
+    return np.dtype(name)
+
+
+def check_matrix(data: ArrayLike, name: str) -> NDArray[Any]:
+    """`data` as a finite, numeric array of samples by features, at least one of each."""
+    try:
+        array = np.asarray(data)
+        numeric = array if array.dtype.kind in "fiub" else array.astype(np.float64)
+    except (TypeError, ValueError):
+        raise InputError(f"{name} must hold numbers only") from None
+    if numeric.ndim != 2:
+        raise InputError(f"{name} must be 2-d, samples by features, got {numeric.ndim}-d")
+    if 0 in numeric.shape:
+        raise InputError(f"{name} must have at least one sample and feature, got {numeric.shape}")
+    if numeric.dtype.kind == "f" and not np.isfinite(numeric).all():
+        row, column = np.argwhere(~np.isfinite(numeric))[0]
+        raise InputError(
+            f"{name} must be finite, but row {row}, column {column} is {numeric[row, column]}"
+        )
+    return numeric
+
+
+def check_inputs(X: ArrayLike, width: int) -> NDArray[Any]:
+    """X as (n, width)."""
+    X = check_matrix(X, "X")
+    if X.shape[1] != width:
+        raise InputError(
+            f"X has {X.shape[1]} features, but the network's first width is {width}"
+        )
+    return X
+
+
+def check_targets(Y: ArrayLike, n: int, width: int) -> NDArray[Any]:
+    """Y as (n, width)."""
+    if np.ndim(np.asarray(Y)) == 1:
+        hint = "one-hot rows for classes (fastbcd.one_hot), a column for one number a sample"
+        raise InputError(f"Y must be 2-d, samples by outputs: {hint}")
+    Y = check_matrix(Y, "Y")
+    if len(Y) != n:
+        raise InputError(f"Y has {len(Y)} samples, but X has {n}")
+    if Y.shape[1] != width:
+        raise InputError(f"Y has {Y.shape[1]} outputs, but the network's last width is {width}")
+    return Y

@@ -1,0 +1,56 @@
+"""Compiled kernels of block coordinate descent, for any solver.
+
+Proximal operators, Gram sums and Gram-matrix solves. Every kernel writes its
+first argument (`out` first), takes float32 or float64, runs without the
+interpreter lock, and can be called from Python and from a user's own ``@njit``
+function. They know nothing of networks.
+"""
+
+from __future__ import annotations
+
+from fastbcd.kernels.activations import ACTIVATIONS, leaky_relu, linear, relu
+from fastbcd.kernels.formula import Formula
+from fastbcd.kernels.gram_sums import add_cross, add_gram, tile_cross, tile_gram
+from fastbcd.kernels.hidden_state import (
+    activate,
+    activation_residual,
+    state_factor,
+    state_operator,
+    update_hidden_state,
+)
+from fastbcd.kernels.losses import LOSSES, squared
+from fastbcd.kernels.output_state import loss_sum, update_output_state
+from fastbcd.kernels.penalties import PENALTIES, Ridge, no_penalty
+from fastbcd.kernels.preactivation import affine, linear_residual, update_preactivation
+from fastbcd.kernels.ridge import add_step, ridge_factor, ridge_right_hand_side, ridge_solve
+
+__all__ = [
+    "ACTIVATIONS",
+    "LOSSES",
+    "PENALTIES",
+    "Formula",
+    "Ridge",
+    "activate",
+    "activation_residual",
+    "add_cross",
+    "add_gram",
+    "add_step",
+    "affine",
+    "leaky_relu",
+    "linear",
+    "linear_residual",
+    "loss_sum",
+    "no_penalty",
+    "relu",
+    "ridge_factor",
+    "ridge_right_hand_side",
+    "ridge_solve",
+    "squared",
+    "state_factor",
+    "state_operator",
+    "tile_cross",
+    "tile_gram",
+    "update_hidden_state",
+    "update_output_state",
+    "update_preactivation",
+]

@@ -1,0 +1,25 @@
+"""Activations: value ``act(u)`` and the global proximal operator of the U-block.
+
+Each is a `Formula` with two scalar functions:
+
+- ``value(u)``: ``act(u)``;
+- ``prox(a, c, q)``: the *global* minimiser over u of
+  ``(a - act(u))^2 + q (u - c)^2``, ``q > 0`` (Algorithm 2, U_l-block).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fastbcd.kernels.activations.leaky_relu import leaky_relu
+from fastbcd.kernels.activations.linear import linear
+from fastbcd.kernels.activations.relu import relu
+from fastbcd.kernels.formula import Formula
+
+ACTIVATIONS: dict[str, Callable[..., Formula]] = {
+    "relu": relu,
+    "leaky_relu": leaky_relu,
+    "linear": linear,
+}
+
+__all__ = ["ACTIVATIONS", "leaky_relu", "linear", "relu"]

@@ -1,0 +1,38 @@
+"""Leaky ReLU: ``act(u) = u`` for ``u > 0``, ``slope * u`` otherwise."""
+
+from __future__ import annotations
+
+from fastbcd.kernels.formula import Formula
+from fastbcd.kernels.jit import scalar
+
+
+@scalar
+def _value(u, p):
+    T = type(u)
+    return u if u > T(0) else T(p[0]) * u
+
+
+@scalar
+def _prox(a, c, q, p):
+    # As for ReLU, with (a - s u)^2 + q (u - c)^2 on u <= 0.
+    T = type(c)
+    zero, one, s = T(0), T(1), T(p[0])
+    upper = max(zero, (a + q * c) / (one + q))
+    lower = min(zero, (s * a + q * c) / (s * s + q))
+    miss_upper, miss_lower = a - upper, a - s * lower
+    f_upper = miss_upper * miss_upper + q * (upper - c) * (upper - c)
+    f_lower = miss_lower * miss_lower + q * (lower - c) * (lower - c)
+    return upper if f_upper < f_lower else lower
+
+
+def leaky_relu(slope: float = 0.01) -> Formula:
+    """Leaky ReLU activation, ``act(u) = max(u, slope * u)``, with ``0 <= slope < 1``.
+
+    Raises
+    ------
+    ValueError
+        If `slope` is outside [0, 1).
+    """
+    if not 0 <= slope < 1:
+        raise ValueError(f"leaky_relu: slope must be in [0, 1), got {slope}")
+    return Formula("leaky_relu", (slope,), value=_value, prox=_prox)

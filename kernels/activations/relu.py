@@ -1,0 +1,34 @@
+"""ReLU: ``act(u) = max(u, 0)``."""
+
+from __future__ import annotations
+
+from fastbcd.kernels.formula import Formula
+from fastbcd.kernels.jit import scalar
+
+
+@scalar
+def _value(u, p):
+    T = type(u)
+    return max(u, T(0))
+
+
+@scalar
+def _prox(a, c, q, p):
+    # On u >= 0 the function is (a - u)^2 + q (u - c)^2, on u <= 0 it is
+    # a^2 + q (u - c)^2: each has one minimiser, and the better of the two wins.
+    T = type(c)
+    zero, one = T(0), T(1)
+    upper = max(zero, (a + q * c) / (one + q))
+    lower = min(zero, c)
+    miss = a - upper
+    f_upper = miss * miss + q * (upper - c) * (upper - c)
+    f_lower = a * a + q * (lower - c) * (lower - c)
+    return upper if f_upper < f_lower else lower
+
+
+RELU = Formula("relu", value=_value, prox=_prox)
+
+
+def relu() -> Formula:
+    """ReLU activation, ``act(u) = max(u, 0)``."""
+    return RELU

@@ -1,0 +1,193 @@
+"""Row-major BLAS and LAPACK for compiled code: products, symmetric updates, Cholesky.
+
+SciPy ships BLAS and LAPACK as C function pointers (`scipy.linalg.cython_blas`,
+`cython_lapack`). Each routine used here is registered with LLVM under a fixed
+symbol name, so kernels that call it can be cached on disk (a pointer as a
+constant could not), and every routine is there, the symmetric ones included.
+
+All functions take float32 or float64 arrays with contiguous rows (a view such
+as ``W[:, :-1]`` is fine), allocate nothing and write their first argument.
+A row-major array is, to Fortran, its transpose: the arguments are swapped
+accordingly, and the lower triangle here is Fortran's upper one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from llvmlite import binding, ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import get_cython_function_address, intrinsic, overload
+
+from fastbcd.kernels.jit import kernel
+
+_BYTE_POINTER = ir.IntType(8).as_pointer()
+
+
+def _routine(module: str, name: str) -> Any:
+    """An intrinsic that calls Fortran routine `name` with a tuple of scalars and arrays."""
+    symbol = f"fastbcd_{name}"
+    binding.add_symbol(symbol, get_cython_function_address(f"scipy.linalg.{module}", name))
+
+    @intrinsic
+    def call(typingctx, arguments):
+        def codegen(context, builder, signature, values):
+            pointers = []
+            for i, typ in enumerate(arguments.types):
+                value = builder.extract_value(values[0], i)
+                if isinstance(typ, types.Array):
+                    pointer = context.make_array(typ)(context, builder, value).data
+                else:  # Fortran takes scalars by reference, too
+                    pointer = cgutils.alloca_once_value(builder, value)
+                pointers.append(builder.bitcast(pointer, _BYTE_POINTER))
+            function = cgutils.get_or_insert_function(
+                builder.module,
+                ir.FunctionType(ir.VoidType(), [_BYTE_POINTER] * len(pointers)),
+                symbol,
+            )
+            builder.call(function, pointers)
+            return context.get_dummy_value()
+
+        return types.void(arguments), codegen
+
+    return call
+
+
+def _by_dtype(single: Any, double: Any) -> Any:
+    """A function that calls `single` or `double` by the element type of `out`."""
+
+    def call(out, arguments):
+        raise NotImplementedError("only inside compiled code")
+
+    @overload(call)
+    def _call(out, arguments):
+        routine = single if out.dtype == types.float32 else double
+
+        def implementation(out, arguments):
+            routine(arguments)
+
+        return implementation
+
+    return call
+
+
+_gemm = _by_dtype(_routine("cython_blas", "sgemm"), _routine("cython_blas", "dgemm"))
+_syrk = _by_dtype(_routine("cython_blas", "ssyrk"), _routine("cython_blas", "dsyrk"))
+_dtrsm = _routine("cython_blas", "dtrsm")
+_dpotrf = _routine("cython_lapack", "dpotrf")
+_dpotrs = _routine("cython_lapack", "dpotrs")
+_dpocon = _routine("cython_lapack", "dpocon")
+_dsyevd = _routine("cython_lapack", "dsyevd")
+
+_N = np.int8(ord("N"))
+_T = np.int8(ord("T"))
+_U = np.int8(ord("U"))
+_R = np.int8(ord("R"))
+_V = np.int8(ord("V"))
+_ONE_NORM = np.int8(ord("1"))
+
+
+@kernel
+def _leading(A):
+    """Elements from one row of `A` to the next, as Fortran's leading dimension (at least 1)."""
+    return np.int32(max(A.strides[0] // A.itemsize, A.shape[1], 1))
+
+
+@kernel
+def product(out, A, B, scale, keep):
+    """``out = scale A B + keep out``; A (m, k), B (k, n), out (m, n). gemm."""
+    T = out.dtype.type
+    m, n, k = np.int32(out.shape[0]), np.int32(out.shape[1]), np.int32(A.shape[1])
+    _gemm(
+        out,
+        (_N, _N, n, m, k, T(scale), B, _leading(B), A, _leading(A), T(keep), out, _leading(out)),
+    )
+
+
+@kernel
+def product_transposed(out, A, B, scale, keep):
+    """``out = scale A B^T + keep out``; A (m, k), B (n, k), out (m, n). gemm."""
+    T = out.dtype.type
+    m, n, k = np.int32(out.shape[0]), np.int32(out.shape[1]), np.int32(A.shape[1])
+    _gemm(
+        out,
+        (_T, _N, n, m, k, T(scale), B, _leading(B), A, _leading(A), T(keep), out, _leading(out)),
+    )
+
+
+@kernel
+def transposed_product(out, A, B, scale, keep):
+    """``out = scale A^T B + keep out``; A (k, m), B (k, n), out (m, n). gemm."""
+    T = out.dtype.type
+    m, n, k = np.int32(out.shape[0]), np.int32(out.shape[1]), np.int32(A.shape[0])
+    _gemm(
+        out,
+        (_N, _T, n, m, k, T(scale), B, _leading(B), A, _leading(A), T(keep), out, _leading(out)),
+    )
+
+
+@kernel
+def gram(out, A, keep):
+    """Lower triangle of ``out = A^T A + keep out``; A (k, n), out (n, n). syrk: half the flops."""
+    T = out.dtype.type
+    n, k = np.int32(out.shape[0]), np.int32(A.shape[0])
+    _syrk(out, (_U, _N, n, k, T(1), A, _leading(A), T(keep), out, _leading(out)))
+
+
+@kernel
+def gram_of_rows(out, A, keep):
+    """Lower triangle of ``out = A A^T + keep out``; A (n, k), out (n, n). syrk."""
+    T = out.dtype.type
+    n, k = np.int32(out.shape[0]), np.int32(A.shape[1])
+    _syrk(out, (_U, _T, n, k, T(1), A, _leading(A), T(keep), out, _leading(out)))
+
+
+@kernel
+def cholesky(A, info):
+    """Factor ``A = L L^T`` in its own lower triangle; A (n, n) float64.
+
+    ``info`` (1,) int32 becomes 0, or i > 0 where the leading i x i block is not positive definite.
+    """
+    n = np.int32(A.shape[0])
+    _dpotrf((_U, n, A, _leading(A), info))
+
+
+@kernel
+def cholesky_solve(B, L, info):
+    """``B = B (L L^T)^-1``, in place; B (m, n), L (n, n) from `cholesky`, float64."""
+    n, m = np.int32(L.shape[0]), np.int32(B.shape[0])
+    _dpotrs((_U, n, m, L, _leading(L), B, _leading(B), info))
+
+
+@kernel
+def cholesky_solve_columns(B, L):
+    """``B = (L L^T)^-1 B``, in place; L (n, n) from `cholesky`, B (n, m), float64."""
+    # Fortran holds B^T (m, n) and L^T, upper: B^T (L L^T)^-1 = B^T U^-1 U^-T with U = L^T.
+    n, m = np.int32(L.shape[0]), np.int32(B.shape[1])
+    one = np.float64(1.0)
+    _dtrsm((_R, _U, _N, _N, m, n, one, L, _leading(L), B, _leading(B)))
+    _dtrsm((_R, _U, _T, _N, m, n, one, L, _leading(L), B, _leading(B)))
+
+
+@kernel
+def reciprocal_condition(L, norm, work, iwork, info):
+    """Estimate of ``1 / cond_1(L L^T)`` from its factor and the 1-norm of ``L L^T``.
+
+    ``work`` (3 n + 1,) float64: the answer is left in its last element; ``iwork`` (n,) int32.
+    """
+    n = np.int32(L.shape[0])
+    _dpocon((_U, n, L, _leading(L), np.float64(norm), work[3 * n :], work, iwork, info))
+
+
+@kernel
+def eigenvectors(A, values, work, iwork, info):
+    """Eigen-decompose symmetric A (n, n) float64, lower triangle given, in place.
+
+    Row i of `A` becomes the eigenvector of ``values[i]``, ascending.
+    ``work`` (1 + 6 n + 2 n^2,) float64, ``iwork`` (3 + 5 n,) int32.
+    """
+    n = np.int32(A.shape[0])
+    lwork, liwork = np.int32(work.shape[0]), np.int32(iwork.shape[0])
+    _dsyevd((_V, _U, n, A, _leading(A), values, work, lwork, iwork, liwork, info))

@@ -1,0 +1,203 @@
+"""Formulas that compiled kernels take as an argument.
+
+A `Formula` bundles the scalar functions of one mathematical object (the value
+and the proximal operator of an activation, say) with its parameters. A kernel
+is written once, for any formula::
+
+    @kernel
+    def activate(out, activation, U):
+        for i in range(...):
+            out[i, j] = activation.value(U[i, j])
+
+and Numba compiles it once per kind of formula, at full speed: the scalar is
+inlined and parameters are ordinary run-time numbers, so another slope compiles
+nothing again.
+
+The Numba type of a formula carries a digest of its functions. Numba's disk
+cache looks only at the file of the kernel; with the digest in the signature, a
+formula that was edited (ours or a user's, wherever it is defined) is never
+served machine code of its former self.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from types import CodeType
+from typing import Any, ClassVar
+
+from numba import types
+from numba.core import cgutils
+from numba.core.imputils import lower_constant
+from numba.extending import (
+    NativeValue,
+    make_attribute_wrapper,
+    models,
+    overload_method,
+    register_model,
+    typeof_impl,
+    unbox,
+)
+
+# Method name -> number of arguments, for every kind of formula.
+METHODS = {
+    "value": 1,  # activation: act(u); loss: loss(v_row, y_row) uses "row_value"
+    "prox": 3,  # activation: argmin_u (a - act(u))^2 + q (u - c)^2
+    "row_value": 2,  # loss of one sample
+    "row_prox": 4,  # loss: proximal operator of one sample, written to its first argument
+}
+
+
+class FormulaType(types.Type):
+    """Numba type of a `Formula`: its name, the digest of its functions, its parameter count."""
+
+    def __init__(self, name: str, digest: str, n_parameters: int) -> None:
+        self.n_parameters = n_parameters
+        super().__init__(name=f"Formula({name}, {digest}, {n_parameters})")
+
+    @property
+    def parameters_type(self) -> types.Type:
+        """A tuple of float64; each scalar converts to the type it computes in."""
+        return types.UniTuple(types.float64, self.n_parameters)
+
+
+class Formula:
+    """Scalar functions of one mathematical object, usable in Python and in kernels.
+
+    Parameters
+    ----------
+    name : str
+        The name users type, such as ``"relu"``.
+    parameters : tuple of float
+        Handed to each function as its last argument `p`.
+    **functions
+        Functions compiled with `fastbcd.kernels.jit.scalar`, under the names
+        in `METHODS`; each takes the arguments listed there and then `p`.
+    """
+
+    _registry: ClassVar[dict[str, Formula]] = {}
+
+    def __init__(self, name: str, parameters: tuple[float, ...] = (), **functions: Any) -> None:
+        unknown = set(functions) - set(METHODS)
+        if unknown:
+            raise TypeError(
+                f"formula {name!r}: unknown function {sorted(unknown)}; known: {sorted(METHODS)}"
+            )
+        self.name = name
+        self.arguments = tuple(float(p) for p in parameters)
+        # Numba cannot freeze an empty tuple as a constant: one unused slot.
+        self.parameters = self.arguments or (0.0,)
+        self.functions = functions
+        self.numba_type = FormulaType(name, _digest(functions), len(self.parameters))
+        self._registry[self.numba_type.name] = self
+
+    def __getattr__(self, method: str) -> Callable[..., Any]:
+        functions = self.__dict__.get("functions", {})
+        if method not in functions:
+            raise AttributeError(f"formula {self.__dict__.get('name')!r} has no {method!r}")
+        return lambda *arguments: functions[method](*arguments, self.parameters)
+
+    def __repr__(self) -> str:
+        return ":".join([self.name, *[",".join(f"{p:g}" for p in self.arguments)]]).rstrip(":")
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Formula):
+            return NotImplemented
+        return self.numba_type == other.numba_type and self.parameters == other.parameters
+
+    def __hash__(self) -> int:
+        return hash((self.numba_type, self.parameters))
+
+
+def _digest(functions: dict[str, Any]) -> str:
+    """Hash of the byte code of all functions and of the compiled functions they call."""
+    sha, seen = hashlib.sha256(), set()
+
+    def add_code(code: CodeType, names: dict[str, Any]) -> None:
+        sha.update(code.co_code)
+        for constant in code.co_consts:
+            if isinstance(constant, CodeType):
+                add_code(constant, names)
+            else:
+                sha.update(repr(constant).encode())
+        for name in code.co_names:
+            sha.update(name.encode())
+            if name in names:
+                add(names[name])
+
+    def add(value: Any) -> None:
+        function = getattr(value, "py_func", None)
+        if function is None:
+            if isinstance(value, (int, float)):
+                sha.update(repr(value).encode())
+        elif function not in seen:
+            seen.add(function)
+            add_code(function.__code__, function.__globals__)
+
+    for name in sorted(functions):
+        sha.update(name.encode())
+        add(functions[name])
+    return sha.hexdigest()[:16]
+
+
+@typeof_impl.register(Formula)
+def _typeof(formula: Formula, context: Any) -> FormulaType:
+    return formula.numba_type
+
+
+@register_model(FormulaType)
+class _FormulaModel(models.StructModel):
+    def __init__(self, dmm: Any, fe_type: FormulaType) -> None:
+        super().__init__(dmm, fe_type, [("parameters", fe_type.parameters_type)])
+
+
+make_attribute_wrapper(FormulaType, "parameters", "parameters")
+
+
+@unbox(FormulaType)
+def _unbox(typ: FormulaType, formula: Any, c: Any) -> NativeValue:
+    held = c.pyapi.object_getattr_string(formula, "parameters")
+    parameters = c.unbox(typ.parameters_type, held)
+    c.pyapi.decref(held)
+    struct = cgutils.create_struct_proxy(typ)(c.context, c.builder)
+    struct.parameters = parameters.value
+    return NativeValue(struct._getvalue(), is_error=parameters.is_error)
+
+
+@lower_constant(FormulaType)
+def _constant(context: Any, builder: Any, typ: FormulaType, formula: Formula) -> Any:
+    struct = cgutils.create_struct_proxy(typ)(context, builder)
+    struct.parameters = context.get_constant_generic(
+        builder, typ.parameters_type, formula.parameters
+    )
+    return struct._getvalue()
+
+
+def _overload(method: str, n_arguments: int) -> None:
+    """Let compiled code call ``formula.method(...)``: the scalar of that formula's type."""
+
+    def function_of(formula: FormulaType) -> Any:
+        return Formula._registry[formula.name].functions.get(method)
+
+    # Numba compares signatures, so there is one pair of functions per argument count.
+    def one(formula, a):
+        f = function_of(formula)
+        return f and (lambda formula, a: f(a, formula.parameters))
+
+    def two(formula, a, b):
+        f = function_of(formula)
+        return f and (lambda formula, a, b: f(a, b, formula.parameters))
+
+    def three(formula, a, b, c):
+        f = function_of(formula)
+        return f and (lambda formula, a, b, c: f(a, b, c, formula.parameters))
+
+    def four(formula, a, b, c, d):
+        f = function_of(formula)
+        return f and (lambda formula, a, b, c, d: f(a, b, c, d, formula.parameters))
+
+    overload_method(FormulaType, method)((one, two, three, four)[n_arguments - 1])
+
+
+for _method, _n_arguments in METHODS.items():
+    _overload(_method, _n_arguments)

@@ -1,0 +1,56 @@
+"""Gram and cross products over samples: multiplied in the storage type, added in float64."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastbcd.kernels.blas import gram, transposed_product
+from fastbcd.kernels.jit import kernel
+
+
+@kernel
+def column_sums(out, A):
+    """``out[j] = sum_i A[i, j]``; A (m, d), out (d,) float64."""
+    out[:] = 0.0
+    for i in range(A.shape[0]):
+        for j in range(A.shape[1]):
+            out[j] += np.float64(A[i, j])
+
+
+@kernel
+def add_gram(total, V, work, sums):
+    """Add ``V^^T V^``, ``V^ = [V, 1]``, to the lower triangle of `total`.
+
+    V (m, d); total (d + 1, d + 1) float64; work (d, d) of V's type: the product of
+    these samples alone; sums (d,) float64: the column sums.
+    """
+    d = V.shape[1]
+    for i in range(d):
+        for j in range(i + 1):
+            total[i, j] += np.float64(work[i, j])
+        total[d, i] += sums[i]
+    total[d, d] += V.shape[0]
+
+
+@kernel
+def add_cross(total, work, sums):
+    """Add ``R^T V^`` to `total` (r, d + 1), given ``work = R^T V`` and ``sums = 1^T R``."""
+    d = work.shape[1]
+    for i in range(work.shape[0]):
+        for j in range(d):
+            total[i, j] += np.float64(work[i, j])
+        total[i, d] += sums[i]
+
+
+@kernel
+def tile_gram(work, sums, V):
+    """Lower triangle of ``work = V^T V`` and column sums of V, one tile; see `add_gram`."""
+    gram(work, V, 0.0)
+    column_sums(sums, V)
+
+
+@kernel
+def tile_cross(work, sums, R, V):
+    """``work = R^T V`` and the column sums of R, one tile; see `add_cross`."""
+    transposed_product(work, R, V, 1.0, 0.0)
+    column_sums(sums, R)

@@ -1,0 +1,32 @@
+"""The one place that holds Numba's options; no other file uses a bare ``njit``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numba import njit
+
+# Everything that fastmath offers except `nnan` and `ninf`: sums may be
+# reassociated (so they vectorise), but NaN and infinity keep their meaning.
+FASTMATH = {"reassoc", "contract", "nsz", "arcp"}
+
+# error_model="numpy": a division yields inf or NaN instead of a branch that
+# raises, and that branch is what would stop a loop from vectorising.
+
+
+def scalar(function: Any) -> Any:
+    """Compile a scalar formula, to be called from kernels, on a CPU or a GPU.
+
+    Not cached by itself: each kernel that calls it holds its own inlined copy.
+    """
+    return njit(error_model="numpy", fastmath=FASTMATH)(function)
+
+
+def kernel(function: Any) -> Any:
+    """Compile a kernel: serial, without the interpreter lock, cached on disk.
+
+    Kernels are serial because parallelism lies one level up: each thread works
+    on a tile of samples of its own, so no kernel ever waits at a barrier and
+    a result does not depend on the number of threads.
+    """
+    return njit(cache=True, nogil=True, error_model="numpy", fastmath=FASTMATH)(function)

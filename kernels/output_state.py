@@ -1,0 +1,43 @@
+"""The V_L-block: proximal step of the loss, sample by sample."""
+
+from __future__ import annotations
+
+from fastbcd.kernels.jit import kernel
+
+
+@kernel
+def update_output_state(V, loss, U, Y, weight, gamma, alpha):
+    """``V = argmin_v weight loss(v; y) + gamma/2 |v - u|^2 + alpha/2 |v - v'|^2``, by rows.
+
+    Parameters
+    ----------
+    V : (m, k) array, float32 or float64
+        Output states, updated in place; v' is its value on entry.
+    loss : Formula
+        See `fastbcd.kernels.losses`.
+    U, Y : (m, k) array
+        Pre-activations and targets of the same samples.
+    weight, gamma, alpha : float
+        ``weight, gamma > 0``, ``alpha >= 0``.
+
+    Notes
+    -----
+    Algorithm 2, first line: both quadratics merge into one, centred at
+    ``(gamma u + alpha v') / (gamma + alpha)``, which leaves the prox of the loss.
+    """
+    T = V.dtype.type
+    quadratic = gamma + alpha
+    share_u, share_v = T(gamma / quadratic), T(alpha / quadratic)
+    for i in range(V.shape[0]):
+        for j in range(V.shape[1]):
+            V[i, j] = share_u * U[i, j] + share_v * V[i, j]
+        loss.row_prox(V[i], V[i], Y[i], quadratic / weight)
+
+
+@kernel
+def loss_sum(loss, V, Y):
+    """``sum_i loss(v_i; y_i)``, in float64; V, Y (m, k)."""
+    total = 0.0
+    for i in range(V.shape[0]):
+        total += loss.row_value(V[i], Y[i])
+    return total

@@ -1,0 +1,76 @@
+"""The U_l-block: elementwise global proximal step of the activation."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastbcd.kernels.blas import product_transposed
+from fastbcd.kernels.jit import kernel
+
+
+@kernel
+def affine(out, V, W, bias):
+    """``out = V W^T + bias``; V (m, d_in), W (d_out, d_in), bias (d_out,), out (m, d_out)."""
+    for i in range(out.shape[0]):
+        for j in range(out.shape[1]):
+            out[i, j] = bias[j]
+    product_transposed(out, V, W, 1.0, 1.0)
+
+
+@kernel
+def update_preactivation(U, activation, V, B, gamma, rho, alpha):
+    """``U = argmin_u gamma (V - act(u))^2 + rho (u - B)^2 + alpha (u - u')^2``, globally.
+
+    Parameters
+    ----------
+    U : (m, d) array, float32 or float64
+        Pre-activations, updated in place; u' is its value on entry.
+    activation : Formula
+        See `fastbcd.kernels.activations`.
+    V : (m, d) array
+        States of the layer.
+    B : (m, d) array
+        ``V^_{l-1} W_l^T`` on entry; on exit the residual ``U - B`` that the W-block needs.
+    gamma, rho, alpha : float
+        Weights of the two couplings and of the proximal term, ``alpha >= 0``.
+
+    Returns
+    -------
+    float
+        By how much ``1/2 (gamma |V - act(U)|^2 + rho |U - B|^2)`` decreased.
+
+    Notes
+    -----
+    Algorithm 2, U_l-line (and U_L-line, with the linear activation and alpha 0): the
+    two quadratics in u merge into ``q (u - c)^2`` with ``q = (rho + alpha) / gamma``,
+    ``c = (rho b + alpha u') / (rho + alpha)``.
+    """
+    T = U.dtype.type
+    q = T((rho + alpha) / gamma)
+    share_b, share_u = T(rho / (rho + alpha)), T(alpha / (rho + alpha))
+    g, r = T(gamma), T(rho)
+    decrease = 0.0
+    for i in range(U.shape[0]):
+        for j in range(U.shape[1]):
+            a, b, old = V[i, j], B[i, j], U[i, j]
+            new = activation.prox(a, share_b * b + share_u * old, q)
+            U[i, j] = new
+            B[i, j] = new - b
+            miss_old, miss_new = a - activation.value(old), a - activation.value(new)
+            gap_old, gap_new = old - b, new - b
+            decrease += np.float64(
+                g * (miss_old - miss_new) * (miss_old + miss_new)
+                + r * (gap_old - gap_new) * (gap_old + gap_new)
+            )
+    return 0.5 * decrease
+
+
+@kernel
+def linear_residual(U, B):
+    """``|U - B|^2``, summed in float64; U, B (m, d)."""
+    total = 0.0
+    for i in range(U.shape[0]):
+        for j in range(U.shape[1]):
+            gap = np.float64(U[i, j]) - np.float64(B[i, j])
+            total += gap * gap
+    return total
