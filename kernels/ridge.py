@@ -9,8 +9,8 @@ Solving for the step, not for W, keeps the error relative to a step that shrinks
 H is scaled to unit diagonal and factored in float64 by Cholesky. Products that
 were rounded to the storage type carry noise of relative size eps in every
 direction; a direction in which scaled H is below that noise cannot be told
-from zero, and a step along it could raise the objective. Where the condition
-number says that such directions exist, an eigen-decomposition solves in the
+from zero, and a step along it could raise the objective. Where an estimate of
+|H^-1| says that such directions exist, an eigen-decomposition solves in the
 others and takes no step in these: the objective still descends.
 """
 
@@ -46,7 +46,7 @@ def ridge_factor(factor, scale, gram, weight, shift, tolerance):
     weight : float
     shift : (d,) float64 array, >= 0
     tolerance : float
-        Relative size, in scaled H, of the noise in `gram` and in the right-hand sides.
+        Size, in scaled H, of the noise in `gram` and in the right-hand sides.
 
     Returns
     -------
@@ -61,12 +61,15 @@ def ridge_factor(factor, scale, gram, weight, shift, tolerance):
         scale[0, i] = 1.0 / np.sqrt(diagonal) if diagonal > 0.0 else 0.0
         scale[1, i] = 1.0
     norm = _scaled(factor, scale[0], gram, weight, shift)
+    # The noise of the products, or that of this float64 solve if it is larger.
+    threshold = max(tolerance, norm * np.finfo(np.float64).eps)
     info = np.zeros(1, np.int32)
     cholesky(factor, info)
     if info[0] == 0:
         work, iwork = np.empty(3 * d + 1), np.empty(d, np.int32)
         reciprocal_condition(factor, norm, work, iwork, info)
-        if work[3 * d] > tolerance:
+        # 1 / |H^-1|_1, a lower bound of the smallest eigenvalue but for a modest factor.
+        if work[3 * d] * norm > threshold:
             return CHOLESKY
 
     _scaled(factor, scale[0], gram, weight, shift)
@@ -77,8 +80,7 @@ def ridge_factor(factor, scale, gram, weight, shift, tolerance):
     if info[0] != 0:
         return -1
     for i in range(d):
-        kept = values[i] > tolerance * values[d - 1]
-        scale[1, i] = 1.0 / values[i] if kept else 0.0
+        scale[1, i] = 1.0 / values[i] if values[i] > threshold else 0.0
     return EIGEN
 
 
