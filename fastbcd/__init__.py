@@ -9,7 +9,7 @@ from __future__ import annotations
 from fastbcd.errors import InputError
 from fastbcd.fit import DescentWarning, Result
 from fastbcd.labels import one_hot
-
+from fastbcd.model import Model
 from fastbcd.network import Network
 from fastbcd.problem import Problem
 from fastbcd.state import State
@@ -20,6 +20,7 @@ __version__ = "0.1.0"
 __all__ = [
     "DescentWarning",
     "InputError",
+    "Model",
     "Network",
     "Problem",
     "Result",

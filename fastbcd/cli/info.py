@@ -1,0 +1,50 @@
+"""``fastbcd info``: versions, threads and devices, for bug reports."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+from importlib.metadata import version
+from typing import Any
+
+import numba
+from threadpoolctl import threadpool_info
+
+import fastbcd
+from fastbcd.devices import DEVICES
+from fastbcd.devices.threads import resolve_threads
+from fastbcd.kernels import ACTIVATIONS, LOSSES, PENALTIES
+
+
+def add_command(commands: Any) -> None:
+    """Add ``info`` to the command line."""
+    parser = commands.add_parser("info", help="show versions, threads and devices")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Print one fact a line."""
+    blas = [
+        f"{library['internal_api']} {library['version']} ({library.get('architecture', '?')}, "
+        f"{library['num_threads']} threads)"
+        for library in threadpool_info()
+        if library["user_api"] == "blas"
+    ]
+    packages = ("numba", "numpy", "scipy", "scikit-learn", "safetensors")
+    facts = {
+        "fastbcd": fastbcd.__version__,
+        "python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
+        **{package: version(package) for package in packages},
+        "cores": os.cpu_count(),
+        "threads by default": resolve_threads(None),
+        "blas": "; ".join(blas) or "not recognised: its threads cannot be limited",
+        "kernel cache": numba.config.CACHE_DIR or "beside the installed package",
+        "devices": ", ".join(DEVICES),
+        "activations": ", ".join(ACTIVATIONS),
+        "losses": ", ".join(LOSSES),
+        "penalties": ", ".join(PENALTIES),
+    }
+    width = max(map(len, facts))
+    for name, fact in facts.items():
+        print(f"{name:<{width}}  {fact}")

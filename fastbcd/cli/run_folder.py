@@ -1,0 +1,74 @@
+"""The folder that a run writes: config.json, history.csv, model.safetensors, summary.json."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+from fastbcd.errors import InputError
+from fastbcd.files import write_json
+
+DEFAULT_PARENT = Path("runs")
+
+
+class RunFolder:
+    """Names of a run's files in `path`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config = path / "config.json"
+        self.history = path / "history.csv"
+        self.model = path / "model.safetensors"
+        self.summary = path / "summary.json"
+
+    @classmethod
+    def create(cls, requested: str | None, data_name: str) -> RunFolder:
+        """A new, empty folder: `requested`, or the next free ``runs/DATA-K``.
+
+        Raises
+        ------
+        InputError
+            There is something in it already, or it cannot be made.
+        """
+        try:
+            if requested is None:
+                return cls(_next_free(data_name))
+            path = Path(requested)
+            if path.exists() and (not path.is_dir() or any(path.iterdir())):
+                held = "holds another run" if (path / "config.json").exists() else "is not empty"
+                raise InputError(f"--out: {path} {held}; name a new or empty folder")
+            path.mkdir(parents=True, exist_ok=True)
+            return cls(path)
+        except OSError as error:
+            raise InputError(f"--out: the folder cannot be made: {error}") from None
+
+    def write_config(self, config: dict[str, Any]) -> None:
+        """Write config.json: what the run was asked to do."""
+        try:
+            write_json(self.config, config)
+        except OSError as error:
+            raise InputError(f"--out: {self.path} cannot be written: {error}") from None
+
+    def read_config(self) -> dict[str, Any]:
+        """What the run was asked to do; `InputError` where this is no run folder."""
+        try:
+            return json.loads(self.config.read_text())
+        except FileNotFoundError:
+            raise InputError(f"{self.path} is not a run folder: it has no config.json") from None
+        except (OSError, ValueError) as error:
+            raise InputError(f"{self.config} cannot be read: {error}") from None
+
+
+def _next_free(data_name: str) -> Path:
+    for k in itertools.count(1):
+        path = DEFAULT_PARENT / f"{data_name}-{k}"
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError:
+            if not path.is_dir():
+                raise
+            continue
+        return path
+    raise AssertionError("unreachable")

@@ -1,0 +1,179 @@
+"""``fastbcd train``: read data, train a network, write a run folder."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+from typing import Any
+
+import numpy as np
+
+import fastbcd
+from fastbcd.callbacks import Accuracy, HistoryFile, Objective, Progress
+from fastbcd.cli.run_folder import RunFolder
+from fastbcd.data import FORMS, PREPROCESSINGS, Dataset, Preprocessing, load
+from fastbcd.devices import DEVICES
+from fastbcd.errors import InputError
+from fastbcd.files import write_json
+from fastbcd.fit import Callback, Result
+from fastbcd.initialization import INITIALIZATIONS
+from fastbcd.kernels import ACTIVATIONS, LOSSES, PENALTIES
+from fastbcd.labels import encode, one_hot
+from fastbcd.model import Model
+from fastbcd.problem import REDUCTIONS, Problem
+from fastbcd.specification import parse, require_integer
+from fastbcd.three_splitting import ThreeSplitting
+from fastbcd.validation import DTYPES
+
+ALGORITHMS = {"three-splitting": ThreeSplitting}
+
+
+def add_command(commands: Any) -> None:
+    """Add ``train`` and its options to the command line."""
+    parser = commands.add_parser(
+        "train",
+        help="train a network",
+        description="Train a classifier by block coordinate descent and write a run folder.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.set_defaults(run=run)
+    add = parser.add_argument
+    add("data", nargs="?", metavar="DATA", help=f"{FORMS}; without it, scikit-learn's digits")
+    add("--target", metavar="COLUMN", help="column of a CSV that holds the labels")
+    add("--test-fraction", type=float, default=0.2, help="of digits or a CSV, held out")
+    add("--preprocess", choices=PREPROCESSINGS, default="auto", help="scaling of the inputs")
+    add("--algorithm", choices=list(ALGORITHMS), default="three-splitting", help="which BCD")
+    add("--hidden", default="128,128", metavar="D1,D2,...", help="widths of the hidden layers")
+    add("--activation", default="relu", metavar="NAME", help=f"one of {_names(ACTIVATIONS)}")
+    add("--loss", default="squared", metavar="NAME", help=f"one of {_names(LOSSES)}")
+    add("--gamma", type=float, default=1.0, help="weight of the couplings")
+    add("--rho", type=float, help="weight of the linear coupling, if not gamma's")
+    add("--alpha", type=float, default=1e-3, help="weight of the proximal terms")
+    add("--alpha-weights", type=float, help="the same for weights, if not alpha's")
+    add("--weight-penalty", default="ridge:1e-3", metavar="NAME", help=f"one of {_names(PENALTIES)}")
+    add("--reduction", choices=REDUCTIONS, default="mean", help="over samples")
+    add("--init", default="he", metavar="NAME", help=f"one of {_names(INITIALIZATIONS)}")
+    add("--bias", type=float, default=0.0, help="initial value of the biases")
+    add("--epochs", type=int, default=50, help="iterations, each one pass over the data")
+    add("--seed", type=int, default=0, help="of the initial weights")
+    add("--device", choices=list(DEVICES), default="cpu", help="where to compute")
+    add("--dtype", choices=DTYPES, default="float32", help="of states, weights and products")
+    add("--threads", type=int, help="default: as many as BLAS would use")
+    add("--evaluate-every", type=int, default=1, metavar="K", help="measure every K iterations")
+    add("--out", metavar="DIR", help="new folder for the run; default: runs/DATA-K")
+    add("--quiet", action="store_true", help="no progress bar and no summary")
+
+
+def _names(table: Any) -> str:
+    return ", ".join(table)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Check everything, then train, then write the results."""
+    dataset = load(options.data, target=options.target, test_fraction=options.test_fraction)
+    classes, train_labels, test_labels = _classes(dataset)
+    preprocessing = Preprocessing.fit(dataset.X_train, options.preprocess)
+    solver = _solver(options, dataset.X_train.shape[1], len(classes))
+    require_integer(options.epochs, "--epochs", at_least=1)
+    require_integer(options.seed, "--seed", at_least=0)
+    require_integer(options.evaluate_every, "--evaluate-every", at_least=1)
+    parse(options.init, INITIALIZATIONS, "init")
+
+    X_train = preprocessing(dataset.X_train, solver.dtype)
+    X_test = preprocessing(dataset.X_test, solver.dtype)
+    state = solver.init(
+        X_train,
+        one_hot(train_labels, len(classes)),
+        seed=options.seed,
+        init=options.init,
+        bias=options.bias,
+    )
+    folder = RunFolder.create(options.out, dataset.name)
+    folder.write_config(_config(options))
+    every = options.evaluate_every
+    callbacks: list[Callback] = [
+        Objective(every),
+        Accuracy("train", X_train, train_labels, every),
+        Accuracy("test", X_test, test_labels, every),
+        HistoryFile(folder.history),
+    ]
+    if not options.quiet:
+        callbacks.append(Progress())
+    result = fastbcd.fit.run(solver, state, options.epochs, callbacks)
+
+    Model(result.network, classes, preprocessing).save(folder.model)
+    summary = _summary(dataset, solver, result)
+    write_json(folder.summary, summary)
+    if not options.quiet:
+        print(
+            f"{dataset.name}: test accuracy {summary['test_accuracy']:.4f}, "
+            f"train {summary['train_accuracy']:.4f}, objective {summary['objective']:.6g} after "
+            f"{summary['iterations']} iterations in {summary['seconds']:.1f} s; in {folder.path}"
+        )
+
+
+def _classes(dataset: Dataset) -> tuple[Any, Any, Any]:
+    """Sorted classes, and the index of each training and test label."""
+    classes = np.unique(dataset.y_train)
+    if len(classes) < 2:
+        raise InputError(
+            f"{dataset.name}: the training labels are all {classes[0]}; at least two classes needed"
+        )
+    train = encode(dataset.y_train, classes, "training set")
+    return classes, train, encode(dataset.y_test, classes, "test set")
+
+
+def _solver(options: argparse.Namespace, n_features: int, n_classes: int) -> ThreeSplitting:
+    try:
+        hidden = [int(width) for width in options.hidden.split(",") if width.strip()]
+    except ValueError:
+        raise InputError(
+            f"--hidden must be widths separated by commas, got {options.hidden!r}"
+        ) from None
+    problem = Problem(
+        (n_features, *hidden, n_classes),
+        activation=options.activation,
+        loss=options.loss,
+        gamma=options.gamma,
+        rho=options.rho,
+        weight_penalty=options.weight_penalty,
+        reduction=options.reduction,
+    )
+    return ALGORITHMS[options.algorithm](
+        problem,
+        alpha=options.alpha,
+        alpha_weights=options.alpha_weights,
+        device=options.device,
+        dtype=options.dtype,
+        n_threads=options.threads,
+    )
+
+
+def _config(options: argparse.Namespace) -> dict[str, Any]:
+    """Every option as given, the data's place made absolute, and the version."""
+    skipped = {"run", "command", "quiet", "out"}
+    config = {name: value for name, value in vars(options).items() if name not in skipped}
+    if options.data is not None:
+        config["data"] = os.path.abspath(options.data)
+    return {"fastbcd": fastbcd.__version__, **config}
+
+
+def _summary(dataset: Dataset, solver: ThreeSplitting, result: Result) -> dict[str, Any]:
+    last = result.history[-1]
+    return {
+        "data": dataset.name,
+        "train_samples": len(dataset.X_train),
+        "test_samples": len(dataset.X_test),
+        "widths": list(solver.problem.widths),
+        "iterations": last["iteration"],
+        "seconds": last["seconds"],
+        "objective": last["objective"],
+        "train_accuracy": last["train_accuracy"],
+        "test_accuracy": last["test_accuracy"],
+        "threads": solver.device.n_threads,
+        "fastbcd": fastbcd.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+    }

@@ -1,0 +1,59 @@
+"""Labelled samples for training and testing, as they were read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastbcd.errors import InputError
+from fastbcd.validation import check_matrix
+
+
+@dataclass
+class Dataset:
+    """Raw features (n, d) and labels (n,) of a training and a test set.
+
+    Where labels are unknown (prediction) they are None; where only prediction
+    is asked for, so is the training set.
+    """
+
+    name: str
+    X_train: NDArray[Any] | None
+    y_train: NDArray[Any] | None
+    X_test: NDArray[Any]
+    y_test: NDArray[Any] | None
+
+
+def flat_samples(X: Any, name: str) -> NDArray[Any]:
+    """X with everything behind the first axis (an image's rows and columns) made one axis."""
+    X = np.asarray(X)
+    if X.ndim > 2:
+        X = X.reshape(len(X), -1)
+    return check_matrix(X, name)
+
+
+def class_labels(y: Any, n: int, name: str) -> NDArray[Any]:
+    """y as a vector of n class labels: integers or text.
+
+    Raises
+    ------
+    InputError
+        Wrong length, or numbers that are not whole: no classes.
+    """
+    y = np.asarray(y)
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = y[:, 0]
+    if y.ndim != 1:
+        raise InputError(f"{name} must hold one label for each sample, got shape {y.shape}")
+    if len(y) != n:
+        raise InputError(f"{name} has {len(y)} labels, but there are {n} samples")
+    if y.dtype.kind == "f":
+        if not (np.isfinite(y) & (y == np.round(y))).all():
+            raise InputError(f"{name} must hold class labels, but has numbers that are not whole")
+        y = y.astype(np.int64)
+    if y.dtype.kind not in "iubU":
+        raise InputError(f"{name} must hold integers or text, got {y.dtype}")
+    return y.astype(np.int64) if y.dtype.kind in "ub" else y

@@ -1,0 +1,47 @@
+"""Scaling of inputs, fitted on the training set and kept with the model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastbcd.errors import InputError
+
+PREPROCESSINGS = ("auto", "none", "unit", "standard")
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """``X -> (X - shift) * scale``; shift and scale (1,) or (d,), float64."""
+
+    shift: NDArray[np.float64]
+    scale: NDArray[np.float64]
+
+    @classmethod
+    def fit(cls, X: NDArray[Any], kind: str = "auto") -> Preprocessing:
+        """Choose shift and scale for training inputs X (n, d).
+
+        ``"none"``: as they are. ``"unit"``: divided by the largest magnitude of all, so
+        images stay images. ``"standard"``: each feature to mean 0 and variance 1 (a constant
+        feature to 0). ``"auto"``: unit for unsigned integers (grey levels), else standard.
+        """
+        if kind not in PREPROCESSINGS:
+            raise InputError(f"preprocess must be one of {', '.join(PREPROCESSINGS)}, got {kind!r}")
+        if kind == "auto":
+            kind = "unit" if X.dtype.kind == "u" else "standard"
+        if kind == "none":
+            return cls(np.zeros(1), np.ones(1))
+        if kind == "unit":
+            largest = float(np.abs(X).max())
+            return cls(np.zeros(1), np.array([1.0 / largest if largest > 0 else 1.0]))
+        shift, deviation = X.mean(axis=0, dtype=np.float64), X.std(axis=0, dtype=np.float64)
+        constant = deviation <= 1e-12 * np.maximum(np.abs(shift), 1e-300)
+        return cls(shift, np.where(constant, 0.0, 1.0 / np.where(constant, 1.0, deviation)))
+
+    def __call__(self, X: NDArray[Any], dtype: Any) -> NDArray[Any]:
+        """X scaled, in `dtype`."""
+        dtype = np.dtype(dtype)
+        return (X.astype(dtype) - self.shift.astype(dtype)) * self.scale.astype(dtype)
