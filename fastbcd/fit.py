@@ -41,7 +41,7 @@ class Callback:
         """Before the first iteration."""
 
     def on_iteration(self, solver: Solver, state: State, record: Record) -> bool | None:
-        """After each iteration: add to `record`, or return True to stop. Not counted as training."""
+        """After each iteration: add to `record`; return True to stop. Its time is not counted."""
 
     def on_end(self, result: Result) -> None:
         """After the last iteration."""
@@ -49,7 +49,8 @@ class Callback:
 
 @dataclass
 class Result:
-    """What a run leaves behind.
+    """
+    What a run leaves behind.
 
     Attributes
     ----------
@@ -77,7 +78,8 @@ def network_of(solver: Solver, state: State) -> Network:
 
 
 def run(solver: Solver, state: State, max_iter: int, callbacks: Iterable[Callback] = ()) -> Result:
-    """Step from `state` until `max_iter` iterations are done or a callback returns True.
+    """
+    Step from `state` until `max_iter` iterations are done or a callback returns True.
 
     Raises
     ------

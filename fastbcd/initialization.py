@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -30,13 +31,14 @@ INITIALIZATIONS: dict[str, Callable[..., Deviation]] = {"he": he, "normal": norm
 def initial_weights(
     widths: Sequence[int], deviation: Deviation, bias: float, seed: int, dtype: np.dtype
 ) -> list[NDArray[np.floating]]:
-    """``[W_1, ..., W_L]``, each (d_l, d_{l-1} + 1), the last column filled with `bias`.
+    """
+    ``[W_1, ..., W_L]``, each (d_l, d_{l-1} + 1), the last column filled with `bias`.
 
     Drawn in float64 whatever `dtype` is, so float32 and float64 runs start alike.
     """
     rng = np.random.default_rng(seed)
     drawn = []
-    for d_in, d_out in zip(widths[:-1], widths[1:], strict=True):
+    for d_in, d_out in itertools.pairwise(widths):
         W = np.full((d_out, d_in + 1), bias, dtype)
         W[:, :-1] = deviation(d_in) * rng.standard_normal((d_out, d_in))
         drawn.append(W)

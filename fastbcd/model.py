@@ -45,7 +45,8 @@ class Model:
         return self.classes[np.argmax(self.outputs(X, n_threads), axis=1)]
 
     def save(self, path: Path) -> None:
-        """Write a safetensors file: plain arrays, and one JSON text of metadata.
+        """
+        Write a safetensors file: plain arrays, and one JSON text of metadata.
 
         The same model gives the same bytes.
         """
@@ -63,7 +64,8 @@ class Model:
 
     @classmethod
     def load(cls, path: Path) -> Model:
-        """Read what `save` wrote; runs no code from the file.
+        """
+        Read what `save` wrote; runs no code from the file.
 
         Raises
         ------
@@ -77,7 +79,9 @@ class Model:
                 metadata = json.loads((file.metadata() or {})["fastbcd"])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             if metadata["format"] != FORMAT:
-                raise InputError(f"{path} has format {metadata['format']}; this version reads {FORMAT}")
+                raise InputError(
+                    f"{path} has format {metadata['format']}; this version reads {FORMAT}"
+                )
             network = Network(
                 [tensors[f"W{l}"] for l in range(1, len(metadata["widths"]))],
                 [parse(text, ACTIVATIONS, "activation") for text in metadata["activations"]],

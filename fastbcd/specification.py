@@ -11,7 +11,8 @@ T = TypeVar("T")
 
 
 def parse(text: str, known: Mapping[str, Callable[..., T]], argument: str) -> T:
-    """Build what ``"NAME"`` or ``"NAME:NUMBER[,NUMBER...]"`` names in the table `known`.
+    """
+    Build what ``"NAME"`` or ``"NAME:NUMBER[,NUMBER...]"`` names in the table `known`.
 
     Raises
     ------

@@ -20,7 +20,8 @@ from fastbcd.validation import check_dtype, check_inputs, check_targets
 
 
 class ThreeSplitting:
-    """Three-splitting BCD: every block is minimised exactly, so F never increases.
+    """
+    Three-splitting BCD: every block is minimised exactly, so F never increases.
 
     Parameters
     ----------
@@ -68,7 +69,8 @@ class ThreeSplitting:
     def init(
         self, X: ArrayLike, Y: ArrayLike, seed: int = 0, init: str = "he", bias: float = 0.0
     ) -> State:
-        """State before the first iteration: random weights, states from a forward pass.
+        """
+        State before the first iteration: random weights, states from a forward pass.
 
         Parameters
         ----------
@@ -105,7 +107,7 @@ class ThreeSplitting:
             Y=device.array(Y, self.dtype),
         )
         with device.session():
-            layers = [None, *(device.layer(W) for W in state.W[1:])]
+            layers = {l: device.layer(state.W[l]) for l in range(1, problem.n_layers + 1)}
 
             def forward(tile: Tile) -> None:
                 for l in range(1, problem.n_layers + 1):
@@ -175,7 +177,7 @@ class ThreeSplitting:
         W, V, U = state.W, state.V, state.U
         totals = np.zeros(3)
         with device.session():
-            layers = [None, *(device.layer(w) for w in W[1:])]
+            layers = {l: device.layer(W[l]) for l in range(1, L + 1)}
 
             def add_terms(tile: Tile) -> None:
                 rows = tile.rows

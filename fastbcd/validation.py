@@ -46,9 +46,7 @@ def check_inputs(X: ArrayLike, width: int) -> NDArray[Any]:
     """X as (n, width)."""
     X = check_matrix(X, "X")
     if X.shape[1] != width:
-        raise InputError(
-            f"X has {X.shape[1]} features, but the network's first width is {width}"
-        )
+        raise InputError(f"X has {X.shape[1]} features, but the network's first width is {width}")
     return X
 
 

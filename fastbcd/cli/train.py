@@ -45,14 +45,16 @@ def add_command(commands: Any) -> None:
     add("--test-fraction", type=float, default=0.2, help="of digits or a CSV, held out")
     add("--preprocess", choices=PREPROCESSINGS, default="auto", help="scaling of the inputs")
     add("--algorithm", choices=list(ALGORITHMS), default="three-splitting", help="which BCD")
-    add("--hidden", default="128,128", metavar="D1,D2,...", help="widths of the hidden layers")
+    add("--hidden", default="512,512", metavar="D1,D2,...", help="widths of the hidden layers")
     add("--activation", default="relu", metavar="NAME", help=f"one of {_names(ACTIVATIONS)}")
     add("--loss", default="squared", metavar="NAME", help=f"one of {_names(LOSSES)}")
     add("--gamma", type=float, default=1.0, help="weight of the couplings")
     add("--rho", type=float, help="weight of the linear coupling, if not gamma's")
     add("--alpha", type=float, default=1e-3, help="weight of the proximal terms")
     add("--alpha-weights", type=float, help="the same for weights, if not alpha's")
-    add("--weight-penalty", default="ridge:1e-3", metavar="NAME", help=f"one of {_names(PENALTIES)}")
+    add(
+        "--weight-penalty", default="ridge:3e-4", metavar="NAME", help=f"one of {_names(PENALTIES)}"
+    )
     add("--reduction", choices=REDUCTIONS, default="mean", help="over samples")
     add("--init", default="he", metavar="NAME", help=f"one of {_names(INITIALIZATIONS)}")
     add("--bias", type=float, default=0.0, help="initial value of the biases")

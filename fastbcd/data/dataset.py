@@ -14,17 +14,18 @@ from fastbcd.validation import check_matrix
 
 @dataclass
 class Dataset:
-    """Raw features (n, d) and labels (n,) of a training and a test set.
+    """
+    Raw features (n, d) and labels (n,) of a training and a test set.
 
     Where labels are unknown (prediction) they are None; where only prediction
     is asked for, so is the training set.
     """
 
     name: str
-    X_train: NDArray[Any] | None
-    y_train: NDArray[Any] | None
-    X_test: NDArray[Any]
-    y_test: NDArray[Any] | None
+    X_train: Any
+    y_train: Any
+    X_test: Any
+    y_test: Any
 
 
 def flat_samples(X: Any, name: str) -> NDArray[Any]:
@@ -36,7 +37,8 @@ def flat_samples(X: Any, name: str) -> NDArray[Any]:
 
 
 def class_labels(y: Any, n: int, name: str) -> NDArray[Any]:
-    """y as a vector of n class labels: integers or text.
+    """
+    Y as a vector of n class labels: integers or text.
 
     Raises
     ------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import math
 import zlib
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,8 @@ ELEMENT_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4"
 
 
 def read_idx(path: Path) -> NDArray[Any]:
-    """The array in an IDX file: two zero bytes, type, rank, sizes (big-endian), elements.
+    """
+    The array in an IDX file: two zero bytes, type, rank, sizes (big-endian), elements.
 
     Raises
     ------
@@ -33,9 +35,11 @@ def read_idx(path: Path) -> NDArray[Any]:
         raise InputError(f"{path} is not an IDX file: its magic number is {content[:4].hex()}")
     element, rank = np.dtype(ELEMENT_TYPES[content[2]]), content[3]
     start = 4 + 4 * rank
-    shape = tuple(int(size) for size in np.frombuffer(content[4:start], ">u4"))
-    expected = start + int(np.prod(shape, dtype=np.int64)) * element.itemsize
-    if len(shape) != rank or len(content) < expected:
+    expected = start
+    if len(content) >= start:
+        shape = tuple(int(size) for size in np.frombuffer(content[4:start], ">u4"))
+        expected += math.prod(shape) * element.itemsize
+    if len(content) < expected:
         raise InputError(f"{path} is truncated: {len(content)} bytes of {expected}")
     if len(content) > expected:
         raise InputError(f"{path} has {len(content)} bytes where its header says {expected}")

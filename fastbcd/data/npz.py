@@ -18,7 +18,7 @@ NAMES = ("X_train", "y_train", "X_test", "y_test")
 def load_npz(path: Path, training: bool) -> Dataset:
     """The four arrays of `path`; for prediction X_test alone is enough."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             if isinstance(archive, np.ndarray):
                 raise InputError(f"{path} holds a single array; needed: {', '.join(NAMES)}")
             arrays = {name: archive[name] for name in NAMES if name in archive.files}

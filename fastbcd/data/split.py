@@ -13,7 +13,7 @@ from fastbcd.errors import InputError
 SPLIT_SEED = 0
 
 
-def split(name: str, X: NDArray[Any], y: NDArray[Any] | None, test_fraction: float) -> Dataset:
+def split(name: str, X: NDArray[Any], y: Any, test_fraction: float) -> Dataset:
     """Stratified split; does not depend on the seed of a run, so runs are comparable."""
     from sklearn.model_selection import train_test_split
 
@@ -28,5 +28,7 @@ def split(name: str, X: NDArray[Any], y: NDArray[Any] | None, test_fraction: flo
             X, y, test_size=test_fraction, random_state=SPLIT_SEED, stratify=y
         )
     except ValueError as error:
-        raise InputError(f"{name} cannot be split with test fraction {test_fraction}: {error}") from None
+        raise InputError(
+            f"{name} cannot be split with test fraction {test_fraction}: {error}"
+        ) from None
     return Dataset(name, X_train, y_train, X_test, y_test)

@@ -28,7 +28,8 @@ SOLVE_ROWS = 256
 
 
 class CPU:
-    """Executes block updates on the processor.
+    """
+    Executes block updates on the processor.
 
     Parallelism lies over tiles of samples: each thread takes a tile through all
     its kernels and one-threaded BLAS calls while the tile is in cache. Tiles and
@@ -120,13 +121,11 @@ class CPU:
 
     def normal_equations(self, W: NDArray[Any]) -> NormalEquations:
         """Empty normal equations of the W-block."""
-        return NormalEquations(*W.shape, for_each_block=self.for_each_block)
+        return NormalEquations(len(W), W.shape[1], self.for_each_block)
 
     # -- block updates on one tile ------------------------------------------------------------
 
-    def forward(
-        self, tile: Tile, layer: Layer, V: NDArray[Any], name: str = "B"
-    ) -> NDArray[Any]:
+    def forward(self, tile: Tile, layer: Layer, V: NDArray[Any], name: str = "B") -> NDArray[Any]:
         """``V^ W^T``, in the tile's work array `name`."""
         B = tile.scratch.array(name, (len(V), len(layer.bias)), V.dtype)
         kernels.affine(B, V, layer.W, layer.bias)

@@ -1,4 +1,5 @@
-"""Losses: value and proximal operator of one sample.
+"""
+Losses: value and proximal operator of one sample.
 
 Each is a `Formula` with two functions of rows:
 

@@ -1,0 +1,23 @@
+"""A fresh kernel cache for every test session, and where real data lies."""
+
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+
+# Before Numba is imported: its cache does not notice a changed scalar in another file.
+# Subprocesses of the tests inherit it.
+os.environ.setdefault("NUMBA_CACHE_DIR", tempfile.mkdtemp(prefix="fastbcd-test-cache-"))
+
+
+@pytest.fixture(scope="session")
+def mnist_folder() -> Path:
+    """Folder of the four MNIST files, ``$FASTBCD_DATA/mnist``."""
+    root = os.environ.get("FASTBCD_DATA")
+    if root is None:
+        pytest.skip("FASTBCD_DATA is not set: no MNIST")
+    folder = Path(root) / "mnist"
+    if not folder.is_dir():
+        pytest.skip(f"{folder} does not exist: no MNIST")
+    return folder

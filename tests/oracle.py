@@ -1,0 +1,121 @@
+"""Algorithm 2 in plain float64 NumPy: slow, obvious, and no code of the package.
+
+    F = w sum_i 1/2 |V_L - Y|^2 + sum_l ridge/2 |W_l|^2
+        + gamma/2 sum_l |V_l - act_l(U_l)|^2 + rho/2 sum_l |U_l - V^_{l-1} W_l^T|^2
+
+The weights w, gamma, rho and the alphas are effective ones: already divided by
+n for reduction "mean". The activation is given by its slope on the negative
+side (0 ReLU, 1 linear); the last layer is linear.
+"""
+
+import numpy as np
+
+
+def act(u, slope):
+    return np.where(u > 0, u, slope * u)
+
+
+def with_ones(V):
+    return np.hstack([V, np.ones((len(V), 1))])
+
+
+def prox_activation(a, q, c, slope):
+    """Global argmin_u (a - act(u))^2 + q (u - c)^2, by comparing all candidates."""
+    candidates = np.stack(
+        [
+            np.maximum(0, (a + q * c) / (1 + q)),
+            np.minimum(0, (slope * a + q * c) / (slope**2 + q)),
+        ]
+    )
+    values = (a - act(candidates, slope)) ** 2 + q * (candidates - c) ** 2
+    return np.take_along_axis(candidates, values.argmin(axis=0)[None], axis=0)[0]
+
+
+class Oracle:
+    """State and one iteration; W, V, U are lists indexed 0..L as in the paper."""
+
+    def __init__(self, W, X, Y, slope, w, gamma, rho, alpha_states, alpha_weights, ridge):
+        self.W, self.Y, self.slope = [None, *W], Y, slope
+        self.w, self.gamma, self.rho, self.ridge = w, gamma, rho, ridge
+        self.alpha_states, self.alpha_weights = alpha_states, alpha_weights
+        self.L = len(W)
+        self.V, self.U = [X], [None]
+        for l in range(1, self.L + 1):
+            self.U.append(with_ones(self.V[l - 1]) @ self.W[l].T)
+            self.V.append(act(self.U[l], self.slope_of(l)))
+
+    def slope_of(self, l):
+        return 1.0 if l == self.L else self.slope
+
+    def objective(self):
+        F = self.w * 0.5 * np.sum((self.V[self.L] - self.Y) ** 2)
+        for l in range(1, self.L + 1):
+            F += self.ridge / 2 * np.sum(self.W[l][:, :-1] ** 2)
+            F += self.gamma / 2 * np.sum((self.V[l] - act(self.U[l], self.slope_of(l))) ** 2)
+            F += self.rho / 2 * np.sum((self.U[l] - with_ones(self.V[l - 1]) @ self.W[l].T) ** 2)
+        return F
+
+    def update_V(self, l):
+        gamma, rho, L = self.gamma, self.rho, self.L
+        if l == L:
+            a = self.alpha_states
+            self.V[L] = (self.w * self.Y + gamma * self.U[L] + a * self.V[L]) / (self.w + gamma + a)
+            return
+        A, bias = self.W[l + 1][:, :-1], self.W[l + 1][:, -1]
+        hessian = gamma * np.eye(A.shape[1]) + rho * A.T @ A
+        for i in range(len(self.V[l])):
+            right = gamma * act(self.U[l][i], self.slope) + rho * A.T @ (self.U[l + 1][i] - bias)
+            self.V[l][i] = np.linalg.solve(hessian, right)
+
+    def update_U(self, l):
+        gamma, rho = self.gamma, self.rho
+        b = with_ones(self.V[l - 1]) @ self.W[l].T
+        if l == self.L:
+            self.U[l] = (gamma * self.V[l] + rho * b) / (gamma + rho)
+            return
+        alpha = self.alpha_states
+        c = (rho * b + alpha * self.U[l]) / (rho + alpha)
+        self.U[l] = prox_activation(self.V[l], (rho + alpha) / gamma, c, self.slope)
+
+    def update_W(self, l):
+        V = with_ones(self.V[l - 1])
+        penalised = np.ones(V.shape[1])
+        penalised[-1] = 0.0
+        alpha = self.alpha_weights
+        hessian = self.rho * V.T @ V + alpha * np.eye(V.shape[1]) + self.ridge * np.diag(penalised)
+        right = self.rho * self.U[l].T @ V + alpha * self.W[l]
+        self.W[l] = np.linalg.solve(hessian, right.T).T
+
+    def blocks(self):
+        """(name, update) in the order of one iteration."""
+        for l in range(self.L, 0, -1):
+            yield f"V_{l}", lambda l=l: self.update_V(l)
+            yield f"U_{l}", lambda l=l: self.update_U(l)
+            yield f"W_{l}", lambda l=l: self.update_W(l)
+
+    def step(self):
+        for _, update in self.blocks():
+            update()
+
+
+def oracle_of(solver, state):
+    """The oracle at the solver's state, in float64, with the same effective weights."""
+    problem = solver.problem
+    unit = 1.0 / state.n if problem.reduction == "mean" else 1.0
+    hidden = problem.activations[0]
+    slope = {"relu": 0.0, "linear": 1.0}.get(hidden.name, hidden.parameters[0])
+    oracle = Oracle(
+        [W.astype(np.float64) for W in state.W[1:]],
+        state.X.astype(np.float64),
+        state.Y.astype(np.float64),
+        slope=slope if len(problem.activations) > 1 else 1.0,
+        w=unit,
+        gamma=problem.gamma * unit,
+        rho=problem.rho * unit,
+        alpha_states=solver.alpha * unit,
+        alpha_weights=solver.alpha_weights,
+        ridge=problem.weight_penalty.strength,
+    )
+    oracle.V[1:] = [V.astype(np.float64) for V in state.V[1:]]
+    oracle.U[1:] = [U.astype(np.float64) for U in state.U[1:]]
+    return oracle

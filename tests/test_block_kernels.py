@@ -1,0 +1,126 @@
+"""Each block kernel minimises what its docstring says, called on its own."""
+
+import numpy as np
+import pytest
+
+from fastbcd import kernels
+from fastbcd.kernels import leaky_relu, linear, relu, squared
+
+TOLERANCE = {np.float32: 1e-5, np.float64: 1e-12}
+
+
+def draw(*shapes, dtype, seed=0):
+    rng = np.random.default_rng(seed)
+    return [rng.standard_normal(shape).astype(dtype) for shape in shapes]
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+def test_output_state_solves_its_optimality_condition(dtype):
+    V, U, Y = draw((9, 4), (9, 4), (9, 4), dtype=dtype)
+    old = V.copy()
+    kernels.update_output_state(V, squared(), U, Y, 0.7, 1.3, 0.4)
+    gradient = 0.7 * (V - Y) + 1.3 * (V - U) + 0.4 * (V - old)
+    assert np.abs(gradient).max() <= TOLERANCE[dtype]
+
+
+def test_loss_sum_is_half_the_squared_distance():
+    V, Y = draw((9, 4), (9, 4), dtype=np.float64)
+    assert kernels.loss_sum(squared(), V, Y) == pytest.approx(0.5 * np.sum((V - Y) ** 2), rel=1e-14)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize(("d", "d_next"), [(8, 3), (3, 8), (5, 5), (6, 1), (1, 6)])
+def test_hidden_state_solves_its_optimality_condition(dtype, d, d_next):
+    k, m, activation = 1.7, 11, leaky_relu(0.1)
+    V, U, U_next, W, bias = draw((m, d), (m, d), (m, d_next), (d_next, d), d_next, dtype=dtype)
+    W64, M, info = W.astype(np.float64), np.empty_like(W), np.zeros(1, np.int32)
+    factor = np.empty((min(d, d_next),) * 2)
+    kernels.state_factor(factor, W64, k, info)
+    kernels.state_operator(M, W64, factor, d_next < d, info)
+    assert info[0] == 0
+    kernels.update_hidden_state(V, activation, U, U_next, W, bias, M, np.empty((m, d_next), dtype))
+    act = np.where(U > 0, U, dtype(0.1) * U)
+    gradient = k * (V - act) - (U_next - V @ W.T - bias) @ W
+    assert np.abs(gradient).max() <= 20 * TOLERANCE[dtype]
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("activation", [relu(), leaky_relu(0.3), linear()], ids=repr)
+def test_preactivation_reports_its_decrease_and_leaves_the_residual(dtype, activation):
+    U, V, B = draw((40, 7), (40, 7), (40, 7), dtype=dtype)
+    U_old, b = U.copy(), B.copy()
+    gamma, rho, alpha = 1.2, 0.5, 0.3
+
+    def coupling(U):
+        out = np.empty((40, 7))
+        kernels.activate(out, activation, U.astype(np.float64))
+        return 0.5 * (gamma * np.sum((V - out) ** 2) + rho * np.sum((U.astype(float) - b) ** 2))
+
+    decrease = kernels.update_preactivation(U, activation, V, B, gamma, rho, alpha)
+    np.testing.assert_array_equal(B, U - b)
+    assert decrease == pytest.approx(coupling(U_old) - coupling(U), rel=TOLERANCE[dtype])
+    moved = 0.5 * alpha * np.sum((U.astype(float) - U_old) ** 2)
+    assert decrease >= moved > 0  # sufficient decrease: the proximal term is paid for
+    assert kernels.linear_residual(U, b) == pytest.approx(
+        np.sum((U.astype(float) - b) ** 2), rel=1e-6
+    )
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+def test_gram_sums_are_products_with_a_column_of_ones(dtype):
+    R, V = draw((30, 4), (30, 6), dtype=dtype)
+    gram, cross = np.zeros((7, 7)), np.zeros((4, 7))
+    for rows in (slice(0, 13), slice(13, 30)):
+        work, sums = np.empty((6, 6), dtype), np.empty(6)
+        kernels.tile_gram(work, sums, V[rows])
+        kernels.add_gram(gram, V[rows], work, sums)
+        work, sums = np.empty((4, 6), dtype), np.empty(4)
+        kernels.tile_cross(work, sums, R[rows], V[rows])
+        kernels.add_cross(cross, work, sums)
+    hat = np.hstack([V, np.ones((30, 1))]).astype(np.float64)
+    np.testing.assert_allclose(np.tril(gram), np.tril(hat.T @ hat), atol=30 * TOLERANCE[dtype])
+    np.testing.assert_allclose(cross, R.astype(np.float64).T @ hat, atol=30 * TOLERANCE[dtype])
+
+
+def solve_ridge(gram, N, weight, shift, tolerance=1e-15):
+    factor, scale = np.empty_like(gram), np.empty((2, len(gram)))
+    method = kernels.ridge_factor(factor, scale, gram, weight, shift, tolerance)
+    step = N.copy()
+    kernels.ridge_solve(step, factor, scale, method, np.empty_like(step))
+    return step, method
+
+
+def test_ridge_solve_satisfies_the_normal_equations():
+    A, N = draw((50, 8), (5, 8), dtype=np.float64)
+    gram = A.T @ A
+    shift = np.linspace(0.1, 1, 8)
+    lower = np.tril(gram) + np.triu(np.full((8, 8), np.nan), 1)  # only the lower triangle counts
+    step, method = solve_ridge(lower, N, 0.3, shift)
+    assert method == kernels.ridge.CHOLESKY
+    np.testing.assert_allclose(step @ (0.3 * gram + np.diag(shift)), N, rtol=1e-10, atol=1e-12)
+
+
+def test_ridge_solve_without_regularisation_takes_the_least_norm_step_of_a_singular_system():
+    # Columns 2 and 3 agree and column 5 is zero, as a pixel that is always black.
+    (A,) = draw((50, 6), dtype=np.float64)
+    A[:, 3], A[:, 5] = A[:, 2], 0.0
+    R = draw((50, 4), dtype=np.float64, seed=1)[0]
+    step, method = solve_ridge(A.T @ A, R.T @ A, 1.0, np.zeros(6), 1e-14)
+    assert method == kernels.ridge.EIGEN
+    expected = np.linalg.lstsq(A, R, rcond=None)[0].T
+    np.testing.assert_allclose(step, expected, atol=1e-10)
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1e6])
+def test_ridge_solve_is_not_misled_by_features_of_different_scales(scale):
+    A, N = draw((50, 4), (3, 4), dtype=np.float64)
+    A[:, 0] *= scale
+    step, method = solve_ridge(A.T @ A, N, 1.0, np.zeros(4), 1e-7)
+    assert method == kernels.ridge.CHOLESKY
+    np.testing.assert_allclose(step @ (A.T @ A), N, rtol=1e-8)
+
+
+def test_ridge_factor_reports_a_gram_matrix_that_is_not_finite():
+    gram = np.full((3, 3), np.nan)
+    result = kernels.ridge_factor(np.empty((3, 3)), np.empty((2, 3)), gram, 1.0, np.ones(3), 1e-12)
+    assert result == -1

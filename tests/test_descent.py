@@ -1,0 +1,66 @@
+"""The promise of Theorem 1: the objective never rises, whatever the parameters."""
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from oracle import oracle_of
+
+from fastbcd import Problem, ThreeSplitting
+
+powers = st.floats(-3, 3).map(lambda exponent: 10.0**exponent)
+
+
+@st.composite
+def runs(draw, dtype):
+    widths = draw(st.lists(st.integers(1, 12), min_size=2, max_size=5))
+    n = draw(st.integers(1, 40))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    scale = 10.0 ** draw(st.floats(-6, 6))
+    X = scale * rng.standard_normal((n, widths[0]))
+    Y = draw(st.sampled_from([1.0, scale])) * rng.standard_normal((n, widths[-1]))
+    problem = Problem(
+        widths,
+        activation=draw(st.sampled_from(["relu", "leaky_relu:0.1", "linear"])),
+        gamma=draw(powers),
+        rho=draw(st.none() | powers),
+        weight_penalty=draw(st.sampled_from(["none", "ridge:0.001", "ridge:1", "ridge:100"])),
+        reduction=draw(st.sampled_from(["mean", "sum"])),
+    )
+    solver = ThreeSplitting(
+        problem,
+        alpha=draw(powers),
+        alpha_weights=draw(st.none() | powers),
+        dtype=dtype,
+        n_threads=1,
+        tile_rows=draw(st.sampled_from([1, 8, 64])),
+    )
+    return solver, solver.init(X, Y, seed=draw(st.integers(0, 100)))
+
+
+def objectives(solver, state, n_steps=4):
+    """Objective before and after each step, by the oracle, in float64; and a rounding scale."""
+    values, energies = [], []
+    for step in range(n_steps + 1):
+        if step:
+            solver.step(state)
+        oracle = oracle_of(solver, state)
+        values.append(oracle.objective())
+        # What F would be if nothing cancelled: rounding errors scale with it.
+        energy = sum(np.sum(block**2) for block in [oracle.Y, *oracle.V[1:], *oracle.U[1:]])
+        energies.append((oracle.w + oracle.gamma + oracle.rho) * energy)
+    return np.array(values), np.array(energies)
+
+
+@settings(max_examples=200, deadline=None)
+@given(runs("float64"))
+def test_objective_never_rises_in_float64(run):
+    F, energy = objectives(*run)
+    assert (F[1:] - F[:-1] <= 1e-12 * F[:-1] + 1e-24 * energy[:-1]).all(), F
+
+
+@settings(max_examples=200, deadline=None)
+@given(runs("float32"))
+def test_objective_never_rises_in_float32(run):
+    F, energy = objectives(*run)
+    eps = float(np.finfo(np.float32).eps)
+    assert (F[1:] - F[:-1] <= 1e-7 * F[:-1] + eps**2 * energy[:-1]).all(), F

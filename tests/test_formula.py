@@ -1,0 +1,102 @@
+"""Formulas as arguments of kernels: user-defined ones, and no stale machine code."""
+
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+from numba import njit
+
+from fastbcd import Problem, ThreeSplitting, kernels
+from fastbcd.kernels import Formula, leaky_relu, relu
+from fastbcd.kernels.jit import scalar
+
+
+def test_kernels_can_be_called_from_a_users_compiled_function():
+    activation = relu()
+
+    @njit
+    def rectify_twice(out, U):
+        kernels.activate(out, activation, U)
+        kernels.activate(out, activation, out)
+
+    U = np.array([[-1.0, 2.0]])
+    out = np.empty_like(U)
+    rectify_twice(out, U)
+    np.testing.assert_array_equal(out, [[0.0, 2.0]])
+
+
+def test_an_activation_from_outside_the_package_trains_a_network():
+    @scalar
+    def value(u, p):
+        return u * type(u)(p[0])
+
+    @scalar
+    def prox(a, c, q, p):
+        s = type(c)(p[0])
+        return (s * a + q * c) / (s * s + q)
+
+    double = Formula("scaled", (2.0,), value=value, prox=prox)
+    rng = np.random.default_rng(0)
+    X, Y = rng.standard_normal((30, 4)), rng.standard_normal((30, 2))
+    solver = ThreeSplitting(Problem((4, 5, 2), activation=double), dtype="float64")
+    state = solver.init(X, Y)
+    before = solver.objective(state)
+    assert solver.objective(solver.step(state)) < before
+
+
+def test_parameters_are_run_time_values_that_compile_nothing_again():
+    out, U = np.empty((1, 1)), np.array([[-1.0]])
+    kernels.activate(out, leaky_relu(0.1), U)
+    compiled = len(kernels.activate.signatures)
+    kernels.activate(out, leaky_relu(0.2), U)
+    assert out[0, 0] == -0.2
+    assert len(kernels.activate.signatures) == compiled
+
+
+def test_the_digest_sees_a_change_in_a_function_that_a_formula_calls():
+    def formula(constant):
+        @scalar
+        def inner(u):
+            return u + 1.0
+
+        namespace = {"scalar": scalar, "inner": inner}
+        exec(f"@scalar\ndef value(u, p):\n    return inner(u) * {constant}", namespace)
+        return Formula("f", value=namespace["value"])
+
+    assert formula(2.0).numba_type == formula(2.0).numba_type
+    assert formula(2.0).numba_type != formula(3.0).numba_type
+
+
+def test_an_edited_formula_is_not_served_the_old_machine_code(tmp_path):
+    script = textwrap.dedent("""
+        import numpy as np
+        from fastbcd import kernels
+        from mine import FORMULA
+        out = np.empty((1, 1))
+        kernels.activate(out, FORMULA, np.ones((1, 1)))
+        print(out[0, 0])
+    """)
+    source = (
+        "from fastbcd.kernels import Formula\nfrom fastbcd.kernels.jit import scalar\n"
+        "@scalar\ndef value(u, p):\n    return u * {}\n"
+        "FORMULA = Formula('mine', value=value)\n"
+    )
+    for factor in (2.0, 5.0):
+        (tmp_path / "mine.py").write_text(source.format(factor))
+        command = [
+            sys.executable,
+            "-B",
+            "-c",
+            f"import sys; sys.path[0] = {str(tmp_path)!r}\n{script}",
+        ]
+        printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        assert float(printed) == factor
+
+
+def test_unknown_functions_are_refused():
+    with pytest.raises(TypeError, match="unknown function"):
+        Formula("f", valeu=None)
+    with pytest.raises(AttributeError, match="has no 'prox'"):
+        _ = Formula("f").prox
