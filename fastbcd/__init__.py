@@ -1,5 +1,4 @@
-"""
-Deep networks trained by block coordinate descent: compiled, exact and monotone.
+"""Deep networks trained by block coordinate descent: compiled, exact and monotone.
 
 Implements Zeng, Lau, Lin and Yao, *Global Convergence of Block Coordinate
 Descent in Deep Learning* (ICML 2019). See `Problem` and `ThreeSplitting`.

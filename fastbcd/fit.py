@@ -49,8 +49,7 @@ class Callback:
 
 @dataclass
 class Result:
-    """
-    What a run leaves behind.
+    """What a run leaves behind.
 
     Attributes
     ----------
@@ -78,8 +77,7 @@ def network_of(solver: Solver, state: State) -> Network:
 
 
 def run(solver: Solver, state: State, max_iter: int, callbacks: Iterable[Callback] = ()) -> Result:
-    """
-    Step from `state` until `max_iter` iterations are done or a callback returns True.
+    """Step from `state` until `max_iter` iterations are done or a callback returns True.
 
     Raises
     ------

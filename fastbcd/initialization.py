@@ -31,8 +31,7 @@ INITIALIZATIONS: dict[str, Callable[..., Deviation]] = {"he": he, "normal": norm
 def initial_weights(
     widths: Sequence[int], deviation: Deviation, bias: float, seed: int, dtype: np.dtype
 ) -> list[NDArray[np.floating]]:
-    """
-    ``[W_1, ..., W_L]``, each (d_l, d_{l-1} + 1), the last column filled with `bias`.
+    """``[W_1, ..., W_L]``, each (d_l, d_{l-1} + 1), the last column filled with `bias`.
 
     Drawn in float64 whatever `dtype` is, so float32 and float64 runs start alike.
     """

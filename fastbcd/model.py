@@ -45,8 +45,7 @@ class Model:
         return self.classes[np.argmax(self.outputs(X, n_threads), axis=1)]
 
     def save(self, path: Path) -> None:
-        """
-        Write a safetensors file: plain arrays, and one JSON text of metadata.
+        """Write a safetensors file: plain arrays, and one JSON text of metadata.
 
         The same model gives the same bytes.
         """
@@ -64,8 +63,7 @@ class Model:
 
     @classmethod
     def load(cls, path: Path) -> Model:
-        """
-        Read what `save` wrote; runs no code from the file.
+        """Read what `save` wrote; runs no code from the file.
 
         Raises
         ------

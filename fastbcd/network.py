@@ -15,8 +15,7 @@ from fastbcd.validation import check_inputs
 
 
 class Network:
-    """
-    ``V_l = act_l(V^_{l-1} W_l^T)``, ``V_0 = X``, for l = 1..L.
+    """``V_l = act_l(V^_{l-1} W_l^T)``, ``V_0 = X``, for l = 1..L.
 
     Parameters
     ----------

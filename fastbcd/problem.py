@@ -25,8 +25,7 @@ class Weights(NamedTuple):
 
 @dataclass(frozen=True, init=False)
 class Problem:
-    r"""
-    Three-splitting objective of a feed-forward network.
+    r"""Three-splitting objective of a feed-forward network.
 
     .. code-block:: text
 

@@ -11,8 +11,7 @@ T = TypeVar("T")
 
 
 def parse(text: str, known: Mapping[str, Callable[..., T]], argument: str) -> T:
-    """
-    Build what ``"NAME"`` or ``"NAME:NUMBER[,NUMBER...]"`` names in the table `known`.
+    """Build what ``"NAME"`` or ``"NAME:NUMBER[,NUMBER...]"`` names in the table `known`.
 
     Raises
     ------

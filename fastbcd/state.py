@@ -8,8 +8,7 @@ from typing import Any
 
 @dataclass
 class State:
-    """
-    Blocks of Algorithms 2 and 3, indexed by layer as in the paper.
+    """Blocks of Algorithms 2 and 3, indexed by layer as in the paper.
 
     Attributes
     ----------

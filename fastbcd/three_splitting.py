@@ -20,8 +20,7 @@ from fastbcd.validation import check_dtype, check_inputs, check_targets
 
 
 class ThreeSplitting:
-    """
-    Three-splitting BCD: every block is minimised exactly, so F never increases.
+    """Three-splitting BCD: every block is minimised exactly, so F never increases.
 
     Parameters
     ----------
@@ -69,8 +68,7 @@ class ThreeSplitting:
     def init(
         self, X: ArrayLike, Y: ArrayLike, seed: int = 0, init: str = "he", bias: float = 0.0
     ) -> State:
-        """
-        State before the first iteration: random weights, states from a forward pass.
+        """State before the first iteration: random weights, states from a forward pass.
 
         Parameters
         ----------

@@ -1,5 +1,4 @@
-"""
-Compiled kernels of block coordinate descent, for any solver.
+"""Compiled kernels of block coordinate descent, for any solver.
 
 Proximal operators, Gram sums and Gram-matrix solves. Every kernel writes its
 first argument (`out` first), takes float32 or float64, runs without the

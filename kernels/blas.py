@@ -1,5 +1,4 @@
-"""
-Row-major BLAS and LAPACK for compiled code: products, symmetric updates, Cholesky.
+"""Row-major BLAS and LAPACK for compiled code: products, symmetric updates, Cholesky.
 
 SciPy ships BLAS and LAPACK as C function pointers (`scipy.linalg.cython_blas`,
 `cython_lapack`). Each routine used here is registered with LLVM under a fixed
@@ -147,8 +146,7 @@ def gram_of_rows(out, A, keep):
 
 @kernel
 def cholesky(A, info):
-    """
-    Factor ``A = L L^T`` in its own lower triangle; A (n, n) float64.
+    """Factor ``A = L L^T`` in its own lower triangle; A (n, n) float64.
 
     ``info`` (1,) int32 becomes 0, or i > 0 where the leading i x i block is not positive definite.
     """
@@ -175,8 +173,7 @@ def cholesky_solve_columns(B, L):
 
 @kernel
 def reciprocal_condition(L, norm, work, iwork, info):
-    """
-    Estimate of ``1 / cond_1(L L^T)`` from its factor and the 1-norm of ``L L^T``.
+    """Estimate of ``1 / cond_1(L L^T)`` from its factor and the 1-norm of ``L L^T``.
 
     ``work`` (3 n + 1,) float64: the answer is left in its last element; ``iwork`` (n,) int32.
     """
@@ -186,8 +183,7 @@ def reciprocal_condition(L, norm, work, iwork, info):
 
 @kernel
 def eigenvectors(A, values, work, iwork, info):
-    """
-    Eigen-decompose symmetric A (n, n) float64, lower triangle given, in place.
+    """Eigen-decompose symmetric A (n, n) float64, lower triangle given, in place.
 
     Row i of `A` becomes the eigenvector of ``values[i]``, ascending.
     ``work`` (1 + 6 n + 2 n^2,) float64, ``iwork`` (3 + 5 n,) int32.

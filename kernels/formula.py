@@ -1,5 +1,4 @@
-"""
-Formulas that compiled kernels take as an argument.
+"""Formulas that compiled kernels take as an argument.
 
 A `Formula` bundles the scalar functions of one mathematical object (the value
 and the proximal operator of an activation, say) with its parameters. A kernel
@@ -63,8 +62,7 @@ class FormulaType(types.Type):
 
 
 class Formula:
-    """
-    Scalar functions of one mathematical object, usable in Python and in kernels.
+    """Scalar functions of one mathematical object, usable in Python and in kernels.
 
     Parameters
     ----------

@@ -19,8 +19,7 @@ def column_sums(out, A):
 
 @kernel
 def add_gram(total, V, work, sums):
-    """
-    Add ``V^^T V^``, ``V^ = [V, 1]``, to the lower triangle of `total`.
+    """Add ``V^^T V^``, ``V^ = [V, 1]``, to the lower triangle of `total`.
 
     V (m, d); total (d + 1, d + 1) float64; work (d, d) of V's type: the product of
     these samples alone; sums (d,) float64: the column sums.

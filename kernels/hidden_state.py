@@ -18,8 +18,7 @@ from fastbcd.kernels.jit import kernel
 
 @kernel
 def state_factor(factor, W, k, info):
-    """
-    Cholesky factor of the smaller of ``k I + W W^T`` and ``k I + W^T W``.
+    """Cholesky factor of the smaller of ``k I + W W^T`` and ``k I + W^T W``.
 
     Parameters
     ----------
@@ -42,8 +41,7 @@ def state_factor(factor, W, k, info):
 
 @kernel
 def state_operator(M, W, factor, tall, info):
-    """
-    ``M = W (k I + W^T W)^-1 = (k I + W W^T)^-1 W``, from `state_factor`.
+    """``M = W (k I + W^T W)^-1 = (k I + W W^T)^-1 W``, from `state_factor`.
 
     M (float32 or float64) and W (float64, overwritten) have the same shape: all of
     W, or some columns of it where `tall` (``d_next < d``), or else some rows, so that
@@ -60,8 +58,7 @@ def state_operator(M, W, factor, tall, info):
 
 @kernel
 def update_hidden_state(V, activation, U, U_next, W_next, bias_next, M, residual):
-    """
-    ``V = c + (U_next - c^ W_next^T) M``, ``c = act(U)``: the V_l-block, exactly.
+    """``V = c + (U_next - c^ W_next^T) M``, ``c = act(U)``: the V_l-block, exactly.
 
     It minimises ``k |V - act(U)|^2 + |U_next - V^ W_next^T|^2``, where
     ``M = W_next (k I + W_next^T W_next)^-1`` comes from `state_operator`

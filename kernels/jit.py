@@ -15,8 +15,7 @@ FASTMATH = {"reassoc", "contract", "nsz", "arcp"}
 
 
 def scalar(function: Any) -> Any:
-    """
-    Compile a scalar formula, to be called from kernels, on a CPU or a GPU.
+    """Compile a scalar formula, to be called from kernels, on a CPU or a GPU.
 
     Not cached by itself: each kernel that calls it holds its own inlined copy.
     """
@@ -24,8 +23,7 @@ def scalar(function: Any) -> Any:
 
 
 def kernel(function: Any) -> Any:
-    """
-    Compile a kernel: serial, without the interpreter lock, cached on disk.
+    """Compile a kernel: serial, without the interpreter lock, cached on disk.
 
     Kernels are serial because parallelism lies one level up: each thread works
     on a tile of samples of its own, so no kernel ever waits at a barrier and

@@ -7,8 +7,7 @@ from fastbcd.kernels.jit import kernel
 
 @kernel
 def update_output_state(V, loss, U, Y, weight, gamma, alpha):
-    """
-    ``V = argmin_v weight loss(v; y) + gamma/2 |v - u|^2 + alpha/2 |v - v'|^2``, by rows.
+    """``V = argmin_v weight loss(v; y) + gamma/2 |v - u|^2 + alpha/2 |v - v'|^2``, by rows.
 
     Parameters
     ----------

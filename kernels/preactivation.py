@@ -19,8 +19,7 @@ def affine(out, V, W, bias):
 
 @kernel
 def update_preactivation(U, activation, V, B, gamma, rho, alpha):
-    """
-    ``U = argmin_u gamma (V - act(u))^2 + rho (u - B)^2 + alpha (u - u')^2``, globally.
+    """``U = argmin_u gamma (V - act(u))^2 + rho (u - B)^2 + alpha (u - u')^2``, globally.
 
     Parameters
     ----------

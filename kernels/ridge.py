@@ -1,5 +1,4 @@
-"""
-The W-block with a quadratic penalty: a ridge solve on the Gram matrix.
+"""The W-block with a quadratic penalty: a ridge solve on the Gram matrix.
 
     minimise over W:  weight/2 |U - V^ W^T|^2 + 1/2 sum_ij d_j (W - W')_ij^2 + r(W)
 
@@ -34,8 +33,7 @@ CHOLESKY, EIGEN = 0, 1
 
 @kernel
 def ridge_factor(factor, scale, gram, weight, shift, tolerance):
-    """
-    Factor ``H = weight gram + diag(shift)``, symmetrically scaled to unit diagonal.
+    """Factor ``H = weight gram + diag(shift)``, symmetrically scaled to unit diagonal.
 
     Parameters
     ----------
@@ -105,8 +103,7 @@ def _scaled(out, scale, gram, weight, shift):
 
 @kernel
 def ridge_solve(step, factor, scale, method, work):
-    """
-    ``step = step H^-1``, with what `ridge_factor` left in `factor` and `scale`.
+    """``step = step H^-1``, with what `ridge_factor` left in `factor` and `scale`.
 
     step (m, d) float64 holds N on entry and D on exit; work (m, d) float64.
     """

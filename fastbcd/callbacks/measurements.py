@@ -39,8 +39,7 @@ class Objective(_Every):
 
 
 class Accuracy(_Every):
-    """
-    Adds ``NAME_accuracy``: the share of samples whose largest output is their class.
+    """Adds ``NAME_accuracy``: the share of samples whose largest output is their class.
 
     Parameters
     ----------

@@ -25,8 +25,7 @@ class RunFolder:
 
     @classmethod
     def create(cls, requested: str | None, data_name: str) -> RunFolder:
-        """
-        A new, empty folder: `requested`, or the next free ``runs/DATA-K``.
+        """A new, empty folder: `requested`, or the next free ``runs/DATA-K``.
 
         Raises
         ------

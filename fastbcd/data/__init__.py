@@ -25,8 +25,7 @@ def load(
     training: bool = True,
     held_out: bool = False,
 ) -> Dataset:
-    """
-    Read `source`; None is the digits set that scikit-learn ships.
+    """Read `source`; None is the digits set that scikit-learn ships.
 
     Parameters
     ----------

@@ -14,8 +14,7 @@ from fastbcd.validation import check_matrix
 
 @dataclass
 class Dataset:
-    """
-    Raw features (n, d) and labels (n,) of a training and a test set.
+    """Raw features (n, d) and labels (n,) of a training and a test set.
 
     Where labels are unknown (prediction) they are None; where only prediction
     is asked for, so is the training set.
@@ -37,8 +36,7 @@ def flat_samples(X: Any, name: str) -> NDArray[Any]:
 
 
 def class_labels(y: Any, n: int, name: str) -> NDArray[Any]:
-    """
-    Y as a vector of n class labels: integers or text.
+    """Y as a vector of n class labels: integers or text.
 
     Raises
     ------

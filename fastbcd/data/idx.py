@@ -19,8 +19,7 @@ ELEMENT_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4"
 
 
 def read_idx(path: Path) -> NDArray[Any]:
-    """
-    The array in an IDX file: two zero bytes, type, rank, sizes (big-endian), elements.
+    """The array in an IDX file: two zero bytes, type, rank, sizes (big-endian), elements.
 
     Raises
     ------

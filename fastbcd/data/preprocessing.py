@@ -22,8 +22,7 @@ class Preprocessing:
 
     @classmethod
     def fit(cls, X: NDArray[Any], kind: str = "auto") -> Preprocessing:
-        """
-        Choose shift and scale for training inputs X (n, d).
+        """Choose shift and scale for training inputs X (n, d).
 
         ``"none"``: as they are. ``"unit"``: divided by the largest magnitude of all, so
         images stay images. ``"standard"``: each feature to mean 0 and variance 1 (a constant

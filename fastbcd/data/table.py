@@ -18,8 +18,7 @@ from fastbcd.validation import check_matrix
 def read_csv(
     path: Path, target: str | None, target_required: bool
 ) -> tuple[NDArray[Any], NDArray[Any] | None]:
-    """
-    Features (n, d) in the order of the columns, and labels (n,) of column `target`.
+    """Features (n, d) in the order of the columns, and labels (n,) of column `target`.
 
     Raises
     ------

@@ -28,8 +28,7 @@ SOLVE_ROWS = 256
 
 
 class CPU:
-    """
-    Executes block updates on the processor.
+    """Executes block updates on the processor.
 
     Parallelism lies over tiles of samples: each thread takes a tile through all
     its kernels and one-threaded BLAS calls while the tile is in cache. Tiles and

@@ -13,8 +13,7 @@ from fastbcd.devices.tiles import Tile
 
 
 class NormalEquations:
-    """
-    Gram ``V^^T V^`` and cross product ``R^T V^``, ``R = U - V^ W'^T``, in float64.
+    """Gram ``V^^T V^`` and cross product ``R^T V^``, ``R = U - V^ W'^T``, in float64.
 
     Filled tile by tile; whoever holds other samples (another process, a file)
     adds to the same two arrays before `solve`. Where V does not change (the
@@ -57,8 +56,7 @@ class NormalEquations:
                 kernels.add_gram(self.gram, V, gram, sums_V)
 
     def solve(self, W: NDArray[Any], weight: float, ridge: float, alpha: float) -> None:
-        """
-        ``W += argmin_D`` of the proximal ridge problem; see `fastbcd.kernels.ridge`.
+        """``W += argmin_D`` of the proximal ridge problem; see `fastbcd.kernels.ridge`.
 
         weight/2 |U - V^ W^T|^2 + alpha/2 |W - W'|^2 + ridge/2 |W without bias|^2
         """

@@ -24,8 +24,7 @@ def serial_blas() -> AbstractContextManager[Any]:
 
 
 def resolve_threads(n_threads: int | None) -> int:
-    """
-    `n_threads`, or as many as BLAS would use.
+    """`n_threads`, or as many as BLAS would use.
 
     The default thereby honours ``OMP_NUM_THREADS`` and its like, the processor
     affinity, and the limits that joblib sets in its workers.

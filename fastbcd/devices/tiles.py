@@ -66,8 +66,7 @@ class Tile:
     _turns: _Turns
 
     def in_order(self) -> Any:
-        """
-        Context that tiles enter in their order.
+        """Context that tiles enter in their order.
 
         Sums added up inside are the same to the last bit, however many threads there are.
         """
@@ -81,8 +80,7 @@ def for_each_tile(
     scratches: list[Scratch],
     pool: ThreadPoolExecutor | None,
 ) -> None:
-    """
-    Call ``body(tile)`` once for each tile of n rows, on one thread per scratch.
+    """Call ``body(tile)`` once for each tile of n rows, on one thread per scratch.
 
     `body` should enter ``tile.in_order()`` once or never. An exception in any
     thread ends the others and is raised here.

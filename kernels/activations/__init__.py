@@ -1,5 +1,4 @@
-"""
-Activations: value ``act(u)`` and the global proximal operator of the U-block.
+"""Activations: value ``act(u)`` and the global proximal operator of the U-block.
 
 Each is a `Formula` with two scalar functions:
 

@@ -26,8 +26,7 @@ def _prox(a, c, q, p):
 
 
 def leaky_relu(slope: float = 0.01) -> Formula:
-    """
-    Leaky ReLU activation, ``act(u) = max(u, slope * u)``, with ``0 <= slope < 1``.
+    """Leaky ReLU activation, ``act(u) = max(u, slope * u)``, with ``0 <= slope < 1``.
 
     Raises
     ------

@@ -1,5 +1,4 @@
-"""
-Losses: value and proximal operator of one sample.
+"""Losses: value and proximal operator of one sample.
 
 Each is a `Formula` with two functions of rows:
 

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Ridge:
-    """
-    Squared l2 penalty, ``r(W) = strength/2 |W|_F^2``, ``strength >= 0``.
+    """Squared l2 penalty, ``r(W) = strength/2 |W|_F^2``, ``strength >= 0``.
 
     Quadratic, so the W-block stays a linear solve: see `fastbcd.kernels.ridge`.
 
