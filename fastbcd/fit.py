@@ -73,7 +73,7 @@ class Result:
 def network_of(solver: Solver, state: State) -> Network:
     """The network with the weights of `state`; they are shared, not copied."""
     weights = [solver.device.numpy(W) for W in state.W[1:]]
-    return Network(weights, solver.problem.activations)
+    return Network(weights, solver.problem.activations, solver.problem.residual)
 
 
 def run(solver: Solver, state: State, max_iter: int, callbacks: Iterable[Callback] = ()) -> Result:

@@ -55,6 +55,7 @@ class Model:
             "format": FORMAT,
             "widths": list(self.network.widths),
             "activations": [repr(activation) for activation in self.network.activations],
+            "residual": list(self.network.residual),
             "classes": self.classes.tolist(),
         }
         # One key only: with several, their order in the file would vary.
@@ -83,6 +84,7 @@ class Model:
             network = Network(
                 [tensors[f"W{l}"] for l in range(1, len(metadata["widths"]))],
                 [parse(text, ACTIVATIONS, "activation") for text in metadata["activations"]],
+                metadata["residual"],
             )
             if list(network.widths) != metadata["widths"]:
                 raise InputError(f"{path} is damaged: its weights do not have the widths it names")

@@ -15,18 +15,26 @@ from fastbcd.validation import check_inputs
 
 
 class Network:
-    """``V_l = act_l(V^_{l-1} W_l^T)``, ``V_0 = X``, for l = 1..L.
+    """``V_l = S_l V_{l-1} + act_l(V^_{l-1} W_l^T)``, ``V_0 = X``, for l = 1..L.
 
     Parameters
     ----------
     W : sequence of (d_l, d_{l-1} + 1) arrays, l = 1..L
         float32 or float64; the last column holds the biases.
     activations : sequence of Formula, l = 1..L
+    residual : sequence of bool, l = 1..L
+        ``S_l``.
     """
 
-    def __init__(self, W: Sequence[NDArray[Any]], activations: Sequence[Formula]) -> None:
+    def __init__(
+        self,
+        W: Sequence[NDArray[Any]],
+        activations: Sequence[Formula],
+        residual: Sequence[bool],
+    ) -> None:
         self.W = list(W)
         self.activations = list(activations)
+        self.residual = list(residual)
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -42,10 +50,10 @@ class Network:
 
         def through_layers(tile: Tile) -> None:
             V = inputs[tile.rows]
-            for l, (layer, activation) in enumerate(zip(layers, self.activations, strict=True)):
+            for l, layer in enumerate(layers):
                 # Two work arrays in turn: a product must not overwrite its own input.
                 B = device.forward(tile, layer, V, name=f"V{l % 2}")
-                device.activate(B, activation, B)
+                device.activate(B, self.activations[l], B, V if self.residual[l] else None)
                 V = B
             outputs[tile.rows] = V
 

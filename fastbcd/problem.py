@@ -25,14 +25,16 @@ class Weights(NamedTuple):
 
 @dataclass(frozen=True, init=False)
 class Problem:
-    r"""Three-splitting objective of a feed-forward network.
+    r"""Three-splitting objective of a feed-forward or residual network.
 
     .. code-block:: text
 
         F = sum_i loss(V_L[i], Y[i]) + sum_l r(W_l)
-            + gamma/2 sum_l |V_l - act_l(U_l)|^2 + rho/2 sum_l |U_l - V^_{l-1} W_l^T|^2
+            + gamma/2 sum_l |V_l - S_l V_{l-1} - act_l(U_l)|^2
+            + rho/2 sum_l |U_l - V^_{l-1} W_l^T|^2
 
-    with ``V^ = [V, 1]``, ``V_0 = X``, ``act_L`` the identity. With
+    with ``V^ = [V, 1]``, ``V_0 = X``, ``act_L`` the identity and ``S_l = 1`` for residual
+    layers, 0 for plain ones. With
     ``reduction="mean"`` everything summed over samples is divided by their number n.
 
     Parameters
@@ -49,6 +51,8 @@ class Problem:
         Weight of the linear coupling where it differs from `gamma`, > 0.
     weight_penalty : str or Ridge, default="none"
         ``r``: ``"none"`` or ``"ridge:STRENGTH"``; biases are not penalised.
+    residual : bool or sequence of bool, default=False
+        ``S_1, ..., S_L``, or True for all hidden layers as wide as the layer below.
     reduction : {"mean", "sum"}, default="mean"
         ``"mean"`` makes gamma, alpha and the result independent of n;
         ``"sum"`` is the convention of the published experiments.
@@ -60,8 +64,8 @@ class Problem:
 
     Notes
     -----
-    Source: Zeng, Lau, Lin, Yao (ICML 2019), three-splitting formulation; the
-    published form has ``rho = gamma``.
+    Source: Zeng, Lau, Lin, Yao (ICML 2019), three-splitting formulations, plain and
+    residual; the published forms have ``rho = gamma`` and all layers of one kind.
     """
 
     widths: tuple[int, ...]
@@ -71,6 +75,8 @@ class Problem:
     gamma: float
     rho: float
     weight_penalty: Ridge
+    residual: tuple[bool, ...]
+    """``S_1, ..., S_L``."""
     reduction: str
 
     def __init__(
@@ -81,6 +87,7 @@ class Problem:
         gamma: float = 1.0,
         rho: float | None = None,
         weight_penalty: str | Ridge = "none",
+        residual: bool | Sequence[bool] = False,
         reduction: str = "mean",
     ) -> None:
         checked = tuple(require_integer(d, "widths", at_least=1) for d in widths)
@@ -102,6 +109,7 @@ class Problem:
             "gamma": gamma,
             "rho": gamma if rho is None else require(rho, "rho", above=0),
             "weight_penalty": weight_penalty,
+            "residual": _residual_layers(checked, residual),
             "reduction": reduction,
         }
         for name, value in fields.items():
@@ -116,3 +124,27 @@ class Problem:
         """Effective weights for n samples: the one place that knows about `reduction`."""
         unit = 1.0 / n if self.reduction == "mean" else 1.0
         return Weights(loss=unit, gamma=self.gamma * unit, rho=self.rho * unit, per_sample=unit)
+
+
+def _residual_layers(widths: tuple[int, ...], residual: bool | Sequence[bool]) -> tuple[bool, ...]:
+    """``S_1, ..., S_L``; `InputError` that names a residual layer whose widths disagree."""
+    below, own = widths[:-1], widths[1:]
+    if isinstance(residual, bool):
+        flags = [residual and d == e for d, e in zip(below[:-1], own[:-1], strict=True)] + [False]
+        if residual and not any(flags):
+            raise InputError(
+                f"residual: no hidden layer is as wide as the layer below it in {widths}; "
+                "give two consecutive layers the same width"
+            )
+        return tuple(flags)
+    if len(residual) != len(own):
+        raise InputError(
+            f"residual must have one flag for each of {len(own)} layers, got {len(residual)}"
+        )
+    for l, (flag, d, e) in enumerate(zip(residual, below, own, strict=True), start=1):
+        if flag and d != e:
+            raise InputError(
+                f"residual: layer {l} has width {e}, but the layer below it has {d}; "
+                "a residual layer needs equal widths"
+            )
+    return tuple(bool(flag) for flag in residual)

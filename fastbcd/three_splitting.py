@@ -1,4 +1,4 @@
-"""Algorithm 2: three-splitting block coordinate descent."""
+"""Algorithms 2 and 3: three-splitting block coordinate descent, plain and residual."""
 
 from __future__ import annotations
 
@@ -41,7 +41,8 @@ class ThreeSplitting:
 
     Notes
     -----
-    Zeng, Lau, Lin, Yao (ICML 2019), Algorithm 2. A solver holds hyperparameters
+    Zeng, Lau, Lin, Yao (ICML 2019), Algorithm 2, and Algorithm 3 where the problem has
+    residual layers: 2 is the case of all ``S_l = 0``. A solver holds hyperparameters
     only; `State` holds the arrays. `step` works in place.
     """
 
@@ -111,13 +112,14 @@ class ThreeSplitting:
                 for l in range(1, problem.n_layers + 1):
                     V, U = state.V[l][tile.rows], state.U[l][tile.rows]
                     U[:] = device.forward(tile, layers[l], state.V[l - 1][tile.rows])
-                    device.activate(V, problem.activations[l - 1], U)
+                    below = state.V[l - 1][tile.rows] if problem.residual[l - 1] else None
+                    device.activate(V, problem.activations[l - 1], U, below)
 
             device.for_each_tile(n, problem.widths, self.dtype, forward)
         return state
 
     def step(self, state: State) -> State:
-        """One iteration of Algorithm 2, in place: (V_L, U_L, W_L), ..., (V_1, U_1, W_1)."""
+        """One iteration of Algorithm 2 or 3, in place: (V_L, U_L, W_L), ..., (V_1, U_1, W_1)."""
         with self.device.session():
             for l in range(self.problem.n_layers, 0, -1):
                 self._update_layer(state, l)
@@ -135,25 +137,35 @@ class ThreeSplitting:
         layer = device.layer(W[l])
         equations = self._normal_equations(state, l)
         if l < L:
-            following = device.layer_with_operator(W[l + 1], gamma / rho)
+            k = gamma * (1 + problem.residual[l]) / rho
+            following = device.layer_with_operator(W[l + 1], k)
 
         def update_samples(tile: Tile) -> None:
             rows = tile.rows
+            below = V[l - 1][rows] if problem.residual[l - 1] else None
             if l == L:
-                # V_L = argmin loss(V_L; Y) + gamma/2 |V_L - U_L|^2 + alpha/2 |V_L - V_L'|^2
+                # V_L = argmin loss(V_L; Y) + gamma/2 |V_L - S_L V_{L-1} - U_L|^2
+                #              + alpha/2 |V_L - V_L'|^2
                 device.update_output_state(
-                    V[L][rows], problem.loss, U[L][rows], state.Y[rows], weights.loss, gamma, alpha
+                    *(V[L][rows], problem.loss, U[L][rows], below, state.Y[rows]),
+                    *(weights.loss, gamma, alpha),
                 )
             else:
-                # V_l = argmin gamma/2 |V_l - act(U_l)|^2 + rho/2 |U_{l+1} - V^_l W_{l+1}^T|^2
-                device.update_hidden_state(
-                    tile, V[l][rows], activation, U[l][rows], U[l + 1][rows], following
+                # V_l = argmin gamma/2 |V_l - S_l V_{l-1} - act(U_l)|^2
+                #            + gamma/2 S_{l+1} |V_{l+1} - V_l - act(U_{l+1})|^2
+                #            + rho/2 |U_{l+1} - V^_l W_{l+1}^T|^2
+                V_next = V[l + 1][rows] if problem.residual[l] else None
+                device.state_center(
+                    *(V[l][rows], activation, U[l][rows], below),
+                    *(problem.activations[l], U[l + 1][rows], V_next),
                 )
-            # U_l = argmin gamma/2 |V_l - act(U_l)|^2 + rho/2 |U_l - V^_{l-1} W_l^T|^2
-            #              + alpha/2 |U_l - U_l'|^2 (hidden layers)
+                device.solve_state(tile, V[l][rows], U[l + 1][rows], following)
+            # U_l = argmin gamma/2 |V_l - S_l V_{l-1} - act(U_l)|^2
+            #            + rho/2 |U_l - V^_{l-1} W_l^T|^2 + alpha/2 |U_l - U_l'|^2 (hidden layers)
             B = device.forward(tile, layer, V[l - 1][rows])
             device.update_preactivation(
-                U[l][rows], activation, V[l][rows], B, gamma, rho, alpha if l < L else 0.0
+                *(U[l][rows], activation, V[l][rows], below, B),
+                *(gamma, rho, alpha if l < L else 0.0),
             )
             equations.add(tile, B, V[l - 1][rows])
 
@@ -182,8 +194,9 @@ class ThreeSplitting:
                 loss = device.loss_sum(problem.loss, V[L][rows], state.Y[rows])
                 activation = linear = 0.0
                 for l in range(1, L + 1):
+                    below = V[l - 1][rows] if problem.residual[l - 1] else None
                     activation += device.activation_residual(
-                        problem.activations[l - 1], V[l][rows], U[l][rows]
+                        problem.activations[l - 1], V[l][rows], U[l][rows], below
                     )
                     B = device.forward(tile, layers[l], V[l - 1][rows])
                     linear += device.linear_residual(U[l][rows], B)

@@ -14,9 +14,10 @@ from fastbcd.kernels.gram_sums import add_cross, add_gram, tile_cross, tile_gram
 from fastbcd.kernels.hidden_state import (
     activate,
     activation_residual,
+    solve_state,
+    state_center,
     state_factor,
     state_operator,
-    update_hidden_state,
 )
 from fastbcd.kernels.losses import LOSSES, squared
 from fastbcd.kernels.output_state import loss_sum, update_output_state
@@ -45,12 +46,13 @@ __all__ = [
     "ridge_factor",
     "ridge_right_hand_side",
     "ridge_solve",
+    "solve_state",
     "squared",
+    "state_center",
     "state_factor",
     "state_operator",
     "tile_cross",
     "tile_gram",
-    "update_hidden_state",
     "update_output_state",
     "update_preactivation",
 ]

@@ -57,20 +57,45 @@ def state_operator(M, W, factor, tall, info):
 
 
 @kernel
-def update_hidden_state(V, activation, U, U_next, W_next, bias_next, M, residual):
-    """``V = c + (U_next - c^ W_next^T) M``, ``c = act(U)``: the V_l-block, exactly.
+def state_center(V, activation, U, below, activation_next, U_next, V_next):
+    """Where the activation couplings pull V: ``c``, the first half of the V_l-block.
 
-    It minimises ``k |V - act(U)|^2 + |U_next - V^ W_next^T|^2``, where
+    ``c = (S_l V_{l-1} + act_l(U_l) + S_{l+1} (V_{l+1} - act_{l+1}(U_{l+1}))) / (1 + S_{l+1})``
+
+    Parameters
+    ----------
+    V : (m, d) array, float32 or float64
+        The result.
+    activation, activation_next : Formula
+    U, U_next : (m, d), (m, d_next) arrays
+    below : (m, d) array or None
+        ``V_{l-1}`` where layer l is residual, else None.
+    V_next : (m, d) array or None
+        ``V_{l+1}`` where layer l + 1 is residual (``d_next = d``), else None.
+    """
+    half = V.dtype.type(0.5)
+    for i in range(V.shape[0]):
+        for j in range(V.shape[1]):
+            c = activation.value(U[i, j])
+            if below is not None:
+                c += below[i, j]
+            if V_next is not None:
+                c = half * (c + V_next[i, j] - activation_next.value(U_next[i, j]))
+            V[i, j] = c
+
+
+@kernel
+def solve_state(V, U_next, W_next, bias_next, M, residual):
+    """``V = c + (U_next - c^ W_next^T) M``, ``c`` given in V: the V_l-block, exactly.
+
+    It minimises ``k |V - c|^2 + |U_next - V^ W_next^T|^2``, where
     ``M = W_next (k I + W_next^T W_next)^-1`` comes from `state_operator`
     (it is the transpose of the usual ``(k I + W^T W)^-1 W^T``).
 
     Parameters
     ----------
     V : (m, d) array, float32 or float64
-        States, written (their old value does not matter).
-    activation : Formula
-    U : (m, d) array
-        Pre-activations of this layer.
+        c on entry, the minimiser on exit.
     U_next : (m, d_next) array
         Pre-activations of the next layer.
     W_next : (d_next, d) array
@@ -82,11 +107,8 @@ def update_hidden_state(V, activation, U, U_next, W_next, bias_next, M, residual
 
     Notes
     -----
-    Algorithm 2, V_l-line. 4 d d_next m flops in two products.
+    Algorithms 2 and 3, V_l-line. 4 d d_next m flops in two products.
     """
-    for i in range(V.shape[0]):
-        for j in range(V.shape[1]):
-            V[i, j] = activation.value(U[i, j])
     for i in range(residual.shape[0]):
         for j in range(residual.shape[1]):
             residual[i, j] = U_next[i, j] - bias_next[j]
@@ -95,19 +117,22 @@ def update_hidden_state(V, activation, U, U_next, W_next, bias_next, M, residual
 
 
 @kernel
-def activate(V, activation, U):
-    """``V = act(U)``; V, U (m, d), may be the same array."""
+def activate(V, activation, U, below):
+    """``V = S V_{l-1} + act(U)``; V, U (m, d), may be the same array; below (m, d) or None."""
     for i in range(V.shape[0]):
         for j in range(V.shape[1]):
-            V[i, j] = activation.value(U[i, j])
+            v = activation.value(U[i, j])
+            V[i, j] = v if below is None else v + below[i, j]
 
 
 @kernel
-def activation_residual(activation, V, U):
-    """``|V - act(U)|^2``, summed in float64; V, U (m, d)."""
+def activation_residual(activation, V, U, below):
+    """``|V - S V_{l-1} - act(U)|^2``, summed in float64; V, U (m, d); below (m, d) or None."""
     total = 0.0
     for i in range(V.shape[0]):
         for j in range(V.shape[1]):
             miss = np.float64(V[i, j]) - np.float64(activation.value(U[i, j]))
+            if below is not None:
+                miss -= np.float64(below[i, j])
             total += miss * miss
     return total

@@ -6,8 +6,8 @@ from fastbcd.kernels.jit import kernel
 
 
 @kernel
-def update_output_state(V, loss, U, Y, weight, gamma, alpha):
-    """``V = argmin_v weight loss(v; y) + gamma/2 |v - u|^2 + alpha/2 |v - v'|^2``, by rows.
+def update_output_state(V, loss, U, below, Y, weight, gamma, alpha):
+    """``V = argmin_v weight loss(v; y) + gamma/2 |v - b - u|^2 + alpha/2 |v - v'|^2``, by rows.
 
     Parameters
     ----------
@@ -17,20 +17,23 @@ def update_output_state(V, loss, U, Y, weight, gamma, alpha):
         See `fastbcd.kernels.losses`.
     U, Y : (m, k) array
         Pre-activations and targets of the same samples.
+    below : (m, k) array or None
+        b, the states below, where the output layer is residual; else None.
     weight, gamma, alpha : float
         ``weight, gamma > 0``, ``alpha >= 0``.
 
     Notes
     -----
-    Algorithm 2, first line: both quadratics merge into one, centred at
-    ``(gamma u + alpha v') / (gamma + alpha)``, which leaves the prox of the loss.
+    Algorithms 2 and 3, first line: both quadratics merge into one, centred at
+    ``(gamma (u + b) + alpha v') / (gamma + alpha)``, which leaves the prox of the loss.
     """
     T = V.dtype.type
     quadratic = gamma + alpha
     share_u, share_v = T(gamma / quadratic), T(alpha / quadratic)
     for i in range(V.shape[0]):
         for j in range(V.shape[1]):
-            V[i, j] = share_u * U[i, j] + share_v * V[i, j]
+            u = U[i, j] if below is None else U[i, j] + below[i, j]
+            V[i, j] = share_u * u + share_v * V[i, j]
         loss.row_prox(V[i], V[i], Y[i], quadratic / weight)
 
 

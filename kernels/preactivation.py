@@ -18,8 +18,8 @@ def affine(out, V, W, bias):
 
 
 @kernel
-def update_preactivation(U, activation, V, B, gamma, rho, alpha):
-    """``U = argmin_u gamma (V - act(u))^2 + rho (u - B)^2 + alpha (u - u')^2``, globally.
+def update_preactivation(U, activation, V, below, B, gamma, rho, alpha):
+    """``U = argmin_u gamma (a - act(u))^2 + rho (u - B)^2 + alpha (u - u')^2``, globally.
 
     Parameters
     ----------
@@ -28,7 +28,9 @@ def update_preactivation(U, activation, V, B, gamma, rho, alpha):
     activation : Formula
         See `fastbcd.kernels.activations`.
     V : (m, d) array
-        States of the layer.
+        States of the layer; ``a = V - S V_{l-1}``.
+    below : (m, d) array or None
+        ``V_{l-1}`` where the layer is residual, else None.
     B : (m, d) array
         ``V^_{l-1} W_l^T`` on entry; on exit the residual ``U - B`` that the W-block needs.
     gamma, rho, alpha : float
@@ -37,11 +39,11 @@ def update_preactivation(U, activation, V, B, gamma, rho, alpha):
     Returns
     -------
     float
-        By how much ``1/2 (gamma |V - act(U)|^2 + rho |U - B|^2)`` decreased.
+        By how much ``1/2 (gamma |a - act(U)|^2 + rho |U - B|^2)`` decreased.
 
     Notes
     -----
-    Algorithm 2, U_l-line (and U_L-line, with the linear activation and alpha 0): the
+    Algorithms 2 and 3, U_l-line (and U_L-line, with the linear activation and alpha 0): the
     two quadratics in u merge into ``q (u - c)^2`` with ``q = (rho + alpha) / gamma``,
     ``c = (rho b + alpha u') / (rho + alpha)``.
     """
@@ -53,6 +55,8 @@ def update_preactivation(U, activation, V, B, gamma, rho, alpha):
     for i in range(U.shape[0]):
         for j in range(U.shape[1]):
             a, b, old = V[i, j], B[i, j], U[i, j]
+            if below is not None:
+                a -= below[i, j]
             new = activation.prox(a, share_b * b + share_u * old, q)
             U[i, j] = new
             B[i, j] = new - b

@@ -1,7 +1,8 @@
-"""Algorithm 2 in plain float64 NumPy: slow, obvious, and no code of the package.
+"""Algorithms 2 and 3 in plain float64 NumPy: slow, obvious, and no code of the package.
 
     F = w sum_i 1/2 |V_L - Y|^2 + sum_l ridge/2 |W_l|^2
-        + gamma/2 sum_l |V_l - act_l(U_l)|^2 + rho/2 sum_l |U_l - V^_{l-1} W_l^T|^2
+        + gamma/2 sum_l |V_l - S_l V_{l-1} - act_l(U_l)|^2
+        + rho/2 sum_l |U_l - V^_{l-1} W_l^T|^2
 
 The weights w, gamma, rho and the alphas are effective ones: already divided by
 n for reduction "mean". The activation is given by its slope on the negative
@@ -34,24 +35,30 @@ def prox_activation(a, q, c, slope):
 class Oracle:
     """State and one iteration; W, V, U are lists indexed 0..L as in the paper."""
 
-    def __init__(self, W, X, Y, slope, w, gamma, rho, alpha_states, alpha_weights, ridge):
+    def __init__(self, W, X, Y, S, slope, w, gamma, rho, alpha_states, alpha_weights, ridge):
         self.W, self.Y, self.slope = [None, *W], Y, slope
+        self.S = [None, *S]
         self.w, self.gamma, self.rho, self.ridge = w, gamma, rho, ridge
         self.alpha_states, self.alpha_weights = alpha_states, alpha_weights
         self.L = len(W)
         self.V, self.U = [X], [None]
         for l in range(1, self.L + 1):
             self.U.append(with_ones(self.V[l - 1]) @ self.W[l].T)
-            self.V.append(act(self.U[l], self.slope_of(l)))
+            self.V.append(self.S[l] * self.below(l) + act(self.U[l], self.slope_of(l)))
 
     def slope_of(self, l):
         return 1.0 if l == self.L else self.slope
+
+    def below(self, l):
+        """V_{l-1} for a residual layer, else 0."""
+        return self.V[l - 1] if self.S[l] else 0.0
 
     def objective(self):
         F = self.w * 0.5 * np.sum((self.V[self.L] - self.Y) ** 2)
         for l in range(1, self.L + 1):
             F += self.ridge / 2 * np.sum(self.W[l][:, :-1] ** 2)
-            F += self.gamma / 2 * np.sum((self.V[l] - act(self.U[l], self.slope_of(l))) ** 2)
+            target = self.below(l) + act(self.U[l], self.slope_of(l))
+            F += self.gamma / 2 * np.sum((self.V[l] - target) ** 2)
             F += self.rho / 2 * np.sum((self.U[l] - with_ones(self.V[l - 1]) @ self.W[l].T) ** 2)
         return F
 
@@ -59,23 +66,31 @@ class Oracle:
         gamma, rho, L = self.gamma, self.rho, self.L
         if l == L:
             a = self.alpha_states
-            self.V[L] = (self.w * self.Y + gamma * self.U[L] + a * self.V[L]) / (self.w + gamma + a)
+            target = self.below(L) + self.U[L]
+            self.V[L] = (self.w * self.Y + gamma * target + a * self.V[L]) / (self.w + gamma + a)
             return
         A, bias = self.W[l + 1][:, :-1], self.W[l + 1][:, -1]
+        # Both activation couplings in which V_l occurs: its own, and S_{l+1}'s.
+        target = gamma * (self.below(l) + act(self.U[l], self.slope))
         hessian = gamma * np.eye(A.shape[1]) + rho * A.T @ A
+        if self.S[l + 1]:
+            skip = self.V[l + 1] - act(self.U[l + 1], self.slope_of(l + 1))
+            target = target + gamma * skip
+            hessian = hessian + gamma * np.eye(A.shape[1])
         for i in range(len(self.V[l])):
-            right = gamma * act(self.U[l][i], self.slope) + rho * A.T @ (self.U[l + 1][i] - bias)
+            right = target[i] + rho * A.T @ (self.U[l + 1][i] - bias)
             self.V[l][i] = np.linalg.solve(hessian, right)
 
     def update_U(self, l):
         gamma, rho = self.gamma, self.rho
         b = with_ones(self.V[l - 1]) @ self.W[l].T
         if l == self.L:
-            self.U[l] = (gamma * self.V[l] + rho * b) / (gamma + rho)
+            self.U[l] = (gamma * (self.V[l] - self.below(l)) + rho * b) / (gamma + rho)
             return
         alpha = self.alpha_states
         c = (rho * b + alpha * self.U[l]) / (rho + alpha)
-        self.U[l] = prox_activation(self.V[l], (rho + alpha) / gamma, c, self.slope)
+        a = self.V[l] - self.below(l)
+        self.U[l] = prox_activation(a, (rho + alpha) / gamma, c, self.slope)
 
     def update_W(self, l):
         V = with_ones(self.V[l - 1])
@@ -108,6 +123,7 @@ def oracle_of(solver, state):
         [W.astype(np.float64) for W in state.W[1:]],
         state.X.astype(np.float64),
         state.Y.astype(np.float64),
+        S=problem.residual,
         slope=slope if len(problem.activations) > 1 else 1.0,
         w=unit,
         gamma=problem.gamma * unit,

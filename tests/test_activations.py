@@ -101,7 +101,7 @@ def test_prox_is_never_worse_than_a_dense_grid_in_a_million_cases(name, dtype):
 def test_value_is_the_formula(name):
     u = np.array([-2.0, -0.5, 0.0, 0.5, 3.0])
     out = np.empty((1, 5))
-    kernels.activate(out, ACTIVATIONS[name], u[None])
+    kernels.activate(out, ACTIVATIONS[name], u[None], None)
     np.testing.assert_array_equal(out[0], value(ACTIVATIONS[name], u))
 
 

@@ -21,6 +21,9 @@ PROBLEMS = [
     ({"gamma": "big"}, "gamma must be a number, got 'big'"),
     ({"rho": 0.0}, "rho must be a finite number above 0"),
     ({"weight_penalty": "ridge:-1"}, "weight_penalty: ridge: strength must be at least 0"),
+    ({"residual": True}, "residual: no hidden layer is as wide as the layer below it"),
+    ({"residual": [False, True]}, "residual: layer 2 has width 2, but the layer below it has 4"),
+    ({"residual": [False]}, "residual must have one flag for each of 2 layers, got 1"),
     ({"reduction": "max"}, "reduction must be one of mean, sum"),
 ]
 

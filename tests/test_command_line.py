@@ -116,6 +116,15 @@ def test_the_same_seed_gives_the_same_model_file_and_another_seed_another(tmp_pa
     assert a != c
 
 
+def test_a_residual_network_is_trained_and_predicted(tmp_path):
+    options = ["--algorithm", "resnet", "--hidden", "64,64", "--epochs", "20"]
+    fastbcd("train", *options, "--out", "run", "--quiet", cwd=tmp_path)
+    rows = history(tmp_path / "run")
+    assert float(rows[-1]["test_accuracy"]) >= 0.9
+    out, _ = fastbcd("predict", "run", cwd=tmp_path)
+    assert f"accuracy {rows[-1]['test_accuracy']} on 360 samples" in out
+
+
 def test_a_quantity_that_was_not_measured_is_an_empty_field(tmp_path):
     fastbcd("train", *SMALL, "--evaluate-every", 2, "--out", "run", cwd=tmp_path)
     rows = history(tmp_path / "run")
@@ -136,6 +145,7 @@ BAD_COMMANDS = [
     (["train", "--alpha-weights", "-1"], "alpha_weights must be a finite number at least 0"),
     (["train", "--algorithm", "two"], "argument --algorithm: invalid choice: 'two'"),
     (["train", "--hidden", "12,x"], "--hidden must be widths separated by commas, got '12,x'"),
+    (["train", "--algorithm", "resnet", "--hidden", "5,6"], "no hidden layer is as wide as"),
     (["train", "--hidden", "0"], "widths must be an integer of at least 1, got 0"),
     (["train", "--activation", "rleu"], "activation: unknown name 'rleu'"),
     (["train", "--loss", "mse"], "loss: unknown name 'mse'; known: squared"),

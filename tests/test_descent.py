@@ -1,5 +1,7 @@
 """The promise of Theorem 1: the objective never rises, whatever the parameters."""
 
+from itertools import pairwise
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,17 +15,21 @@ powers = st.floats(-3, 3).map(lambda exponent: 10.0**exponent)
 @st.composite
 def runs(draw, dtype):
     widths = draw(st.lists(st.integers(1, 12), min_size=2, max_size=5))
+    if draw(st.booleans()):  # equal widths, so that residual layers are possible
+        widths = [widths[0]] * len(widths)
     n = draw(st.integers(1, 40))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     scale = 10.0 ** draw(st.floats(-6, 6))
     X = scale * rng.standard_normal((n, widths[0]))
     Y = draw(st.sampled_from([1.0, scale])) * rng.standard_normal((n, widths[-1]))
+    equal = [d == e for d, e in pairwise(widths)]
     problem = Problem(
         widths,
         activation=draw(st.sampled_from(["relu", "leaky_relu:0.1", "linear"])),
         gamma=draw(powers),
         rho=draw(st.none() | powers),
         weight_penalty=draw(st.sampled_from(["none", "ridge:0.001", "ridge:1", "ridge:100"])),
+        residual=[same and draw(st.booleans()) for same in equal],
         reduction=draw(st.sampled_from(["mean", "sum"])),
     )
     solver = ThreeSplitting(

@@ -18,8 +18,8 @@ def test_kernels_can_be_called_from_a_users_compiled_function():
 
     @njit
     def rectify_twice(out, U):
-        kernels.activate(out, activation, U)
-        kernels.activate(out, activation, out)
+        kernels.activate(out, activation, U, None)
+        kernels.activate(out, activation, out, None)
 
     U = np.array([[-1.0, 2.0]])
     out = np.empty_like(U)
@@ -48,9 +48,9 @@ def test_an_activation_from_outside_the_package_trains_a_network():
 
 def test_parameters_are_run_time_values_that_compile_nothing_again():
     out, U = np.empty((1, 1)), np.array([[-1.0]])
-    kernels.activate(out, leaky_relu(0.1), U)
+    kernels.activate(out, leaky_relu(0.1), U, None)
     compiled = len(kernels.activate.signatures)
-    kernels.activate(out, leaky_relu(0.2), U)
+    kernels.activate(out, leaky_relu(0.2), U, None)
     assert out[0, 0] == -0.2
     assert len(kernels.activate.signatures) == compiled
 
@@ -75,7 +75,7 @@ def test_an_edited_formula_is_not_served_the_old_machine_code(tmp_path):
         from fastbcd import kernels
         from mine import FORMULA
         out = np.empty((1, 1))
-        kernels.activate(out, FORMULA, np.ones((1, 1)))
+        kernels.activate(out, FORMULA, np.ones((1, 1)), None)
         print(out[0, 0])
     """)
     source = (

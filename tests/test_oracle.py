@@ -5,6 +5,7 @@ import pytest
 from oracle import oracle_of
 
 from fastbcd import Problem, ThreeSplitting
+from fastbcd.fit import network_of
 
 
 def make(widths, n, seed=0, scale=1.0):
@@ -53,6 +54,32 @@ def test_five_steps_agree_with_the_oracle(shape, activation, dtype):
     )
 
 
+RESIDUAL = {
+    "all hidden layers of equal width": ((6, 8, 8, 8, 3), True),
+    "plain and residual mixed": ((6, 8, 8, 8, 8, 3), (False, True, False, True, False)),
+    "first and last layer, too": ((5, 5, 5, 5), (True, True, True)),
+}
+
+
+@pytest.mark.parametrize("name", RESIDUAL)
+@pytest.mark.parametrize("activation", ["relu", "leaky_relu:0.2"])
+def test_residual_layers_agree_with_the_oracle(name, activation):
+    widths, residual = RESIDUAL[name]
+    X, Y = make(widths, 30)
+    problem = Problem(widths, activation, rho=0.7, weight_penalty="ridge:0.1", residual=residual)
+    solver = ThreeSplitting(problem, alpha=0.3, dtype="float64", tile_rows=8)
+    state = solver.init(X, Y, seed=3, bias=0.1)
+    oracle = oracle_of(solver, state)
+    assert solver.objective(state) == pytest.approx(oracle.objective(), rel=1e-12)
+    outputs = network_of(solver, state).forward(X)
+    np.testing.assert_allclose(outputs, state.V[-1], rtol=1e-12, atol=1e-12)
+    for _ in range(5):
+        state = solver.step(state)
+        oracle.step()
+    assert_states_agree(state, oracle, 1e-10)
+    assert solver.objective(state) == pytest.approx(oracle.objective(), rel=1e-12)
+
+
 @pytest.mark.parametrize("tile_rows", [1, 7, 50, 1000])
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 def test_tiles_of_any_size_agree_with_the_oracle(tile_rows, reduction):
@@ -80,12 +107,14 @@ def test_the_forward_pass_fills_the_initial_states():
 
 
 @pytest.mark.parametrize("slope", [0.0, 0.3, 1.0])
-def test_every_block_of_the_oracle_minimises_the_objective_over_its_block(slope):
+@pytest.mark.parametrize("residual", [False, True])
+def test_every_block_of_the_oracle_minimises_the_objective_over_its_block(slope, residual):
     # The oracle is judged by the definition: no perturbation of a block it has
     # just updated (with its proximal term) lowers the objective.
     rng = np.random.default_rng(0)
-    X, Y = make((4, 5, 3), 6)
-    problem = Problem((4, 5, 3), f"leaky_relu:{slope}" if slope < 1 else "linear", rho=0.6)
+    X, Y = make((4, 5, 5, 3), 6)
+    activation = f"leaky_relu:{slope}" if slope < 1 else "linear"
+    problem = Problem((4, 5, 5, 3), activation, rho=0.6, residual=residual)
     solver = ThreeSplitting(problem, alpha=0.4, dtype="float64")
     oracle = oracle_of(solver, solver.init(X, Y, seed=5))
     for _ in range(3):

@@ -26,7 +26,8 @@ from fastbcd.specification import parse, require_integer
 from fastbcd.three_splitting import ThreeSplitting
 from fastbcd.validation import DTYPES
 
-ALGORITHMS = {"three-splitting": ThreeSplitting}
+# Algorithm 3 is Algorithm 2 with residual layers: one solver.
+ALGORITHMS = {"three-splitting": ThreeSplitting, "resnet": ThreeSplitting}
 
 
 def add_command(commands: Any) -> None:
@@ -141,6 +142,7 @@ def _solver(options: argparse.Namespace, n_features: int, n_classes: int) -> Thr
         gamma=options.gamma,
         rho=options.rho,
         weight_penalty=options.weight_penalty,
+        residual=options.algorithm == "resnet",
         reduction=options.reduction,
     )
     return ALGORITHMS[options.algorithm](

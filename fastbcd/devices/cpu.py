@@ -19,6 +19,8 @@ from fastbcd.devices.tiles import Scratch, Tile, for_each_tile
 from fastbcd.kernels import Formula
 from fastbcd.specification import require_integer
 
+Array = NDArray[Any]
+
 # A tile of the widest layer has about this many bytes, so that the handful of
 # arrays a pass touches stay in the last-level cache (see benchmarks/NOTES.md).
 TILE_BYTES = 6 * 2**20
@@ -78,15 +80,15 @@ class CPU:
 
     # -- arrays -------------------------------------------------------------------------------
 
-    def array(self, data: Any, dtype: Any) -> NDArray[Any]:
+    def array(self, data: Any, dtype: Any) -> Array:
         """`data` as a contiguous array of this device; not copied where it is one already."""
         return np.ascontiguousarray(data, dtype)
 
-    def empty(self, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
         """An uninitialised array of this device."""
         return np.empty(shape, dtype)
 
-    def numpy(self, array: NDArray[Any]) -> NDArray[Any]:
+    def numpy(self, array: Array) -> Array:
         """`array` as a NumPy array."""
         return array
 
@@ -108,83 +110,90 @@ class CPU:
 
     # -- layers and their solves --------------------------------------------------------------
 
-    def layer(self, W: NDArray[Any]) -> Layer:
+    def layer(self, W: Array) -> Layer:
         """Weights and bias of a layer, ready for products."""
         return Layer(W)
 
-    def layer_with_operator(self, W: NDArray[Any], k: float) -> Layer:
+    def layer_with_operator(self, W: Array, k: float) -> Layer:
         """The same with the operator M of the V-block below it."""
         layer = Layer(W)
         layer.prepare_operator(k, self.for_each_block)
         return layer
 
-    def normal_equations(self, W: NDArray[Any]) -> NormalEquations:
+    def normal_equations(self, W: Array) -> NormalEquations:
         """Empty normal equations of the W-block."""
         return NormalEquations(len(W), W.shape[1], self.for_each_block)
 
     # -- block updates on one tile ------------------------------------------------------------
 
-    def forward(self, tile: Tile, layer: Layer, V: NDArray[Any], name: str = "B") -> NDArray[Any]:
+    def forward(self, tile: Tile, layer: Layer, V: Array, name: str = "B") -> Array:
         """``V^ W^T``, in the tile's work array `name`."""
         B = tile.scratch.array(name, (len(V), len(layer.bias)), V.dtype)
         kernels.affine(B, V, layer.W, layer.bias)
         return B
 
-    def activate(self, out: NDArray[Any], activation: Formula, U: NDArray[Any]) -> None:
-        """``out = act(U)``."""
-        kernels.activate(out, activation, U)
+    def activate(self, out: Array, activation: Formula, U: Array, below: Array | None) -> None:
+        """``out = S V_{l-1} + act(U)``."""
+        kernels.activate(out, activation, U, below)
 
     def update_output_state(
         self,
-        V: NDArray[Any],
+        V: Array,
         loss: Formula,
-        U: NDArray[Any],
-        Y: NDArray[Any],
+        U: Array,
+        below: Array | None,
+        Y: Array,
         weight: float,
         gamma: float,
         alpha: float,
     ) -> None:
         """V_L-block; see `fastbcd.kernels.update_output_state`."""
-        kernels.update_output_state(V, loss, U, Y, weight, gamma, alpha)
+        kernels.update_output_state(V, loss, U, below, Y, weight, gamma, alpha)
 
-    def update_hidden_state(
+    def state_center(
         self,
-        tile: Tile,
-        V: NDArray[Any],
+        V: Array,
         activation: Formula,
-        U: NDArray[Any],
-        U_next: NDArray[Any],
-        following: Layer,
+        U: Array,
+        below: Array | None,
+        activation_next: Formula,
+        U_next: Array,
+        V_next: Array | None,
     ) -> None:
-        """V_l-block; see `fastbcd.kernels.update_hidden_state`."""
+        """First half of the V_l-block; see `fastbcd.kernels.state_center`."""
+        kernels.state_center(V, activation, U, below, activation_next, U_next, V_next)
+
+    def solve_state(self, tile: Tile, V: Array, U_next: Array, following: Layer) -> None:
+        """Second half of the V_l-block; see `fastbcd.kernels.solve_state`."""
         residual = tile.scratch.array("B", U_next.shape, V.dtype)
-        kernels.update_hidden_state(
-            V, activation, U, U_next, following.W, following.bias, following.M, residual
-        )
+        kernels.solve_state(V, U_next, following.W, following.bias, following.M, residual)
 
     def update_preactivation(
         self,
-        U: NDArray[Any],
+        U: Array,
         activation: Formula,
-        V: NDArray[Any],
-        B: NDArray[Any],
+        V: Array,
+        below: Array | None,
+        B: Array,
         gamma: float,
         rho: float,
         alpha: float,
     ) -> float:
         """U_l-block; see `fastbcd.kernels.update_preactivation`."""
-        return kernels.update_preactivation(U, activation, V, B, gamma, rho, alpha)
+        return kernels.update_preactivation(U, activation, V, below, B, gamma, rho, alpha)
 
     # -- terms of the objective on one tile ---------------------------------------------------
 
-    def loss_sum(self, loss: Formula, V: NDArray[Any], Y: NDArray[Any]) -> float:
+    def loss_sum(self, loss: Formula, V: Array, Y: Array) -> float:
         """``sum_i loss(v_i; y_i)``."""
         return kernels.loss_sum(loss, V, Y)
 
-    def activation_residual(self, activation: Formula, V: NDArray[Any], U: NDArray[Any]) -> float:
-        """``|V - act(U)|^2``."""
-        return kernels.activation_residual(activation, V, U)
+    def activation_residual(
+        self, activation: Formula, V: Array, U: Array, below: Array | None
+    ) -> float:
+        """``|V - S V_{l-1} - act(U)|^2``."""
+        return kernels.activation_residual(activation, V, U, below)
 
-    def linear_residual(self, U: NDArray[Any], B: NDArray[Any]) -> float:
+    def linear_residual(self, U: Array, B: Array) -> float:
         """``|U - B|^2``."""
         return kernels.linear_residual(U, B)
