@@ -10,26 +10,36 @@ from numpy.typing import NDArray
 
 from fastbcd.specification import require
 
-# Standard deviation of one layer's weights as a function of its number of inputs.
-Deviation = Callable[[int], float]
+# Standard deviation of one layer's weights, given its number of inputs and, for a
+# residual layer, how many of these the network has (0 for a plain layer).
+Deviation = Callable[[int, int], float]
 
 
 def he() -> Deviation:
-    """``W ~ N(0, 2 / d_in)`` (He et al. 2015), which keeps the scale of ReLU states."""
-    return lambda d_in: float(np.sqrt(2.0 / d_in))
+    """``W ~ N(0, 2 / d_in)`` (He et al. 2015), which keeps the scale of ReLU states.
+
+    In residual layers the deviation is divided by their number: each adds to the
+    state below, and with full-sized additions states would grow exponentially with depth.
+    """
+    return lambda d_in, n_residual: float(np.sqrt(2.0 / d_in)) / max(n_residual, 1)
 
 
 def normal(std: float = 0.01) -> Deviation:
     """``W ~ N(0, std^2)``; the published experiments use 0.01."""
     std = require(std, "std", at_least=0)
-    return lambda d_in: std
+    return lambda d_in, n_residual: std
 
 
 INITIALIZATIONS: dict[str, Callable[..., Deviation]] = {"he": he, "normal": normal}
 
 
 def initial_weights(
-    widths: Sequence[int], deviation: Deviation, bias: float, seed: int, dtype: np.dtype
+    widths: Sequence[int],
+    residual: Sequence[bool],
+    deviation: Deviation,
+    bias: float,
+    seed: int,
+    dtype: np.dtype,
 ) -> list[NDArray[np.floating]]:
     """``[W_1, ..., W_L]``, each (d_l, d_{l-1} + 1), the last column filled with `bias`.
 
@@ -37,8 +47,9 @@ def initial_weights(
     """
     rng = np.random.default_rng(seed)
     drawn = []
-    for d_in, d_out in itertools.pairwise(widths):
+    n_residual = sum(residual)
+    for (d_in, d_out), skip in zip(itertools.pairwise(widths), residual, strict=True):
         W = np.full((d_out, d_in + 1), bias, dtype)
-        W[:, :-1] = deviation(d_in) * rng.standard_normal((d_out, d_in))
+        W[:, :-1] = deviation(d_in, n_residual * skip) * rng.standard_normal((d_out, d_in))
         drawn.append(W)
     return drawn

@@ -91,6 +91,7 @@ class ThreeSplitting:
         Y = check_targets(Y, len(X), problem.widths[-1])
         drawn = initial_weights(
             problem.widths,
+            problem.residual,
             parse(init, INITIALIZATIONS, "init"),
             require(bias, "bias", at_least=-np.inf),
             seed,

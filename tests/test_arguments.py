@@ -86,6 +86,16 @@ def test_one_hot_names_bad_labels(labels):
         one_hot(np.array(labels), 3)
 
 
+def test_he_keeps_the_scale_of_states_also_through_twenty_residual_layers():
+    rng = np.random.default_rng(0)
+    inputs = np.abs(rng.standard_normal((200, 64)))
+    for residual in (False, True):
+        solver = ThreeSplitting(Problem((64,) * 21 + (10,), residual=residual))
+        state = solver.init(inputs, np.zeros((200, 10)), init="he")
+        growth = np.square(state.V[20]).mean() / np.square(state.V[1]).mean()
+        assert 0.1 < growth < 10
+
+
 def test_one_hot_marks_each_label():
     np.testing.assert_array_equal(one_hot([2, 0]), [[0, 0, 1], [1, 0, 0]])
 
