@@ -8,7 +8,16 @@ function. They know nothing of networks.
 
 from __future__ import annotations
 
-from fastbcd.kernels.activations import ACTIVATIONS, leaky_relu, linear, relu
+from fastbcd.kernels.activations import (
+    ACTIVATIONS,
+    leaky_relu,
+    linear,
+    polynomial,
+    relu,
+    sigmoid,
+    softplus,
+    tanh,
+)
 from fastbcd.kernels.formula import Formula
 from fastbcd.kernels.gram_sums import add_cross, add_gram, tile_cross, tile_gram
 from fastbcd.kernels.hidden_state import (
@@ -42,15 +51,19 @@ __all__ = [
     "linear_residual",
     "loss_sum",
     "no_penalty",
+    "polynomial",
     "relu",
     "ridge_factor",
     "ridge_right_hand_side",
     "ridge_solve",
+    "sigmoid",
+    "softplus",
     "solve_state",
     "squared",
     "state_center",
     "state_factor",
     "state_operator",
+    "tanh",
     "tile_cross",
     "tile_gram",
     "update_output_state",

@@ -120,7 +120,7 @@ def _digest(functions: dict[str, Any]) -> str:
                 add_code(constant, names)
             else:
                 sha.update(repr(constant).encode())
-        for name in code.co_names:
+        for name in code.co_names + code.co_freevars:
             sha.update(name.encode())
             if name in names:
                 add(names[name])
@@ -132,7 +132,12 @@ def _digest(functions: dict[str, Any]) -> str:
                 sha.update(repr(value).encode())
         elif function not in seen:
             seen.add(function)
-            add_code(function.__code__, function.__globals__)
+            names = dict(function.__globals__)
+            for name, cell in zip(
+                function.__code__.co_freevars, function.__closure__ or (), strict=True
+            ):
+                names[name] = cell.cell_contents
+            add_code(function.__code__, names)
 
     for name in sorted(functions):
         sha.update(name.encode())

@@ -5,14 +5,22 @@
         + rho/2 sum_l |U_l - V^_{l-1} W_l^T|^2
 
 The weights w, gamma, rho and the alphas are effective ones: already divided by
-n for reduction "mean". The activation is given by its slope on the negative
-side (0 ReLU, 1 linear); the last layer is linear.
+n for reduction "mean". The activation is a name, `slope` that of leaky ReLU on the
+negative side; the last layer is linear. The U-block is solved for the piecewise linear
+activations only; for the others the oracle evaluates the objective.
 """
 
 import numpy as np
 
 
 def act(u, slope):
+    """Leaky ReLU of a given slope, or a smooth activation by name."""
+    if isinstance(slope, str):
+        return {
+            "sigmoid": lambda u: 1 / (1 + np.exp(-np.clip(u, -700, None))),
+            "tanh": np.tanh,
+            "softplus": lambda u: np.logaddexp(0, u),
+        }[slope](u)
     return np.where(u > 0, u, slope * u)
 
 
@@ -118,7 +126,11 @@ def oracle_of(solver, state):
     problem = solver.problem
     unit = 1.0 / state.n if problem.reduction == "mean" else 1.0
     hidden = problem.activations[0]
-    slope = {"relu": 0.0, "linear": 1.0}.get(hidden.name, hidden.parameters[0])
+    slope = {
+        "relu": 0.0,
+        "linear": 1.0,
+        "leaky_relu": hidden.parameters[0],
+    }.get(hidden.name, hidden.name)
     oracle = Oracle(
         [W.astype(np.float64) for W in state.W[1:]],
         state.X.astype(np.float64),

@@ -9,6 +9,8 @@ from oracle import oracle_of
 
 from fastbcd import Problem, ThreeSplitting
 
+ACTIVATIONS = ["relu", "leaky_relu:0.1", "linear", "sigmoid", "tanh", "softplus"]
+
 powers = st.floats(-3, 3).map(lambda exponent: 10.0**exponent)
 
 
@@ -25,7 +27,7 @@ def runs(draw, dtype):
     equal = [d == e for d, e in pairwise(widths)]
     problem = Problem(
         widths,
-        activation=draw(st.sampled_from(["relu", "leaky_relu:0.1", "linear"])),
+        activation=draw(st.sampled_from(ACTIVATIONS)),
         gamma=draw(powers),
         rho=draw(st.none() | powers),
         weight_penalty=draw(st.sampled_from(["none", "ridge:0.001", "ridge:1", "ridge:100"])),

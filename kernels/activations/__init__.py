@@ -13,13 +13,30 @@ from collections.abc import Callable
 
 from fastbcd.kernels.activations.leaky_relu import leaky_relu
 from fastbcd.kernels.activations.linear import linear
+from fastbcd.kernels.activations.polynomial import polynomial
 from fastbcd.kernels.activations.relu import relu
+from fastbcd.kernels.activations.sigmoid import sigmoid
+from fastbcd.kernels.activations.softplus import softplus
+from fastbcd.kernels.activations.tanh import tanh
 from fastbcd.kernels.formula import Formula
 
 ACTIVATIONS: dict[str, Callable[..., Formula]] = {
     "relu": relu,
     "leaky_relu": leaky_relu,
     "linear": linear,
+    "sigmoid": sigmoid,
+    "tanh": tanh,
+    "softplus": softplus,
+    "polynomial": polynomial,
 }
 
-__all__ = ["ACTIVATIONS", "leaky_relu", "linear", "relu"]
+__all__ = [
+    "ACTIVATIONS",
+    "leaky_relu",
+    "linear",
+    "polynomial",
+    "relu",
+    "sigmoid",
+    "softplus",
+    "tanh",
+]

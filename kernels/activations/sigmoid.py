@@ -1,0 +1,72 @@
+"""Sigmoid: ``act(u) = 1 / (1 + exp(-u))``."""
+
+from __future__ import annotations
+
+import math
+
+from fastbcd.kernels.activations.stationary import global_prox
+from fastbcd.kernels.formula import Formula
+from fastbcd.kernels.jit import scalar
+
+
+@scalar
+def evaluate(u):
+    """``s = act(u)``, ``act' = s (1 - s)`` and ``act'' = s (1 - s) (1 - 2 s)``."""
+    T = type(u)
+    one = T(1)
+    e = math.exp(-abs(u))
+    inverse = one / (one + e)
+    d1 = e * inverse * inverse
+    tilt = (one - e) * inverse
+    if u < T(0):
+        return e * inverse, d1, d1 * tilt
+    return inverse, d1, -d1 * tilt
+
+
+@scalar
+def slope_bound(a):
+    """Bound of h': act'' (a - act), ``|act''| <= 0.0963`` and ``a - act <= a``."""
+    return type(a)(0.0963) * a
+
+
+@scalar
+def slope_peak(a):
+    """Where h' = s (1 - s) (3 s^2 - (2 + 2 a) s + a) is largest and where it is 0; a > 0."""
+    T = type(a)
+    one, two, three = T(1), T(2), T(3)
+    mode = a / (one + a + math.sqrt(a * a - a + one))
+    # Its derivative in s is a cubic, positive at 0 and negative at the mode.
+    low, high = T(0), mode
+    for _ in range(60):
+        s = T(0.5) * (low + high)
+        quadratic = three * s * s - (two + two * a) * s + a
+        if (one - two * s) * quadratic + s * (one - s) * (T(6) * s - two - two * a) > T(0):
+            low = s
+        else:
+            high = s
+    return math.log(low / (one - low)), math.log(mode / (one - mode))
+
+
+_upward = global_prox(evaluate, slope_bound, slope_peak)
+
+
+@scalar
+def _value(u, p):
+    return evaluate(u)[0]
+
+
+@scalar
+def _prox(a, c, q, p):
+    T = type(c)
+    if a >= evaluate(c)[0]:
+        return _upward(a, c, q)
+    # act(-u) = 1 - act(u): the mirror image.
+    return -_upward(T(1) - a, -c, q)
+
+
+SIGMOID = Formula("sigmoid", value=_value, prox=_prox)
+
+
+def sigmoid() -> Formula:
+    """Sigmoid activation, ``act(u) = 1 / (1 + exp(-u))``."""
+    return SIGMOID

@@ -1,0 +1,78 @@
+"""Softplus: ``act(u) = log(1 + exp(u))``."""
+
+from __future__ import annotations
+
+import math
+
+from fastbcd.kernels.activations.sigmoid import evaluate as evaluate_sigmoid
+from fastbcd.kernels.activations.stationary import global_prox, gradient_root
+from fastbcd.kernels.formula import Formula
+from fastbcd.kernels.jit import scalar
+
+
+@scalar
+def evaluate(u):
+    """``act(u)``, ``act' = s = sigmoid(u)`` and ``act'' = s (1 - s)``."""
+    T = type(u)
+    s, d1, _ = evaluate_sigmoid(u)
+    return max(u, T(0)) + math.log1p(math.exp(-abs(u))), s, d1
+
+
+@scalar
+def slope_bound(a):
+    """Bound of h': act'' (a - act), ``act'' <= 1/4`` and ``a - act <= a``."""
+    return type(a)(0.25) * a
+
+
+@scalar
+def slope_peak(a):
+    """Where h' = s (1 - s) (a - act) - s^2 is largest and where it is 0; a > 0."""
+    T = type(a)
+    one, two, three = T(1), T(2), T(3)
+    # Both places are the root of a decreasing function of u: (1 - 2 s) (a - act) - 3 s for
+    # the peak, (1 - s) (a - act) - s for the mode; positive at `start`, negative at `stop`.
+    start = math.log(a / (T(8) + T(8) * a))
+    stop = a + math.log(-math.expm1(-a)) if a < T(20) else a
+    low, high = start, stop
+    for _ in range(60):
+        u = T(0.5) * (low + high)
+        act, s, _ = evaluate(u)
+        if (one - two * s) * (a - act) - three * s > T(0):
+            low = u
+        else:
+            high = u
+    peak, high = low, stop
+    for _ in range(60):
+        u = T(0.5) * (low + high)
+        act, s, _ = evaluate(u)
+        if (one - s) * (a - act) - s > T(0):
+            low = u
+        else:
+            high = u
+    return peak, high
+
+
+_root = gradient_root(evaluate)
+_upward = global_prox(evaluate, slope_bound, slope_peak)
+
+
+@scalar
+def _value(u, p):
+    return evaluate(u)[0]
+
+
+@scalar
+def _prox(a, c, q, p):
+    act, d1, _ = evaluate(c)
+    if a >= act:
+        return _upward(a, c, q)
+    # Below c g increases, and g(u) <= 0 where q (c - u) >= act'(c) (act(c) - a).
+    return _root(c - d1 * (act - a) / q, c, a, c, q)
+
+
+SOFTPLUS = Formula("softplus", value=_value, prox=_prox)
+
+
+def softplus() -> Formula:
+    """Softplus activation, ``act(u) = log(1 + exp(u))``."""
+    return SOFTPLUS

@@ -1,0 +1,73 @@
+"""Hyperbolic tangent: ``act(u) = tanh(u)``."""
+
+from __future__ import annotations
+
+import math
+
+from fastbcd.kernels.activations.stationary import global_prox
+from fastbcd.kernels.formula import Formula
+from fastbcd.kernels.jit import scalar
+
+
+@scalar
+def evaluate(u):
+    """``t = act(u)``, ``act' = 1 - t^2`` and ``act'' = -2 t (1 - t^2)``."""
+    T = type(u)
+    one, two = T(1), T(2)
+    m = math.expm1(-two * abs(u))  # exp(-2 |u|) - 1, accurate near 0
+    inverse = one / (two + m)
+    t = -m * inverse
+    d1 = T(4) * (one + m) * inverse * inverse
+    if u < T(0):
+        t = -t
+    return t, d1, -two * t * d1
+
+
+@scalar
+def slope_bound(a):
+    """Bound of h': act'' (a - act), ``|act''| <= 0.77`` and ``a - act <= a + 1``."""
+    T = type(a)
+    return T(0.77) * (a + T(1))
+
+
+@scalar
+def slope_peak(a):
+    """Where h' = (1 - t^2) (3 t^2 - 2 a t - 1) is largest and where it is 0; a > -1."""
+    T = type(a)
+    one, two, three = T(1), T(2), T(3)
+    root = math.sqrt(a * a + three)
+    mode = (a - root) / three if a < T(0) else -one / (a + root)
+    # Its derivative in t is a cubic, positive at -1 and negative at the mode.
+    low, high = -one, mode
+    for _ in range(60):
+        t = T(0.5) * (low + high)
+        quadratic = three * t * t - two * a * t - one
+        if -two * t * quadratic + (one - t * t) * (T(6) * t - two * a) > T(0):
+            low = t
+        else:
+            high = t
+    return math.atanh(high), math.atanh(mode)
+
+
+_upward = global_prox(evaluate, slope_bound, slope_peak)
+
+
+@scalar
+def _value(u, p):
+    return evaluate(u)[0]
+
+
+@scalar
+def _prox(a, c, q, p):
+    if a >= evaluate(c)[0]:
+        return _upward(a, c, q)
+    # act is odd: the mirror image.
+    return -_upward(-a, -c, q)
+
+
+TANH = Formula("tanh", value=_value, prox=_prox)
+
+
+def tanh() -> Formula:
+    """Hyperbolic tangent as an activation: the case ``act = tanh``."""
+    return TANH
