@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from fastbcd.errors import InputError
-from fastbcd.kernels import ACTIVATIONS, LOSSES, PENALTIES, Formula, Ridge, linear
+from fastbcd.kernels import ACTIVATIONS, LOSSES, PENALTIES, Formula, Loss, Ridge, linear
 from fastbcd.specification import parse, require, require_integer
 
 REDUCTIONS = ("mean", "sum")
@@ -42,9 +42,12 @@ class Problem:
     widths : sequence of int
         ``(d_0, ..., d_L)``: inputs, hidden layers, outputs; at least two numbers.
     activation : str or Formula, default="relu"
-        Of the hidden layers: ``"relu"``, ``"leaky_relu[:SLOPE]"``, ``"linear"``.
-    loss : str or Formula, default="squared"
-        ``"squared"``: ``1/2 |v - y|^2``.
+        Of the hidden layers: ``"relu"``, ``"leaky_relu[:SLOPE]"``, ``"linear"``,
+        ``"sigmoid"``, ``"tanh"``, ``"softplus"``, ``"polynomial:P0,P1,..."``.
+    loss : str or Loss, default="squared"
+        ``"squared"``; for targets 0 and 1 also ``"logistic"`` (two classes),
+        ``"logistic_ovr"``, ``"hinge"``, ``"exponential"`` (each class against the rest)
+        and ``"cross_entropy"`` (softmax).
     gamma : float, default=1
         Weight of the couplings, > 0.
     rho : float, optional
@@ -71,7 +74,7 @@ class Problem:
     widths: tuple[int, ...]
     activations: tuple[Formula, ...]
     """``act_1, ..., act_L``, the last one linear."""
-    loss: Formula
+    loss: Loss
     gamma: float
     rho: float
     weight_penalty: Ridge
@@ -83,7 +86,7 @@ class Problem:
         self,
         widths: Sequence[int],
         activation: str | Formula = "relu",
-        loss: str | Formula = "squared",
+        loss: str | Loss = "squared",
         gamma: float = 1.0,
         rho: float | None = None,
         weight_penalty: str | Ridge = "none",

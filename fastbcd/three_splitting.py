@@ -16,7 +16,13 @@ from fastbcd.initialization import INITIALIZATIONS, initial_weights
 from fastbcd.problem import Problem
 from fastbcd.specification import parse, require
 from fastbcd.state import State
-from fastbcd.validation import check_dtype, check_inputs, check_targets
+from fastbcd.validation import (
+    check_dtype,
+    check_inputs,
+    check_loss_targets,
+    check_loss_update,
+    check_targets,
+)
 
 
 class ThreeSplitting:
@@ -31,6 +37,9 @@ class ThreeSplitting:
     alpha_weights : float, optional
         The same for the W-blocks, where it should differ: with
         ``reduction="mean"`` a sample's term is divided by n, a weight's is not.
+    loss_update : {"prox", "prox-linear"}, default="prox"
+        V_L-block: the loss itself, or linearised at the old states. Prox-linear needs a
+        loss with a Lipschitz gradient (constant L) and ``alpha > max(0, (L - gamma) / 2)``.
     device : {"cpu"}, default="cpu"
     dtype : {"float32", "float64"}, default="float32"
         Storage and products; sums over samples and solves are in float64.
@@ -51,6 +60,7 @@ class ThreeSplitting:
         problem: Problem,
         alpha: float = 1e-3,
         alpha_weights: float | None = None,
+        loss_update: str = "prox",
         device: str = "cpu",
         dtype: str = "float32",
         n_threads: int | None = None,
@@ -63,6 +73,7 @@ class ThreeSplitting:
             if alpha_weights is None
             else require(alpha_weights, "alpha_weights", at_least=0)
         )
+        self.loss_update = check_loss_update(loss_update, problem, self.alpha)
         self.dtype = check_dtype(dtype)
         self.device: CPU = get_device(device, n_threads, tile_rows)
 
@@ -89,6 +100,7 @@ class ThreeSplitting:
         problem, device = self.problem, self.device
         X = check_inputs(X, problem.widths[0])
         Y = check_targets(Y, len(X), problem.widths[-1])
+        check_loss_targets(Y, problem.loss)
         drawn = initial_weights(
             problem.widths,
             problem.residual,
@@ -147,9 +159,11 @@ class ThreeSplitting:
             if l == L:
                 # V_L = argmin loss(V_L; Y) + gamma/2 |V_L - S_L V_{L-1} - U_L|^2
                 #              + alpha/2 |V_L - V_L'|^2
+                # (prox-linear: <grad loss(V_L'), V_L> for the loss)
+                linearised = self.loss_update == "prox-linear"
                 device.update_output_state(
-                    *(V[L][rows], problem.loss, U[L][rows], below, state.Y[rows]),
-                    *(weights.loss, gamma, alpha),
+                    *(tile, V[L][rows], problem.loss, linearised, U[L][rows], below),
+                    *(state.Y[rows], weights.loss, gamma, alpha),
                 )
             else:
                 # V_l = argmin gamma/2 |V_l - S_l V_{l-1} - act(U_l)|^2

@@ -8,8 +8,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastbcd.errors import InputError
+from fastbcd.kernels import TARGETS, Loss
+from fastbcd.problem import Problem
 
 DTYPES = ("float32", "float64")
+LOSS_UPDATES = ("prox", "prox-linear")
 
 
 def check_dtype(dtype: Any) -> np.dtype:
@@ -61,3 +64,42 @@ def check_targets(Y: ArrayLike, n: int, width: int) -> NDArray[Any]:
     if Y.shape[1] != width:
         raise InputError(f"Y has {Y.shape[1]} outputs, but the network's last width is {width}")
     return Y
+
+
+def check_loss_targets(Y: NDArray[Any], loss: Loss) -> None:
+    """`InputError` where the loss is not made for such targets; says which one is."""
+    k = Y.shape[1]
+    if loss.targets == "two classes" and k > 2:
+        raise InputError(
+            f"loss: {loss.name} is for two classes, but Y has {k} outputs; use cross_entropy, or "
+            "logistic_ovr for one class against the rest"
+        )
+    fits = True
+    if loss.targets in ("binary", "two classes"):
+        fits = bool(np.isin(Y, (0, 1)).all())
+    elif loss.targets == "distribution":
+        fits = bool((Y >= 0).all() and np.allclose(Y.sum(axis=1), 1, atol=1e-5))
+    if not fits:
+        raise InputError(f"loss: {loss.name} needs targets that are {TARGETS[loss.targets]}")
+
+
+def check_loss_update(loss_update: str, problem: Problem, alpha: float) -> str:
+    """The kind of V_L-update; prox-linear only where Theorem 2 holds."""
+    if loss_update not in LOSS_UPDATES:
+        raise InputError(
+            f"loss_update must be one of {', '.join(LOSS_UPDATES)}, got {loss_update!r}"
+        )
+    if loss_update == "prox-linear":
+        lipschitz = problem.loss.lipschitz
+        if lipschitz is None:
+            raise InputError(
+                f"loss_update: prox-linear needs a loss whose gradient is Lipschitz continuous, "
+                f"which that of {problem.loss.name} is not; use prox"
+            )
+        least = max(0.0, (lipschitz - problem.gamma) / 2)
+        if not alpha > least:
+            raise InputError(
+                f"alpha must be above {least:g} = max(0, (L - gamma) / 2) for prox-linear updates "
+                f"of the {problem.loss.name} loss (L = {lipschitz:g}), got {alpha:g}"
+            )
+    return loss_update

@@ -28,8 +28,22 @@ from fastbcd.kernels.hidden_state import (
     state_factor,
     state_operator,
 )
-from fastbcd.kernels.losses import LOSSES, squared
-from fastbcd.kernels.output_state import loss_sum, update_output_state
+from fastbcd.kernels.losses import (
+    LOSSES,
+    TARGETS,
+    Loss,
+    cross_entropy,
+    exponential,
+    hinge,
+    logistic,
+    logistic_ovr,
+    squared,
+)
+from fastbcd.kernels.output_state import (
+    loss_sum,
+    update_output_state,
+    update_output_state_linearised,
+)
 from fastbcd.kernels.penalties import PENALTIES, Ridge, no_penalty
 from fastbcd.kernels.preactivation import affine, linear_residual, update_preactivation
 from fastbcd.kernels.ridge import add_step, ridge_factor, ridge_right_hand_side, ridge_solve
@@ -38,7 +52,9 @@ __all__ = [
     "ACTIVATIONS",
     "LOSSES",
     "PENALTIES",
+    "TARGETS",
     "Formula",
+    "Loss",
     "Ridge",
     "activate",
     "activation_residual",
@@ -46,9 +62,14 @@ __all__ = [
     "add_gram",
     "add_step",
     "affine",
+    "cross_entropy",
+    "exponential",
+    "hinge",
     "leaky_relu",
     "linear",
     "linear_residual",
+    "logistic",
+    "logistic_ovr",
     "loss_sum",
     "no_penalty",
     "polynomial",
@@ -67,5 +88,6 @@ __all__ = [
     "tile_cross",
     "tile_gram",
     "update_output_state",
+    "update_output_state_linearised",
     "update_preactivation",
 ]

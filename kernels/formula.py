@@ -44,7 +44,8 @@ METHODS = {
     "value": 1,  # activation: act(u); loss: loss(v_row, y_row) uses "row_value"
     "prox": 3,  # activation: argmin_u (a - act(u))^2 + q (u - c)^2
     "row_value": 2,  # loss of one sample
-    "row_prox": 4,  # loss: proximal operator of one sample, written to its first argument
+    "row_gradient": 3,  # loss: gradient at one sample, written to its first argument
+    "row_prox": 5,  # loss: proximal operator of one sample, written to its first argument
 }
 
 
@@ -98,7 +99,7 @@ class Formula:
         return lambda *arguments: functions[method](*arguments, self.parameters)
 
     def __repr__(self) -> str:
-        return ":".join([self.name, *[",".join(f"{p:g}" for p in self.arguments)]]).rstrip(":")
+        return f"{self.name}:{','.join(map(repr, self.arguments))}".rstrip(":")
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Formula):
@@ -197,11 +198,12 @@ def _overload(method: str, n_arguments: int) -> None:
         f = function_of(formula)
         return f and (lambda formula, a, b, c: f(a, b, c, formula.parameters))
 
-    def four(formula, a, b, c, d):
+    def five(formula, a, b, c, d, e):
         f = function_of(formula)
-        return f and (lambda formula, a, b, c, d: f(a, b, c, d, formula.parameters))
+        return f and (lambda formula, a, b, c, d, e: f(a, b, c, d, e, formula.parameters))
 
-    overload_method(FormulaType, method)((one, two, three, four)[n_arguments - 1])
+    overloads = {1: one, 2: two, 3: three, 5: five}
+    overload_method(FormulaType, method)(overloads[n_arguments])
 
 
 for _method, _n_arguments in METHODS.items():

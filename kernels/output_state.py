@@ -6,7 +6,7 @@ from fastbcd.kernels.jit import kernel
 
 
 @kernel
-def update_output_state(V, loss, U, below, Y, weight, gamma, alpha):
+def update_output_state(V, loss, U, below, Y, weight, gamma, alpha, work):
     """``V = argmin_v weight loss(v; y) + gamma/2 |v - b - u|^2 + alpha/2 |v - v'|^2``, by rows.
 
     Parameters
@@ -21,20 +21,43 @@ def update_output_state(V, loss, U, below, Y, weight, gamma, alpha):
         b, the states below, where the output layer is residual; else None.
     weight, gamma, alpha : float
         ``weight, gamma > 0``, ``alpha >= 0``.
+    work : (3, k) float64 array
+        Work space.
 
     Notes
     -----
     Algorithms 2 and 3, first line: both quadratics merge into one, centred at
     ``(gamma (u + b) + alpha v') / (gamma + alpha)``, which leaves the prox of the loss.
     """
-    T = V.dtype.type
     quadratic = gamma + alpha
-    share_u, share_v = T(gamma / quadratic), T(alpha / quadratic)
+    share_u, share_v = gamma / quadratic, alpha / quadratic
+    center = work[2]
     for i in range(V.shape[0]):
         for j in range(V.shape[1]):
             u = U[i, j] if below is None else U[i, j] + below[i, j]
-            V[i, j] = share_u * u + share_v * V[i, j]
-        loss.row_prox(V[i], V[i], Y[i], quadratic / weight)
+            center[j] = share_u * u + share_v * V[i, j]
+        loss.row_prox(V[i], center, work, Y[i], quadratic / weight)
+
+
+@kernel
+def update_output_state_linearised(V, loss, U, below, Y, weight, gamma, alpha, work):
+    """Prox-linear V_L-block: the loss by its gradient at the old states.
+
+    ``V = argmin_v weight <grad loss(v'), v> + gamma/2 |v - b - u|^2 + alpha/2 |v - v'|^2``
+
+    Arguments as in `update_output_state`; the loss needs a gradient. It descends where
+    ``alpha > max(0, (L - gamma) / 2)``, L the Lipschitz constant of weight times the gradient.
+
+    Notes
+    -----
+    Prox-linear updates (1), (2) and Theorem 2.
+    """
+    gradient = work[0]
+    for i in range(V.shape[0]):
+        loss.row_gradient(gradient, V[i], Y[i])
+        for j in range(V.shape[1]):
+            u = U[i, j] if below is None else U[i, j] + below[i, j]
+            V[i, j] = (gamma * u + alpha * V[i, j] - weight * gradient[j]) / (gamma + alpha)
 
 
 @kernel

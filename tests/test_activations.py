@@ -105,6 +105,11 @@ def worst_excess(activation, n, dtype, seed, points=200):
     ) + eps * np.abs(acts)
     rounding = 4 * (slopes + eps * np.abs(a.astype(float))) ** 2
     rounding += 4 * q * (eps * np.maximum(np.abs(u), np.abs(c)).astype(float)) ** 2 + 1e-300
+    # Both values are themselves computed in float64, from differences that cancel.
+    a64, c64, q64, u64 = (x.astype(np.float64) for x in (a, c, q, u))
+    noise = np.abs(a64 - acts) * (np.abs(a64) + np.abs(acts))
+    noise += q64 * np.abs(u64 - c64) * (np.abs(u64) + np.abs(c64))
+    rounding += 4 * float(np.finfo(np.float64).eps) * noise
     excess = (attained - rounding - best) / np.maximum(best, rounding)
     worst = excess.argmax()
     return excess[worst], (a[worst], c[worst], q[worst], u[worst], attained[worst], best[worst])

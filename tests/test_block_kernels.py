@@ -18,11 +18,11 @@ def draw(*shapes, dtype, seed=0):
 def test_output_state_solves_its_optimality_condition(dtype):
     V, U, Y = draw((9, 4), (9, 4), (9, 4), dtype=dtype)
     old = V.copy()
-    kernels.update_output_state(V, squared(), U, None, Y, 0.7, 1.3, 0.4)
+    kernels.update_output_state(V, squared(), U, None, Y, 0.7, 1.3, 0.4, np.empty((3, 4)))
     gradient = 0.7 * (V - Y) + 1.3 * (V - U) + 0.4 * (V - old)
     assert np.abs(gradient).max() <= TOLERANCE[dtype]
     residual, (below,) = old.copy(), draw((9, 4), dtype=dtype, seed=1)
-    kernels.update_output_state(residual, squared(), U, below, Y, 0.7, 1.3, 0.4)
+    kernels.update_output_state(residual, squared(), U, below, Y, 0.7, 1.3, 0.4, np.empty((3, 4)))
     gradient = 0.7 * (residual - Y) + 1.3 * (residual - below - U) + 0.4 * (residual - old)
     assert np.abs(gradient).max() <= TOLERANCE[dtype]
 

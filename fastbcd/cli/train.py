@@ -24,7 +24,7 @@ from fastbcd.model import Model
 from fastbcd.problem import REDUCTIONS, Problem
 from fastbcd.specification import parse, require_integer
 from fastbcd.three_splitting import ThreeSplitting
-from fastbcd.validation import DTYPES
+from fastbcd.validation import DTYPES, LOSS_UPDATES
 
 # Algorithm 3 is Algorithm 2 with residual layers: one solver.
 ALGORITHMS = {"three-splitting": ThreeSplitting, "resnet": ThreeSplitting}
@@ -56,6 +56,7 @@ def add_command(commands: Any) -> None:
     add(
         "--weight-penalty", default="ridge:3e-4", metavar="NAME", help=f"one of {_names(PENALTIES)}"
     )
+    add("--loss-update", choices=LOSS_UPDATES, default="prox", help="V_L: exact or linearised")
     add("--reduction", choices=REDUCTIONS, default="mean", help="over samples")
     add("--init", default="he", metavar="NAME", help=f"one of {_names(INITIALIZATIONS)}")
     add("--bias", type=float, default=0.0, help="initial value of the biases")
@@ -149,6 +150,7 @@ def _solver(options: argparse.Namespace, n_features: int, n_classes: int) -> Thr
         problem,
         alpha=options.alpha,
         alpha_weights=options.alpha_weights,
+        loss_update=options.loss_update,
         device=options.device,
         dtype=options.dtype,
         n_threads=options.threads,

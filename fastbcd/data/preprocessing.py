@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from fastbcd.errors import InputError
 
+ROWS = 4096
 PREPROCESSINGS = ("auto", "none", "unit", "standard")
 
 
@@ -35,7 +36,7 @@ class Preprocessing:
         if kind == "none":
             return cls(np.zeros(1), np.ones(1))
         if kind == "unit":
-            largest = float(np.abs(X).max())
+            largest = max(abs(float(X.min())), abs(float(X.max())))
             return cls(np.zeros(1), np.array([1.0 / largest if largest > 0 else 1.0]))
         shift, deviation = X.mean(axis=0, dtype=np.float64), X.std(axis=0, dtype=np.float64)
         constant = deviation <= 1e-12 * np.maximum(np.abs(shift), 1e-300)
@@ -43,5 +44,11 @@ class Preprocessing:
 
     def __call__(self, X: NDArray[Any], dtype: Any) -> NDArray[Any]:
         """X scaled, in `dtype`."""
-        dtype = np.dtype(dtype)
-        return (X.astype(dtype) - self.shift.astype(dtype)) * self.scale.astype(dtype)
+        # Shifted in float64: a large offset would swallow the digits that matter. In pieces,
+        # so that no float64 copy of all of X exists.
+        out = np.empty(X.shape, dtype)
+        with np.errstate(over="ignore"):  # infinity is reported where X is checked
+            for start in range(0, len(X), ROWS):
+                rows = slice(start, start + ROWS)
+                out[rows] = (X[rows].astype(np.float64) - self.shift) * self.scale
+        return out

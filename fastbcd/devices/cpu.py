@@ -16,7 +16,7 @@ from fastbcd.devices.layer import Layer
 from fastbcd.devices.normal_equations import NormalEquations
 from fastbcd.devices.threads import resolve_threads, serial_blas
 from fastbcd.devices.tiles import Scratch, Tile, for_each_tile
-from fastbcd.kernels import Formula
+from fastbcd.kernels import Formula, Loss
 from fastbcd.specification import require_integer
 
 Array = NDArray[Any]
@@ -138,8 +138,10 @@ class CPU:
 
     def update_output_state(
         self,
+        tile: Tile,
         V: Array,
-        loss: Formula,
+        loss: Loss,
+        linearised: bool,
         U: Array,
         below: Array | None,
         Y: Array,
@@ -147,8 +149,12 @@ class CPU:
         gamma: float,
         alpha: float,
     ) -> None:
-        """V_L-block; see `fastbcd.kernels.update_output_state`."""
-        kernels.update_output_state(V, loss, U, below, Y, weight, gamma, alpha)
+        """V_L-block; see `fastbcd.kernels.update_output_state` and its prox-linear sister."""
+        update = (
+            kernels.update_output_state_linearised if linearised else kernels.update_output_state
+        )
+        work = tile.scratch.array("row", (3, V.shape[1]), np.float64)
+        update(V, loss, U, below, Y, weight, gamma, alpha, work)
 
     def state_center(
         self,
@@ -184,7 +190,7 @@ class CPU:
 
     # -- terms of the objective on one tile ---------------------------------------------------
 
-    def loss_sum(self, loss: Formula, V: Array, Y: Array) -> float:
+    def loss_sum(self, loss: Loss, V: Array, Y: Array) -> float:
         """``sum_i loss(v_i; y_i)``."""
         return kernels.loss_sum(loss, V, Y)
 

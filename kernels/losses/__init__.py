@@ -1,19 +1,33 @@
-"""Losses: value and proximal operator of one sample.
-
-Each is a `Formula` with two functions of rows:
-
-- ``row_value(v, y)``: ``loss(v; y)``, as float64;
-- ``row_prox(out, center, y, q)``: ``argmin_v loss(v; y) + q/2 |v - center|^2``, ``q > 0``,
-  written to `out`, which may be `center` itself (Algorithm 2, V_L-block).
-"""
+"""Losses: value, gradient and proximal operator of one sample; see `Loss`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from fastbcd.kernels.formula import Formula
+from fastbcd.kernels.losses.cross_entropy import cross_entropy
+from fastbcd.kernels.losses.exponential import exponential
+from fastbcd.kernels.losses.hinge import hinge
+from fastbcd.kernels.losses.logistic import logistic, logistic_ovr
+from fastbcd.kernels.losses.loss import TARGETS, Loss
 from fastbcd.kernels.losses.squared import squared
 
-LOSSES: dict[str, Callable[..., Formula]] = {"squared": squared}
+LOSSES: dict[str, Callable[..., Loss]] = {
+    "squared": squared,
+    "logistic": logistic,
+    "logistic_ovr": logistic_ovr,
+    "hinge": hinge,
+    "cross_entropy": cross_entropy,
+    "exponential": exponential,
+}
 
-__all__ = ["LOSSES", "squared"]
+__all__ = [
+    "LOSSES",
+    "TARGETS",
+    "Loss",
+    "cross_entropy",
+    "exponential",
+    "hinge",
+    "logistic",
+    "logistic_ovr",
+    "squared",
+]

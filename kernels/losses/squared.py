@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastbcd.kernels.formula import Formula
 from fastbcd.kernels.jit import scalar
+from fastbcd.kernels.losses.loss import Loss
 
 
 @scalar
@@ -18,16 +18,22 @@ def _row_value(v, y, p):
 
 
 @scalar
-def _row_prox(out, center, y, q, p):
-    T = type(center[0])
-    share = T(q / (1.0 + q))
+def _row_gradient(out, v, y, p):
+    for j in range(v.shape[0]):
+        out[j] = v[j] - y[j]
+
+
+@scalar
+def _row_prox(out, center, work, y, q, p):
     for j in range(out.shape[0]):
-        out[j] = y[j] + share * (center[j] - y[j])
+        out[j] = (y[j] + q * center[j]) / (1.0 + q)
 
 
-SQUARED = Formula("squared", row_value=_row_value, row_prox=_row_prox)
+SQUARED = Loss(
+    "squared", lipschitz=1.0, row_value=_row_value, row_gradient=_row_gradient, row_prox=_row_prox
+)
 
 
-def squared() -> Formula:
+def squared() -> Loss:
     """Squared loss, ``loss(v; y) = 1/2 |v - y|^2``; its prox is ``(y + q c) / (1 + q)``."""
     return SQUARED

@@ -1,0 +1,120 @@
+"""Cross-entropy of a softmax: ``loss(v; y) = log(sum_j exp(v_j)) - sum_j y_j v_j``."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from fastbcd.kernels.jit import scalar
+from fastbcd.kernels.losses.loss import Loss
+
+MAX_STEPS = 100
+
+
+@scalar
+def _log_sum_exp(v):
+    largest = np.float64(v[0])
+    for j in range(1, v.shape[0]):
+        largest = max(largest, np.float64(v[j]))
+    total = 0.0
+    for j in range(v.shape[0]):
+        total += math.exp(v[j] - largest)
+    return largest + math.log(total)
+
+
+@scalar
+def _row_value(v, y, p):
+    # sum_j y_j = 1 lets each v_j be taken relative to the logarithm: nothing cancels.
+    logarithm, total = _log_sum_exp(v), 0.0
+    for j in range(v.shape[0]):
+        total += y[j] * (logarithm - v[j])
+    return total
+
+
+@scalar
+def _row_gradient(out, v, y, p):
+    logarithm = _log_sum_exp(v)
+    for j in range(v.shape[0]):
+        out[j] = math.exp(v[j] - logarithm) - y[j]
+
+
+@scalar
+def _proximal_value(v, center, y, q):
+    total = _row_value(v, y, ())
+    for j in range(v.shape[0]):
+        total += 0.5 * q * (v[j] - center[j]) * (v[j] - center[j])
+    return total
+
+
+@scalar
+def _slope(s, rest, y):
+    """``s - y``, given ``rest = 1 - s``, without cancellation where y is 0 or 1."""
+    return s * (1.0 - y) - y * rest
+
+
+@scalar
+def _row_prox(out, center, work, y, q, p):
+    # Newton with the Hessian diag(s + q) - s s^T, s = softmax(v), by Sherman-Morrison; in
+    # float64 throughout. 1 - sum s^2 / (s + q) = q sum s / (s + q) does not cancel.
+    # Where one class holds nearly all of s, its `1 - s` is the sum of the others.
+    # The iterate lives in `work`, so that it is not rounded to the type of `out`.
+    k = out.shape[0]
+    v, direction = work[0], work[1]
+    for j in range(k):
+        v[j] = center[j]
+    value, last = _proximal_value(v, center, y, q), np.inf
+    for _ in range(MAX_STEPS):
+        logarithm, top = _log_sum_exp(v), 0
+        for j in range(1, k):
+            if v[j] > v[top]:
+                top = j
+        others = 0.0
+        for j in range(k):
+            if j != top:
+                others += math.exp(v[j] - logarithm)
+        numerator = denominator = 0.0
+        for j in range(k):
+            s = math.exp(v[j] - logarithm)
+            direction[j] = _slope(s, others if j == top else 1.0 - s, y[j]) + q * (v[j] - center[j])
+            numerator += s * direction[j] / (s + q)
+            denominator += q * s / (s + q)
+        slope = size = largest = 0.0
+        for j in range(k):
+            s, g = math.exp(v[j] - logarithm), direction[j]
+            direction[j] = (g + s * (numerator / denominator)) / (s + q)
+            slope += g * direction[j]
+            size = max(size, abs(v[j]))
+            largest = max(largest, abs(direction[j]))
+        # Armijo's rule; near the minimum, where rounding hides what a step gains, the full step.
+        t, resolved = 1.0, slope > 1e-13 * (abs(value) + size)
+        for _ in range(60):
+            for j in range(k):
+                v[j] -= t * direction[j]
+            new = _proximal_value(v, center, y, q)
+            if not resolved or new <= value - 0.25 * t * slope:
+                break
+            for j in range(k):
+                v[j] += t * direction[j]
+            t *= 0.5
+        value = new
+        if largest <= 2e-16 * size or (not resolved and largest >= last):
+            break
+        last = largest
+    for j in range(k):
+        out[j] = v[j]
+
+
+CROSS_ENTROPY = Loss(
+    "cross_entropy",
+    targets="distribution",
+    lipschitz=0.5,
+    row_value=_row_value,
+    row_gradient=_row_gradient,
+    row_prox=_row_prox,
+)
+
+
+def cross_entropy() -> Loss:
+    """Cross-entropy of the softmax of v, ``log(sum_j exp(v_j)) - sum_j y_j v_j``."""
+    return CROSS_ENTROPY

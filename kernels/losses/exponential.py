@@ -1,0 +1,46 @@
+"""Exponential loss: ``phi(m) = exp(-m)`` of the margin."""
+
+from __future__ import annotations
+
+import math
+
+from fastbcd.kernels.jit import scalar
+from fastbcd.kernels.losses.loss import Loss
+from fastbcd.kernels.losses.margin import margin_loss
+
+
+@scalar
+def _phi(m):
+    return math.exp(-m)
+
+
+@scalar
+def _prox(center, q):
+    # q (m - center) = exp(-m). With w = m - center: w + log(w) = -center - log(q), which
+    # neither overflows nor cancels; w is Wright's omega function of the right side.
+    right = -center - math.log(q)
+    # In w where that is well conditioned, in log(w) = y where w is small.
+    if right < 1.0:
+        y = right if right < -1.0 else right - 0.5
+        for _ in range(100):
+            w = math.exp(y)
+            step = (w + y - right) / (w + 1.0)
+            y -= step
+            if abs(step) <= 2e-16 * max(abs(y), 1.0):
+                break
+        return center + math.exp(y)
+    w = right - math.log(max(right, 1.0)) + 0.5
+    for _ in range(100):
+        step = (w + math.log(w) - right) * w / (w + 1.0)
+        w -= step
+        if abs(step) <= 2e-16 * w:
+            break
+    return center + w
+
+
+EXPONENTIAL = margin_loss("exponential", _phi, _prox)
+
+
+def exponential() -> Loss:
+    """Exponential loss, ``sum_j exp(-(2 y_j - 1) v_j)``."""
+    return EXPONENTIAL

@@ -1,0 +1,26 @@
+"""Hinge loss: ``phi(m) = max(0, 1 - m)`` of the margin."""
+
+from __future__ import annotations
+
+from fastbcd.kernels.jit import scalar
+from fastbcd.kernels.losses.loss import Loss
+from fastbcd.kernels.losses.margin import margin_loss
+
+
+@scalar
+def _phi(m):
+    return max(0.0, 1.0 - m)
+
+
+@scalar
+def _prox(center, q):
+    # Beyond the kink nothing pulls; before it, by 1/q, but not past it.
+    return center if center >= 1.0 else min(1.0, center + 1.0 / q)
+
+
+HINGE = margin_loss("hinge", _phi, _prox)
+
+
+def hinge() -> Loss:
+    """Hinge loss, ``sum_j max(0, 1 - (2 y_j - 1) v_j)``."""
+    return HINGE

@@ -1,0 +1,194 @@
+"""Losses: their formulas, and proximal operators against high-precision minimisers."""
+
+from itertools import pairwise
+
+import mpmath
+import numpy as np
+import pytest
+
+from fastbcd import InputError, Problem, ThreeSplitting, one_hot
+from fastbcd.kernels import LOSSES, loss_sum, update_output_state
+
+MARGIN_LOSSES = {
+    "logistic": lambda m: np.logaddexp(0, -m),
+    "logistic_ovr": lambda m: np.logaddexp(0, -m),
+    "hinge": lambda m: np.maximum(0, 1 - m),
+    "exponential": lambda m: np.exp(-m),
+}
+LIMITS = {np.float32: 1e-6, np.float64: 1e-12}
+
+
+def reference(name, V, Y):
+    """Loss of each row, in float64, written again."""
+    V, Y = V.astype(np.float64), Y.astype(np.float64)
+    if name == "squared":
+        return 0.5 * ((V - Y) ** 2).sum(axis=1)
+    if name == "cross_entropy":
+        return (Y * (np.logaddexp.reduce(V, axis=1, keepdims=True) - V)).sum(axis=1)
+    return MARGIN_LOSSES[name]((2 * Y - 1) * V).sum(axis=1)
+
+
+def random_rows(n, k, dtype, seed, largest=2.0):
+    """Centers of magnitude 1e-6 to 10^largest, one-hot targets, q from 1e-6 to 1e4."""
+    rng = np.random.default_rng(seed)
+    C = 10 ** rng.uniform(-6, largest, (n, k)) * rng.choice([-1, 1], (n, k))
+    Y = one_hot(rng.integers(k, size=n), k)
+    return C.astype(dtype), Y.astype(dtype), 10 ** rng.uniform(-6, 4, n)
+
+
+def prox(name, C, Y, q):
+    """Rows of the prox through the V_L-kernel: gamma = q and U = C."""
+    V, work = np.zeros_like(C), np.empty((3, C.shape[1]))
+    loss = LOSSES[name]()
+    for i in range(len(C)):
+        rows = slice(i, i + 1)
+        update_output_state(V[rows], loss, C[rows], None, Y[rows], 1.0, q[i], 0.0, work)
+    return V
+
+
+def high_precision_prox(name, c, y, q):
+    """argmin_v loss(v; y) + q/2 |v - c|^2 with 40 digits, from its optimality condition."""
+    with mpmath.workdps(40):
+        c, y, q = [mpmath.mpf(float(x)) for x in c], [int(x) for x in y], mpmath.mpf(float(q))
+        if name == "squared":
+            return [(y_j + q * c_j) / (1 + q) for c_j, y_j in zip(c, y, strict=True)]
+        if name == "cross_entropy":
+            return _softmax_prox(c, y, q)
+        solve = {
+            "hinge": lambda m: m if m >= 1 else min(mpmath.mpf(1), m + 1 / q),
+            "exponential": lambda m: m + mpmath.lambertw(mpmath.exp(-m) / q).real,
+        }.get(name, lambda m: _logistic_prox(m, q))
+        return [(2 * y_j - 1) * solve((2 * y_j - 1) * c_j) for c_j, y_j in zip(c, y, strict=True)]
+
+
+def _bisect(increasing, low, high):
+    for _ in range(220):
+        middle = (low + high) / 2
+        low, high = (middle, high) if increasing(middle) < 0 else (low, middle)
+    return (low + high) / 2
+
+
+def _logistic_prox(m, q):
+    return _bisect(lambda x: q * (x - m) - 1 / (1 + mpmath.exp(x)), m, m + 1 / q)
+
+
+def _softmax_prox(c, y, q):
+    # With v_j = c_j + (y_j - s_j)/q and s_j = exp(v_j - t), each s_j is a Lambert W of
+    # t = log sum exp(v), and t is the number for which they add up to 1.
+    def s(t):
+        return [
+            q * mpmath.lambertw(mpmath.exp(c_j + y_j / q - t) / q).real
+            for c_j, y_j in zip(c, y, strict=True)
+        ]
+
+    low, high = min(c) - 2 - 2 / q, max(c) + 2 + mpmath.log(len(c)) + 2 / q
+    t = _bisect(lambda t: 1 - sum(s(t)), low, high)
+    return [c_j + (y_j - s_j) / q for c_j, y_j, s_j in zip(c, y, s(t), strict=True)]
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("dtype", LIMITS)
+def test_prox_is_as_good_as_a_high_precision_solver(name, dtype):
+    C, Y, q = random_rows(40, 2 if name == "logistic" else 4, dtype, seed=1)
+    V = prox(name, C, Y, q)
+    exact = np.array(
+        [
+            [float(x) for x in high_precision_prox(name, *row)]
+            for row in zip(C.astype(np.float64), Y, q, strict=True)
+        ]
+    )
+    # The minimiser is well conditioned: its error is a few units in the last place.
+    eps = float(np.finfo(dtype).eps)
+    scale = np.maximum(np.abs(exact), np.abs(C)).max(axis=1, keepdims=True)
+    assert (np.abs(V - exact) / scale).max() <= 16 * eps
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("dtype", LIMITS)
+def test_no_perturbation_beats_the_prox(name, dtype):
+    rng = np.random.default_rng(0)
+    C, Y, q = random_rows(3000, 2 if name == "logistic" else 5, dtype, seed=2)
+    V = prox(name, C, Y, q)
+
+    def objective(V):
+        gap = V.astype(np.float64) - C
+        return reference(name, V, Y) + 0.5 * q * (gap**2).sum(axis=1)
+
+    attained = objective(V)
+    scale = np.maximum(np.abs(V), np.abs(C)).astype(np.float64)
+    eps = float(np.finfo(dtype).eps)
+    curvature = 2.0 + q + (attained if name == "exponential" else 0.0)
+    rounding = 8 * curvature * ((eps * scale) ** 2).sum(axis=1)
+    rounding += 2e-15 * (1 + scale.sum(axis=1) + q * (scale**2).sum(axis=1))
+    for size in (1e-6, 1e-4, 1e-2, 1.0):
+        other = V + size * (scale + 1) * rng.standard_normal(V.shape)
+        best = objective(other)
+        assert (attained - rounding <= best * (1 + LIMITS[dtype])).all(), size
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_loss_sum_is_the_formula_and_the_gradient_its_derivative(name):
+    V, Y, _ = random_rows(30, 2, np.float64, seed=3, largest=1.0)
+    loss = LOSSES[name]()
+    assert loss_sum(loss, V, Y) == pytest.approx(reference(name, V, Y).sum(), rel=1e-13)
+    if loss.lipschitz is None:
+        return
+    for v, y in zip(V, Y, strict=True):
+        gradient = np.empty(2)
+        loss.row_gradient(gradient, v, y)
+        for j in range(2):
+            h = np.zeros(2)
+            h[j] = 1e-6 * max(1.0, abs(v[j]))
+            rise = loss.row_value(v + h, y) - loss.row_value(v - h, y)
+            assert gradient[j] == pytest.approx(rise / (2 * h[j]), abs=1e-6, rel=1e-6)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_network_with_each_loss_descends_and_learns(name):
+    rng = np.random.default_rng(0)
+    k = 2 if name == "logistic" else 3
+    labels = rng.integers(k, size=120)
+    X = rng.standard_normal((k, 5))[labels] * 2 + rng.standard_normal((120, 5))
+    problem = Problem((5, 16, k), loss=name, weight_penalty="ridge:1e-3")
+    updates = ["prox"] + ["prox-linear"] * (problem.loss.lipschitz is not None)
+    for update in updates:
+        solver = ThreeSplitting(problem, alpha=0.1, loss_update=update, dtype="float64")
+        state = solver.init(X, one_hot(labels, k))
+        F = [solver.objective(state)]
+        for _ in range(60):
+            F.append(solver.objective(solver.step(state)))
+        assert all(new <= old * (1 + 1e-12) for old, new in pairwise(F))
+        assert np.mean(state.V[-1].argmax(axis=1) == labels) >= 0.9
+
+
+BAD_TARGETS = [
+    ("logistic", np.eye(3), "logistic is for two classes, but Y has 3 outputs; use cross_entropy"),
+    ("hinge", -np.eye(3), "hinge needs targets that are 0 or 1"),
+    ("cross_entropy", 2 * np.eye(3), "cross_entropy needs targets that are probabilities"),
+    ("exponential", 0.5 * np.eye(3), "exponential needs targets that are 0 or 1"),
+]
+
+
+@pytest.mark.parametrize(("name", "Y", "message"), BAD_TARGETS)
+def test_targets_that_do_not_fit_the_loss_are_refused(name, Y, message):
+    with pytest.raises(InputError, match=message):
+        ThreeSplitting(Problem((2, 3), loss=name)).init(np.ones((3, 2)), Y)
+
+
+@pytest.mark.parametrize(
+    ("loss", "gamma", "alpha", "message"),
+    [
+        ("squared", 0.5, 0.2, r"alpha must be above 0.25 = max\(0, \(L - gamma\) / 2\)"),
+        ("squared", 2.0, 0.0, "alpha must be above 0 "),
+        ("hinge", 1.0, 1.0, "prox-linear needs a loss whose gradient is Lipschitz"),
+    ],
+)
+def test_prox_linear_outside_its_theorem_is_refused(loss, gamma, alpha, message):
+    problem = Problem((2, 3), loss=loss, gamma=gamma)
+    with pytest.raises(InputError, match=message):
+        ThreeSplitting(problem, alpha=alpha, loss_update="prox-linear")
+
+
+def test_an_unknown_loss_update_is_refused():
+    with pytest.raises(InputError, match="loss_update must be one of prox, prox-linear"):
+        ThreeSplitting(Problem((2, 3)), loss_update="newton")
