@@ -44,7 +44,7 @@ class Callback:
         """After each iteration: add to `record`; return True to stop. Its time is not counted."""
 
     def on_end(self, result: Result) -> None:
-        """After the last iteration."""
+        """After the last iteration, also when an exception ended the run: close what is open."""
 
 
 @dataclass
@@ -90,19 +90,21 @@ def run(solver: Solver, state: State, max_iter: int, callbacks: Iterable[Callbac
     seconds, previous = 0.0, np.inf
     for callback in callbacks:
         callback.on_start(solver, state, max_iter)
-    while state.iteration < max_iter and result.stopped_by is None:
-        start = time.perf_counter()
-        state = solver.step(state)
-        seconds += time.perf_counter() - start
-        record: Record = {"iteration": state.iteration, "seconds": seconds}
-        result.history.append(record)
+    try:
+        while state.iteration < max_iter and result.stopped_by is None:
+            start = time.perf_counter()
+            state = solver.step(state)
+            seconds += time.perf_counter() - start
+            record: Record = {"iteration": state.iteration, "seconds": seconds}
+            result.history.append(record)
+            for callback in callbacks:
+                if callback.on_iteration(solver, state, record) and result.stopped_by is None:
+                    result.stopped_by = callback
+            previous = _check_descent(record, previous, solver)
+    finally:
+        result.state, result.network = state, network_of(solver, state)
         for callback in callbacks:
-            if callback.on_iteration(solver, state, record) and result.stopped_by is None:
-                result.stopped_by = callback
-        previous = _check_descent(record, previous, solver)
-    result.state, result.network = state, network_of(solver, state)
-    for callback in callbacks:
-        callback.on_end(result)
+            callback.on_end(result)
     return result
 
 

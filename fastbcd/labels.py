@@ -34,8 +34,16 @@ def one_hot(labels: ArrayLike, n_classes: int | None = None) -> NDArray[np.float
 def encode(labels: ArrayLike, classes: NDArray[Any], name: str) -> NDArray[np.intp]:
     """Index in sorted `classes` of each label; `InputError` for a label not among them."""
     labels = np.asarray(labels)
+    if classes.dtype.kind == "U":
+        labels = labels.astype(np.str_)  # "1", "2", "x" in training, 1 and 2 alone later
+    elif labels.dtype.kind == "U":
+        raise InputError(
+            f"{name}: label {labels[0].item()!r} does not occur in the training labels"
+        )
     found = np.searchsorted(classes, labels).clip(max=len(classes) - 1)
     unknown = labels[classes[found] != labels]
     if len(unknown):
-        raise InputError(f"{name}: label {unknown[0]!r} does not occur in the training labels")
+        raise InputError(
+            f"{name}: label {unknown[0].item()!r} does not occur in the training labels"
+        )
     return found

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.numpy import save
 
 from fastbcd.data.preprocessing import Preprocessing
@@ -31,6 +30,7 @@ class Model:
     network: Network
     classes: NDArray[Any]
     preprocessing: Preprocessing
+    feature_names: list[str] | None = None
 
     def outputs(self, X: Any, n_threads: int | None = None) -> NDArray[Any]:
         """Network outputs (n, k) for raw inputs X (n, d)."""
@@ -57,6 +57,7 @@ class Model:
             "activations": [repr(activation) for activation in self.network.activations],
             "residual": list(self.network.residual),
             "classes": self.classes.tolist(),
+            "feature_names": self.feature_names,
         }
         # One key only: with several, their order in the file would vary.
         content = save(tensors, {"fastbcd": json.dumps(metadata, sort_keys=True)})
@@ -71,8 +72,6 @@ class Model:
         InputError
             No such file, damaged, or not a model of ours.
         """
-        if not path.is_file():
-            raise InputError(f"{path} does not exist; a finished run has one")
         try:
             with safe_open(path, framework="numpy") as file:
                 metadata = json.loads((file.metadata() or {})["fastbcd"])
@@ -81,14 +80,42 @@ class Model:
                 raise InputError(
                     f"{path} has format {metadata['format']}; this version reads {FORMAT}"
                 )
-            network = Network(
-                [tensors[f"W{l}"] for l in range(1, len(metadata["widths"]))],
-                [parse(text, ACTIVATIONS, "activation") for text in metadata["activations"]],
-                metadata["residual"],
-            )
-            if list(network.widths) != metadata["widths"]:
-                raise InputError(f"{path} is damaged: its weights do not have the widths it names")
-            preprocessing = Preprocessing(tensors["shift"], tensors["scale"])
-            return cls(network, np.array(metadata["classes"]), preprocessing)
-        except (SafetensorError, KeyError, TypeError, json.JSONDecodeError, struct.error) as error:
+            return cls._of(metadata, tensors)
+        except FileNotFoundError:
+            raise InputError(f"{path} cannot be read; a finished run has one") from None
+        except InputError:
+            raise
+        except Exception as error:
+            # Whatever a file that we did not write can break: it is the file's fault.
             raise InputError(f"{path} is not a fastbcd model, or damaged: {error}") from None
+
+    @classmethod
+    def _of(cls, metadata: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> Model:
+        L = len(metadata["widths"]) - 1
+        activations = [parse(text, ACTIVATIONS, "activation") for text in metadata["activations"]]
+        weights = [tensors[f"W{l}"] for l in range(1, L + 1)]
+        network = Network(weights, activations, metadata["residual"])
+        classes = np.array(metadata["classes"])
+        preprocessing = Preprocessing(tensors["shift"], tensors["scale"])
+        d_in, d_out = network.widths[0], network.widths[-1]
+        fits = (
+            list(network.widths) == metadata["widths"]
+            and len(activations) == len(network.residual) == L
+            and classes.shape == (d_out,)
+            and {preprocessing.shift.shape, preprocessing.scale.shape} <= {(1,), (d_in,)}
+            and all(np.isfinite(tensor).all() for tensor in tensors.values())
+        )
+        if not fits:
+            raise ValueError("its arrays do not have the sizes it names, or are not finite")
+        return cls(network, classes, preprocessing, metadata.get("feature_names"))
+
+    def arrange(self, X: NDArray[Any], names: list[str] | None, source: str) -> NDArray[Any]:
+        """Columns of X, called `names`, in the order of training; `InputError` where one lacks."""
+        if self.feature_names is None or names is None or names == self.feature_names:
+            return X
+        missing = [name for name in self.feature_names if name not in names]
+        if missing:
+            raise InputError(
+                f"{source} has no column {missing[0]!r}, which the model was trained on"
+            )
+        return X[:, [names.index(name) for name in self.feature_names]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastbcd.devices import CPU
 from fastbcd.devices.tiles import Tile
+from fastbcd.errors import InputError
 from fastbcd.kernels import Formula
-from fastbcd.validation import check_inputs
+from fastbcd.validation import check_dtype, check_inputs
 
 
 class Network:
@@ -32,7 +34,14 @@ class Network:
         activations: Sequence[Formula],
         residual: Sequence[bool],
     ) -> None:
-        self.W = list(W)
+        self.W = [np.ascontiguousarray(w, W[0].dtype) for w in W]
+        check_dtype(self.W[0].dtype)
+        for l, (below, own) in enumerate(pairwise(self.W), start=2):
+            if own.shape[1] != len(below) + 1:
+                raise InputError(
+                    f"W_{l} has {own.shape[1]} columns; needed: the {len(below)} outputs of layer "
+                    f"{l - 1} and a bias"
+                )
         self.activations = list(activations)
         self.residual = list(residual)
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from fastbcd.errors import InputError
 from fastbcd.kernels import ACTIVATIONS, LOSSES, PENALTIES, Formula, Loss, Ridge, linear
-from fastbcd.specification import parse, require, require_integer
+from fastbcd.specification import SMALLEST, parse, require, require_integer
 
 REDUCTIONS = ("mean", "sum")
 
@@ -93,6 +93,8 @@ class Problem:
         residual: bool | Sequence[bool] = False,
         reduction: str = "mean",
     ) -> None:
+        if isinstance(widths, str) or not isinstance(widths, Iterable):
+            raise InputError(f"widths must be a sequence of integers, got {widths!r}")
         checked = tuple(require_integer(d, "widths", at_least=1) for d in widths)
         if len(checked) < 2:
             raise InputError(f"widths needs inputs and outputs at least, got {checked}")
@@ -104,19 +106,27 @@ class Problem:
             loss = parse(loss, LOSSES, "loss")
         if isinstance(weight_penalty, str):
             weight_penalty = parse(weight_penalty, PENALTIES, "weight_penalty")
-        gamma = require(gamma, "gamma", above=0)
-        fields = {
+        checks: tuple[tuple[object, type, str], ...] = (
+            (activation, Formula, "activation"),
+            (loss, Loss, "loss"),
+            (weight_penalty, Ridge, "weight_penalty"),
+        )
+        for given, kind, name in checks:
+            if not isinstance(given, kind):
+                raise InputError(f"{name} must be a name or a {kind.__name__}, got {given!r}")
+        gamma = require(gamma, "gamma", at_least=SMALLEST)
+        fields: dict[str, object] = {
             "widths": checked,
             "activations": (activation,) * (len(checked) - 2) + (linear(),),
             "loss": loss,
             "gamma": gamma,
-            "rho": gamma if rho is None else require(rho, "rho", above=0),
+            "rho": gamma if rho is None else require(rho, "rho", at_least=SMALLEST),
             "weight_penalty": weight_penalty,
             "residual": _residual_layers(checked, residual),
             "reduction": reduction,
         }
-        for name, value in fields.items():
-            object.__setattr__(self, name, value)
+        for field, value in fields.items():
+            object.__setattr__(self, field, value)
 
     @property
     def n_layers(self) -> int:

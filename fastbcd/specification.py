@@ -9,6 +9,10 @@ from fastbcd.errors import InputError
 
 T = TypeVar("T")
 
+# Weights beyond these leave the range of float32 when they are combined.
+LARGEST = 1e15
+SMALLEST = 1e-15
+
 
 def parse(text: str, known: Mapping[str, Callable[..., T]], argument: str) -> T:
     """Build what ``"NAME"`` or ``"NAME:NUMBER[,NUMBER...]"`` names in the table `known`.
@@ -19,11 +23,11 @@ def parse(text: str, known: Mapping[str, Callable[..., T]], argument: str) -> T:
         For an unknown name, parameters that are not numbers, too many of
         them, or values that the constructor refuses; names `argument`.
     """
-    name, _, tail = text.partition(":")
+    name, colon, tail = text.partition(":")
     if name not in known:
         raise InputError(f"{argument}: unknown name {name!r}; known: {', '.join(known)}")
     try:
-        numbers = [float(part) for part in tail.split(",")] if tail else []
+        numbers = [float(part) for part in tail.split(",")] if colon else []
     except ValueError:
         raise InputError(
             f"{argument}: {tail!r} in {text!r} must be numbers separated by commas"
@@ -37,26 +41,32 @@ def parse(text: str, known: Mapping[str, Callable[..., T]], argument: str) -> T:
 
 
 def require(
-    value: float, argument: str, *, at_least: float | None = None, above: float | None = None
+    value: float,
+    argument: str,
+    *,
+    at_least: float = -LARGEST,
+    at_most: float = LARGEST,
 ) -> float:
-    """A finite float that obeys its bound, or an `InputError` that names `argument`."""
+    """A float between two bounds, or an `InputError` that names `argument`."""
     try:
         number = float(value)
     except (TypeError, ValueError):
         raise InputError(f"{argument} must be a number, got {value!r}") from None
-    bound = f"at least {at_least:g}" if at_least is not None else f"above {above:g}"
-    low = (at_least is not None and number < at_least) or (above is not None and number <= above)
-    if not (abs(number) < float("inf")) or low:
-        raise InputError(f"{argument} must be a finite number {bound}, got {value!r}")
+    if not at_least <= number <= at_most:
+        raise InputError(
+            f"{argument} must be a number from {at_least:g} to {at_most:g}, got {value!r}"
+        )
     return number
 
 
-def require_integer(value: int, argument: str, *, at_least: int) -> int:
-    """An integer that is at least `at_least`, or an `InputError` that names `argument`."""
+def require_integer(value: int, argument: str, *, at_least: int, at_most: int = 2**31 - 1) -> int:
+    """An integer between two bounds, or an `InputError` that names `argument`."""
     try:
         whole = int(value)
     except (TypeError, ValueError, OverflowError):
         whole = at_least - 1
     if isinstance(value, bool) or whole != value or whole < at_least:
         raise InputError(f"{argument} must be an integer of at least {at_least}, got {value!r}")
+    if whole > at_most:
+        raise InputError(f"{argument} must be an integer of at most {at_most}, got {value!r}")
     return whole

@@ -34,6 +34,9 @@ class State:
     iteration: int = 0
     cache: dict[str, Any] = field(default_factory=dict, repr=False)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "cache": {}}
+
     @property
     def X(self) -> Any:
         """Inputs, ``V[0]``."""

@@ -14,7 +14,7 @@ from fastbcd.errors import InputError
 from fastbcd.fit import Callback, Result, run
 from fastbcd.initialization import INITIALIZATIONS, initial_weights
 from fastbcd.problem import Problem
-from fastbcd.specification import parse, require
+from fastbcd.specification import LARGEST, parse, require, require_integer
 from fastbcd.state import State
 from fastbcd.validation import (
     check_dtype,
@@ -67,11 +67,11 @@ class ThreeSplitting:
         tile_rows: int | None = None,
     ) -> None:
         self.problem = problem
-        self.alpha = require(alpha, "alpha", at_least=0)
+        self.alpha = require(alpha, "alpha", at_least=0, at_most=LARGEST)
         self.alpha_weights = (
             self.alpha
             if alpha_weights is None
-            else require(alpha_weights, "alpha_weights", at_least=0)
+            else require(alpha_weights, "alpha_weights", at_least=0, at_most=LARGEST)
         )
         self.loss_update = check_loss_update(loss_update, problem, self.alpha)
         self.dtype = check_dtype(dtype)
@@ -98,6 +98,7 @@ class ThreeSplitting:
             Shapes that disagree with the problem, no samples, NaN or infinity.
         """
         problem, device = self.problem, self.device
+        seed = require_integer(seed, "seed", at_least=0)
         X = check_inputs(X, problem.widths[0])
         Y = check_targets(Y, len(X), problem.widths[-1])
         check_loss_targets(Y, problem.loss)
@@ -105,10 +106,12 @@ class ThreeSplitting:
             problem.widths,
             problem.residual,
             parse(init, INITIALIZATIONS, "init"),
-            require(bias, "bias", at_least=-np.inf),
+            require(bias, "bias", at_least=-LARGEST),
             seed,
             self.dtype,
         )
+        if not all(np.isfinite(W).all() for W in drawn):
+            raise InputError(f"init, bias: the weights overflow {self.dtype}; use smaller ones")
         n = len(X)
         hidden_and_output = [(n, d) for d in problem.widths[1:]]
         state = State(
@@ -193,7 +196,10 @@ class ThreeSplitting:
         key = "input equations" if l == 1 else f"equations {state.W[l].shape}"
         if key not in state.cache:
             state.cache[key] = self.device.normal_equations(state.W[l])
-        state.cache[key].start(keep_gram=l == 1)
+        known = l == 1 and state.cache.get("inputs of the gram") is state.X
+        state.cache[key].start(keep_gram=known)
+        if l == 1:
+            state.cache["inputs of the gram"] = state.X
         return state.cache[key]
 
     def objective(self, state: State) -> float:
@@ -215,8 +221,8 @@ class ThreeSplitting:
                     )
                     B = device.forward(tile, layers[l], V[l - 1][rows])
                     linear += device.linear_residual(U[l][rows], B)
-                with tile.in_order():
-                    totals[:] += loss, activation, linear
+                tile.wait_for_turn()
+                totals[:] += loss, activation, linear
 
             device.for_each_tile(state.n, problem.widths, self.dtype, add_terms)
         weights = problem.weights(state.n)

@@ -30,6 +30,8 @@ def check_matrix(data: ArrayLike, name: str) -> NDArray[Any]:
     """`data` as a finite, numeric array of samples by features, at least one of each."""
     try:
         array = np.asarray(data)
+        if array.dtype.kind not in "fiubOUS":
+            raise TypeError
         numeric = array if array.dtype.kind in "fiub" else array.astype(np.float64)
     except (TypeError, ValueError):
         raise InputError(f"{name} must hold numbers only") from None

@@ -6,7 +6,8 @@ symbol name, so kernels that call it can be cached on disk (a pointer as a
 constant could not), and every routine is there, the symmetric ones included.
 
 All functions take float32 or float64 arrays with contiguous rows (a view such
-as ``W[:, :-1]`` is fine), allocate nothing and write their first argument.
+as ``W[:, :-1]`` is fine), allocate nothing and write their first argument. Shapes are not
+checked: like BLAS itself, they trust their caller.
 A row-major array is, to Fortran, its transpose: the arguments are swapped
 accordingly, and the lower triangle here is Fortran's upper one.
 """
@@ -19,6 +20,7 @@ import numpy as np
 from llvmlite import binding, ir
 from numba import types
 from numba.core import cgutils
+from numba.core.errors import TypingError
 from numba.extending import get_cython_function_address, intrinsic, overload
 
 from fastbcd.kernels.jit import kernel
@@ -63,6 +65,9 @@ def _by_dtype(single: Any, double: Any) -> Any:
 
     @overload(call)
     def _call(out, arguments):
+        arrays = [typ for typ in arguments.types if isinstance(typ, types.Array)]
+        if any(typ.dtype != out.dtype or typ.layout == "F" for typ in arrays):
+            raise TypingError("arrays must have one dtype and contiguous rows (C order)")
         routine = single if out.dtype == types.float32 else double
 
         def implementation(out, arguments):

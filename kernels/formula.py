@@ -23,9 +23,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from types import CodeType
+from types import CodeType, ModuleType
 from typing import Any, ClassVar
 
+import numpy as np
 from numba import types
 from numba.core import cgutils
 from numba.core.imputils import lower_constant
@@ -98,6 +99,10 @@ class Formula:
             raise AttributeError(f"formula {self.__dict__.get('name')!r} has no {method!r}")
         return lambda *arguments: functions[method](*arguments, self.parameters)
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._registry[self.numba_type.name] = self
+
     def __repr__(self) -> str:
         return f"{self.name}:{','.join(map(repr, self.arguments))}".rstrip(":")
 
@@ -111,7 +116,7 @@ class Formula:
 
 
 def _digest(functions: dict[str, Any]) -> str:
-    """Hash of the byte code of all functions and of the compiled functions they call."""
+    """Hash of all functions, of the compiled functions they call and the constants they use."""
     sha, seen = hashlib.sha256(), set()
 
     def add_code(code: CodeType, names: dict[str, Any]) -> None:
@@ -121,27 +126,36 @@ def _digest(functions: dict[str, Any]) -> str:
                 add_code(constant, names)
             else:
                 sha.update(repr(constant).encode())
-        for name in code.co_names + code.co_freevars:
+        used = code.co_names + code.co_freevars
+        for name in used:
             sha.update(name.encode())
-            if name in names:
-                add(names[name])
+            value = names.get(name)
+            if isinstance(value, ModuleType):
+                # `module.helper(u)`: its attributes are among the names, too.
+                for attribute in used:
+                    add(getattr(value, attribute, None))
+            else:
+                add(value)
 
     def add(value: Any) -> None:
         function = getattr(value, "py_func", None)
         if function is None:
-            if isinstance(value, (int, float)):
+            if isinstance(value, np.ndarray):
+                sha.update(value.tobytes())
+            elif isinstance(value, (int, float, complex, str, bytes, tuple, np.generic)):
                 sha.update(repr(value).encode())
         elif function not in seen:
             seen.add(function)
-            names = dict(function.__globals__)
-            for name, cell in zip(
-                function.__code__.co_freevars, function.__closure__ or (), strict=True
-            ):
-                names[name] = cell.cell_contents
-            add_code(function.__code__, names)
+            sha.update(repr(value.targetoptions).encode())
+            sha.update(repr(function.__defaults__).encode())
+            cells = [cell.cell_contents for cell in function.__closure__ or ()]
+            free = dict(zip(function.__code__.co_freevars, cells, strict=True))
+            add_code(function.__code__, {**function.__globals__, **free})
 
     for name in sorted(functions):
         sha.update(name.encode())
+        if not hasattr(functions[name], "py_func"):
+            raise TypeError(f"{name}: compile this function with fastbcd.kernels.jit.scalar")
         add(functions[name])
     return sha.hexdigest()[:16]
 

@@ -1,10 +1,13 @@
 """Bad arguments of the Python interface: one sentence that names the culprit."""
 
+import time
+
 import numpy as np
 import pytest
 
-from fastbcd import DescentWarning, InputError, Problem, ThreeSplitting, one_hot
+from fastbcd import DescentWarning, InputError, Network, Problem, ThreeSplitting, one_hot
 from fastbcd.callbacks import Accuracy, Callback, Objective
+from fastbcd.kernels import linear, relu
 
 PROBLEMS = [
     ({"widths": (3,)}, "widths needs inputs and outputs"),
@@ -14,13 +17,19 @@ PROBLEMS = [
     ({"activation": "leaky_relu:1.5"}, r"activation: leaky_relu: slope must be in \[0, 1\)"),
     ({"activation": "relu:1"}, "activation: 'relu' does not take 1 parameters"),
     ({"activation": "leaky_relu:x"}, "'x' in 'leaky_relu:x' must be numbers"),
-    ({"loss": "hinge"}, "loss: unknown name 'hinge'"),
-    ({"gamma": 0}, "gamma must be a finite number above 0, got 0"),
-    ({"gamma": -1}, "gamma must be a finite number above 0"),
-    ({"gamma": float("nan")}, "gamma must be a finite number"),
+    ({"loss": "mse"}, "loss: unknown name 'mse'"),
+    ({"activation": "polynomial"}, "activation: polynomial: give 2 to 10 coefficients"),
+    ({"activation": "leaky_relu:"}, "must be numbers separated by commas"),
+    ({"activation": 3}, "activation must be a name or a Formula, got 3"),
+    ({"loss": None}, "loss must be a name or a Loss, got None"),
+    ({"widths": 5}, "widths must be a sequence of integers, got 5"),
+    ({"widths": (3, 10**11)}, "widths must be an integer of at most 2147483647"),
+    ({"gamma": 0}, "gamma must be a number from 1e-15 to"),
+    ({"gamma": -1}, "gamma must be a number from 1e-15 to"),
+    ({"gamma": float("nan")}, "gamma must be a number from"),
     ({"gamma": "big"}, "gamma must be a number, got 'big'"),
-    ({"rho": 0.0}, "rho must be a finite number above 0"),
-    ({"weight_penalty": "ridge:-1"}, "weight_penalty: ridge: strength must be at least 0"),
+    ({"rho": 0.0}, "rho must be a number from 1e-15 to"),
+    ({"weight_penalty": "ridge:-1"}, "weight_penalty: ridge: strength must lie between 0"),
     ({"residual": True}, "residual: no hidden layer is as wide as the layer below it"),
     ({"residual": [False, True]}, "residual: layer 2 has width 2, but the layer below it has 4"),
     ({"residual": [False]}, "residual must have one flag for each of 2 layers, got 1"),
@@ -28,13 +37,15 @@ PROBLEMS = [
 ]
 
 SOLVERS = [
-    ({"alpha": -1e-9}, "alpha must be a finite number at least 0"),
-    ({"alpha_weights": -1}, "alpha_weights must be a finite number at least 0"),
+    ({"alpha": -1e-9}, "alpha must be a number from 0 to"),
+    ({"alpha_weights": -1}, "alpha_weights must be a number from 0 to"),
     ({"dtype": "float16"}, "dtype must be one of float32, float64"),
     ({"dtype": "flaot32"}, "dtype must be one of float32, float64"),
     ({"device": "cuda"}, "device must be one of cpu, got 'cuda'"),
     ({"n_threads": 0}, "n_threads must be an integer of at least 1"),
     ({"tile_rows": -5}, "tile_rows must be an integer of at least 1"),
+    ({"tile_rows": 0}, "tile_rows must be an integer of at least 1"),
+    ({"alpha": 1e300}, "alpha must be a number from 0 to 1e"),
 ]
 
 X, Y = np.ones((5, 3)), np.ones((5, 2))
@@ -76,6 +87,8 @@ def test_fit_names_bad_options():
     solver = ThreeSplitting(Problem((3, 4, 2)))
     with pytest.raises(InputError, match="init: unknown name 'xavier'"):
         solver.fit(X, Y, init="xavier")
+    with pytest.raises(InputError, match="seed must be an integer of at least 0, got -1"):
+        solver.fit(X, Y, seed=-1)
     with pytest.raises(InputError, match="max_iter must be an integer"):
         solver.fit(X, Y, max_iter=1.5)
 
@@ -122,6 +135,63 @@ def test_fit_collects_what_callbacks_measure_and_stops_when_one_says_so():
     outputs = result.network.forward(inputs)
     measured = result.history[-1]["test_accuracy"]
     assert measured == np.mean(outputs.argmax(axis=1) == labels)
+
+
+def test_seconds_do_not_count_what_callbacks_do():
+    class Slow(Callback):
+        def on_iteration(self, solver, state, record):
+            time.sleep(0.2)
+
+    solver = ThreeSplitting(Problem((3, 4, 2)))
+    solver.fit(X, Y, max_iter=1)  # compiled
+    assert solver.fit(X, Y, max_iter=3, callbacks=[Slow()]).history[-1]["seconds"] < 0.2
+
+
+def test_callbacks_are_closed_when_a_run_breaks_off():
+    class Breaks(Callback):
+        closed = False
+
+        def on_iteration(self, solver, state, record):
+            raise KeyboardInterrupt
+
+        def on_end(self, result):
+            self.closed = True
+
+    callback = Breaks()
+    with pytest.raises(KeyboardInterrupt):
+        ThreeSplitting(Problem((3, 4, 2))).fit(X, Y, max_iter=3, callbacks=[callback])
+    assert callback.closed
+
+
+def test_a_network_puts_weights_in_one_type_and_order_and_refuses_other_shapes():
+    rng = np.random.default_rng(0)
+    W1, W2 = rng.standard_normal((4, 4)), rng.standard_normal((2, 5)).astype(np.float32)
+    inputs = rng.standard_normal((6, 3))
+    expected = np.maximum(inputs @ W1[:, :3].T + W1[:, 3], 0) @ W2[:, :4].T + W2[:, 4]
+    network = Network([np.asfortranarray(W1), W2], [relu(), linear()], [False, False])
+    np.testing.assert_allclose(network.forward(inputs), expected, rtol=1e-12)
+    with pytest.raises(InputError, match="W_2 has 4 columns; needed: the 4 outputs of layer 1"):
+        Network([W1, W2[:, :4]], [relu(), linear()], [False, False])
+
+
+def test_weights_in_fortran_order_are_refused_not_misread():
+    solver = ThreeSplitting(Problem((3, 4, 2)))
+    state = solver.init(X, Y)
+    state.W[1] = np.asfortranarray(state.W[1])
+    with pytest.raises(InputError, match="weights must be C-contiguous"):
+        solver.step(state)
+
+
+def test_other_inputs_get_another_gram_matrix():
+    rng = np.random.default_rng(0)
+    first, second = rng.standard_normal((2, 5, 3))
+    solver = ThreeSplitting(Problem((3, 4, 2)), dtype="float64")
+    state, fresh = solver.step(solver.init(first, Y)), solver.step(solver.init(first, Y))
+    fresh.cache.clear()
+    for run in (state, fresh):
+        run.V[0] = second
+        solver.step(run)
+    np.testing.assert_array_equal(state.W[1], fresh.W[1])
 
 
 def test_a_rise_of_the_objective_is_reported_not_hidden():

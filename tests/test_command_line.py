@@ -9,7 +9,11 @@ import sys
 
 import numpy as np
 import pytest
+import safetensors.numpy
 from test_data import write_csv, write_idx_folder, write_npz
+
+from fastbcd.cli.main import main
+from fastbcd.files import write_atomically
 
 SMALL = ["--hidden", "8", "--epochs", "3"]
 
@@ -125,6 +129,67 @@ def test_a_residual_network_is_trained_and_predicted(tmp_path):
     assert f"accuracy {rows[-1]['test_accuracy']} on 360 samples" in out
 
 
+@pytest.mark.parametrize(
+    "option",
+    [
+        *("--gamma 2", "--rho 0.5", "--alpha 0.5", "--alpha-weights 0.5", "--bias 0.1"),
+        *("--activation leaky_relu:0.12345678", "--loss cross_entropy", "--seed 1"),
+        *("--weight-penalty ridge:0.1", "--init normal:0.1", "--dtype float64"),
+        *("--reduction sum", "--preprocess none", "--hidden 9", "--epochs 4"),
+        *("--loss cross_entropy --loss-update prox-linear", "--test-fraction 0.5"),
+    ],
+)
+def test_every_option_has_an_effect_and_its_model_predicts_the_same(
+    tmp_path, capsys, option, baseline
+):
+    out = tmp_path / "run"
+    small = ["--hidden", "8,8", "--epochs", "3", "--quiet", "--out", str(out)]
+    assert main(["train", *small, *option.split()]) == 0
+    assert (out / "model.safetensors").read_bytes() != baseline
+    last = history(out)[-1]["test_accuracy"]
+    assert main(["predict", str(out)]) == 0
+    assert f"accuracy {last} on" in capsys.readouterr().out
+
+
+@pytest.fixture(scope="module")
+def baseline(tmp_path_factory):
+    """The model of a small run with default options."""
+    out = tmp_path_factory.mktemp("baseline") / "run"
+    main(["train", "--hidden", "8,8", "--epochs", "3", "--quiet", "--out", str(out)])
+    return (out / "model.safetensors").read_bytes()
+
+
+def test_predictions_follow_the_names_of_columns_and_labels_their_kind(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    a, b = rng.standard_normal((2, 60))
+    kinds = np.where(a > 0.5, "1", np.where(a < -0.5, "2", "x"))
+    rows = "".join(f"{x},{y},{kind}\n" for x, y, kind in zip(a, b, kinds, strict=True))
+    write_csv(tmp_path / "train.csv", "a,b,kind\n" + rows)
+    out = str(tmp_path / "run")
+    command = ["train", str(tmp_path / "train.csv"), "--target", "kind", "--out", out]
+    assert main([*command, "--hidden", "8", "--epochs", "20", "--quiet"]) == 0
+    # Other order, and labels that are all whole numbers here.
+    whole = [(x, y, kind) for x, y, kind in zip(a, b, kinds, strict=True) if kind != "x"]
+    swapped = "".join(f"{kind},{y},{x}\n" for x, y, kind in whole)
+    write_csv(tmp_path / "new.csv", "kind,b,a\n" + swapped)
+    assert main(["predict", out, str(tmp_path / "new.csv")]) == 0
+    printed = capsys.readouterr().out
+    assert float(printed.split("accuracy ")[1].split(" ")[0]) >= 0.8
+    # The run's own test set is the held-out rows, not the whole file.
+    assert main(["predict", out]) == 0
+    assert "on 12 samples" in capsys.readouterr().out
+
+    def refused(data, message, *options):
+        assert main(["predict", out, str(data), *options]) == 2
+        assert message in capsys.readouterr().err
+
+    write_csv(tmp_path / "other.csv", "a,c\n1,2\n")
+    refused(tmp_path / "other.csv", "has no column 'b', which the model was trained on")
+    write_csv(tmp_path / "unknown.csv", "a,b,kind\n1,2,y\n")
+    refused(tmp_path / "unknown.csv", "label 'y' does not occur in the training labels")
+    refused(tmp_path / "train.csv", "no column 'nope'", "--target", "nope")
+
+
 def test_a_quantity_that_was_not_measured_is_an_empty_field(tmp_path):
     fastbcd("train", *SMALL, "--evaluate-every", 2, "--out", "run", cwd=tmp_path)
     rows = history(tmp_path / "run")
@@ -139,20 +204,24 @@ def test_info_names_versions_threads_and_devices(tmp_path):
 
 
 BAD_COMMANDS = [
-    (["train", "--gamma", "0"], "gamma must be a finite number above 0"),
+    (["train", "--gamma", "0"], "gamma must be a number from 1e-15 to"),
     (["train", "--gamma", "abc"], "argument --gamma: invalid float value: 'abc'"),
-    (["train", "--alpha", "-1"], "alpha must be a finite number at least 0"),
-    (["train", "--alpha-weights", "-1"], "alpha_weights must be a finite number at least 0"),
+    (["train", "--alpha", "-1"], "alpha must be a number from 0 to"),
+    (["train", "--alpha-weights", "-1"], "alpha_weights must be a number from 0 to"),
     (["train", "--algorithm", "two"], "argument --algorithm: invalid choice: 'two'"),
     (["train", "--hidden", "12,x"], "--hidden must be widths separated by commas, got '12,x'"),
     (["train", "--algorithm", "resnet", "--hidden", "5,6"], "no hidden layer is as wide as"),
+    (["train", "--hidden", "4,,4"], "--hidden must be widths separated by commas"),
+    (["train", "--bias", "1e30"], "bias must be a number from"),
+    (["train", "--target", "x"], "--target names a column of a CSV file, but DATA is digits"),
+    (["train", "--loss", "logistic"], "logistic is for two classes, but Y has 10 outputs"),
     (["train", "--hidden", "0"], "widths must be an integer of at least 1, got 0"),
     (["train", "--activation", "rleu"], "activation: unknown name 'rleu'"),
     (["train", "--loss", "mse"], "loss: unknown name 'mse'; known: squared"),
     (["train", "--weight-penalty", "ridge:-2"], "weight_penalty: ridge: strength"),
     (["train", "--init", "zeros"], "init: unknown name 'zeros'; known: he, normal"),
-    (["train", "--init", "normal:-1"], "init: std must be a finite number at least 0"),
-    (["train", "--bias", "nan"], "bias must be a finite number"),
+    (["train", "--init", "normal:-1"], "init: std must be a number from 0 to"),
+    (["train", "--bias", "nan"], "bias must be a number from -1e"),
     (["train", "--epochs", "0"], "--epochs must be an integer of at least 1, got 0"),
     (["train", "--seed", "-1"], "--seed must be an integer of at least 0, got -1"),
     (["train", "--threads", "0"], "n_threads must be an integer of at least 1, got 0"),
@@ -164,7 +233,7 @@ BAD_COMMANDS = [
     (["train", "one-class.npz"], "the training labels are all 1; at least two classes"),
     (["train", "new-label.npz"], "test set: label .*7.* does not occur in the training labels"),
     (["train", "--out", "full"], "--out: full is not empty; name a new or empty folder"),
-    (["train", "--out", "file.txt"], "--out: file.txt is not empty; name a new or empty folder"),
+    (["train", "--out", "file.txt"], "--out: file.txt is a file; name a new or empty folder"),
     (["predict", "full"], "full is not a run folder: it has no config.json"),
     (["predict"], "the following arguments are required: DIR"),
     (["prdict"], "invalid choice: 'prdict'"),
@@ -177,8 +246,6 @@ def test_bad_input_is_one_sentence_status_2_and_nothing_written(
     tmp_path, capsys, monkeypatch, arguments, message
 ):
     # In this process: the entry point is the same function, and 30 starts of Python are saved.
-    from fastbcd.cli.main import main
-
     monkeypatch.chdir(tmp_path)
     write_npz(tmp_path / "one-class.npz", y_train=np.ones(20, int))
     write_npz(tmp_path / "new-label.npz", y_test=np.full(6, 7))
@@ -215,9 +282,47 @@ def test_damaged_models_are_refused(tmp_path):
         _, err = fastbcd("predict", "run", cwd=tmp_path, status=2)
         assert "is not a fastbcd model, or damaged" in err
         assert len(err.splitlines()) == 1
+    tensors = load_file_of(content)
+    for change in ({"W1": tensors["W1"] * np.nan}, {"shift": np.zeros(3)}, {"W2": None}):
+        changed = {k: v for k, v in {**tensors, **change}.items() if v is not None}
+        model.write_bytes(safetensors.numpy.save(changed, {"fastbcd": metadata_of(content)}))
+        _, err = fastbcd("predict", "run", cwd=tmp_path, status=2)
+        assert "is not a fastbcd model, or damaged" in err
     model.unlink()
     _, err = fastbcd("predict", "run", cwd=tmp_path, status=2)
-    assert "does not exist; a finished run has one" in err
+    assert "cannot be read; a finished run has one" in err
+
+
+def load_file_of(content):
+    return safetensors.numpy.load(content)
+
+
+def metadata_of(content):
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    return header["__metadata__"]["fastbcd"]
+
+
+@pytest.mark.parametrize("text", ["[1]", "null", '{"data": 3, "target": null}', "{"])
+def test_a_config_that_is_none_is_refused(tmp_path, capsys, text):
+    (tmp_path / "config.json").write_text(text)
+    assert main(["predict", str(tmp_path)]) == 2
+    err = capsys.readouterr().err
+    assert "config.json cannot be used" in err
+    assert len(err.splitlines()) == 1
+
+
+def test_files_are_whole_or_not_there(tmp_path, monkeypatch):
+    target = tmp_path / "file"
+    write_atomically(target, b"old")
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        write_atomically(target, b"new")
+    assert target.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [target]
 
 
 def test_predict_refuses_other_widths_and_existing_files(tmp_path):

@@ -76,8 +76,17 @@ def test_csv_keeps_feature_order_and_text_labels(tmp_path):
 
 
 def test_csv_with_whole_numbers_as_labels_has_integer_classes(tmp_path):
-    path = write_csv(tmp_path / "t.csv", "a,kind\n" + "1,0\n2,1.0\n" * 5)
+    path = write_csv(tmp_path / "t.csv", "a,kind\n" + "1,0\n\n2,1\n" * 5)
     assert load(str(path), target="kind").y_train.dtype == np.int64
+
+
+@pytest.mark.parametrize(
+    "labels", [("01", "1"), ("1", "x"), ("9007199254740992", "9007199254740993")]
+)
+def test_csv_labels_that_integers_would_change_stay_text(tmp_path, labels):
+    one, two = labels
+    path = write_csv(tmp_path / "t.csv", "a,kind\n" + f"1,{one}\n2,{two}\n" * 5)
+    assert set(load(str(path), target="kind").y_train) == set(labels)
 
 
 def test_the_held_out_rows_of_a_csv_are_the_same_for_prediction(tmp_path):
@@ -109,6 +118,8 @@ IMAGES, LABELS = "train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"
         (IMAGES, gzip.compress(b"\0\0\x08\x03\0\0"), "is truncated"),
         (IMAGES, gzip.compress(idx_bytes(np.zeros((2, 3), np.uint8))[:-1]), "is truncated"),
         (IMAGES, gzip.compress(idx_bytes(np.zeros((2, 3), np.uint8)) + b"x"), "header says"),
+        (IMAGES, gzip.compress(b"\0\0\x08\x03" + bytes(4) + b"\xff" * 8), "holds no samples"),
+        (IMAGES, gzip.compress(b"\0\0\x08\x0f" + b"\0\0\0\x01" * 15 + b"x"), "holds no samples"),
         (LABELS, gzip.compress(idx_bytes(np.zeros(5, np.uint8))), "5 labels, but there are 12"),
     ],
 )
@@ -126,11 +137,14 @@ def test_broken_idx_files_are_named(tmp_path, name, content, message):
     ("changes", "message"),
     [
         ({"y_train": None}, "has no array y_train; it holds X_train, X_test, y_test"),
-        ({"X_train": np.ones((20, 3))}, "X_train has 3 features, but X_test has 4"),
+        ({"X_train": np.ones((20, 3))}, "the training set has 3 features, but the test set has 4"),
         ({"y_test": np.arange(5)}, "y_test of .* has 5 labels, but there are 6"),
         ({"X_test": np.full((6, 4), np.nan)}, "X_test of .* must be finite, but row 0"),
         ({"y_train": np.linspace(0, 1, 20)}, "y_train of .* numbers that are not whole"),
         ({"X_train": np.ones((0, 4)), "y_train": np.ones(0)}, "at least one sample"),
+        ({"X_train": np.ones((0, 2, 2)), "y_train": np.ones(0)}, "X_train of .* must be 2-d"),
+        ({"X_train": np.ones((20, 4), complex)}, "X_train of .* must hold numbers only"),
+        ({"y_train": np.full(20, 2**64 - 1, np.uint64)}, "y_train of .* has labels beyond"),
         ({"X_train": np.array([["a"] * 4] * 20)}, "X_train of .* must hold numbers only"),
     ],
 )
@@ -148,9 +162,11 @@ def test_broken_npz_archives_are_named(tmp_path, changes, message):
         ("a,kind\n1,x\ntwo,y\n", "kind", "line 3: column 'a' must hold numbers, got 'two'"),
         ("a,kind\n1,x\n,y\n", "kind", "line 3: column 'a' must hold numbers, got ''"),
         ("a,kind\n1,x\n1,2,3\n", "kind", "line 3: 3 fields where the header has 2"),
-        ("a,kind\n1,x\nnan,y\n", "kind", "must be finite, but row 1, column 0 is nan"),
-        ("a,kind\n1,x\n1,\n", "kind", "target is empty in line 3"),
+        ("a,kind\n1,x\nnan,y\n", "kind", "line 3: column 'a' must hold finite numbers, got 'nan'"),
+        ("a,kind\n1,x\n1,\n", "kind", "line 3: the target 'kind' is empty"),
         ("a,kind\n1,0.5\n1,1.5\n", "kind", "numbers that are not whole"),
+        ("a,kind\n1,x\n1_000,y\n", "kind", "line 3: column 'a' must hold finite numbers"),
+        ("a,kind,kind\n1,x,x\n", "kind", "column 'kind' occurs twice in the header"),
         ("a,kind\n", "kind", "has no samples"),
         ("", "kind", "has no samples"),
         ("a,kind\n1,x\n1,y\n2,y\n", "kind", "class .*x.* has one sample"),
@@ -170,6 +186,12 @@ def test_unknown_sources_are_named(tmp_path):
     (tmp_path / "a.txt").write_text("x")
     with pytest.raises(InputError, match="unknown ending '.txt'"):
         load(str(tmp_path / "a.txt"))
+    np.save(tmp_path / "single.npy", np.ones(3))
+    (tmp_path / "single.npy").rename(tmp_path / "single.npz")
+    with pytest.raises(InputError, match=r"single.npz is not an .npz archive"):
+        load(str(tmp_path / "single.npz"))
+    with pytest.raises(InputError, match="--target names a column of a CSV file"):
+        load(None, target="x", target_required=True)
     (tmp_path / "bad.npz").write_bytes(b"PK\x03\x04 not a zip")
     with pytest.raises(InputError, match="cannot be read as an .npz archive"):
         load(str(tmp_path / "bad.npz"))
@@ -185,5 +207,11 @@ def test_preprocessing_standardises_floats_and_keeps_images_images():
     np.testing.assert_allclose(scaled.std(axis=0), [1, 1, 0], atol=1e-12)
     grey = np.array([[0, 255], [51, 0]], np.uint8)
     np.testing.assert_allclose(Preprocessing.fit(grey)(grey, "float64"), [[0, 1], [0.2, 0]])
+    stamps = 1.7e9 + np.arange(600.0)[:, None]  # an offset that float32 cannot hold
+    assert len(np.unique(Preprocessing.fit(stamps)(stamps, "float32"))) == 600
+    signed = np.array([[-128, 10]], np.int8)
+    assert Preprocessing.fit(signed, "unit")(signed, "float64").min() == -1
+    with pytest.raises(InputError, match="numbers of feature 1 are too large"):
+        Preprocessing.fit(np.array([[1.0, 1e300], [2.0, -1e300]]))
     with pytest.raises(InputError, match="preprocess must be one of auto"):
         Preprocessing.fit(X, "scale")

@@ -55,18 +55,45 @@ def test_parameters_are_run_time_values_that_compile_nothing_again():
     assert len(kernels.activate.signatures) == compiled
 
 
-def test_the_digest_sees_a_change_in_a_function_that_a_formula_calls():
-    def formula(constant):
+def test_the_digest_sees_every_place_where_a_formula_keeps_its_numbers():
+    def by_called_function(number):
+        namespace = {"scalar": scalar}
+        exec(f"@scalar\ndef inner(u):\n    return u * {number}", namespace)
+        exec("@scalar\ndef value(u, p):\n    return inner(u)", namespace)
+        return namespace["value"]
+
+    def by_closure(number):
         @scalar
-        def inner(u):
-            return u + 1.0
+        def value(u, p):
+            return u * number
 
-        namespace = {"scalar": scalar, "inner": inner}
-        exec(f"@scalar\ndef value(u, p):\n    return inner(u) * {constant}", namespace)
-        return Formula("f", value=namespace["value"])
+        return value
 
-    assert formula(2.0).numba_type == formula(2.0).numba_type
-    assert formula(2.0).numba_type != formula(3.0).numba_type
+    def by_default(number):
+        @scalar
+        def value(u, p, factor=number):
+            return u * factor
+
+        return value
+
+    def by_global(number):
+        namespace = {"scalar": scalar, "C": (number, 1.0)}
+        exec("@scalar\ndef value(u, p):\n    return u * C[0]", namespace)
+        return namespace["value"]
+
+    for make in (by_called_function, by_closure, by_default, by_global):
+        two, again, three = (Formula("f", value=make(number)) for number in (2.0, 2.0, 3.0))
+        assert two.numba_type == again.numba_type, make.__name__
+        assert two.numba_type != three.numba_type, make.__name__
+        out = np.empty((1, 1))
+        for formula, expected in ((two, 2.0), (three, 3.0)):
+            kernels.activate(out, formula, np.ones((1, 1)), None)
+            assert out[0, 0] == expected, make.__name__
+
+
+def test_functions_that_are_not_compiled_are_refused():
+    with pytest.raises(TypeError, match="value: compile this function with"):
+        Formula("f", value=lambda u, p: u)
 
 
 def test_an_edited_formula_is_not_served_the_old_machine_code(tmp_path):

@@ -1,6 +1,9 @@
 """Same seed, same bytes; and invariances that the mathematics promises."""
 
+import os
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -67,11 +70,61 @@ def test_an_exception_in_one_thread_ends_the_others():
     def body(tile):
         if tile.index == 5:
             raise RuntimeError("tile 5")
-        with tile.in_order():
-            pass
+        tile.wait_for_turn()
 
     with solver.device.session(), pytest.raises(RuntimeError, match="tile 5"):
         solver.device.for_each_tile(1000, (20, 5), "float32", body)
+
+
+@pytest.mark.parametrize("n_threads", [1, 3])
+def test_tiles_may_wait_for_their_turn_twice_or_never(n_threads):
+    solver = ThreeSplitting(Problem((20, 5, 4)), n_threads=n_threads, tile_rows=10)
+    order = []
+
+    def body(tile):
+        if tile.index % 2:
+            tile.wait_for_turn()
+            tile.wait_for_turn()
+            order.append(tile.index)
+
+    with solver.device.session():
+        solver.device.for_each_tile(100, (20, 5), "float32", body)
+    assert order == [1, 3, 5, 7, 9]
+
+
+def blas_threads():
+    return [lib["num_threads"] for lib in threadpool_info() if lib["user_api"] == "blas"]
+
+
+def test_blas_is_serial_during_sessions_and_restored_by_the_last_of_several():
+    before = blas_threads()
+    one, two = (ThreeSplitting(Problem((20, 5, 4)), n_threads=2).device for _ in range(2))
+    first, second = one.session(), two.session()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert set(blas_threads()) == {1}
+    second.__exit__(None, None, None)
+    assert blas_threads() == before
+
+
+def test_a_step_that_was_interrupted_leaves_no_half_a_gram_matrix():
+    X, Y = data()
+    solver = ThreeSplitting(Problem((20, 30, 4)), n_threads=1, tile_rows=64, dtype="float64")
+    state = solver.init(X, Y)
+    add = type(solver.device.normal_equations(state.W[1])).add
+
+    def interrupted(self, tile, R, V):
+        add(self, tile, R, V)
+        if V.shape[1] == 20 and tile.index == 2:
+            raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("fastbcd.devices.normal_equations.NormalEquations.add", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            solver.step(state)
+    solver.step(state)
+    assert state.cache["input equations"].gram[-1, -1] == len(X)
 
 
 def test_a_solver_and_its_state_survive_pickling():
@@ -83,3 +136,19 @@ def test_a_solver_and_its_state_survive_pickling():
     twin_solver.step(twin)
     for ours, theirs in zip(state.W[1:], twin.W[1:], strict=True):
         np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_pickled_solver_works_in_another_process(tmp_path):
+    X, Y = data(n=50)
+    solver = ThreeSplitting(Problem((20, 6, 4), "leaky_relu:0.1"), n_threads=1)
+    (tmp_path / "run").write_bytes(pickle.dumps((solver, solver.init(X, Y))))
+    script = (
+        "import pickle, sys\n"
+        "with open(sys.argv[1], 'rb') as file:\n"
+        "    solver, state = pickle.load(file)\n"
+        "print(solver.step(state).iteration)"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path / "run")]
+    cache = {"NUMBA_CACHE_DIR": str(tmp_path / "empty-cache")}
+    done = subprocess.run(command, env={**os.environ, **cache}, capture_output=True, text=True)
+    assert done.stdout == "1\n", done.stderr

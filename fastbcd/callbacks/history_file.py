@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+import numpy as np
+
 from fastbcd.fit import Callback, Record, Result, Solver
 from fastbcd.state import State
 
@@ -23,9 +25,13 @@ class HistoryFile(Callback):
         self._writer.writeheader()
 
     def on_iteration(self, solver: Solver, state: State, record: Record) -> None:
-        # repr: a float's shortest text that reads back as the same float.
-        self._writer.writerow({name: repr(value) for name, value in record.items()})
+        self._writer.writerow({name: _shortest(value) for name, value in record.items()})
         self._file.flush()
 
     def on_end(self, result: Result) -> None:
         self._file.close()
+
+
+def _shortest(value: object) -> str:
+    """The shortest text that reads back as the same number, NumPy's scalars included."""
+    return repr(value.item() if isinstance(value, np.generic) else value)

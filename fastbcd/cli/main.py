@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import io
+import os
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -38,13 +41,34 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; 0 when it worked, 2 with one sentence on stderr for bad input."""
     options = build_parser().parse_args(arguments)
+
+    def complain(sentence: object) -> None:
+        print(f"fastbcd {options.command}: {sentence}", file=sys.stderr)
+
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal may lack letters of a file's name
+            stream.reconfigure(errors="backslashreplace")
     try:
-        options.run(options)
-    except (InputError, FloatingPointError) as error:
-        print(f"fastbcd {options.command}: {error}", file=sys.stderr)
-        return USAGE_STATUS if isinstance(error, InputError) else 1
+        with warnings.catch_warnings():
+            # A warning is one line, too, without the source line that it came from.
+            warnings.showwarning = lambda message, *_, **__: complain(f"warning: {message}")
+            options.run(options)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader (head, say) has seen enough. Python would complain again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (InputError, OSError) as error:
+        complain(error)
+        return USAGE_STATUS
+    except MemoryError as error:
+        complain(f"not enough memory: {error}")
+        return USAGE_STATUS
+    except FloatingPointError as error:
+        complain(error)
+        return 1
     except KeyboardInterrupt:
-        print(f"\nfastbcd {options.command}: interrupted", file=sys.stderr)
+        complain("interrupted; the history so far is kept, a model was not written")
         return INTERRUPTED_STATUS
     return 0
 

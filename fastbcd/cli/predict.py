@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import argparse
 import csv
-import sys
+import io
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 
 from fastbcd.cli.run_folder import RunFolder
 from fastbcd.data import FORMS, load
 from fastbcd.errors import InputError
+from fastbcd.files import write_atomically
+from fastbcd.labels import encode
 from fastbcd.model import Model
 
 
@@ -43,30 +45,36 @@ def run(options: argparse.Namespace) -> None:
     model = Model.load(folder.model)
     own = options.data is None
     dataset = load(
-        config.get("data") if own else options.data,
-        target=options.target or config.get("target"),
-        test_fraction=config.get("test_fraction", 0.2),
+        config["data"] if own else options.data,
+        target=options.target or config["target"],
+        target_required=options.target is not None,
+        test_fraction=config["test_fraction"],
         training=False,
         held_out=own,
     )
     if options.out is not None and Path(options.out).exists():
         raise InputError(f"--out: {options.out} exists already; name a new file")
-    predicted = model.predict(dataset.X_test, options.threads)
+    X = model.arrange(dataset.X_test, dataset.feature_names, dataset.name)
+    predicted = model.predict(X, options.threads)
+    labels = None
+    if dataset.y_test is not None:
+        labels = encode(dataset.y_test, model.classes, dataset.name)
 
     if options.out is not None:
         try:
-            with open(options.out, "x", newline="") as file:
-                _write(file, predicted)
+            write_atomically(Path(options.out), _table(predicted).encode())
         except OSError as error:
             raise InputError(f"--out: {options.out} cannot be written: {error}") from None
-    elif dataset.y_test is None:
-        _write(sys.stdout, predicted)
-    if dataset.y_test is not None:
-        accuracy = float(np.mean(predicted == dataset.y_test))
+    elif labels is None:
+        print(_table(predicted), end="")
+    if labels is not None:
+        accuracy = float(np.mean(predicted == model.classes[labels]))
         print(f"{dataset.name}: accuracy {accuracy!r} on {len(predicted)} samples")
 
 
-def _write(file: TextIO, predicted: Any) -> None:
-    writer = csv.writer(file)
+def _table(predicted: Any) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["sample", "prediction"])
     writer.writerows(enumerate(predicted.tolist()))
+    return text.getvalue()

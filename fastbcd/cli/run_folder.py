@@ -36,7 +36,9 @@ class RunFolder:
             if requested is None:
                 return cls(_next_free(data_name))
             path = Path(requested)
-            if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            if path.exists() and not path.is_dir():
+                raise InputError(f"--out: {path} is a file; name a new or empty folder")
+            if path.exists() and any(path.iterdir()):
                 held = "holds another run" if (path / "config.json").exists() else "is not empty"
                 raise InputError(f"--out: {path} {held}; name a new or empty folder")
             path.mkdir(parents=True, exist_ok=True)
@@ -54,11 +56,17 @@ class RunFolder:
     def read_config(self) -> dict[str, Any]:
         """What the run was asked to do; `InputError` where this is no run folder."""
         try:
-            return json.loads(self.config.read_text())
+            config = json.loads(self.config.read_text())
+            texts = (config["data"], config["target"])
+            if not all(text is None or isinstance(text, str) for text in texts) or not isinstance(
+                config["test_fraction"], float
+            ):
+                raise ValueError("an option in it has the wrong type")
+            return config
         except FileNotFoundError:
             raise InputError(f"{self.path} is not a run folder: it has no config.json") from None
-        except (OSError, ValueError) as error:
-            raise InputError(f"{self.config} cannot be read: {error}") from None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{self.config} cannot be used: {error}") from None
 
 
 def _next_free(data_name: str) -> Path:

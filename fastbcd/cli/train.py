@@ -76,7 +76,12 @@ def _names(table: Any) -> str:
 
 def run(options: argparse.Namespace) -> None:
     """Check everything, then train, then write the results."""
-    dataset = load(options.data, target=options.target, test_fraction=options.test_fraction)
+    dataset = load(
+        options.data,
+        target=options.target,
+        target_required=options.target is not None,
+        test_fraction=options.test_fraction,
+    )
     classes, train_labels, test_labels = _classes(dataset)
     preprocessing = Preprocessing.fit(dataset.X_train, options.preprocess)
     solver = _solver(options, dataset.X_train.shape[1], len(classes))
@@ -107,7 +112,7 @@ def run(options: argparse.Namespace) -> None:
         callbacks.append(Progress())
     result = fastbcd.fit.run(solver, state, options.epochs, callbacks)
 
-    Model(result.network, classes, preprocessing).save(folder.model)
+    Model(result.network, classes, preprocessing, dataset.feature_names).save(folder.model)
     summary = _summary(dataset, solver, result)
     write_json(folder.summary, summary)
     if not options.quiet:
@@ -130,12 +135,10 @@ def _classes(dataset: Dataset) -> tuple[Any, Any, Any]:
 
 
 def _solver(options: argparse.Namespace, n_features: int, n_classes: int) -> ThreeSplitting:
-    try:
-        hidden = [int(width) for width in options.hidden.split(",") if width.strip()]
-    except ValueError:
-        raise InputError(
-            f"--hidden must be widths separated by commas, got {options.hidden!r}"
-        ) from None
+    parts = options.hidden.split(",") if options.hidden else []
+    if not all(part.isdecimal() for part in parts):
+        raise InputError(f"--hidden must be widths separated by commas, got {options.hidden!r}")
+    hidden = [int(width) for width in parts]
     problem = Problem(
         (n_features, *hidden, n_classes),
         activation=options.activation,

@@ -21,6 +21,7 @@ def load(
     source: str | None,
     *,
     target: str | None = None,
+    target_required: bool = False,
     test_fraction: float = 0.2,
     training: bool = True,
     held_out: bool = False,
@@ -33,6 +34,8 @@ def load(
         A folder of IDX files, an ``.npz``, a ``.csv``, or None.
     target : str, optional
         Column of a CSV that holds the labels.
+    target_required : bool, default=False
+        The user asked for `target`: it is an error where it cannot be had.
     test_fraction : float, default=0.2
         Of digits or a CSV that is held out, in (0, 1).
     training : bool, default=True
@@ -47,6 +50,8 @@ def load(
     """
     if not 0 < test_fraction < 1:
         raise InputError(f"test fraction must lie between 0 and 1, got {test_fraction}")
+    if target_required and (source is None or not source.endswith(".csv")):
+        raise InputError(f"--target names a column of a CSV file, but DATA is {source or 'digits'}")
     if source is None:
         from sklearn.datasets import load_digits
 
@@ -61,7 +66,7 @@ def load(
     if path.suffix == ".npz":
         return load_npz(path, training)
     if path.suffix == ".csv":
-        return load_csv(path, target, test_fraction, training, held_out)
+        return load_csv(path, target, target_required, test_fraction, training, held_out)
     raise InputError(f"{path} has an unknown ending {path.suffix!r}; DATA must be {FORMS}")
 
 

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from fastbcd.errors import InputError
 from fastbcd.validation import check_matrix
 
+LARGEST_LABEL = 2**53
+
 
 @dataclass
 class Dataset:
@@ -25,12 +27,20 @@ class Dataset:
     y_train: Any
     X_test: Any
     y_test: Any
+    feature_names: list[str] | None = None
+
+    def __post_init__(self) -> None:
+        if self.X_train is not None and self.X_train.shape[1] != self.X_test.shape[1]:
+            raise InputError(
+                f"{self.name}: the training set has {self.X_train.shape[1]} features, but the "
+                f"test set has {self.X_test.shape[1]}"
+            )
 
 
 def flat_samples(X: Any, name: str) -> NDArray[Any]:
     """X with everything behind the first axis (an image's rows and columns) made one axis."""
     X = np.asarray(X)
-    if X.ndim > 2:
+    if X.ndim > 2 and X.size > 0:
         X = X.reshape(len(X), -1)
     return check_matrix(X, name)
 
@@ -53,7 +63,11 @@ def class_labels(y: Any, n: int, name: str) -> NDArray[Any]:
     if y.dtype.kind == "f":
         if not (np.isfinite(y) & (y == np.round(y))).all():
             raise InputError(f"{name} must hold class labels, but has numbers that are not whole")
+        if np.abs(y).max(initial=0) > LARGEST_LABEL:
+            raise InputError(f"{name} has labels beyond 2^53, which no float tells apart")
         y = y.astype(np.int64)
+    if y.dtype.kind == "u" and y.max(initial=0) > np.iinfo(np.int64).max:
+        raise InputError(f"{name} has labels beyond 2^63")
     if y.dtype.kind not in "iubU":
         raise InputError(f"{name} must hold integers or text, got {y.dtype}")
     return y.astype(np.int64) if y.dtype.kind in "ub" else y

@@ -18,6 +18,9 @@ from fastbcd.errors import InputError
 ELEMENT_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
 
+MAX_RANK = 8
+
+
 def read_idx(path: Path) -> NDArray[Any]:
     """The array in an IDX file: two zero bytes, type, rank, sizes (big-endian), elements.
 
@@ -42,6 +45,8 @@ def read_idx(path: Path) -> NDArray[Any]:
         raise InputError(f"{path} is truncated: {len(content)} bytes of {expected}")
     if len(content) > expected:
         raise InputError(f"{path} has {len(content)} bytes where its header says {expected}")
+    if rank > MAX_RANK or 0 in shape:
+        raise InputError(f"{path} holds no samples: its header says sizes {shape}")
     array = np.frombuffer(content, element, offset=start).reshape(shape)
     return array.astype(element.newbyteorder("="))
 

@@ -12,17 +12,20 @@ import numpy as np
 from fastbcd.data.dataset import Dataset, class_labels, flat_samples
 from fastbcd.errors import InputError
 
+ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
 NAMES = ("X_train", "y_train", "X_test", "y_test")
 
 
 def load_npz(path: Path, training: bool) -> Dataset:
     """The four arrays of `path`; for prediction X_test alone is enough."""
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            if isinstance(archive, np.ndarray):
-                raise InputError(f"{path} holds a single array; needed: {', '.join(NAMES)}")
-            arrays = {name: archive[name] for name in NAMES if name in archive.files}
-            present = ", ".join(archive.files) or "nothing"
+        with path.open("rb") as file:
+            if file.read(4) not in ZIP_MAGIC:
+                raise InputError(f"{path} is not an .npz archive; make one with numpy.savez")
+            file.seek(0)
+            with np.load(file, allow_pickle=False) as archive:
+                arrays = {name: archive[name] for name in NAMES if name in archive.files}
+                present = ", ".join(archive.files) or "nothing"
     except InputError:
         raise
     except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
@@ -38,8 +41,4 @@ def load_npz(path: Path, training: bool) -> Dataset:
 
     X_train, y_train = pair("X_train", "y_train") if training else (None, None)
     X_test, y_test = pair("X_test", "y_test")
-    if X_train is not None and X_train.shape[1] != X_test.shape[1]:
-        raise InputError(
-            f"{path}: X_train has {X_train.shape[1]} features, but X_test has {X_test.shape[1]}"
-        )
     return Dataset(path.stem, X_train, y_train, X_test, y_test)

@@ -38,7 +38,11 @@ class Preprocessing:
         if kind == "unit":
             largest = max(abs(float(X.min())), abs(float(X.max())))
             return cls(np.zeros(1), np.array([1.0 / largest if largest > 0 else 1.0]))
-        shift, deviation = X.mean(axis=0, dtype=np.float64), X.std(axis=0, dtype=np.float64)
+        with np.errstate(all="ignore"):
+            shift, deviation = X.mean(axis=0, dtype=np.float64), X.std(axis=0, dtype=np.float64)
+        if not np.isfinite(deviation).all():
+            column = int(np.argmin(np.isfinite(deviation)))
+            raise InputError(f"preprocess: the numbers of feature {column} are too large to scale")
         constant = deviation <= 1e-12 * np.maximum(np.abs(shift), 1e-300)
         return cls(shift, np.where(constant, 0.0, 1.0 / np.where(constant, 1.0, deviation)))
 

@@ -20,8 +20,8 @@ def split(name: str, X: NDArray[Any], y: Any, test_fraction: float) -> Dataset:
     classes, counts = np.unique(y, return_counts=True)
     if len(classes) > 1 and counts.min() < 2:
         raise InputError(
-            f"{name}: class {classes[counts.argmin()]!r} has one sample; at least two are needed, "
-            "one to train and one to test"
+            f"{name}: class {classes[counts.argmin()].item()!r} has one sample; at least two are "
+            "needed, one to train and one to test"
         )
     try:
         X_train, X_test, y_train, y_test = train_test_split(

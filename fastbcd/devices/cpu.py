@@ -50,7 +50,9 @@ class CPU:
 
     def __init__(self, n_threads: int | None = None, tile_rows: int | None = None) -> None:
         self.n_threads = resolve_threads(n_threads)
-        self._tile_rows = tile_rows and require_integer(tile_rows, "tile_rows", at_least=1)
+        self._tile_rows = (
+            None if tile_rows is None else require_integer(tile_rows, "tile_rows", at_least=1)
+        )
         self._start()
 
     def _start(self) -> None:

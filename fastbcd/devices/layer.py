@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastbcd import kernels
+from fastbcd.errors import InputError
 
 ForEachBlock = Callable[[int, Callable[[slice], None]], None]
 
@@ -20,6 +21,8 @@ class Layer:
     """``W (k I + W^T W)^-1`` (d_out, d_in), once `prepare_operator` has been called."""
 
     def __init__(self, weights: NDArray[Any]) -> None:
+        if not weights.flags.c_contiguous:
+            raise InputError("weights must be C-contiguous; use numpy.ascontiguousarray")
         self.W = weights[:, :-1]
         self.bias = np.ascontiguousarray(weights[:, -1])
 
@@ -32,7 +35,9 @@ class Layer:
         factor = np.empty((side, side))
         kernels.state_factor(factor, W, k, info)
         if info[0] != 0:
-            raise FloatingPointError("weights are not finite any more; see the objective's history")
+            raise FloatingPointError(
+                "the V-block cannot be factored: the weights are not finite any more"
+            )
         self.M = np.empty((d_out, d_in), self.bias.dtype)
 
         def solve(block: slice) -> None:

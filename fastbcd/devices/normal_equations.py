@@ -34,7 +34,7 @@ class NormalEquations:
     def start(self, keep_gram: bool) -> None:
         """Empty the sums; a Gram matrix that is complete stays, with its factor, on `keep_gram`."""
         self.cross[:] = 0.0
-        if not keep_gram:
+        if not (keep_gram and self._gram_complete):
             self.gram[:] = 0.0
             self._gram_complete = False
             self._factored_for = None
@@ -50,10 +50,10 @@ class NormalEquations:
             gram = scratch.array("gram", (d_in, d_in), V.dtype)
             sums_V = scratch.array("sums_V", (d_in,), np.float64)
             kernels.tile_gram(gram, sums_V, V)
-        with tile.in_order():
-            kernels.add_cross(self.cross, cross, sums_R)
-            if not self._gram_complete:
-                kernels.add_gram(self.gram, V, gram, sums_V)
+        tile.wait_for_turn()
+        kernels.add_cross(self.cross, cross, sums_R)
+        if not self._gram_complete:
+            kernels.add_gram(self.gram, V, gram, sums_V)
 
     def solve(self, W: NDArray[Any], weight: float, ridge: float, alpha: float) -> None:
         """``W += argmin_D`` of the proximal ridge problem; see `fastbcd.kernels.ridge`.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import AbstractContextManager
 from functools import cache
 from typing import Any
@@ -18,9 +19,33 @@ def _controller() -> ThreadpoolController:
     return ThreadpoolController().select(user_api="blas")
 
 
-def serial_blas() -> AbstractContextManager[Any]:
+class _SerialBlas:
+    """The limit is the process's: the first to enter sets it, the last to leave restores it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._holders = 0
+        self._limiter: Any = None
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._holders == 0:
+                self._limiter = _controller().limit(limits=1)
+            self._holders += 1
+
+    def __exit__(self, *exception: object) -> None:
+        with self._lock:
+            self._holders -= 1
+            if self._holders == 0:
+                self._limiter.restore_original_limits()
+
+
+_SERIAL_BLAS = _SerialBlas()
+
+
+def serial_blas() -> AbstractContextManager[None]:
     """Within the context every BLAS call uses one thread; counts are restored whatever happens."""
-    return _controller().limit(limits=1)
+    return _SERIAL_BLAS
 
 
 def resolve_threads(n_threads: int | None) -> int:

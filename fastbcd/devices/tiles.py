@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,18 +34,22 @@ class _Turns:
         self._next = 0
         self.failed = False
 
-    @contextmanager
-    def turn(self, index: int) -> Iterator[None]:
+    def wait(self, index: int) -> None:
+        """Until all tiles before `index` are done."""
         with self._condition:
             self._condition.wait_for(lambda: self._next == index or self.failed)
             if self.failed:
                 raise _AbandonedError
-        yield
+
+    def done(self, index: int) -> None:
+        """Let the tile after `index` through."""
+        self.wait(index)
         with self._condition:
             self._next = index + 1
             self._condition.notify_all()
 
     def fail(self) -> None:
+        """Release all who wait; they give up."""
         with self._condition:
             self.failed = True
             self._condition.notify_all()
@@ -65,12 +68,13 @@ class Tile:
     scratch: Scratch
     _turns: _Turns
 
-    def in_order(self) -> Any:
-        """Context that tiles enter in their order.
+    def wait_for_turn(self) -> None:
+        """Return once all tiles before this one are done.
 
-        Sums added up inside are the same to the last bit, however many threads there are.
+        Sums added up behind this line are the same to the last bit, however many threads
+        there are. Put it last: tiles wait for each other from here on.
         """
-        return self._turns.turn(self.index)
+        self._turns.wait(self.index)
 
 
 def for_each_tile(
@@ -82,8 +86,7 @@ def for_each_tile(
 ) -> None:
     """Call ``body(tile)`` once for each tile of n rows, on one thread per scratch.
 
-    `body` should enter ``tile.in_order()`` once or never. An exception in any
-    thread ends the others and is raised here.
+    An exception in any thread ends the others and is raised here.
     """
     n_tiles = -(-n // tile_rows)
     turns, lock, pending = _Turns(), threading.Lock(), iter(range(n_tiles))
@@ -97,6 +100,7 @@ def for_each_tile(
                     return
                 rows = slice(index * tile_rows, min(n, (index + 1) * tile_rows))
                 body(Tile(index, rows, scratch, turns))
+                turns.done(index)
         except _AbandonedError:
             pass
         except BaseException:
@@ -105,6 +109,13 @@ def for_each_tile(
 
     if pool is None or n_tiles == 1:
         work(scratches[0])
-    else:
-        for future in [pool.submit(work, scratch) for scratch in scratches[:n_tiles]]:
+        return
+    futures = [pool.submit(work, scratch) for scratch in scratches[:n_tiles]]
+    try:
+        for future in futures:
             future.result()
+    finally:
+        # After Ctrl-C here, too, no thread may go on writing behind the caller's back.
+        if not all(future.done() for future in futures):
+            turns.fail()
+            wait(futures)

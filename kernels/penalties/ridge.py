@@ -17,14 +17,14 @@ class Ridge:
     Raises
     ------
     ValueError
-        If `strength` is negative or not finite.
+        If `strength` is negative or above 1e15.
     """
 
     strength: float = 1.0
 
     def __post_init__(self) -> None:
-        if not (np.isfinite(self.strength) and self.strength >= 0):
-            raise ValueError(f"ridge: strength must be at least 0, got {self.strength}")
+        if not 0 <= self.strength <= 1e15:
+            raise ValueError(f"ridge: strength must lie between 0 and 1e15, got {self.strength}")
 
     def value(self, weights: NDArray[np.floating]) -> float:
         """``strength/2 |W|^2`` of `weights` (without their bias column), in float64."""
