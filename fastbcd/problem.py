@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from fastbcd.errors import InputError
-from fastbcd.kernels import ACTIVATIONS, LOSSES, PENALTIES, Formula, Loss, Ridge, linear
+from fastbcd.kernels import ACTIVATIONS, LOSSES, PENALTIES, Formula, Loss, Penalty, linear
 from fastbcd.specification import SMALLEST, parse, require, require_integer
 
 REDUCTIONS = ("mean", "sum")
@@ -52,8 +52,10 @@ class Problem:
         Weight of the couplings, > 0.
     rho : float, optional
         Weight of the linear coupling where it differs from `gamma`, > 0.
-    weight_penalty : str or Ridge, default="none"
-        ``r``: ``"none"`` or ``"ridge:STRENGTH"``; biases are not penalised.
+    weight_penalty : str or Penalty, default="none"
+        ``r``: ``"none"``, ``"ridge:STRENGTH"``, ``"l1:STRENGTH"``,
+        ``"elastic_net:STRENGTH,RATIO"``, ``"nonnegative"``, ``"box:LOW,HIGH"``; biases
+        are not penalised.
     residual : bool or sequence of bool, default=False
         ``S_1, ..., S_L``, or True for all hidden layers as wide as the layer below.
     reduction : {"mean", "sum"}, default="mean"
@@ -77,7 +79,7 @@ class Problem:
     loss: Loss
     gamma: float
     rho: float
-    weight_penalty: Ridge
+    weight_penalty: Penalty
     residual: tuple[bool, ...]
     """``S_1, ..., S_L``."""
     reduction: str
@@ -89,7 +91,7 @@ class Problem:
         loss: str | Loss = "squared",
         gamma: float = 1.0,
         rho: float | None = None,
-        weight_penalty: str | Ridge = "none",
+        weight_penalty: str | Penalty = "none",
         residual: bool | Sequence[bool] = False,
         reduction: str = "mean",
     ) -> None:
@@ -109,7 +111,7 @@ class Problem:
         checks: tuple[tuple[object, type, str], ...] = (
             (activation, Formula, "activation"),
             (loss, Loss, "loss"),
-            (weight_penalty, Ridge, "weight_penalty"),
+            (weight_penalty, Penalty, "weight_penalty"),
         )
         for given, kind, name in checks:
             if not isinstance(given, kind):

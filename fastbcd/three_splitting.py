@@ -110,6 +110,8 @@ class ThreeSplitting:
             seed,
             self.dtype,
         )
+        for W in drawn:
+            device.project(W, problem.weight_penalty)
         if not all(np.isfinite(W).all() for W in drawn):
             raise InputError(f"init, bias: the weights overflow {self.dtype}; use smaller ones")
         n = len(X)
@@ -189,7 +191,7 @@ class ThreeSplitting:
 
         device.for_each_tile(state.n, problem.widths, self.dtype, update_samples)
         # W_l = argmin r(W_l) + rho/2 |U_l - V^_{l-1} W_l^T|^2 + alpha/2 |W_l - W_l'|^2
-        equations.solve(W[l], rho, problem.weight_penalty.strength, self.alpha_weights)
+        equations.solve(W[l], rho, problem.weight_penalty, self.alpha_weights)
 
     def _normal_equations(self, state: State, l: int) -> Any:
         """Normal equations of W_l, empty but for the Gram matrix of X, which never changes."""
@@ -227,7 +229,7 @@ class ThreeSplitting:
             device.for_each_tile(state.n, problem.widths, self.dtype, add_terms)
         weights = problem.weights(state.n)
         coefficients = np.array([weights.loss, 0.5 * weights.gamma, 0.5 * weights.rho])
-        penalties = sum(problem.weight_penalty.value(device.numpy(w)[:, :-1]) for w in W[1:])
+        penalties = sum(device.penalty_sum(problem.weight_penalty, w) for w in W[1:])
         return float(coefficients @ totals) + penalties
 
     def fit(

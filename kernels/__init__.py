@@ -18,7 +18,14 @@ from fastbcd.kernels.activations import (
     softplus,
     tanh,
 )
+from fastbcd.kernels.coordinate_descent import (
+    coordinate_descent,
+    coordinate_hessian,
+    penalty_sum,
+    project,
+)
 from fastbcd.kernels.formula import Formula
+from fastbcd.kernels.gram_solve import add_step, ridge_factor, ridge_right_hand_side, ridge_solve
 from fastbcd.kernels.gram_sums import add_cross, add_gram, tile_cross, tile_gram
 from fastbcd.kernels.hidden_state import (
     activate,
@@ -44,9 +51,17 @@ from fastbcd.kernels.output_state import (
     update_output_state,
     update_output_state_linearised,
 )
-from fastbcd.kernels.penalties import PENALTIES, Ridge, no_penalty
+from fastbcd.kernels.penalties import (
+    PENALTIES,
+    Penalty,
+    box,
+    elastic_net,
+    l1,
+    none,
+    nonnegative,
+    ridge,
+)
 from fastbcd.kernels.preactivation import affine, linear_residual, update_preactivation
-from fastbcd.kernels.ridge import add_step, ridge_factor, ridge_right_hand_side, ridge_solve
 
 __all__ = [
     "ACTIVATIONS",
@@ -55,25 +70,34 @@ __all__ = [
     "TARGETS",
     "Formula",
     "Loss",
-    "Ridge",
+    "Penalty",
     "activate",
     "activation_residual",
     "add_cross",
     "add_gram",
     "add_step",
     "affine",
+    "box",
+    "coordinate_descent",
+    "coordinate_hessian",
     "cross_entropy",
+    "elastic_net",
     "exponential",
     "hinge",
+    "l1",
     "leaky_relu",
     "linear",
     "linear_residual",
     "logistic",
     "logistic_ovr",
     "loss_sum",
-    "no_penalty",
+    "none",
+    "nonnegative",
+    "penalty_sum",
     "polynomial",
+    "project",
     "relu",
+    "ridge",
     "ridge_factor",
     "ridge_right_hand_side",
     "ridge_solve",

@@ -42,8 +42,9 @@ from numba.extending import (
 
 # Method name -> number of arguments, for every kind of formula.
 METHODS = {
-    "value": 1,  # activation: act(u); loss: loss(v_row, y_row) uses "row_value"
+    "value": 1,  # activation: act(u); penalty: r(w)
     "prox": 3,  # activation: argmin_u (a - act(u))^2 + q (u - c)^2
+    "shrink": 2,  # penalty: argmin_w r(w) + 1/(2 step) (w - c)^2
     "row_value": 2,  # loss of one sample
     "row_gradient": 3,  # loss: gradient at one sample, written to its first argument
     "row_prox": 5,  # loss: proximal operator of one sample, written to its first argument

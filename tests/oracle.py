@@ -24,6 +24,19 @@ def act(u, slope):
     return np.where(u > 0, u, slope * u)
 
 
+def penalty_value(penalty, W):
+    """r(W) by the name of the penalty."""
+    p = penalty.parameters
+    return {
+        "none": lambda: 0.0,
+        "ridge": lambda: p[0] / 2 * np.sum(W**2),
+        "l1": lambda: p[0] * np.sum(np.abs(W)),
+        "elastic_net": lambda: np.sum(p[0] * (p[1] * np.abs(W) + (1 - p[1]) / 2 * W**2)),
+        "nonnegative": lambda: 0.0 if (W >= 0).all() else np.inf,
+        "box": lambda: 0.0 if ((np.float32(p[0]) <= W) & (np.float32(p[1]) >= W)).all() else np.inf,
+    }[penalty.name]()
+
+
 def with_ones(V):
     return np.hstack([V, np.ones((len(V), 1))])
 
@@ -43,10 +56,11 @@ def prox_activation(a, q, c, slope):
 class Oracle:
     """State and one iteration; W, V, U are lists indexed 0..L as in the paper."""
 
-    def __init__(self, W, X, Y, S, slope, w, gamma, rho, alpha_states, alpha_weights, ridge):
+    def __init__(self, W, X, Y, S, slope, w, gamma, rho, alpha_states, alpha_weights, penalty):
         self.W, self.Y, self.slope = [None, *W], Y, slope
         self.S = [None, *S]
-        self.w, self.gamma, self.rho, self.ridge = w, gamma, rho, ridge
+        self.w, self.gamma, self.rho = w, gamma, rho
+        self.penalty, self.ridge = penalty, penalty.ridge
         self.alpha_states, self.alpha_weights = alpha_states, alpha_weights
         self.L = len(W)
         self.V, self.U = [X], [None]
@@ -64,7 +78,7 @@ class Oracle:
     def objective(self):
         F = self.w * 0.5 * np.sum((self.V[self.L] - self.Y) ** 2)
         for l in range(1, self.L + 1):
-            F += self.ridge / 2 * np.sum(self.W[l][:, :-1] ** 2)
+            F += penalty_value(self.penalty, self.W[l][:, :-1])
             target = self.below(l) + act(self.U[l], self.slope_of(l))
             F += self.gamma / 2 * np.sum((self.V[l] - target) ** 2)
             F += self.rho / 2 * np.sum((self.U[l] - with_ones(self.V[l - 1]) @ self.W[l].T) ** 2)
@@ -142,7 +156,7 @@ def oracle_of(solver, state):
         rho=problem.rho * unit,
         alpha_states=solver.alpha * unit,
         alpha_weights=solver.alpha_weights,
-        ridge=problem.weight_penalty.strength,
+        penalty=problem.weight_penalty,
     )
     oracle.V[1:] = [V.astype(np.float64) for V in state.V[1:]]
     oracle.U[1:] = [U.astype(np.float64) for U in state.U[1:]]

@@ -149,6 +149,25 @@ def test_prox_finds_the_far_minimum_where_there_are_two():
         assert far > -0.5
 
 
+@pytest.mark.parametrize("activation", [sigmoid(), tanh(), softplus()], ids=repr)
+@pytest.mark.parametrize("dtype", LIMITS)
+def test_prox_ends_for_arguments_at_the_edge_of_the_type(activation, dtype):
+    tiny = float(np.finfo(dtype).tiny)
+    edge = [0.0, tiny, tiny / 8, 1e-20, 0.5, float(activation.value(0.0)), 1e15]
+    arguments = [s * x for x in edge for s in (1, -1)]
+    u = np.array(
+        [
+            activation.prox(dtype(a), dtype(c), dtype(q))
+            for a in arguments
+            for c in arguments
+            for q in (1e-15, 1.0, 1e15)
+        ]
+    )
+    assert np.isfinite(u).all()
+    nan = activation.prox(dtype(np.nan), dtype(0), dtype(1))
+    assert np.isnan(nan) or np.isfinite(nan)  # it ends, whatever it says
+
+
 @pytest.mark.parametrize("slope", [-0.1, 1.0, 2.0, np.nan])
 def test_leaky_relu_refuses_other_slopes(slope):
     with pytest.raises(ValueError, match=r"slope must be in \[0, 1\)"):

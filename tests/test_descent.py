@@ -9,6 +9,8 @@ from oracle import oracle_of
 
 from fastbcd import Problem, ThreeSplitting
 
+PENALTIES = ["none", "ridge:0.001", "ridge:1", "ridge:100", "l1:0.01", "elastic_net:1,0.5"]
+PENALTIES += ["nonnegative", "box:-0.5,0.25"]
 ACTIVATIONS = ["relu", "leaky_relu:0.1", "linear", "sigmoid", "tanh", "softplus"]
 
 powers = st.floats(-3, 3).map(lambda exponent: 10.0**exponent)
@@ -30,7 +32,7 @@ def runs(draw, dtype):
         activation=draw(st.sampled_from(ACTIVATIONS)),
         gamma=draw(powers),
         rho=draw(st.none() | powers),
-        weight_penalty=draw(st.sampled_from(["none", "ridge:0.001", "ridge:1", "ridge:100"])),
+        weight_penalty=draw(st.sampled_from(PENALTIES)),
         residual=[same and draw(st.booleans()) for same in equal],
         reduction=draw(st.sampled_from(["mean", "sum"])),
     )

@@ -16,7 +16,7 @@ from fastbcd.devices.layer import Layer
 from fastbcd.devices.normal_equations import NormalEquations
 from fastbcd.devices.threads import resolve_threads, serial_blas
 from fastbcd.devices.tiles import Scratch, Tile, for_each_tile
-from fastbcd.kernels import Formula, Loss
+from fastbcd.kernels import Formula, Loss, Penalty
 from fastbcd.specification import require_integer
 
 Array = NDArray[Any]
@@ -205,3 +205,13 @@ class CPU:
     def linear_residual(self, U: Array, B: Array) -> float:
         """``|U - B|^2``."""
         return kernels.linear_residual(U, B)
+
+    # -- penalties ----------------------------------------------------------------------------
+
+    def penalty_sum(self, penalty: Penalty, W: Array) -> float:
+        """``r(W)``; W with its bias column."""
+        return kernels.penalty_sum(penalty, W[:, :-1])
+
+    def project(self, W: Array, penalty: Penalty) -> None:
+        """W to the nearest weights for which the penalty is finite, in place."""
+        kernels.project(W[:, :-1], penalty)

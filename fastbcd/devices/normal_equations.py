@@ -10,6 +10,10 @@ from numpy.typing import NDArray
 from fastbcd import kernels
 from fastbcd.devices.layer import ForEachBlock
 from fastbcd.devices.tiles import Tile
+from fastbcd.kernels import Penalty
+
+# Each sweep of coordinate descent descends; what is not finished goes on in the next iteration.
+MAX_SWEEPS = 1000
 
 
 class NormalEquations:
@@ -55,12 +59,16 @@ class NormalEquations:
         if not self._gram_complete:
             kernels.add_gram(self.gram, V, gram, sums_V)
 
-    def solve(self, W: NDArray[Any], weight: float, ridge: float, alpha: float) -> None:
-        """``W += argmin_D`` of the proximal ridge problem; see `fastbcd.kernels.ridge`.
-
-        weight/2 |U - V^ W^T|^2 + alpha/2 |W - W'|^2 + ridge/2 |W without bias|^2
-        """
+    def solve(self, W: NDArray[Any], weight: float, penalty: Penalty, alpha: float) -> None:
+        """W-block: ``argmin_W weight/2 |U - V^ W^T|^2 + alpha/2 |W - W'|^2 + r(W)``, in place."""
         self._gram_complete = True
+        if penalty.ridge is None:
+            self._descend(W, weight, penalty, alpha)
+        else:
+            self._solve_ridge(W, weight, penalty.ridge, alpha)
+
+    def _solve_ridge(self, W: NDArray[Any], weight: float, ridge: float, alpha: float) -> None:
+        """One linear solve; see `fastbcd.kernels.gram_solve`."""
         self._factor(W, weight, ridge, alpha)
         step, work = self._step, self._work
 
@@ -70,6 +78,21 @@ class NormalEquations:
                 step[block], self._factor_array, self._scale, self._method, work[block]
             )
             kernels.add_step(W[block], step[block])
+
+        self._for_each_block(len(W), rows)
+
+    def _descend(self, W: NDArray[Any], weight: float, penalty: Penalty, alpha: float) -> None:
+        """Coordinate descent; see `fastbcd.kernels.coordinate_descent`."""
+        H, d = self._factor_array, len(self.gram)
+        kernels.coordinate_hessian(H, self.gram, weight, alpha)
+        self._factored_for = None
+        tolerance = 2.0 * float(np.finfo(W.dtype).eps)
+
+        def rows(block: slice) -> None:
+            kernels.coordinate_descent(
+                *(W[block], penalty, H, self.cross[block], weight, tolerance, MAX_SWEEPS),
+                *(np.empty(d), np.empty(d)),
+            )
 
         self._for_each_block(len(W), rows)
 

@@ -121,8 +121,11 @@ def global_prox(evaluate: Any, slope_bound: Any, slope_peak: Any) -> Any:
         T = type(c)
         # f(u) <= f(c) confines the minimiser.
         high = c + (a - evaluate(c)[0]) / math.sqrt(q)
-        while gradient(high, a, c, q) < T(0):
-            high += (high - c) + abs(high) * T(np.finfo(type(c)).eps)
+        for _ in range(MAX_STEPS):
+            if not gradient(high, a, c, q) < T(0):
+                break
+            # Rounding left `high` short of the root, at c itself in the extreme.
+            high += (high - c) + abs(high) * T(np.finfo(type(c)).eps) + T(np.finfo(type(c)).tiny)
         if q >= slope_bound(a):
             return root(c, high, a, c, q)
         peak, mode = slope_peak(a)

@@ -1,0 +1,47 @@
+"""Elastic net, ``r(w) = strength (ratio |w| + (1 - ratio)/2 w^2)``; l1 is ratio 1."""
+
+from __future__ import annotations
+
+from fastbcd.kernels.jit import scalar
+from fastbcd.kernels.penalties.penalty import Penalty, check_strength
+
+
+@scalar
+def _value(w, p):
+    return p[0] * (p[1] * abs(w) + 0.5 * (1.0 - p[1]) * w * w)
+
+
+@scalar
+def _shrink(c, step, p):
+    # Soft thresholding, then the ridge's shrinkage; small weights become exactly 0.
+    threshold = step * p[0] * p[1]
+    size = abs(c) - threshold
+    if size <= 0.0:
+        return 0.0
+    size /= 1.0 + step * p[0] * (1.0 - p[1])
+    return size if c > 0.0 else -size
+
+
+def elastic_net(strength: float = 1e-3, ratio: float = 0.5) -> Penalty:
+    """Elastic net, ``r(w) = strength (ratio |w| + (1 - ratio)/2 w^2)``, ratio in [0, 1]."""
+    check_strength("elastic_net", strength)
+    if not 0 <= ratio <= 1:
+        raise ValueError(f"elastic_net: ratio must lie between 0 and 1, got {ratio}")
+    return Penalty("elastic_net", (strength, ratio), value=_value, shrink=_shrink)
+
+
+@scalar
+def _l1_value(w, p):
+    return p[0] * abs(w)
+
+
+@scalar
+def _l1_shrink(c, step, p):
+    size = max(abs(c) - step * p[0], 0.0)
+    return size if c > 0.0 else -size
+
+
+def l1(strength: float = 1e-3) -> Penalty:
+    """l1 penalty, ``r(w) = strength |w|``: sparse weights, exact zeros."""
+    check_strength("l1", strength)
+    return Penalty("l1", (strength,), value=_l1_value, shrink=_l1_shrink)

@@ -1,0 +1,40 @@
+"""What a penalty is: a separable function r of weights, and its proximal operator."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastbcd.kernels.formula import Formula
+
+
+class Penalty(Formula):
+    """A separable convex penalty ``r(W) = sum_ij r(w_ij)``; biases are never penalised.
+
+    - ``value(w)``: ``r(w)``, infinite outside its domain;
+    - ``shrink(c, step)``: ``argmin_w r(w) + 1/(2 step) (w - c)^2``, its proximal operator;
+      with ``step = 0`` the nearest point of the domain.
+
+    Parameters
+    ----------
+    ridge : float or None
+        The strength, where ``r(w) = ridge/2 w^2``: then the W-block is one linear solve
+        (`fastbcd.kernels.gram_solve`). None: coordinate descent
+        (`fastbcd.kernels.coordinate_descent`).
+    """
+
+    def __init__(
+        self,
+        name: str,
+        parameters: tuple[float, ...] = (),
+        ridge: float | None = None,
+        **functions: Any,
+    ) -> None:
+        super().__init__(name, parameters, **functions)
+        self.ridge = ridge
+
+
+def check_strength(name: str, strength: float) -> float:
+    """`strength` where it lies between 0 and 1e15, else a `ValueError`."""
+    if not 0 <= strength <= 1e15:
+        raise ValueError(f"{name}: strength must lie between 0 and 1e15, got {strength}")
+    return strength
