@@ -23,8 +23,9 @@ class State:
     iteration : int
         Iterations done.
     cache : dict
-        What a solver keeps between iterations (the Gram matrix of X); derived
-        from the arrays above, never needed to continue a run.
+        What a solver keeps between iterations (the Gram matrix of X); derived from the
+        arrays above, never needed to continue a run. After a change of X *in place*,
+        clear it.
     """
 
     W: list[Any]

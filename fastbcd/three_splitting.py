@@ -130,7 +130,7 @@ class ThreeSplitting:
                 for l in range(1, problem.n_layers + 1):
                     V, U = state.V[l][tile.rows], state.U[l][tile.rows]
                     U[:] = device.forward(tile, layers[l], state.V[l - 1][tile.rows])
-                    below = state.V[l - 1][tile.rows] if problem.residual[l - 1] else None
+                    below = self._skip(state, l, tile.rows)
                     device.activate(V, problem.activations[l - 1], U, below)
 
             device.for_each_tile(n, problem.widths, self.dtype, forward)
@@ -160,7 +160,7 @@ class ThreeSplitting:
 
         def update_samples(tile: Tile) -> None:
             rows = tile.rows
-            below = V[l - 1][rows] if problem.residual[l - 1] else None
+            below = self._skip(state, l, rows)
             if l == L:
                 # V_L = argmin loss(V_L; Y) + gamma/2 |V_L - S_L V_{L-1} - U_L|^2
                 #              + alpha/2 |V_L - V_L'|^2
@@ -193,6 +193,10 @@ class ThreeSplitting:
         # W_l = argmin r(W_l) + rho/2 |U_l - V^_{l-1} W_l^T|^2 + alpha/2 |W_l - W_l'|^2
         equations.solve(W[l], rho, problem.weight_penalty, self.alpha_weights)
 
+    def _skip(self, state: State, l: int, rows: slice) -> Any:
+        """``V_{l-1}`` of some samples where ``S_l = 1``, else None."""
+        return state.V[l - 1][rows] if self.problem.residual[l - 1] else None
+
     def _normal_equations(self, state: State, l: int) -> Any:
         """Normal equations of W_l, empty but for the Gram matrix of X, which never changes."""
         key = "input equations" if l == 1 else f"equations {state.W[l].shape}"
@@ -205,7 +209,7 @@ class ThreeSplitting:
         return state.cache[key]
 
     def objective(self, state: State) -> float:
-        """F of design formula in `Problem`, from the arrays of `state`, summed in float64."""
+        """F of `Problem`, evaluated on the arrays of `state`, its sums in float64."""
         problem, device, L = self.problem, self.device, self.problem.n_layers
         W, V, U = state.W, state.V, state.U
         totals = np.zeros(3)
@@ -217,7 +221,7 @@ class ThreeSplitting:
                 loss = device.loss_sum(problem.loss, V[L][rows], state.Y[rows])
                 activation = linear = 0.0
                 for l in range(1, L + 1):
-                    below = V[l - 1][rows] if problem.residual[l - 1] else None
+                    below = self._skip(state, l, rows)
                     activation += device.activation_residual(
                         problem.activations[l - 1], V[l][rows], U[l][rows], below
                     )
