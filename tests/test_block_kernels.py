@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fastbcd import kernels
+from fastbcd import Problem, ThreeSplitting, kernels
 from fastbcd.kernels import leaky_relu, linear, relu, squared
 
 TOLERANCE = {np.float32: 1e-5, np.float64: 1e-12}
@@ -115,6 +115,28 @@ def test_ridge_solve_without_regularisation_takes_the_least_norm_step_of_a_singu
     assert method == kernels.gram_solve.EIGEN
     expected = np.linalg.lstsq(A, R, rcond=None)[0].T
     np.testing.assert_allclose(step, expected, atol=1e-10)
+
+
+def test_ridge_solve_takes_no_step_in_a_direction_below_the_noise():
+    (A,) = draw((50, 4), dtype=np.float64)
+    A[:, 3] = A[:, 2] + 1e-5 * A[:, 3]
+    (N,) = draw((2, 4), dtype=np.float64)
+    step, method = solve_ridge(A.T @ A, N, 1.0, np.zeros(4), 1e-7)
+    assert method == kernels.gram_solve.EIGEN
+    assert np.abs(step).max() < 1.0  # along (0, 0, 1, -1) it would be about 1e10 / 50
+    exact, method = solve_ridge(A.T @ A, N, 1.0, np.zeros(4), 1e-14)
+    assert method == kernels.gram_solve.CHOLESKY
+    assert np.abs(exact).max() > 1e6
+
+
+@pytest.mark.parametrize(("dtype", "method"), [("float32", "EIGEN"), ("float64", "CHOLESKY")])
+def test_the_noise_that_a_solve_reckons_with_is_that_of_the_storage_type(dtype, method):
+    A, U = draw((50, 4), (50, 2), dtype=np.dtype(dtype).type)
+    A[:, 3] = A[:, 2] + np.dtype(dtype).type(1e-5) * A[:, 3]
+    solver = ThreeSplitting(Problem((4, 2)), alpha=0.0, dtype=dtype, n_threads=1)
+    state = solver.step(solver.init(A, U))
+    equations = state.cache["input equations"]
+    assert equations._method == getattr(kernels.gram_solve, method)
 
 
 @pytest.mark.parametrize("scale", [1e-6, 1e6])
