@@ -247,6 +247,4 @@ class ThreeSplitting:
         callbacks: Iterable[Callback] = (),
     ) -> Result:
         """`init`, then `max_iter` times `step`, with `callbacks` after each; see `Result`."""
-        if len(np.shape(X)) == 0:
-            raise InputError("X must be an array of samples by features")
         return run(self, self.init(X, Y, seed=seed, init=init, bias=bias), max_iter, callbacks)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from fastbcd.kernels.activations.stationary import global_prox
+from fastbcd.kernels.activations.stationary import global_prox, sign_change
 from fastbcd.kernels.formula import Formula
 from fastbcd.kernels.jit import scalar
 
@@ -30,21 +30,25 @@ def slope_bound(a):
 
 
 @scalar
+def _rise_of_slope(s, a):
+    """Sign of the derivative of h' in s: a cubic, positive at 0 and negative at h's mode."""
+    T = type(a)
+    one, two, three = T(1), T(2), T(3)
+    quadratic = three * s * s - (two + two * a) * s + a
+    return (one - two * s) * quadratic + s * (one - s) * (T(6) * s - two - two * a)
+
+
+_peak = sign_change(_rise_of_slope)
+
+
+@scalar
 def slope_peak(a):
     """Where h' = s (1 - s) (3 s^2 - (2 + 2 a) s + a) is largest and where it is 0; a > 0."""
     T = type(a)
-    one, two, three = T(1), T(2), T(3)
+    one = T(1)
     mode = a / (one + a + math.sqrt(a * a - a + one))
-    # Its derivative in s is a cubic, positive at 0 and negative at the mode.
-    low, high = T(0), mode
-    for _ in range(60):
-        s = T(0.5) * (low + high)
-        quadratic = three * s * s - (two + two * a) * s + a
-        if (one - two * s) * quadratic + s * (one - s) * (T(6) * s - two - two * a) > T(0):
-            low = s
-        else:
-            high = s
-    return math.log(low / (one - low)), math.log(mode / (one - mode))
+    _, peak = _peak(T(0), mode, a)
+    return math.log(peak / (one - peak)), math.log(mode / (one - mode))
 
 
 _upward = global_prox(evaluate, slope_bound, slope_peak)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from fastbcd.kernels.activations.sigmoid import evaluate as evaluate_sigmoid
-from fastbcd.kernels.activations.stationary import global_prox, gradient_root
+from fastbcd.kernels.activations.stationary import global_prox, gradient_root, sign_change
 from fastbcd.kernels.formula import Formula
 from fastbcd.kernels.jit import scalar
 
@@ -25,31 +25,33 @@ def slope_bound(a):
 
 
 @scalar
+def _before_peak(u, a):
+    """Positive where h' rises."""
+    T = type(a)
+    act, s, _ = evaluate(u)
+    return (T(1) - T(2) * s) * (a - act) - T(3) * s
+
+
+@scalar
+def _before_mode(u, a):
+    """Positive where h rises."""
+    act, s, _ = evaluate(u)
+    return (type(a)(1) - s) * (a - act) - s
+
+
+_peak, _mode = sign_change(_before_peak), sign_change(_before_mode)
+
+
+@scalar
 def slope_peak(a):
     """Where h' = s (1 - s) (a - act) - s^2 is largest and where it is 0; a > 0."""
     T = type(a)
-    one, two, three = T(1), T(2), T(3)
-    # Both places are the root of a decreasing function of u: (1 - 2 s) (a - act) - 3 s for
-    # the peak, (1 - s) (a - act) - s for the mode; positive at `start`, negative at `stop`.
+    # Both functions fall; they are positive at `start` and negative at `stop`, act^-1(a).
     start = math.log(a / (T(8) + T(8) * a))
     stop = a + math.log(-math.expm1(-a)) if a < T(20) else a
-    low, high = start, stop
-    for _ in range(60):
-        u = T(0.5) * (low + high)
-        act, s, _ = evaluate(u)
-        if (one - two * s) * (a - act) - three * s > T(0):
-            low = u
-        else:
-            high = u
-    peak, high = low, stop
-    for _ in range(60):
-        u = T(0.5) * (low + high)
-        act, s, _ = evaluate(u)
-        if (one - s) * (a - act) - s > T(0):
-            low = u
-        else:
-            high = u
-    return peak, high
+    peak, _ = _peak(start, stop, a)
+    _, mode = _mode(peak, stop, a)
+    return peak, mode
 
 
 _root = gradient_root(evaluate)

@@ -27,6 +27,28 @@ from fastbcd.kernels.jit import scalar
 MAX_STEPS = 200
 
 
+def sign_change(function: Any) -> Any:
+    """Scalar ``(low, high, a) -> (low, high)``: where ``function(x, a)`` falls through 0.
+
+    `function` is a compiled scalar, positive at `low` and not at `high`; by bisection.
+    """
+
+    @scalar
+    def bisect(low, high, a):
+        half = type(a)(0.5)
+        for _ in range(MAX_STEPS):
+            middle = low + half * (high - low)
+            if middle in (low, high):
+                break
+            if function(middle, a) > type(a)(0):
+                low = middle
+            else:
+                high = middle
+        return low, high
+
+    return bisect
+
+
 def gradient_root(evaluate: Any) -> Any:
     """Scalar ``root(low, high, a, c, q)``: where g crosses 0 in a bracket on which it increases.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from fastbcd.kernels.activations.stationary import global_prox
+from fastbcd.kernels.activations.stationary import global_prox, sign_change
 from fastbcd.kernels.formula import Formula
 from fastbcd.kernels.jit import scalar
 
@@ -31,22 +31,26 @@ def slope_bound(a):
 
 
 @scalar
+def _rise_of_slope(t, a):
+    """Sign of the derivative of h' in t: a cubic, positive at -1 and negative at h's mode."""
+    T = type(a)
+    one, two, three = T(1), T(2), T(3)
+    quadratic = three * t * t - two * a * t - one
+    return -two * t * quadratic + (one - t * t) * (T(6) * t - two * a)
+
+
+_peak = sign_change(_rise_of_slope)
+
+
+@scalar
 def slope_peak(a):
     """Where h' = (1 - t^2) (3 t^2 - 2 a t - 1) is largest and where it is 0; a > -1."""
     T = type(a)
-    one, two, three = T(1), T(2), T(3)
+    one, three = T(1), T(3)
     root = math.sqrt(a * a + three)
     mode = (a - root) / three if a < T(0) else -one / (a + root)
-    # Its derivative in t is a cubic, positive at -1 and negative at the mode.
-    low, high = -one, mode
-    for _ in range(60):
-        t = T(0.5) * (low + high)
-        quadratic = three * t * t - two * a * t - one
-        if -two * t * quadratic + (one - t * t) * (T(6) * t - two * a) > T(0):
-            low = t
-        else:
-            high = t
-    return math.atanh(high), math.atanh(mode)
+    _, peak = _peak(-one, mode, a)
+    return math.atanh(peak), math.atanh(mode)
 
 
 _upward = global_prox(evaluate, slope_bound, slope_peak)
