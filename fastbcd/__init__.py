@@ -1,7 +1,7 @@
 """Deep networks trained by block coordinate descent: compiled, exact and monotone.
 
 Implements Zeng, Lau, Lin and Yao, *Global Convergence of Block Coordinate
-Descent in Deep Learning* (ICML 2019). See `Problem` and `ThreeSplitting`.
+Descent in Deep Learning* (ICML 2019). See `Problem`, `TwoSplitting` and `ThreeSplitting`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from fastbcd.network import Network
 from fastbcd.problem import Problem
 from fastbcd.state import State
 from fastbcd.three_splitting import ThreeSplitting
+from fastbcd.two_splitting import TwoSplitting
 
 __version__ = "0.1.0"
 
@@ -26,6 +27,7 @@ __all__ = [
     "Result",
     "State",
     "ThreeSplitting",
+    "TwoSplitting",
     "__version__",
     "one_hot",
 ]

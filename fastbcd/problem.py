@@ -4,38 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from fastbcd.errors import InputError
 from fastbcd.kernels import ACTIVATIONS, LOSSES, PENALTIES, Formula, Loss, Penalty, linear
 from fastbcd.specification import SMALLEST, parse, require, require_integer
 
 REDUCTIONS = ("mean", "sum")
-
-
-class Weights(NamedTuple):
-    """Effective weights of the objective's terms for n samples; see `Problem.weights`."""
-
-    loss: float
-    gamma: float
-    rho: float
-    per_sample: float
-    """What one sample counts: 1/n for the mean, 1 for the sum."""
+PenaltySpec = str | Penalty | Sequence[str | Penalty]
 
 
 @dataclass(frozen=True, init=False)
 class Problem:
-    r"""Three-splitting objective of a feed-forward or residual network.
+    """Objective of a feed-forward or residual network, with the states of its layers as variables.
 
     .. code-block:: text
 
-        F = sum_i loss(V_L[i], Y[i]) + sum_l r(W_l)
+        three-splitting: F = sum_i loss(V_L[i], Y[i]) + sum_l r_l(W_l) + sum_l s_l(V_l)
             + gamma/2 sum_l |V_l - S_l V_{l-1} - act_l(U_l)|^2
             + rho/2 sum_l |U_l - V^_{l-1} W_l^T|^2
 
+        two-splitting: the same with U_l = V^_{l-1} W_l^T, plain layers only
+
     with ``V^ = [V, 1]``, ``V_0 = X``, ``act_L`` the identity and ``S_l = 1`` for residual
-    layers, 0 for plain ones. With
-    ``reduction="mean"`` everything summed over samples is divided by their number n.
+    layers, 0 for plain ones. With ``reduction="mean"`` everything summed over samples
+    (losses, couplings, state penalties) is divided by their number n.
 
     Parameters
     ----------
@@ -52,10 +44,13 @@ class Problem:
         Weight of the couplings, > 0.
     rho : float, optional
         Weight of the linear coupling where it differs from `gamma`, > 0.
-    weight_penalty : str or Penalty, default="none"
-        ``r``: ``"none"``, ``"ridge:STRENGTH"``, ``"l1:STRENGTH"``,
+    weight_penalty : str, Penalty, or one of these for each layer, default="none"
+        ``r_l``: ``"none"``, ``"ridge:STRENGTH"``, ``"l1:STRENGTH"``,
         ``"elastic_net:STRENGTH,RATIO"``, ``"nonnegative"``, ``"box:LOW,HIGH"``; biases
-        are not penalised.
+        are not penalised. Layers differ in a sequence of L, or in a text with slashes:
+        ``"l1:1e-4/none/ridge:1e-3"``.
+    state_penalty : the same, default="none"
+        ``s_l``, on the states ``V_1, ..., V_L``.
     residual : bool or sequence of bool, default=False
         ``S_1, ..., S_L``, or True for all hidden layers as wide as the layer below.
     reduction : {"mean", "sum"}, default="mean"
@@ -69,8 +64,8 @@ class Problem:
 
     Notes
     -----
-    Source: Zeng, Lau, Lin, Yao (ICML 2019), three-splitting formulations, plain and
-    residual; the published forms have ``rho = gamma`` and all layers of one kind.
+    Source: Zeng, Lau, Lin, Yao (ICML 2019), two- and three-splitting formulations, plain
+    and residual; the published forms have ``rho = gamma`` and all layers of one kind.
     """
 
     widths: tuple[int, ...]
@@ -79,7 +74,10 @@ class Problem:
     loss: Loss
     gamma: float
     rho: float
-    weight_penalty: Penalty
+    weight_penalties: tuple[Penalty, ...]
+    """``r_1, ..., r_L``."""
+    state_penalties: tuple[Penalty, ...]
+    """``s_1, ..., s_L``."""
     residual: tuple[bool, ...]
     """``S_1, ..., S_L``."""
     reduction: str
@@ -91,7 +89,8 @@ class Problem:
         loss: str | Loss = "squared",
         gamma: float = 1.0,
         rho: float | None = None,
-        weight_penalty: str | Penalty = "none",
+        weight_penalty: PenaltySpec = "none",
+        state_penalty: PenaltySpec = "none",
         residual: bool | Sequence[bool] = False,
         reduction: str = "mean",
     ) -> None:
@@ -106,12 +105,9 @@ class Problem:
             activation = parse(activation, ACTIVATIONS, "activation")
         if isinstance(loss, str):
             loss = parse(loss, LOSSES, "loss")
-        if isinstance(weight_penalty, str):
-            weight_penalty = parse(weight_penalty, PENALTIES, "weight_penalty")
         checks: tuple[tuple[object, type, str], ...] = (
             (activation, Formula, "activation"),
             (loss, Loss, "loss"),
-            (weight_penalty, Penalty, "weight_penalty"),
         )
         for given, kind, name in checks:
             if not isinstance(given, kind):
@@ -123,7 +119,8 @@ class Problem:
             "loss": loss,
             "gamma": gamma,
             "rho": gamma if rho is None else require(rho, "rho", at_least=SMALLEST),
-            "weight_penalty": weight_penalty,
+            "weight_penalties": _penalties(weight_penalty, len(checked) - 1, "weight_penalty"),
+            "state_penalties": _penalties(state_penalty, len(checked) - 1, "state_penalty"),
             "residual": _residual_layers(checked, residual),
             "reduction": reduction,
         }
@@ -135,10 +132,28 @@ class Problem:
         """L, the number of weight matrices."""
         return len(self.widths) - 1
 
-    def weights(self, n: int) -> Weights:
-        """Effective weights for n samples: the one place that knows about `reduction`."""
-        unit = 1.0 / n if self.reduction == "mean" else 1.0
-        return Weights(loss=unit, gamma=self.gamma * unit, rho=self.rho * unit, per_sample=unit)
+    def per_sample(self, n: int) -> float:
+        """What a sample counts, 1/n or 1: the one place that knows about `reduction`."""
+        return 1.0 / n if self.reduction == "mean" else 1.0
+
+
+def _penalties(given: PenaltySpec, n_layers: int, argument: str) -> tuple[Penalty, ...]:
+    """One penalty for each layer."""
+    parts = given.split("/") if isinstance(given, str) else given
+    if isinstance(parts, Penalty):
+        parts = [parts]
+    if not isinstance(parts, Sequence):
+        raise InputError(f"{argument} must be a name or a Penalty, got {given!r}")
+    penalties = [parse(p, PENALTIES, argument) if isinstance(p, str) else p for p in parts]
+    for penalty in penalties:
+        if not isinstance(penalty, Penalty):
+            raise InputError(f"{argument} must be a name or a Penalty, got {penalty!r}")
+    if len(penalties) not in (1, n_layers):
+        raise InputError(
+            f"{argument} must be one penalty or one for each of {n_layers} layers, "
+            f"got {len(penalties)}"
+        )
+    return tuple(penalties) * (n_layers // len(penalties))
 
 
 def _residual_layers(widths: tuple[int, ...], residual: bool | Sequence[bool]) -> tuple[bool, ...]:

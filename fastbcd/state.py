@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from fastbcd.ledger import Ledger
+
 
 @dataclass
 class State:
-    """Blocks of Algorithms 2 and 3, indexed by layer as in the paper.
+    """Blocks of the algorithms, indexed by layer as in the paper.
 
     Attributes
     ----------
@@ -17,11 +19,14 @@ class State:
     V : list
         ``V[l]`` (n, d_l) states for l = 0..L; ``V[0]`` is X.
     U : list
-        ``U[l]`` (n, d_l) pre-activations for l = 1..L; ``U[0]`` is None.
+        ``U[l]`` (n, d_l) pre-activations for l = 1..L; ``U[0]`` is None, and so are all in
+        Algorithm 1.
     Y : array
         (n, d_L) targets.
     iteration : int
         Iterations done.
+    ledger : Ledger or None
+        Where one is set, each block of the next iteration reports to it how much it gained.
     cache : dict
         What a solver keeps between iterations (the Gram matrix of X); derived from the
         arrays above, never needed to continue a run. After a change of X *in place*,
@@ -33,10 +38,11 @@ class State:
     U: list[Any]
     Y: Any
     iteration: int = 0
+    ledger: Ledger | None = None
     cache: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "cache": {}}
+        return {**self.__dict__, "cache": {}, "ledger": None}
 
     @property
     def X(self) -> Any:

@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-from fastbcd.devices import CPU, get_device
 from fastbcd.devices.tiles import Tile
-from fastbcd.errors import InputError
-from fastbcd.fit import Callback, Result, run
-from fastbcd.initialization import INITIALIZATIONS, initial_weights
 from fastbcd.problem import Problem
-from fastbcd.specification import LARGEST, parse, require, require_integer
+from fastbcd.solver import BlockCoordinateDescent
 from fastbcd.state import State
-from fastbcd.validation import (
-    check_dtype,
-    check_inputs,
-    check_loss_targets,
-    check_loss_update,
-    check_targets,
-)
 
 
-class ThreeSplitting:
+class ThreeSplitting(BlockCoordinateDescent):
     """Three-splitting BCD: every block is minimised exactly, so F never increases.
 
     Parameters
@@ -55,6 +42,8 @@ class ThreeSplitting:
     only; `State` holds the arrays. `step` works in place.
     """
 
+    has_preactivations = True
+
     def __init__(
         self,
         problem: Problem,
@@ -66,185 +55,88 @@ class ThreeSplitting:
         n_threads: int | None = None,
         tile_rows: int | None = None,
     ) -> None:
-        self.problem = problem
-        self.alpha = require(alpha, "alpha", at_least=0, at_most=LARGEST)
-        self.alpha_weights = (
-            self.alpha
-            if alpha_weights is None
-            else require(alpha_weights, "alpha_weights", at_least=0, at_most=LARGEST)
+        super().__init__(
+            problem, alpha, alpha_weights, loss_update, device, dtype, n_threads, tile_rows
         )
-        self.loss_update = check_loss_update(loss_update, problem, self.alpha)
-        self.dtype = check_dtype(dtype)
-        self.device: CPU = get_device(device, n_threads, tile_rows)
-
-    def init(
-        self, X: ArrayLike, Y: ArrayLike, seed: int = 0, init: str = "he", bias: float = 0.0
-    ) -> State:
-        """State before the first iteration: random weights, states from a forward pass.
-
-        Parameters
-        ----------
-        X : (n, d_0) array
-        Y : (n, d_L) array
-            Targets; for classification one-hot rows, see `fastbcd.one_hot`.
-        seed : int
-        init : {"he", "normal", "normal:STD"}
-        bias : float
-            Initial value of every bias.
-
-        Raises
-        ------
-        InputError
-            Shapes that disagree with the problem, no samples, NaN or infinity.
-        """
-        problem, device = self.problem, self.device
-        seed = require_integer(seed, "seed", at_least=0)
-        X = check_inputs(X, problem.widths[0])
-        Y = check_targets(Y, len(X), problem.widths[-1])
-        check_loss_targets(Y, problem.loss)
-        drawn = initial_weights(
-            problem.widths,
-            problem.residual,
-            parse(init, INITIALIZATIONS, "init"),
-            require(bias, "bias", at_least=-LARGEST),
-            seed,
-            self.dtype,
-        )
-        for W in drawn:
-            device.project(W, problem.weight_penalty)
-        if not all(np.isfinite(W).all() for W in drawn):
-            raise InputError(f"init, bias: the weights overflow {self.dtype}; use smaller ones")
-        n = len(X)
-        hidden_and_output = [(n, d) for d in problem.widths[1:]]
-        state = State(
-            W=[None, *(device.array(W, self.dtype) for W in drawn)],
-            V=[device.array(X, self.dtype)]
-            + [device.empty(shape, self.dtype) for shape in hidden_and_output],
-            U=[None, *(device.empty(shape, self.dtype) for shape in hidden_and_output)],
-            Y=device.array(Y, self.dtype),
-        )
-        with device.session():
-            layers = {l: device.layer(state.W[l]) for l in range(1, problem.n_layers + 1)}
-
-            def forward(tile: Tile) -> None:
-                for l in range(1, problem.n_layers + 1):
-                    V, U = state.V[l][tile.rows], state.U[l][tile.rows]
-                    U[:] = device.forward(tile, layers[l], state.V[l - 1][tile.rows])
-                    below = self._skip(state, l, tile.rows)
-                    device.activate(V, problem.activations[l - 1], U, below)
-
-            device.for_each_tile(n, problem.widths, self.dtype, forward)
-        return state
-
-    def step(self, state: State) -> State:
-        """One iteration of Algorithm 2 or 3, in place: (V_L, U_L, W_L), ..., (V_1, U_1, W_1)."""
-        with self.device.session():
-            for l in range(self.problem.n_layers, 0, -1):
-                self._update_layer(state, l)
-        state.iteration += 1
-        return state
 
     def _update_layer(self, state: State, l: int) -> None:
         """V_l, U_l and the sums for W_l in one pass over tiles of samples; then W_l."""
         problem, device, L = self.problem, self.device, self.problem.n_layers
-        W, V, U = state.W, state.V, state.U
-        weights = problem.weights(state.n)
-        gamma, rho = weights.gamma, weights.rho
-        alpha = self.alpha * weights.per_sample
+        W, V, U, ledger = state.W, state.V, state.U, state.ledger
+        gamma, rho, alpha = problem.gamma, problem.rho, self.alpha
+        unit = problem.per_sample(state.n)
         activation = problem.activations[l - 1]
         layer = device.layer(W[l])
         equations = self._normal_equations(state, l)
         if l < L:
-            k = gamma * (1 + problem.residual[l]) / rho
-            following = device.layer_with_operator(W[l + 1], k)
+            kappa = gamma * (1 + problem.residual[l])
+            solve = device.state_solve(W[l + 1], problem.state_penalties[l - 1], kappa, rho)
 
         def update_samples(tile: Tile) -> None:
             rows = tile.rows
             below = self._skip(state, l, rows)
+            report_V, report_U = (None, None) if ledger is None else np.zeros((2, 2))
             if l == L:
-                # V_L = argmin loss(V_L; Y) + gamma/2 |V_L - S_L V_{L-1} - U_L|^2
+                # V_L = argmin s_L(V_L) + loss(V_L; Y) + gamma/2 |V_L - S_L V_{L-1} - U_L|^2
                 #              + alpha/2 |V_L - V_L'|^2
-                # (prox-linear: <grad loss(V_L'), V_L> for the loss)
-                linearised = self.loss_update == "prox-linear"
-                device.update_output_state(
-                    *(tile, V[L][rows], problem.loss, linearised, U[L][rows], below),
-                    *(state.Y[rows], weights.loss, gamma, alpha),
-                )
+                self._update_output_state(tile, state, U[L][rows], below, report_V)
             else:
-                # V_l = argmin gamma/2 |V_l - S_l V_{l-1} - act(U_l)|^2
-                #            + gamma/2 S_{l+1} |V_{l+1} - V_l - act(U_{l+1})|^2
-                #            + rho/2 |U_{l+1} - V^_l W_{l+1}^T|^2
+                # V_l = argmin s_l(V_l) + gamma/2 |V_l - S_l V_{l-1} - act(U_l)|^2
+                #              + gamma/2 S_{l+1} |V_{l+1} - V_l - act(U_{l+1})|^2
+                #              + rho/2 |U_{l+1} - V^_l W_{l+1}^T|^2
                 V_next = V[l + 1][rows] if problem.residual[l] else None
+                C = solve.center(tile, V[l][rows], ledger is not None)
                 device.state_center(
-                    *(V[l][rows], activation, U[l][rows], below),
-                    *(problem.activations[l], U[l + 1][rows], V_next),
+                    *(C, activation, U[l][rows], below),
+                    *(problem.activations[l], U[l + 1][rows], V_next, solve.scale),
                 )
-                device.solve_state(tile, V[l][rows], U[l + 1][rows], following)
+                solve.solve(tile, V[l][rows], C, U[l + 1][rows], report_V)
             # U_l = argmin gamma/2 |V_l - S_l V_{l-1} - act(U_l)|^2
             #            + rho/2 |U_l - V^_{l-1} W_l^T|^2 + alpha/2 |U_l - U_l'|^2 (hidden layers)
             B = device.forward(tile, layer, V[l - 1][rows])
             device.update_preactivation(
                 *(U[l][rows], activation, V[l][rows], below, B),
-                *(gamma, rho, alpha if l < L else 0.0),
+                *(gamma, rho, alpha if l < L else 0.0, report_U),
             )
             equations.add(tile, B, V[l - 1][rows])
+            if ledger is not None:
+                ledger.add("V", l, report_V, unit)
+                ledger.add("U", l, report_U, unit)
 
         device.for_each_tile(state.n, problem.widths, self.dtype, update_samples)
-        # W_l = argmin r(W_l) + rho/2 |U_l - V^_{l-1} W_l^T|^2 + alpha/2 |W_l - W_l'|^2
-        equations.solve(W[l], rho, problem.weight_penalty, self.alpha_weights)
+        # W_l = argmin r_l(W_l) + rho/2 |U_l - V^_{l-1} W_l^T|^2 + alpha/2 |W_l - W_l'|^2
+        report_W = None if ledger is None else np.zeros(2)
+        penalty = problem.weight_penalties[l - 1]
+        equations.solve(W[l], rho * unit, penalty, self.alpha_weights, report_W)
+        if ledger is not None:
+            ledger.add("W", l, report_W)
 
-    def _skip(self, state: State, l: int, rows: slice) -> Any:
-        """``V_{l-1}`` of some samples where ``S_l = 1``, else None."""
-        return state.V[l - 1][rows] if self.problem.residual[l - 1] else None
+    def _couplings(self, tile: Tile, state: State, l: int, layer: Any) -> float:
+        problem, rows = self.problem, tile.rows
+        V, U, activation = state.V[l][rows], state.U[l][rows], problem.activations[l - 1]
+        below = self._skip(state, l, rows)
+        miss = self.device.activation_residual(activation, V, U, below)
+        B = self.device.forward(tile, layer, state.V[l - 1][rows])
+        return 0.5 * (problem.gamma * miss + problem.rho * self.device.linear_residual(U, B))
 
-    def _normal_equations(self, state: State, l: int) -> Any:
-        """Normal equations of W_l, empty but for the Gram matrix of X, which never changes."""
-        key = "input equations" if l == 1 else f"equations {state.W[l].shape}"
-        if key not in state.cache:
-            state.cache[key] = self.device.normal_equations(state.W[l])
-        known = l == 1 and state.cache.get("inputs of the gram") is state.X
-        state.cache[key].start(keep_gram=known)
-        if l == 1:
-            state.cache["inputs of the gram"] = state.X
-        return state.cache[key]
+    def _miss_and_pull(
+        self, tile: Tile, state: State, l: int, layer: Any
+    ) -> tuple[Any, Any, float]:
+        problem, device, rows = self.problem, self.device, tile.rows
+        V, U, activation = state.V[l][rows], state.U[l][rows], problem.activations[l - 1]
+        A = device.activation_miss(activation, V, U, self._skip(state, l, rows))
+        R = U - device.forward(tile, layer, state.V[l - 1][rows])
+        squared = device.preactivation_subgradient(activation, U, A, R, problem.gamma, problem.rho)
+        return A, problem.rho * R, squared
 
-    def objective(self, state: State) -> float:
-        """F of `Problem`, evaluated on the arrays of `state`, its sums in float64."""
-        problem, device, L = self.problem, self.device, self.problem.n_layers
-        W, V, U = state.W, state.V, state.U
-        totals = np.zeros(3)
-        with device.session():
-            layers = {l: device.layer(W[l]) for l in range(1, L + 1)}
+    def promised_decrease(self) -> float:
+        """A > 0 with which every iteration has ``F(P') - F(P) >= a |P - P'|^2`` (Theorem 1).
 
-            def add_terms(tile: Tile) -> None:
-                rows = tile.rows
-                loss = device.loss_sum(problem.loss, V[L][rows], state.Y[rows])
-                activation = linear = 0.0
-                for l in range(1, L + 1):
-                    below = self._skip(state, l, rows)
-                    activation += device.activation_residual(
-                        problem.activations[l - 1], V[l][rows], U[l][rows], below
-                    )
-                    B = device.forward(tile, layers[l], V[l - 1][rows])
-                    linear += device.linear_residual(U[l][rows], B)
-                tile.wait_for_turn()
-                totals[:] += loss, activation, linear
-
-            device.for_each_tile(state.n, problem.widths, self.dtype, add_terms)
-        weights = problem.weights(state.n)
-        coefficients = np.array([weights.loss, 0.5 * weights.gamma, 0.5 * weights.rho])
-        penalties = sum(device.penalty_sum(problem.weight_penalty, w) for w in W[1:])
-        return float(coefficients @ totals) + penalties
-
-    def fit(
-        self,
-        X: ArrayLike,
-        Y: ArrayLike,
-        max_iter: int = 50,
-        seed: int = 0,
-        init: str = "he",
-        bias: float = 0.0,
-        callbacks: Iterable[Callback] = (),
-    ) -> Result:
-        """`init`, then `max_iter` times `step`, with `callbacks` after each; see `Result`."""
-        return run(self, self.init(X, Y, seed=seed, init=init, bias=bias), max_iter, callbacks)
+        V_L: ``alpha + gamma/2`` (prox-linear: ``alpha + (gamma - L)/2``); U_L: ``(gamma + rho)/2``;
+        other V_l: ``gamma/2``; other U_l: ``alpha/2``; W_l: alpha of the weights.
+        """
+        gamma, rho = self.problem.gamma, self.problem.rho
+        promises = [self._promise_of_output_state(), (gamma + rho) / 2, self.alpha_weights]
+        if self.problem.n_layers > 1:
+            promises += [gamma / 2, self.alpha / 2]
+        return min(promises)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastbcd.errors import InputError
-from fastbcd.kernels import TARGETS, Loss
+from fastbcd.kernels import TARGETS, Formula, Loss
 from fastbcd.problem import Problem
 
 DTYPES = ("float32", "float64")
@@ -105,3 +105,18 @@ def check_loss_update(loss_update: str, problem: Problem, alpha: float) -> str:
                 f"of the {problem.loss.name} loss (L = {lipschitz:g}), got {alpha:g}"
             )
     return loss_update
+
+
+def check_formula(formula: Formula, function: str, kind: str, user: str) -> None:
+    """`InputError` where a formula of the user's lacks an optional function that `user` needs."""
+    if function not in formula.functions:
+        raise InputError(
+            f"{kind}: {formula.name} has no function {function!r}, which {user} needs; see "
+            "CONTRIBUTING for what it must compute"
+        )
+
+
+def check_output_penalty(problem: Problem, loss_update: str) -> None:
+    """A penalty on output states that is no ridge wants a proximal operator of its own."""
+    if problem.state_penalties[-1].ridge is None and loss_update == "prox":
+        check_formula(problem.loss, "row_prox_penalised", "loss", "a penalty on output states")

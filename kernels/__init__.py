@@ -18,6 +18,7 @@ from fastbcd.kernels.activations import (
     softplus,
     tanh,
 )
+from fastbcd.kernels.blas import product, product_transposed, transposed_product
 from fastbcd.kernels.coordinate_descent import (
     coordinate_descent,
     coordinate_hessian,
@@ -25,14 +26,23 @@ from fastbcd.kernels.coordinate_descent import (
     project,
 )
 from fastbcd.kernels.formula import Formula
-from fastbcd.kernels.gram_solve import add_step, ridge_factor, ridge_right_hand_side, ridge_solve
+from fastbcd.kernels.gram_solve import (
+    add_step,
+    report_step,
+    ridge_factor,
+    ridge_right_hand_side,
+    ridge_solve,
+)
 from fastbcd.kernels.gram_sums import add_cross, add_gram, tile_cross, tile_gram
 from fastbcd.kernels.hidden_state import (
     activate,
     activation_residual,
+    report_state,
     solve_state,
+    solve_state_penalised,
     state_center,
     state_factor,
+    state_hessian,
     state_operator,
 )
 from fastbcd.kernels.losses import (
@@ -46,10 +56,21 @@ from fastbcd.kernels.losses import (
     logistic_ovr,
     squared,
 )
+from fastbcd.kernels.majorised import (
+    add_row_sums,
+    curvature_bound,
+    majorised_residual,
+    proximal_center,
+    search_rows,
+    search_states,
+    state_terms,
+)
 from fastbcd.kernels.output_state import (
     loss_sum,
+    output_terms,
     update_output_state,
     update_output_state_linearised,
+    update_output_state_penalised,
 )
 from fastbcd.kernels.penalties import (
     PENALTIES,
@@ -62,6 +83,13 @@ from fastbcd.kernels.penalties import (
     ridge,
 )
 from fastbcd.kernels.preactivation import affine, linear_residual, update_preactivation
+from fastbcd.kernels.subgradient import (
+    activation_miss,
+    output_subgradient,
+    penalty_subgradient,
+    preactivation_subgradient,
+    squared_distance,
+)
 
 __all__ = [
     "ACTIVATIONS",
@@ -72,15 +100,18 @@ __all__ = [
     "Loss",
     "Penalty",
     "activate",
+    "activation_miss",
     "activation_residual",
     "add_cross",
     "add_gram",
+    "add_row_sums",
     "add_step",
     "affine",
     "box",
     "coordinate_descent",
     "coordinate_hessian",
     "cross_entropy",
+    "curvature_bound",
     "elastic_net",
     "exponential",
     "hinge",
@@ -91,27 +122,45 @@ __all__ = [
     "logistic",
     "logistic_ovr",
     "loss_sum",
+    "majorised_residual",
     "none",
     "nonnegative",
+    "output_subgradient",
+    "output_terms",
+    "penalty_subgradient",
     "penalty_sum",
     "polynomial",
+    "preactivation_subgradient",
+    "product",
+    "product_transposed",
     "project",
+    "proximal_center",
     "relu",
+    "report_state",
+    "report_step",
     "ridge",
     "ridge_factor",
     "ridge_right_hand_side",
     "ridge_solve",
+    "search_rows",
+    "search_states",
     "sigmoid",
     "softplus",
     "solve_state",
+    "solve_state_penalised",
     "squared",
+    "squared_distance",
     "state_center",
     "state_factor",
+    "state_hessian",
     "state_operator",
+    "state_terms",
     "tanh",
     "tile_cross",
     "tile_gram",
+    "transposed_product",
     "update_output_state",
     "update_output_state_linearised",
+    "update_output_state_penalised",
     "update_preactivation",
 ]

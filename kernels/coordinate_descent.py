@@ -1,4 +1,4 @@
-"""The W-block with a penalty that is not quadratic: coordinate descent on the Gram matrix.
+"""Blocks with a penalty that is not quadratic: coordinate descent on their Hessian.
 
     minimise over W:  weight/2 |U - V^ W^T|^2 + alpha/2 |W - W'|^2 + r(W)
 
@@ -6,6 +6,9 @@ Rows of W are independent. For a row w, with ``H = weight V^^T V^ + alpha I``, t
 of the smooth part at w is ``g = (w - w') H - N``, ``N = weight (U - V^ W'^T)^T V^``, and the
 exact minimiser over one coordinate is ``w_j = shrink(w_j - g_j / H_jj, 1 / H_jj)``. A change of
 w_j changes g by a row of H. A sweep of a row costs d^2 multiplications and needs no samples.
+
+The V_l-block of a hidden layer has the same form, a row being a sample and H the Hessian
+``kappa I + rho W^T W`` that all samples share.
 """
 
 from __future__ import annotations
@@ -26,26 +29,32 @@ def coordinate_hessian(H, gram, weight, alpha):
 
 
 @kernel
-def coordinate_descent(W, penalty, H, N, weight, tolerance, max_sweeps, gradient, row):
-    """Minimise the penalised W-block by cyclic coordinate descent, warm-started at W, in place.
+def coordinate_descent(
+    W, penalty, H, N, weight, n_free, tolerance, max_sweeps, gradient, row, report
+):
+    """``argmin_W 1/2 <W - W', (W - W') H> - weight <W - W', N> + r(W)``, warm-started, in place.
 
     Parameters
     ----------
-    W : (m, d + 1) array, float32 or float64
-        w' on entry, the minimiser on exit; the last column, the bias, is not penalised.
+    W : (m, d) array, float32 or float64
+        W' on entry, the minimiser on exit; cyclic coordinate descent, row by row.
     penalty : Formula
         See `fastbcd.kernels.penalties`.
-    H : (d + 1, d + 1) float64 array
-        From `coordinate_hessian`.
-    N : (m, d + 1) float64 array
-        ``(U - V^ W'^T)^T V^``.
+    H : (d, d) float64 array
+        Symmetric, both triangles: `coordinate_hessian` or `state_hessian`.
+    N : (m, d) float64 array
     weight : float
+        ``weight N`` is the negative gradient at W'.
+    n_free : int
+        How many of the last columns are not penalised: 1 where there is a bias.
     tolerance : float
         A row is done when no coordinate moves by more than ``tolerance`` in the scale of its
         own curvature: ``|change| sqrt(H_jj) <= tolerance max_k (|w_k| sqrt(H_kk))``.
     max_sweeps : int
-    gradient, row : (d + 1,) float64 arrays
+    gradient, row : (d,) float64 arrays
         Work space.
+    report : (2,) float64 array or None
+        Added to it: by how much the function above fell, and ``|W - W'|^2``.
 
     Returns
     -------
@@ -53,7 +62,7 @@ def coordinate_descent(W, penalty, H, N, weight, tolerance, max_sweeps, gradient
         Rows that were not done after `max_sweeps`: they have descended, but not to the end.
     """
     m, columns = W.shape
-    unfinished = 0
+    unfinished, last = 0, columns - n_free
     for i in range(m):
         for j in range(columns):
             row[j] = W[i, j]
@@ -66,7 +75,7 @@ def coordinate_descent(W, penalty, H, N, weight, tolerance, max_sweeps, gradient
                 if curvature <= 0.0:
                     continue  # a column of zeros that nothing regularises
                 new = row[j] - gradient[j] / curvature
-                if j < columns - 1:
+                if j < last:
                     new = penalty.shrink(new, 1.0 / curvature)
                 change = new - row[j]
                 root = np.sqrt(curvature)
@@ -80,6 +89,14 @@ def coordinate_descent(W, penalty, H, N, weight, tolerance, max_sweeps, gradient
                 done = True
                 break
         unfinished += not done
+        if report is not None:
+            # H is quadratic: the mean of the slopes at both ends is the slope in between.
+            for j in range(columns):
+                old, change = np.float64(W[i, j]), row[j] - np.float64(W[i, j])
+                report[0] += 0.5 * change * (weight * N[i, j] - gradient[j])
+                report[1] += change * change
+                if j < last:
+                    report[0] += penalty.value(old) - penalty.value(row[j])
         for j in range(columns):
             W[i, j] = row[j]
     return unfinished

@@ -43,11 +43,16 @@ from numba.extending import (
 # Method name -> number of arguments, for every kind of formula.
 METHODS = {
     "value": 1,  # activation: act(u); penalty: r(w)
+    "derivative": 1,  # activation: act'(u)
+    "curvature": 1,  # activation: max over z of the second derivative of 1/2 (v - act(z))^2
     "prox": 3,  # activation: argmin_u (a - act(u))^2 + q (u - c)^2
+    "subdifferential": 1,  # penalty: the ends of the interval of slopes of r at w
     "shrink": 2,  # penalty: argmin_w r(w) + 1/(2 step) (w - c)^2
     "row_value": 2,  # loss of one sample
     "row_gradient": 3,  # loss: gradient at one sample, written to its first argument
+    "row_subdifferential": 4,  # loss: ends of the intervals of slopes, written to the first two
     "row_prox": 5,  # loss: proximal operator of one sample, written to its first argument
+    "row_prox_penalised": 6,  # loss: the same of the loss plus a penalty, the last argument
 }
 
 
@@ -213,11 +218,19 @@ def _overload(method: str, n_arguments: int) -> None:
         f = function_of(formula)
         return f and (lambda formula, a, b, c: f(a, b, c, formula.parameters))
 
+    def four(formula, a, b, c, d):
+        f = function_of(formula)
+        return f and (lambda formula, a, b, c, d: f(a, b, c, d, formula.parameters))
+
     def five(formula, a, b, c, d, e):
         f = function_of(formula)
         return f and (lambda formula, a, b, c, d, e: f(a, b, c, d, e, formula.parameters))
 
-    overloads = {1: one, 2: two, 3: three, 5: five}
+    def six(formula, a, b, c, d, e, g):
+        f = function_of(formula)
+        return f and (lambda formula, a, b, c, d, e, g: f(a, b, c, d, e, g, formula.parameters))
+
+    overloads = {1: one, 2: two, 3: three, 4: four, 5: five, 6: six}
     overload_method(FormulaType, method)(overloads[n_arguments])
 
 

@@ -135,6 +135,21 @@ def ridge_right_hand_side(N, cross, W, weight, ridge):
 
 
 @kernel
+def report_step(report, step, cross, W, weight, ridge, alpha):
+    """Add to report: by how much F falls by the step from W on, and ``|step|^2``.
+
+    The exact step falls by ``1/2 <D, N>`` with the proximal term, and by ``alpha/2 |D|^2``
+    more without; N as in `ridge_right_hand_side`.
+    """
+    last = W.shape[1] - 1
+    for i in range(W.shape[0]):
+        for j in range(W.shape[1]):
+            slope = weight * cross[i, j] - (ridge * W[i, j] if j < last else 0.0)
+            report[0] += 0.5 * step[i, j] * (slope + alpha * step[i, j])
+            report[1] += step[i, j] * step[i, j]
+
+
+@kernel
 def add_step(W, step):
     """``W = W + step``, rounded once to W's type."""
     for i in range(W.shape[0]):

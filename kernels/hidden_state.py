@@ -13,6 +13,7 @@ from fastbcd.kernels.blas import (
     product,
     product_transposed,
 )
+from fastbcd.kernels.coordinate_descent import coordinate_descent, coordinate_hessian
 from fastbcd.kernels.jit import kernel
 
 
@@ -57,31 +58,36 @@ def state_operator(M, W, factor, tall, info):
 
 
 @kernel
-def state_center(V, activation, U, below, activation_next, U_next, V_next):
+def state_center(C, activation, U, below, activation_next, U_next, V_next, scale):
     """Where the activation couplings pull V: ``c``, the first half of the V_l-block.
 
-    ``c = (S_l V_{l-1} + act_l(U_l) + S_{l+1} (V_{l+1} - act_{l+1}(U_{l+1}))) / (1 + S_{l+1})``
+    .. code-block:: text
+
+        c = scale / (1 + S_{l+1})
+            (S_l V_{l-1} + act_l(U_l) + S_{l+1} (V_{l+1} - act_{l+1}(U_{l+1})))
 
     Parameters
     ----------
-    V : (m, d) array, float32 or float64
-        The result.
+    C : (m, d) array, float32 or float64
+        The result; may be V.
     activation, activation_next : Formula
     U, U_next : (m, d), (m, d_next) arrays
     below : (m, d) array or None
         ``V_{l-1}`` where layer l is residual, else None.
     V_next : (m, d) array or None
         ``V_{l+1}`` where layer l + 1 is residual (``d_next = d``), else None.
+    scale : float
+        1, or less where a ridge pulls towards 0.
     """
-    half = V.dtype.type(0.5)
-    for i in range(V.shape[0]):
-        for j in range(V.shape[1]):
+    factor = C.dtype.type(scale if V_next is None else 0.5 * scale)
+    for i in range(C.shape[0]):
+        for j in range(C.shape[1]):
             c = activation.value(U[i, j])
             if below is not None:
                 c += below[i, j]
             if V_next is not None:
-                c = half * (c + V_next[i, j] - activation_next.value(U_next[i, j]))
-            V[i, j] = c
+                c += V_next[i, j] - activation_next.value(U_next[i, j])
+            C[i, j] = factor * c
 
 
 @kernel
@@ -114,6 +120,77 @@ def solve_state(V, U_next, W_next, bias_next, M, residual):
             residual[i, j] = U_next[i, j] - bias_next[j]
     product_transposed(residual, V, W_next, -1.0, 1.0)
     product(V, residual, M, 1.0, 1.0)
+
+
+@kernel
+def state_hessian(H, W, kappa, rho):
+    """``H = kappa I + rho W^T W``, both triangles; H (d, d), W (d_next, d), float64."""
+    gram(H, W, 0.0)
+    coordinate_hessian(H, H, rho, kappa)
+
+
+@kernel
+def solve_state_penalised(
+    V, C, penalty, U_next, W_next, bias_next, H, kappa, rho, tolerance, max_sweeps,
+    residual, pull, slopes, work, report,
+):  # fmt: skip
+    """``argmin_V s(V) + kappa/2 |V - C|^2 + rho/2 |U_next - V^ W_next^T|^2``, warm-started.
+
+    Parameters
+    ----------
+    V : (m, d) array, float32 or float64
+        V' on entry, the minimiser on exit.
+    C : (m, d) array
+        From `state_center`.
+    penalty : Formula
+        See `fastbcd.kernels.penalties`.
+    U_next, W_next, bias_next
+        As in `solve_state`.
+    H : (d, d) float64 array
+        From `state_hessian`, with the same kappa and rho.
+    tolerance, max_sweeps, report
+        As in `coordinate_descent`.
+    residual, pull : (m, d_next), (m, d) arrays of V's type
+    slopes, work : (m, d), (2, d) float64 arrays
+        Work space.
+
+    Notes
+    -----
+    V_l-line of the algorithms. Two products, and d^2 multiplications a sample and sweep.
+    """
+    for i in range(residual.shape[0]):
+        for j in range(residual.shape[1]):
+            residual[i, j] = U_next[i, j] - bias_next[j]
+    product_transposed(residual, V, W_next, -1.0, 1.0)
+    product(pull, residual, W_next, rho, 0.0)
+    for i in range(V.shape[0]):
+        for j in range(V.shape[1]):
+            gap = np.float64(C[i, j]) - np.float64(V[i, j])
+            slopes[i, j] = kappa * gap + np.float64(pull[i, j])
+    coordinate_descent(
+        V, penalty, H, slopes, 1.0, 0, tolerance, max_sweeps, work[0], work[1], report
+    )
+
+
+@kernel
+def report_state(report, V, old, W_next, kappa, rho, work):
+    """Add to report: by how much the V_l-block fell, and ``|V - V'|^2``.
+
+    ``1/2 (kappa |D|^2 + rho |D W_next^T|^2)``, ``D = V' - V``, for V its minimiser. `old`
+    holds V' on entry and D on exit; work (m, d_next).
+    """
+    moved = 0.0
+    for i in range(V.shape[0]):
+        for j in range(V.shape[1]):
+            old[i, j] -= V[i, j]
+            moved += np.float64(old[i, j]) * np.float64(old[i, j])
+    product_transposed(work, old, W_next, 1.0, 0.0)
+    through = 0.0
+    for i in range(work.shape[0]):
+        for j in range(work.shape[1]):
+            through += np.float64(work[i, j]) * np.float64(work[i, j])
+    report[0] += 0.5 * (kappa * moved + rho * through)
+    report[1] += moved
 
 
 @kernel

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from fastbcd.kernels.jit import kernel
+import numpy as np
+
+from fastbcd.kernels.jit import kernel, scalar
 
 
 @kernel
-def update_output_state(V, loss, U, below, Y, weight, gamma, alpha, work):
-    """``V = argmin_v weight loss(v; y) + gamma/2 |v - b - u|^2 + alpha/2 |v - v'|^2``, by rows.
+def update_output_state(V, loss, U, below, Y, weight, gamma, alpha, ridge, work):
+    """V_L-block with the exact proximal operator of the loss, row by row.
+
+    ``argmin_v weight loss(v; y) + gamma/2 |v-b-u|^2 + alpha/2 |v-v'|^2 + ridge/2 |v|^2``
 
     Parameters
     ----------
@@ -19,33 +23,53 @@ def update_output_state(V, loss, U, below, Y, weight, gamma, alpha, work):
         Pre-activations and targets of the same samples.
     below : (m, k) array or None
         b, the states below, where the output layer is residual; else None.
-    weight, gamma, alpha : float
-        ``weight, gamma > 0``, ``alpha >= 0``.
+    weight, gamma, alpha, ridge : float
+        ``weight, gamma > 0``, ``alpha, ridge >= 0``.
     work : (3, k) float64 array
         Work space.
 
     Notes
     -----
-    Algorithms 2 and 3, first line: both quadratics merge into one, centred at
-    ``(gamma (u + b) + alpha v') / (gamma + alpha)``, which leaves the prox of the loss.
+    First line of all algorithms: the quadratics merge into one, centred at
+    ``(gamma (u + b) + alpha v') / (gamma + alpha + ridge)``, which leaves the prox of the loss.
     """
-    quadratic = gamma + alpha
-    share_u, share_v = gamma / quadratic, alpha / quadratic
+    quadratic = gamma + alpha + ridge
     center = work[2]
     for i in range(V.shape[0]):
-        for j in range(V.shape[1]):
-            u = U[i, j] if below is None else U[i, j] + below[i, j]
-            center[j] = share_u * u + share_v * V[i, j]
+        _center(center, V[i], U[i], None if below is None else below[i], gamma, alpha, quadratic)
         loss.row_prox(V[i], center, work, Y[i], quadratic / weight)
 
 
 @kernel
-def update_output_state_linearised(V, loss, U, below, Y, weight, gamma, alpha, work):
+def update_output_state_penalised(V, loss, penalty, U, below, Y, weight, gamma, alpha, work):
+    """The same with any penalty s on the output states.
+
+    ``argmin_v weight (loss(v; y) + s(v)) + gamma/2 |v - b - u|^2 + alpha/2 |v - v'|^2``
+
+    Arguments as in `update_output_state`, and the penalty s; see `fastbcd.kernels.penalties`.
+    """
+    quadratic = gamma + alpha
+    center = work[2]
+    for i in range(V.shape[0]):
+        _center(center, V[i], U[i], None if below is None else below[i], gamma, alpha, quadratic)
+        loss.row_prox_penalised(V[i], center, work, Y[i], quadratic / weight, penalty)
+
+
+@scalar
+def _center(center, v, u, below, gamma, alpha, quadratic):
+    share_u, share_v = gamma / quadratic, alpha / quadratic
+    for j in range(v.shape[0]):
+        target = u[j] if below is None else u[j] + below[j]
+        center[j] = share_u * target + share_v * v[j]
+
+
+@kernel
+def update_output_state_linearised(V, loss, penalty, U, below, Y, weight, gamma, alpha, work):
     """Prox-linear V_L-block: the loss by its gradient at the old states.
 
-    ``V = argmin_v weight <grad loss(v'), v> + gamma/2 |v - b - u|^2 + alpha/2 |v - v'|^2``
+    ``argmin_v weight (<grad loss(v'), v> + s(v)) + gamma/2 |v - b - u|^2 + alpha/2 |v - v'|^2``
 
-    Arguments as in `update_output_state`; the loss needs a gradient. It descends where
+    Arguments as in `update_output_state_penalised`; the loss needs a gradient. It descends where
     ``alpha > max(0, (L - gamma) / 2)``, L the Lipschitz constant of weight times the gradient.
 
     Notes
@@ -57,7 +81,27 @@ def update_output_state_linearised(V, loss, U, below, Y, weight, gamma, alpha, w
         loss.row_gradient(gradient, V[i], Y[i])
         for j in range(V.shape[1]):
             u = U[i, j] if below is None else U[i, j] + below[i, j]
-            V[i, j] = (gamma * u + alpha * V[i, j] - weight * gradient[j]) / (gamma + alpha)
+            smooth = (gamma * u + alpha * V[i, j] - weight * gradient[j]) / (gamma + alpha)
+            V[i, j] = penalty.shrink(np.float64(smooth), weight / (gamma + alpha))
+
+
+@kernel
+def output_terms(loss, penalty, V, U, below, Y, weight, gamma):
+    """What V_L adds to F: ``sum_i weight (loss(v; y) + s(v)) + gamma/2 |v - b - u|^2``, in float64.
+
+    Arguments as in `update_output_state_penalised`.
+    """
+    total = 0.0
+    for i in range(V.shape[0]):
+        coupling = 0.0
+        for j in range(V.shape[1]):
+            v = np.float64(V[i, j])
+            gap = v - np.float64(U[i, j])
+            if below is not None:
+                gap -= np.float64(below[i, j])
+            coupling += 0.5 * gamma * gap * gap + weight * penalty.value(v)
+        total += weight * loss.row_value(V[i], Y[i]) + coupling
+    return total
 
 
 @kernel

@@ -18,7 +18,7 @@ def affine(out, V, W, bias):
 
 
 @kernel
-def update_preactivation(U, activation, V, below, B, gamma, rho, alpha):
+def update_preactivation(U, activation, V, below, B, gamma, rho, alpha, report):
     """``U = argmin_u gamma (a - act(u))^2 + rho (u - B)^2 + alpha (u - u')^2``, globally.
 
     Parameters
@@ -35,11 +35,9 @@ def update_preactivation(U, activation, V, below, B, gamma, rho, alpha):
         ``V^_{l-1} W_l^T`` on entry; on exit the residual ``U - B`` that the W-block needs.
     gamma, rho, alpha : float
         Weights of the two couplings and of the proximal term, ``alpha >= 0``.
-
-    Returns
-    -------
-    float
-        By how much ``1/2 (gamma |a - act(U)|^2 + rho |U - B|^2)`` decreased.
+    report : (2,) float64 array or None
+        Added to it: by how much ``1/2 (gamma |a - act(U)|^2 + rho |U - B|^2)`` fell, and
+        ``|U - U'|^2``.
 
     Notes
     -----
@@ -51,7 +49,7 @@ def update_preactivation(U, activation, V, below, B, gamma, rho, alpha):
     q = T((rho + alpha) / gamma)
     share_b, share_u = T(rho / (rho + alpha)), T(alpha / (rho + alpha))
     g, r = T(gamma), T(rho)
-    decrease = 0.0
+    decrease = moved = 0.0
     for i in range(U.shape[0]):
         for j in range(U.shape[1]):
             a, b, old = V[i, j], B[i, j], U[i, j]
@@ -60,13 +58,17 @@ def update_preactivation(U, activation, V, below, B, gamma, rho, alpha):
             new = activation.prox(a, share_b * b + share_u * old, q)
             U[i, j] = new
             B[i, j] = new - b
-            miss_old, miss_new = a - activation.value(old), a - activation.value(new)
-            gap_old, gap_new = old - b, new - b
-            decrease += np.float64(
-                g * (miss_old - miss_new) * (miss_old + miss_new)
-                + r * (gap_old - gap_new) * (gap_old + gap_new)
-            )
-    return 0.5 * decrease
+            if report is not None:
+                miss_old, miss_new = a - activation.value(old), a - activation.value(new)
+                gap_old, gap_new, change = old - b, new - b, old - new
+                decrease += np.float64(
+                    g * (miss_old - miss_new) * (miss_old + miss_new)
+                    + r * change * (gap_old + gap_new)
+                )
+                moved += np.float64(change * change)
+    if report is not None:
+        report[0] += 0.5 * decrease
+        report[1] += moved
 
 
 @kernel

@@ -156,7 +156,7 @@ def oracle_of(solver, state):
         rho=problem.rho * unit,
         alpha_states=solver.alpha * unit,
         alpha_weights=solver.alpha_weights,
-        penalty=problem.weight_penalty,
+        penalty=problem.weight_penalties[0],
     )
     oracle.V[1:] = [V.astype(np.float64) for V in state.V[1:]]
     oracle.U[1:] = [U.astype(np.float64) for U in state.U[1:]]

@@ -18,12 +18,15 @@ def draw(*shapes, dtype, seed=0):
 def test_output_state_solves_its_optimality_condition(dtype):
     V, U, Y = draw((9, 4), (9, 4), (9, 4), dtype=dtype)
     old = V.copy()
-    kernels.update_output_state(V, squared(), U, None, Y, 0.7, 1.3, 0.4, np.empty((3, 4)))
-    gradient = 0.7 * (V - Y) + 1.3 * (V - U) + 0.4 * (V - old)
+    kernels.update_output_state(V, squared(), U, None, Y, *(0.7, 1.3, 0.4, 0.2, np.empty((3, 4))))
+    gradient = 0.7 * (V - Y) + 1.3 * (V - U) + 0.4 * (V - old) + 0.2 * V
     assert np.abs(gradient).max() <= TOLERANCE[dtype]
     residual, (below,) = old.copy(), draw((9, 4), dtype=dtype, seed=1)
-    kernels.update_output_state(residual, squared(), U, below, Y, 0.7, 1.3, 0.4, np.empty((3, 4)))
+    kernels.update_output_state(
+        residual, squared(), U, below, Y, *(0.7, 1.3, 0.4, 0.2, np.empty((3, 4)))
+    )
     gradient = 0.7 * (residual - Y) + 1.3 * (residual - below - U) + 0.4 * (residual - old)
+    gradient += 0.2 * residual
     assert np.abs(gradient).max() <= TOLERANCE[dtype]
 
 
@@ -42,7 +45,7 @@ def test_hidden_state_solves_its_optimality_condition(dtype, d, d_next):
     kernels.state_factor(factor, W64, k, info)
     kernels.state_operator(M, W64, factor, d_next < d, info)
     assert info[0] == 0
-    kernels.state_center(V, activation, U, None, activation, U_next, None)
+    kernels.state_center(V, activation, U, None, activation, U_next, None, 1.0)
     act = np.where(U > 0, U, dtype(0.1) * U)
     np.testing.assert_array_equal(V, act)
     kernels.solve_state(V, U_next, W, bias, M, np.empty((m, d_next), dtype))
@@ -62,11 +65,14 @@ def test_preactivation_reports_its_decrease_and_leaves_the_residual(dtype, activ
         kernels.activate(out, activation, U.astype(np.float64), None)
         return 0.5 * (gamma * np.sum((V - out) ** 2) + rho * np.sum((U.astype(float) - b) ** 2))
 
-    decrease = kernels.update_preactivation(U, activation, V, None, B, gamma, rho, alpha)
+    report = np.zeros(2)
+    kernels.update_preactivation(U, activation, V, None, B, gamma, rho, alpha, report)
+    decrease, squared_step = report
     np.testing.assert_array_equal(B, U - b)
     assert decrease == pytest.approx(coupling(U_old) - coupling(U), rel=TOLERANCE[dtype])
-    moved = 0.5 * alpha * np.sum((U.astype(float) - U_old) ** 2)
-    assert decrease >= moved > 0  # sufficient decrease: the proximal term is paid for
+    moved = np.sum((U.astype(float) - U_old) ** 2)
+    assert squared_step == pytest.approx(moved, rel=TOLERANCE[dtype])
+    assert decrease >= 0.5 * alpha * moved > 0  # sufficient decrease pays for the proximal term
     assert kernels.linear_residual(U, b) == pytest.approx(
         np.sum((U.astype(float) - b) ** 2), rel=1e-6
     )

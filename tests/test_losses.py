@@ -42,7 +42,7 @@ def prox(name, C, Y, q):
     loss = LOSSES[name]()
     for i in range(len(C)):
         rows = slice(i, i + 1)
-        update_output_state(V[rows], loss, C[rows], None, Y[rows], 1.0, q[i], 0.0, work)
+        update_output_state(V[rows], loss, C[rows], None, Y[rows], 1.0, q[i], 0.0, 0.0, work)
     return V
 
 

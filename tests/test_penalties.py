@@ -20,7 +20,7 @@ def w_block(A, y, penalty, W=None):
     H, cross = np.empty((d + 1, d + 1)), (y - hat @ W[0])[None] @ hat
     kernels.coordinate_hessian(H, hat.T @ hat, 1.0, 0.0)
     unfinished = kernels.coordinate_descent(
-        W, penalty, H, cross, 1.0, 1e-13, 100_000, np.empty(d + 1), np.empty(d + 1)
+        W, penalty, H, cross, 1.0, 1, 1e-13, 100_000, np.empty(d + 1), np.empty(d + 1), None
     )
     assert unfinished == 0
     return W[0, :-1], W[0, -1]

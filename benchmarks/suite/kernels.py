@@ -27,7 +27,8 @@ class Preactivation:
         self.time_update(activation, dtype)
 
     def time_update(self, activation, dtype):
-        kernels.update_preactivation(self.U, self.activation, self.V, None, self.B, 1.0, 1.0, 0.1)
+        weights = (1.0, 1.0, 0.1)
+        kernels.update_preactivation(self.U, self.activation, self.V, None, self.B, *weights, None)
 
     def time_copy_of_one_array(self, activation, dtype):
         np.copyto(self.target, self.source)

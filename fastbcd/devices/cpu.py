@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from fastbcd import kernels
 from fastbcd.devices.layer import Layer
-from fastbcd.devices.normal_equations import NormalEquations
+from fastbcd.devices.normal_equations import CrossProduct, NormalEquations
+from fastbcd.devices.state_solve import StateSolve
 from fastbcd.devices.threads import resolve_threads, serial_blas
 from fastbcd.devices.tiles import Scratch, Tile, for_each_tile
 from fastbcd.kernels import Formula, Loss, Penalty
@@ -90,6 +91,10 @@ class CPU:
         """An uninitialised array of this device."""
         return np.empty(shape, dtype)
 
+    def copy(self, array: Array) -> Array:
+        """A copy of `array`."""
+        return array.copy()
+
     def numpy(self, array: Array) -> Array:
         """`array` as a NumPy array."""
         return array
@@ -116,15 +121,17 @@ class CPU:
         """Weights and bias of a layer, ready for products."""
         return Layer(W)
 
-    def layer_with_operator(self, W: Array, k: float) -> Layer:
-        """The same with the operator M of the V-block below it."""
-        layer = Layer(W)
-        layer.prepare_operator(k, self.for_each_block)
-        return layer
+    def state_solve(self, W_next: Array, penalty: Penalty, kappa: float, rho: float) -> StateSolve:
+        """The V-block below the layer of W_next, ready for all samples."""
+        return StateSolve(Layer(W_next), penalty, kappa, rho, self.for_each_block)
 
     def normal_equations(self, W: Array) -> NormalEquations:
         """Empty normal equations of the W-block."""
         return NormalEquations(len(W), W.shape[1], self.for_each_block)
+
+    def cross_product(self, W: Array) -> CrossProduct:
+        """An empty sum of cross products, of the shape of W."""
+        return CrossProduct(*W.shape)
 
     # -- block updates on one tile ------------------------------------------------------------
 
@@ -143,38 +150,48 @@ class CPU:
         tile: Tile,
         V: Array,
         loss: Loss,
+        penalty: Penalty,
         linearised: bool,
         U: Array,
         below: Array | None,
         Y: Array,
-        weight: float,
         gamma: float,
         alpha: float,
+        report: Array | None,
     ) -> None:
-        """V_L-block; see `fastbcd.kernels.update_output_state` and its prox-linear sister."""
-        update = (
-            kernels.update_output_state_linearised if linearised else kernels.update_output_state
-        )
+        """V_L-block; see `fastbcd.kernels.update_output_state` and its sisters."""
         work = tile.scratch.array("row", (3, V.shape[1]), np.float64)
-        update(V, loss, U, below, Y, weight, gamma, alpha, work)
+        if report is not None:
+            terms = (loss, penalty, V, U, below, Y, 1.0, gamma)
+            before, old = kernels.output_terms(*terms), V.copy()
+        if linearised:
+            kernels.update_output_state_linearised(
+                V, loss, penalty, U, below, Y, 1.0, gamma, alpha, work
+            )
+        elif penalty.ridge is None:
+            kernels.update_output_state_penalised(
+                V, loss, penalty, U, below, Y, 1.0, gamma, alpha, work
+            )
+        else:
+            kernels.update_output_state(
+                V, loss, U, below, Y, 1.0, gamma, alpha, penalty.ridge, work
+            )
+        if report is not None:
+            report += before - kernels.output_terms(*terms), kernels.squared_distance(old, V)
 
     def state_center(
         self,
-        V: Array,
+        C: Array,
         activation: Formula,
         U: Array,
         below: Array | None,
         activation_next: Formula,
         U_next: Array,
         V_next: Array | None,
+        scale: float,
     ) -> None:
         """First half of the V_l-block; see `fastbcd.kernels.state_center`."""
-        kernels.state_center(V, activation, U, below, activation_next, U_next, V_next)
-
-    def solve_state(self, tile: Tile, V: Array, U_next: Array, following: Layer) -> None:
-        """Second half of the V_l-block; see `fastbcd.kernels.solve_state`."""
-        residual = tile.scratch.array("B", U_next.shape, V.dtype)
-        kernels.solve_state(V, U_next, following.W, following.bias, following.M, residual)
+        kernels.state_center(C, activation, U, below, activation_next, U_next, V_next, scale)
 
     def update_preactivation(
         self,
@@ -186,9 +203,117 @@ class CPU:
         gamma: float,
         rho: float,
         alpha: float,
-    ) -> float:
+        report: Array | None,
+    ) -> None:
         """U_l-block; see `fastbcd.kernels.update_preactivation`."""
-        return kernels.update_preactivation(U, activation, V, below, B, gamma, rho, alpha)
+        kernels.update_preactivation(U, activation, V, below, B, gamma, rho, alpha, report)
+
+    # -- Algorithm 1: models of the nonlinear blocks, and the search along the way to them -----
+
+    def activated(self, tile: Tile, activation: Formula, B: Array) -> Array:
+        """``act(B)``, in the tile's work array "A"."""
+        A = tile.scratch.array("A", B.shape, B.dtype)
+        kernels.activate(A, activation, B, None)
+        return A
+
+    def proximal_center(self, tile: Tile, A: Array, V: Array, gamma: float, alpha: float) -> Array:
+        """``(gamma A + alpha V) / (gamma + alpha)``, in the tile's work array "C"."""
+        C = tile.scratch.array("C", V.shape, V.dtype)
+        kernels.proximal_center(C, A, V, gamma, alpha)
+        return C
+
+    def curvature_bound(self, activation: Formula, V: Array, Z: Array) -> float:
+        """See `fastbcd.kernels.curvature_bound`."""
+        return kernels.curvature_bound(activation, V, Z)
+
+    def majorised_residual(
+        self, out: Array, activation: Formula, V: Array, Z: Array, curvature: float
+    ) -> Array:
+        """``act'(Z) (V - act(Z)) / c``, in `out`."""
+        kernels.majorised_residual(out, activation, V, Z, curvature)
+        return out
+
+    def model_state(
+        self,
+        tile: Tile,
+        solve: StateSolve,
+        V: Array,
+        C: Array,
+        Z: Array,
+        activation: Formula,
+        V_next: Array,
+        curvature: float,
+    ) -> Array:
+        """Minimiser of the V-block's model at V, where ``Z = V^ W_next^T``; in "end"."""
+        T = tile.scratch.array("target", Z.shape, Z.dtype)
+        kernels.majorised_residual(T, activation, V_next, Z, curvature)
+        T += Z
+        end = tile.scratch.array("end", V.shape, V.dtype)
+        end[:] = V
+        scaled = tile.scratch.array("scaled C", C.shape, C.dtype)
+        np.multiply(C, C.dtype.type(solve.scale), out=scaled)
+        solve.solve(tile, end, scaled, T, None)
+        return end
+
+    def product_of_change(self, tile: Tile, end: Array, V: Array, following: Layer) -> Array:
+        """``(end - V) W_next^T``, in the tile's work array "P"."""
+        D = tile.scratch.array("D", V.shape, V.dtype)
+        np.subtract(end, V, out=D)
+        P = tile.scratch.array("P", (len(V), len(following.bias)), V.dtype)
+        kernels.product_transposed(P, D, following.W, 1.0, 0.0)
+        return P
+
+    def search_states(
+        self,
+        V: Array,
+        end: Array,
+        C: Array,
+        Z: Array,
+        P: Array,
+        activation: Formula,
+        V_next: Array,
+        penalty: Penalty,
+        kappa: float,
+        gamma: float,
+    ) -> None:
+        """See `fastbcd.kernels.search_states`."""
+        kernels.search_states(V, end, C, Z, P, activation, V_next, penalty, kappa, gamma)
+
+    def state_terms(
+        self,
+        V: Array,
+        A: Array,
+        penalty: Penalty,
+        Z: Array,
+        activation: Formula,
+        V_next: Array,
+        gamma: float,
+    ) -> float:
+        """What V_l adds to the two-splitting F; see `fastbcd.kernels.state_terms`."""
+        return kernels.state_terms(V, A, penalty, Z, activation, V_next, gamma)
+
+    def row_sums(
+        self, tile: Tile, activation: Formula, V: Array, Z: Array, P: Array, steps: Array
+    ) -> Array:
+        """Sums of squared misses by row of W and step; see `fastbcd.kernels.add_row_sums`."""
+        sums = tile.scratch.array("row sums", (len(steps), V.shape[1]), np.float64)
+        sums[:] = 0.0
+        kernels.add_row_sums(sums, activation, V, Z, P, steps)
+        return sums
+
+    def search_rows(
+        self,
+        W: Array,
+        end: Array,
+        sums: Array,
+        steps: Array,
+        penalty: Penalty,
+        gamma: float,
+        alpha: float,
+        report: Array | None,
+    ) -> None:
+        """See `fastbcd.kernels.search_rows`."""
+        kernels.search_rows(W, end, sums, steps, penalty, gamma, alpha, report)
 
     # -- terms of the objective on one tile ---------------------------------------------------
 
@@ -206,12 +331,44 @@ class CPU:
         """``|U - B|^2``."""
         return kernels.linear_residual(U, B)
 
+    # -- subgradients on one tile -------------------------------------------------------------
+
+    def activation_miss(
+        self, activation: Formula, V: Array, U: Array, below: Array | None
+    ) -> Array:
+        """``V - S V_{l-1} - act(U)``, a new array."""
+        A = np.empty_like(V)
+        kernels.activation_miss(A, activation, V, U, below)
+        return A
+
+    def preactivation_subgradient(
+        self, activation: Formula, U: Array, A: Array, R: Array, gamma: float, rho: float
+    ) -> float:
+        """``|g_U|^2``; see `fastbcd.kernels.preactivation_subgradient`."""
+        return kernels.preactivation_subgradient(activation, U, A, R, gamma, rho)
+
+    def penalty_subgradient(self, penalty: Penalty, W: Array, G: Array) -> float:
+        """``|G + dr(W)|^2``; see `fastbcd.kernels.penalty_subgradient`."""
+        return kernels.penalty_subgradient(penalty, W, G)
+
+    def output_subgradient(
+        self, tile: Tile, loss: Loss, penalty: Penalty, V: Array, G: Array, Y: Array
+    ) -> float:
+        """``|G + d(loss + s)(V)|^2``; see `fastbcd.kernels.output_subgradient`."""
+        work = tile.scratch.array("row", (3, V.shape[1]), np.float64)
+        return kernels.output_subgradient(loss, penalty, V, G, Y, work)
+
+    def squared_distance(self, A: Array, B: Array) -> float:
+        """``|A - B|^2``."""
+        return kernels.squared_distance(A, B)
+
     # -- penalties ----------------------------------------------------------------------------
 
     def penalty_sum(self, penalty: Penalty, W: Array) -> float:
-        """``r(W)``; W with its bias column."""
-        return kernels.penalty_sum(penalty, W[:, :-1])
+        """``r(W)``, without passing over W where r is 0."""
+        return 0.0 if penalty.ridge == 0.0 else kernels.penalty_sum(penalty, W)
 
     def project(self, W: Array, penalty: Penalty) -> None:
-        """W to the nearest weights for which the penalty is finite, in place."""
-        kernels.project(W[:, :-1], penalty)
+        """W to the nearest values for which the penalty is finite, in place."""
+        if penalty.ridge is None:
+            kernels.project(W, penalty)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,37 @@ from fastbcd.kernels import Penalty
 # Each sweep of coordinate descent descends; what is not finished goes on in the next iteration.
 MAX_SWEEPS = 1000
 
+ReportOf = Callable[[slice], NDArray[Any] | None]
 
-class NormalEquations:
+
+class CrossProduct:
+    """``R^T V^`` over samples, in float64, with ``V^ = [V, 1]``; filled tile by tile."""
+
+    def __init__(self, d_out: int, d_columns: int) -> None:
+        self.cross = np.zeros((d_out, d_columns))
+
+    def add(self, tile: Tile, R: NDArray[Any], V: NDArray[Any]) -> None:
+        """Add one tile: R (m, d_out), V (m, d_in); waits for the tile's turn."""
+        product = self.multiply(tile, R, V)
+        tile.wait_for_turn()
+        self.add_product(product)
+
+    def multiply(
+        self, tile: Tile, R: NDArray[Any], V: NDArray[Any], name: str = "cross"
+    ) -> tuple[Any, Any]:
+        """The product of one tile, in its work array `name`."""
+        d_out, d_in = R.shape[1], V.shape[1]
+        cross = tile.scratch.array(name, (d_out, d_in), V.dtype)
+        sums = tile.scratch.array(f"{name} sums", (d_out,), np.float64)
+        kernels.tile_cross(cross, sums, R, V)
+        return cross, sums
+
+    def add_product(self, product: tuple[Any, Any]) -> None:
+        """Add what `multiply` returned, in the tile's turn."""
+        kernels.add_cross(self.cross, *product)
+
+
+class NormalEquations(CrossProduct):
     """Gram ``V^^T V^`` and cross product ``R^T V^``, ``R = U - V^ W'^T``, in float64.
 
     Filled tile by tile; whoever holds other samples (another process, a file)
@@ -25,8 +55,8 @@ class NormalEquations:
     """
 
     def __init__(self, d_out: int, d_columns: int, for_each_block: ForEachBlock) -> None:
+        super().__init__(d_out, d_columns)
         self.gram = np.zeros((d_columns, d_columns))
-        self.cross = np.zeros((d_out, d_columns))
         self._for_each_block = for_each_block
         self._gram_complete = False
         self._factored_for: tuple[float, ...] | None = None
@@ -45,29 +75,46 @@ class NormalEquations:
 
     def add(self, tile: Tile, R: NDArray[Any], V: NDArray[Any]) -> None:
         """Add one tile: R (m, d_out) residuals, V (m, d_in) states below."""
-        d_out, d_in = R.shape[1], V.shape[1]
-        scratch = tile.scratch
-        cross = scratch.array("cross", (d_out, d_in), V.dtype)
-        sums_R = scratch.array("sums_R", (d_out,), np.float64)
-        kernels.tile_cross(cross, sums_R, R, V)
+        product = self.multiply(tile, R, V)
         if not self._gram_complete:
-            gram = scratch.array("gram", (d_in, d_in), V.dtype)
-            sums_V = scratch.array("sums_V", (d_in,), np.float64)
+            d_in = V.shape[1]
+            gram = tile.scratch.array("gram", (d_in, d_in), V.dtype)
+            sums_V = tile.scratch.array("sums_V", (d_in,), np.float64)
             kernels.tile_gram(gram, sums_V, V)
         tile.wait_for_turn()
-        kernels.add_cross(self.cross, cross, sums_R)
+        self.add_product(product)
         if not self._gram_complete:
             kernels.add_gram(self.gram, V, gram, sums_V)
 
-    def solve(self, W: NDArray[Any], weight: float, penalty: Penalty, alpha: float) -> None:
-        """W-block: ``argmin_W weight/2 |U - V^ W^T|^2 + alpha/2 |W - W'|^2 + r(W)``, in place."""
-        self._gram_complete = True
-        if penalty.ridge is None:
-            self._descend(W, weight, penalty, alpha)
-        else:
-            self._solve_ridge(W, weight, penalty.ridge, alpha)
+    def solve(
+        self,
+        W: NDArray[Any],
+        weight: float,
+        penalty: Penalty,
+        alpha: float,
+        report: NDArray[Any] | None = None,
+    ) -> None:
+        """W-block: ``argmin_W weight/2 |U - V^ W^T|^2 + alpha/2 |W - W'|^2 + r(W)``, in place.
 
-    def _solve_ridge(self, W: NDArray[Any], weight: float, ridge: float, alpha: float) -> None:
+        Added to `report`: by how much F (without the proximal term) fell, and ``|W - W'|^2``.
+        """
+        self._gram_complete = True
+        # One for each block of rows, added up in their order.
+        reports: dict[int, NDArray[Any]] = {}
+
+        def report_of(block: slice) -> NDArray[Any] | None:
+            return None if report is None else reports.setdefault(block.start, np.zeros(2))
+
+        if penalty.ridge is None:
+            self._descend(W, weight, penalty, alpha, report_of)
+        else:
+            self._solve_ridge(W, weight, penalty.ridge, alpha, report_of)
+        if report is not None:
+            report += sum(reports[start] for start in sorted(reports))
+
+    def _solve_ridge(
+        self, W: NDArray[Any], weight: float, ridge: float, alpha: float, report_of: ReportOf
+    ) -> None:
         """One linear solve; see `fastbcd.kernels.gram_solve`."""
         self._factor(W, weight, ridge, alpha)
         step, work = self._step, self._work
@@ -77,11 +124,18 @@ class NormalEquations:
             kernels.ridge_solve(
                 step[block], self._factor_array, self._scale, self._method, work[block]
             )
+            report = report_of(block)
+            if report is not None:
+                kernels.report_step(
+                    *(report, step[block], self.cross[block], W[block], weight, ridge, alpha)
+                )
             kernels.add_step(W[block], step[block])
 
         self._for_each_block(len(W), rows)
 
-    def _descend(self, W: NDArray[Any], weight: float, penalty: Penalty, alpha: float) -> None:
+    def _descend(
+        self, W: NDArray[Any], weight: float, penalty: Penalty, alpha: float, report_of: ReportOf
+    ) -> None:
         """Coordinate descent; see `fastbcd.kernels.coordinate_descent`."""
         H, d = self._factor_array, len(self.gram)
         kernels.coordinate_hessian(H, self.gram, weight, alpha)
@@ -89,10 +143,14 @@ class NormalEquations:
         tolerance = 2.0 * float(np.finfo(W.dtype).eps)
 
         def rows(block: slice) -> None:
+            report = report_of(block)
             kernels.coordinate_descent(
-                *(W[block], penalty, H, self.cross[block], weight, tolerance, MAX_SWEEPS),
-                *(np.empty(d), np.empty(d)),
+                *(W[block], penalty, H, self.cross[block], weight, 1, tolerance, MAX_SWEEPS),
+                *(np.empty(d), np.empty(d), report),
             )
+            if report is not None:
+                # The function that fell includes the proximal term; F does not.
+                report[0] += 0.5 * alpha * report[1]
 
         self._for_each_block(len(W), rows)
 

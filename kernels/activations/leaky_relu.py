@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from fastbcd.kernels.formula import Formula
 from fastbcd.kernels.jit import scalar
 
@@ -10,6 +12,18 @@ from fastbcd.kernels.jit import scalar
 def _value(u, p):
     T = type(u)
     return u if u > T(0) else T(p[0]) * u
+
+
+@scalar
+def _derivative(u, p):
+    T = type(u)
+    return T(1) if u > T(0) else T(p[0])
+
+
+@scalar
+def _curvature(v, p):
+    # As for ReLU.
+    return 1.0 if v >= 0.0 else np.inf
 
 
 @scalar
@@ -35,4 +49,10 @@ def leaky_relu(slope: float = 0.01) -> Formula:
     """
     if not 0 <= slope < 1:
         raise ValueError(f"leaky_relu: slope must be in [0, 1), got {slope}")
-    return Formula("leaky_relu", (slope,), value=_value, prox=_prox)
+    return Formula(
+        *("leaky_relu", (slope,)),
+        value=_value,
+        derivative=_derivative,
+        curvature=_curvature,
+        prox=_prox,
+    )

@@ -12,12 +12,22 @@ def _value(u, p):
 
 
 @scalar
+def _derivative(u, p):
+    return type(u)(1)
+
+
+@scalar
+def _curvature(v, p):
+    return 1.0
+
+
+@scalar
 def _prox(a, c, q, p):
     T = type(c)
     return (a + q * c) / (T(1) + q)
 
 
-LINEAR = Formula("linear", value=_value, prox=_prox)
+LINEAR = Formula("linear", value=_value, derivative=_derivative, curvature=_curvature, prox=_prox)
 
 
 def linear() -> Formula:

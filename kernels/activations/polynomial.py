@@ -46,6 +46,24 @@ def _value(u, p):
 
 
 @scalar
+def _derivative(u, p):
+    T, degree = type(u), len(p) - 1
+    slope = T(degree) * T(p[degree])
+    for i in range(degree - 1, 0, -1):
+        slope = slope * u + T(i) * T(p[i])
+    return slope
+
+
+@scalar
+def _curvature(v, p):
+    # Above degree 1 the second derivative grows without bound.
+    for i in range(2, len(p)):
+        if p[i] != 0.0:
+            return np.inf
+    return p[1] * p[1]
+
+
+@scalar
 def _prox(a, c, q, p):
     # All stationary points, in float64: between two neighbouring critical points a polynomial
     # is monotone and has at most one root, so the roots of each derivative of g bracket
@@ -112,4 +130,10 @@ def polynomial(*coefficients: float) -> Formula:
         )
     if not np.isfinite(coefficients).all():
         raise ValueError(f"polynomial: coefficients must be finite, got {coefficients}")
-    return Formula("polynomial", tuple(coefficients), value=_value, prox=_prox)
+    return Formula(
+        *("polynomial", tuple(coefficients)),
+        value=_value,
+        derivative=_derivative,
+        curvature=_curvature,
+        prox=_prox,
+    )

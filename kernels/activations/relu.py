@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from fastbcd.kernels.formula import Formula
 from fastbcd.kernels.jit import scalar
 
@@ -10,6 +12,18 @@ from fastbcd.kernels.jit import scalar
 def _value(u, p):
     T = type(u)
     return max(u, T(0))
+
+
+@scalar
+def _derivative(u, p):
+    T = type(u)
+    return T(1) if u > T(0) else T(0)
+
+
+@scalar
+def _curvature(v, p):
+    # For v < 0 the kink of (v - act(z))^2 at 0 turns upwards: no parabola lies above it.
+    return 1.0 if v >= 0.0 else np.inf
 
 
 @scalar
@@ -26,7 +40,7 @@ def _prox(a, c, q, p):
     return upper if f_upper < f_lower else lower
 
 
-RELU = Formula("relu", value=_value, prox=_prox)
+RELU = Formula("relu", value=_value, derivative=_derivative, curvature=_curvature, prox=_prox)
 
 
 def relu() -> Formula:

@@ -60,6 +60,17 @@ def _value(u, p):
 
 
 @scalar
+def _derivative(u, p):
+    return evaluate(u)[1]
+
+
+@scalar
+def _curvature(v, p):
+    # With s = 1/2 + r, v = 1/2 + b: (1/4 - r^2) (1/4 - 3 r^2 + 2 r b), |2 r (1/4 - r^2)| < 0.0963.
+    return 0.0625 + 0.0963 * abs(v - 0.5)
+
+
+@scalar
 def _prox(a, c, q, p):
     T = type(c)
     if a >= evaluate(c)[0]:
@@ -68,7 +79,7 @@ def _prox(a, c, q, p):
     return -_upward(T(1) - a, -c, q)
 
 
-SIGMOID = Formula("sigmoid", value=_value, prox=_prox)
+SIGMOID = Formula("sigmoid", value=_value, derivative=_derivative, curvature=_curvature, prox=_prox)
 
 
 def sigmoid() -> Formula:

@@ -64,6 +64,17 @@ def _value(u, p):
 
 
 @scalar
+def _derivative(u, p):
+    return evaluate(u)[1]
+
+
+@scalar
+def _curvature(v, p):
+    # s^2 + s (1 - s) (act - v); s^2 + s (1 - s) act < 1.05, s (1 - s) <= 1/4.
+    return 1.05 + 0.25 * max(-v, 0.0)
+
+
+@scalar
 def _prox(a, c, q, p):
     act, d1, _ = evaluate(c)
     if a >= act:
@@ -72,7 +83,9 @@ def _prox(a, c, q, p):
     return _root(c - d1 * (act - a) / q, c, a, c, q)
 
 
-SOFTPLUS = Formula("softplus", value=_value, prox=_prox)
+SOFTPLUS = Formula(
+    "softplus", value=_value, derivative=_derivative, curvature=_curvature, prox=_prox
+)
 
 
 def softplus() -> Formula:

@@ -62,6 +62,17 @@ def _value(u, p):
 
 
 @scalar
+def _derivative(u, p):
+    return evaluate(u)[1]
+
+
+@scalar
+def _curvature(v, p):
+    # (1 - t^2) (1 - 3 t^2 + 2 t v), |2 t (1 - t^2)| < 0.77.
+    return 1.0 + 0.77 * abs(v)
+
+
+@scalar
 def _prox(a, c, q, p):
     if a >= evaluate(c)[0]:
         return _upward(a, c, q)
@@ -69,7 +80,7 @@ def _prox(a, c, q, p):
     return -_upward(-a, -c, q)
 
 
-TANH = Formula("tanh", value=_value, prox=_prox)
+TANH = Formula("tanh", value=_value, derivative=_derivative, curvature=_curvature, prox=_prox)
 
 
 def tanh() -> Formula:

@@ -7,7 +7,9 @@ import math
 import numpy as np
 
 from fastbcd.kernels.jit import scalar
+from fastbcd.kernels.losses.exponential import excess
 from fastbcd.kernels.losses.loss import Loss
+from fastbcd.kernels.losses.penalised import bracketed_root, penalised_prox
 
 MAX_STEPS = 100
 
@@ -105,6 +107,41 @@ def _row_prox(out, center, work, y, q, p):
         out[j] = v[j]
 
 
+@scalar
+def _output_prox(x, q, y, t):
+    # argmin_v exp(v - t) - y v + q/2 (v - x)^2
+    shifted = x + y / q
+    return shifted - excess(t - shifted, q)
+
+
+_penalised_output = penalised_prox(_output_prox)
+
+
+@scalar
+def _missing_probability(t, center, y, q, penalty, v):
+    """``sum_j exp(v_j - t) - 1`` for the v that is optimal were t the logarithm of its sum."""
+    total = -1.0
+    for j in range(center.shape[0]):
+        v[j] = _penalised_output(np.float64(center[j]), np.float64(q), penalty, np.float64(y[j]), t)
+        total += math.exp(v[j] - t)
+    return total
+
+
+_normaliser = bracketed_root(_missing_probability)
+
+
+@scalar
+def _row_prox_penalised(out, center, work, y, q, penalty, p):
+    # Given t = log sum_j exp(v_j) the outputs part; t is the root of a falling function.
+    v = work[0]
+    for j in range(out.shape[0]):
+        v[j] = penalty.shrink(np.float64(center[j]), 1.0 / q)
+    t = _normaliser(_log_sum_exp(v), 1.0, center, y, q, penalty, v)
+    _missing_probability(t, center, y, q, penalty, v)
+    for j in range(out.shape[0]):
+        out[j] = v[j]
+
+
 CROSS_ENTROPY = Loss(
     "cross_entropy",
     targets="distribution",
@@ -112,6 +149,7 @@ CROSS_ENTROPY = Loss(
     row_value=_row_value,
     row_gradient=_row_gradient,
     row_prox=_row_prox,
+    row_prox_penalised=_row_prox_penalised,
 )
 
 

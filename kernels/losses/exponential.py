@@ -15,7 +15,13 @@ def _phi(m):
 
 
 @scalar
-def _prox(center, q):
+def _derivative(m):
+    return -math.exp(-m)
+
+
+@scalar
+def excess(center, q):
+    """``m - center`` for the m that minimises ``exp(-m) + q/2 (m - center)^2``."""
     # q (m - center) = exp(-m). With w = m - center: w + log(w) = -center - log(q), which
     # neither overflows nor cancels; w is Wright's omega function of the right side.
     right = -center - math.log(q)
@@ -28,17 +34,22 @@ def _prox(center, q):
             y -= step
             if abs(step) <= 2e-16 * max(abs(y), 1.0):
                 break
-        return center + math.exp(y)
+        return math.exp(y)
     w = right - math.log(max(right, 1.0)) + 0.5
     for _ in range(100):
         step = (w + math.log(w) - right) * w / (w + 1.0)
         w -= step
         if abs(step) <= 2e-16 * w:
             break
-    return center + w
+    return w
 
 
-EXPONENTIAL = margin_loss("exponential", _phi, _prox)
+@scalar
+def _prox(center, q):
+    return center + excess(center, q)
+
+
+EXPONENTIAL = margin_loss("exponential", _phi, _prox, _derivative)
 
 
 def exponential() -> Loss:

@@ -18,7 +18,12 @@ def _prox(center, q):
     return center if center >= 1.0 else min(1.0, center + 1.0 / q)
 
 
-HINGE = margin_loss("hinge", _phi, _prox)
+@scalar
+def _subdifferential(m):
+    return -1.0 if m <= 1.0 else 0.0, 0.0 if m >= 1.0 else -1.0
+
+
+HINGE = margin_loss("hinge", _phi, _prox, subdifferential=_subdifferential)
 
 
 def hinge() -> Loss:

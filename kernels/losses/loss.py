@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fastbcd.kernels.formula import Formula
+from fastbcd.kernels.jit import scalar
 
 # What targets Y a loss accepts -> in words.
 TARGETS = {
@@ -21,7 +22,10 @@ class Loss(Formula):
     - ``row_value(v, y)``: ``loss(v; y)``, as float64;
     - ``row_prox(out, center, work, y, q)``: ``argmin_v loss(v; y) + q/2 |v - center|^2``,
       ``q > 0`` (V_L-block of the algorithms); `work` is a row to write to;
-    - ``row_gradient(out, v, y)``, where the loss is smooth.
+    - ``row_gradient(out, v, y)``, where the loss is smooth; else, for the subgradient of the
+      certificate, ``row_subdifferential(low, high, v, y)``: the ends of the intervals of slopes;
+    - ``row_prox_penalised(out, center, work, y, q, penalty)``, for penalties on the output
+      states: ``argmin_v loss(v; y) + sum_j s(v_j) + q/2 |v - center|^2``.
 
     Parameters
     ----------
@@ -35,5 +39,20 @@ class Loss(Formula):
     def __init__(
         self, name: str, targets: str = "real", lipschitz: float | None = None, **functions: Any
     ) -> None:
+        gradient = functions.get("row_gradient")
+        if gradient is not None:
+            functions.setdefault("row_subdifferential", _single_slope(gradient))
         super().__init__(name, **functions)
         self.targets, self.lipschitz = targets, lipschitz
+
+
+def _single_slope(gradient: Any) -> Any:
+    """Where a loss is smooth, the interval of slopes is one number."""
+
+    @scalar
+    def row_subdifferential(low, high, v, y, p):
+        gradient(low, v, y, p)
+        for j in range(low.shape[0]):
+            high[j] = low[j]
+
+    return row_subdifferential

@@ -29,8 +29,19 @@ def _row_prox(out, center, work, y, q, p):
         out[j] = (y[j] + q * center[j]) / (1.0 + q)
 
 
+@scalar
+def _row_prox_penalised(out, center, work, y, q, penalty, p):
+    for j in range(out.shape[0]):
+        out[j] = penalty.shrink((y[j] + q * center[j]) / (1.0 + q), 1.0 / (1.0 + q))
+
+
 SQUARED = Loss(
-    "squared", lipschitz=1.0, row_value=_row_value, row_gradient=_row_gradient, row_prox=_row_prox
+    "squared",
+    lipschitz=1.0,
+    row_value=_row_value,
+    row_gradient=_row_gradient,
+    row_prox=_row_prox,
+    row_prox_penalised=_row_prox_penalised,
 )
 
 

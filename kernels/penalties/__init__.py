@@ -1,4 +1,4 @@
-"""Penalties ``r(W)`` on the weights; the bias column is never penalised."""
+"""Penalties ``r(W)`` on weights and ``s(V)`` on states; biases are never penalised."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Constraints on weights: an interval, ``r(w) = 0`` in [low, high] and infinite outside."""
+"""Constraints: an interval, ``r(w) = 0`` in [low, high] and infinite outside."""
 
 from __future__ import annotations
 
@@ -24,11 +24,20 @@ def _shrink(c, step, p):
     return min(max(c, p[0]), p[1])
 
 
+@scalar
+def _subdifferential(w, p):
+    # The slopes of a wall: all that point outwards.
+    at_low, at_high = w <= p[0] + ROUNDING * abs(p[0]), w >= p[1] - ROUNDING * abs(p[1])
+    return -np.inf if at_low else 0.0, np.inf if at_high else 0.0
+
+
 def box(low: float = -1.0, high: float = 1.0) -> Penalty:
-    """Weights in the interval [low, high]."""
+    """Values in the interval [low, high]."""
     if not (math.isfinite(low) and math.isfinite(high) and low <= high):
         raise ValueError(f"box: needs two numbers, the lower one first, got {low}, {high}")
-    return Penalty("box", (low, high), value=_value, shrink=_shrink)
+    return Penalty(
+        *("box", (low, high)), value=_value, shrink=_shrink, subdifferential=_subdifferential
+    )
 
 
 @scalar
@@ -41,6 +50,16 @@ def _nonnegative_shrink(c, step, p):
     return max(c, 0.0)
 
 
+@scalar
+def _nonnegative_subdifferential(w, p):
+    return -np.inf if w <= 0.0 else 0.0, 0.0
+
+
 def nonnegative() -> Penalty:
-    """Weights that are not negative."""
-    return Penalty("nonnegative", value=_nonnegative_value, shrink=_nonnegative_shrink)
+    """Values that are not negative."""
+    return Penalty(
+        "nonnegative",
+        value=_nonnegative_value,
+        shrink=_nonnegative_shrink,
+        subdifferential=_nonnegative_subdifferential,
+    )

@@ -22,12 +22,23 @@ def _shrink(c, step, p):
     return size if c > 0.0 else -size
 
 
+@scalar
+def _subdifferential(w, p):
+    smooth, jump = p[0] * (1.0 - p[1]) * w, p[0] * p[1]
+    return smooth + (jump if w > 0.0 else -jump), smooth + (-jump if w < 0.0 else jump)
+
+
 def elastic_net(strength: float = 1e-3, ratio: float = 0.5) -> Penalty:
     """Elastic net, ``r(w) = strength (ratio |w| + (1 - ratio)/2 w^2)``, ratio in [0, 1]."""
     check_strength("elastic_net", strength)
     if not 0 <= ratio <= 1:
         raise ValueError(f"elastic_net: ratio must lie between 0 and 1, got {ratio}")
-    return Penalty("elastic_net", (strength, ratio), value=_value, shrink=_shrink)
+    return Penalty(
+        *("elastic_net", (strength, ratio)),
+        value=_value,
+        shrink=_shrink,
+        subdifferential=_subdifferential,
+    )
 
 
 @scalar
@@ -41,7 +52,17 @@ def _l1_shrink(c, step, p):
     return size if c > 0.0 else -size
 
 
+@scalar
+def _l1_subdifferential(w, p):
+    return p[0] if w > 0.0 else -p[0], -p[0] if w < 0.0 else p[0]
+
+
 def l1(strength: float = 1e-3) -> Penalty:
     """l1 penalty, ``r(w) = strength |w|``: sparse weights, exact zeros."""
     check_strength("l1", strength)
-    return Penalty("l1", (strength,), value=_l1_value, shrink=_l1_shrink)
+    return Penalty(
+        *("l1", (strength,)),
+        value=_l1_value,
+        shrink=_l1_shrink,
+        subdifferential=_l1_subdifferential,
+    )

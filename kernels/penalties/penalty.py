@@ -10,9 +10,13 @@ from fastbcd.kernels.formula import Formula
 class Penalty(Formula):
     """A separable convex penalty ``r(W) = sum_ij r(w_ij)``; biases are never penalised.
 
+    The same objects penalise states, ``s(V) = sum_ij s(v_ij)``.
+
     - ``value(w)``: ``r(w)``, infinite outside its domain;
     - ``shrink(c, step)``: ``argmin_w r(w) + 1/(2 step) (w - c)^2``, its proximal operator;
-      with ``step = 0`` the nearest point of the domain.
+      with ``step = 0`` the nearest point of the domain;
+    - ``subdifferential(w)``: the ends of the interval of slopes of r at w, infinite where
+      the domain ends (for the subgradient of the certificate).
 
     Parameters
     ----------

@@ -16,12 +16,24 @@ def _shrink(c, step, p):
     return c / (1.0 + step * p[0])
 
 
+@scalar
+def _subdifferential(w, p):
+    return p[0] * w, p[0] * w
+
+
 def ridge(strength: float = 1.0) -> Penalty:
     """Ridge penalty (squared l2 norm), ``r(w) = strength/2 w^2``, ``strength >= 0``."""
     check_strength("ridge", strength)
-    return Penalty("ridge", (strength,), ridge=strength, value=_value, shrink=_shrink)
+    return Penalty(
+        *("ridge", (strength,), strength),
+        value=_value,
+        shrink=_shrink,
+        subdifferential=_subdifferential,
+    )
 
 
 def none() -> Penalty:
     """No penalty, ``r(w) = 0``."""
-    return Penalty("none", ridge=0.0, value=_value, shrink=_shrink)
+    return Penalty(
+        "none", ridge=0.0, value=_value, shrink=_shrink, subdifferential=_subdifferential
+    )

@@ -1,0 +1,44 @@
+"""What the blocks of an iteration report: by how much F fell, and how far they moved."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Ledger:
+    """Sums over blocks; `State.ledger` holds one where an iteration is to be measured.
+
+    A block of states reports for its samples at unit weight; `unit`, what a sample
+    counts, weighs both numbers. Steps are thereby measured in the norm
+    ``|P|^2 = unit (|V|^2 + |U|^2) + |W|^2``, which does not depend on n for the mean.
+
+    Attributes
+    ----------
+    blocks : dict
+        ``(kind, l)`` -> array of two: decrease of F, squared step.
+    """
+
+    def __init__(self) -> None:
+        self.blocks: dict[tuple[str, int], NDArray[Any]] = {}
+
+    def clear(self) -> None:
+        """Forget the last iteration."""
+        self.blocks.clear()
+
+    def add(self, kind: str, l: int, report: Any, unit: float = 1.0) -> None:
+        """Add what block ``kind_l`` reports (of some samples, or whole)."""
+        self.blocks.setdefault((kind, l), np.zeros(2))
+        self.blocks[kind, l] += unit * report
+
+    @property
+    def decrease(self) -> float:
+        """``F(P') - F(P)`` of the iteration: the sum over its blocks."""
+        return float(sum(report[0] for report in self.blocks.values()))
+
+    @property
+    def squared_step(self) -> float:
+        """``|P - P'|^2``."""
+        return float(sum(report[1] for report in self.blocks.values()))

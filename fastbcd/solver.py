@@ -1,0 +1,284 @@
+"""What the algorithms share: hyperparameters, initial state, the sweep over layers, objective."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from fastbcd.devices import CPU, get_device
+from fastbcd.devices.tiles import Tile
+from fastbcd.errors import InputError
+from fastbcd.fit import Callback, Result, run
+from fastbcd.initialization import INITIALIZATIONS, initial_weights
+from fastbcd.problem import Problem
+from fastbcd.specification import LARGEST, parse, require, require_integer
+from fastbcd.state import State
+from fastbcd.validation import (
+    check_dtype,
+    check_formula,
+    check_inputs,
+    check_loss_targets,
+    check_loss_update,
+    check_output_penalty,
+    check_targets,
+)
+
+
+class BlockCoordinateDescent:
+    """Base of `TwoSplitting` and `ThreeSplitting`, whose docstrings describe the parameters.
+
+    A solver holds hyperparameters only; `State` holds the arrays. `step` works in place.
+    """
+
+    has_preactivations: bool
+    """Whether the algorithm has blocks U_l."""
+
+    def __init__(
+        self,
+        problem: Problem,
+        alpha: float,
+        alpha_weights: float | None,
+        loss_update: str,
+        device: str,
+        dtype: str,
+        n_threads: int | None,
+        tile_rows: int | None,
+    ) -> None:
+        self.problem = problem
+        self.alpha = require(alpha, "alpha", at_least=0, at_most=LARGEST)
+        self.alpha_weights = (
+            self.alpha
+            if alpha_weights is None
+            else require(alpha_weights, "alpha_weights", at_least=0, at_most=LARGEST)
+        )
+        self.loss_update = check_loss_update(loss_update, problem, self.alpha)
+        check_output_penalty(problem, self.loss_update)
+        self.dtype = check_dtype(dtype)
+        self.device: CPU = get_device(device, n_threads, tile_rows)
+
+    def init(
+        self, X: ArrayLike, Y: ArrayLike, seed: int = 0, init: str = "he", bias: float = 0.0
+    ) -> State:
+        """State before the first iteration: random weights, states from a forward pass.
+
+        Weights and states start within the domains of their penalties.
+
+        Parameters
+        ----------
+        X : (n, d_0) array
+        Y : (n, d_L) array
+            Targets; for classification one-hot rows, see `fastbcd.one_hot`.
+        seed : int
+        init : {"he", "normal", "normal:STD"}
+        bias : float
+            Initial value of every bias.
+
+        Raises
+        ------
+        InputError
+            Shapes that disagree with the problem, no samples, NaN or infinity.
+        """
+        problem, device, L = self.problem, self.device, self.problem.n_layers
+        seed = require_integer(seed, "seed", at_least=0)
+        X = check_inputs(X, problem.widths[0])
+        Y = check_targets(Y, len(X), problem.widths[-1])
+        check_loss_targets(Y, problem.loss)
+        drawn = initial_weights(
+            problem.widths,
+            problem.residual,
+            parse(init, INITIALIZATIONS, "init"),
+            require(bias, "bias", at_least=-LARGEST),
+            seed,
+            self.dtype,
+        )
+        for W, penalty in zip(drawn, problem.weight_penalties, strict=True):
+            device.project(W[:, :-1], penalty)
+        if not all(np.isfinite(W).all() for W in drawn):
+            raise InputError(f"init, bias: the weights overflow {self.dtype}; use smaller ones")
+        n = len(X)
+
+        def states() -> list[Any]:
+            return [device.empty((n, d), self.dtype) for d in problem.widths[1:]]
+
+        state = State(
+            W=[None, *(device.array(W, self.dtype) for W in drawn)],
+            V=[device.array(X, self.dtype), *states()],
+            U=[None, *(states() if self.has_preactivations else [None] * L)],
+            Y=device.array(Y, self.dtype),
+        )
+        with device.session():
+            layers = [device.layer(W) for W in state.W[1:]]
+
+            def forward(tile: Tile) -> None:
+                for l, layer in enumerate(layers, start=1):
+                    V = state.V[l][tile.rows]
+                    B = device.forward(tile, layer, state.V[l - 1][tile.rows])
+                    if self.has_preactivations:
+                        state.U[l][tile.rows] = B
+                    below = self._skip(state, l, tile.rows)
+                    device.activate(V, problem.activations[l - 1], B, below)
+                    device.project(V, problem.state_penalties[l - 1])
+
+            device.for_each_tile(n, problem.widths, self.dtype, forward)
+        return state
+
+    def step(self, state: State) -> State:
+        """One iteration in place: all blocks of layer L, then of L - 1, ..., 1."""
+        with self.device.session():
+            for l in range(self.problem.n_layers, 0, -1):
+                self._update_layer(state, l)
+        state.iteration += 1
+        return state
+
+    def _update_layer(self, state: State, l: int) -> None:
+        """The blocks of layer l."""
+        raise NotImplementedError
+
+    def _update_output_state(
+        self, tile: Tile, state: State, U: Any, below: Any, report: Any
+    ) -> None:
+        """V_L of one tile, given what it is coupled with: U_L, or ``V^_{L-1} W_L^T``.
+
+        ``V_L = argmin s_L(V_L) + loss(V_L; Y) + gamma/2 |V_L - S_L V_{L-1} - U|^2
+        + alpha/2 |V_L - V_L'|^2`` (prox-linear: ``<grad loss(V_L'), V_L>`` for the loss).
+        """
+        problem, rows = self.problem, tile.rows
+        linearised = self.loss_update == "prox-linear"
+        self.device.update_output_state(
+            *(tile, state.V[-1][rows], problem.loss, problem.state_penalties[-1], linearised, U),
+            *(below, state.Y[rows], problem.gamma, self.alpha, report),
+        )
+
+    def _skip(self, state: State, l: int, rows: slice) -> Any:
+        """``V_{l-1}`` of some samples where ``S_l = 1``, else None."""
+        return state.V[l - 1][rows] if self.problem.residual[l - 1] else None
+
+    def _normal_equations(self, state: State, l: int) -> Any:
+        """Normal equations of W_l, empty but for the Gram matrix of X, which never changes."""
+        key = "input equations" if l == 1 else f"equations {state.W[l].shape}"
+        if key not in state.cache:
+            state.cache[key] = self.device.normal_equations(state.W[l])
+        known = l == 1 and state.cache.get("inputs of the gram") is state.X
+        state.cache[key].start(keep_gram=known)
+        if l == 1:
+            state.cache["inputs of the gram"] = state.X
+        return state.cache[key]
+
+    def objective(self, state: State) -> float:
+        """F of `Problem`, evaluated on the arrays of `state`, its sums in float64."""
+        problem, device = self.problem, self.device
+        total = np.zeros(1)
+        with device.session():
+            layers = [device.layer(W) for W in state.W[1:]]
+
+            def add_terms(tile: Tile) -> None:
+                part = device.loss_sum(problem.loss, state.V[-1][tile.rows], state.Y[tile.rows])
+                for l, layer in enumerate(layers, start=1):
+                    V, penalty = state.V[l][tile.rows], problem.state_penalties[l - 1]
+                    part += self._couplings(tile, state, l, layer) + device.penalty_sum(penalty, V)
+                tile.wait_for_turn()
+                total[0] += part
+
+            device.for_each_tile(state.n, problem.widths, self.dtype, add_terms)
+        penalties = zip(problem.weight_penalties, state.W[1:], strict=True)
+        weights = sum(device.penalty_sum(penalty, W[:, :-1]) for penalty, W in penalties)
+        return problem.per_sample(state.n) * float(total[0]) + weights
+
+    def _couplings(self, tile: Tile, state: State, l: int, layer: Any) -> float:
+        """The quadratic terms of layer l over one tile, each sample at weight 1."""
+        raise NotImplementedError
+
+    def squared_subgradient(self, state: State) -> float:
+        """``|g|^2`` of the subgradient g of F at `state`, block by block the smallest.
+
+        Measured in the norm dual to that of `Ledger`: ``(|g_V|^2 + |g_U|^2) / unit + |g_W|^2``,
+        where unit is what a sample counts. Costs three products per layer and a pass.
+
+        Raises
+        ------
+        InputError
+            A formula lacks the derivative or subdifferential that this needs.
+        """
+        problem, device, gamma = self.problem, self.device, self.problem.gamma
+        for formula in set(problem.activations):
+            check_formula(formula, "derivative", "activation", "the subgradient")
+        for penalty in {*problem.weight_penalties, *problem.state_penalties}:
+            check_formula(penalty, "subdifferential", "penalty", "the subgradient")
+        check_formula(problem.loss, "row_subdifferential", "loss", "the subgradient")
+        total = np.zeros(1)
+        with device.session():
+            layers = [device.layer(W) for W in state.W[1:]]
+            crosses = [device.cross_product(W) for W in state.W[1:]]
+
+            def add_states(tile: Tile) -> None:
+                rows, part, products = tile.rows, 0.0, []
+                A_next = R_next = None
+                for l in range(problem.n_layers, 0, -1):
+                    V, penalty = state.V[l][rows], problem.state_penalties[l - 1]
+                    A, R, squared_U = self._miss_and_pull(tile, state, l, layers[l - 1])
+                    part += squared_U
+                    if l == problem.n_layers:
+                        part += device.output_subgradient(
+                            tile, problem.loss, penalty, V, gamma * A, state.Y[rows]
+                        )
+                    else:
+                        # g_V = gamma (A_l - S_{l+1} A_{l+1}) - R_{l+1} W_{l+1} + ds(V_l)
+                        G = gamma * (A - A_next if problem.residual[l] else A)
+                        G -= R_next @ layers[l].W
+                        part += device.penalty_subgradient(penalty, V, G)
+                    # g_W = -R_l^T V^_{l-1} + dr(W_l)
+                    below = state.V[l - 1][rows]
+                    products.append(crosses[l - 1].multiply(tile, R, below, f"cross {l}"))
+                    A_next, R_next = A, R
+                tile.wait_for_turn()
+                for sums, product in zip(reversed(crosses), products, strict=True):
+                    sums.add_product(product)
+                total[0] += part
+
+            device.for_each_tile(state.n, problem.widths, self.dtype, add_states)
+        unit = problem.per_sample(state.n)
+        squared = unit * float(total[0])
+        for W, sums, penalty in zip(state.W[1:], crosses, problem.weight_penalties, strict=True):
+            G = -unit * sums.cross
+            squared += device.penalty_subgradient(penalty, W[:, :-1], G[:, :-1])
+            squared += float(np.sum(G[:, -1] ** 2))
+        return squared
+
+    def _miss_and_pull(
+        self, tile: Tile, state: State, l: int, layer: Any
+    ) -> tuple[Any, Any, float]:
+        """Of one tile: ``A_l = V_l - S V_{l-1} - act``, minus the slope in ``V^_{l-1} W_l^T``.
+
+        Third, ``|g_U|^2``; new arrays.
+        """
+        raise NotImplementedError
+
+    def promised_decrease(self) -> float:
+        """A > 0 with which every iteration must have ``F(P') - F(P) >= a |P - P'|^2``.
+
+        The norm is that of `Ledger`; 0 where alpha is 0 and the theorem promises nothing.
+        """
+        raise NotImplementedError
+
+    def _promise_of_output_state(self) -> float:
+        """A of the V_L-block: Theorem 1, or 2 for prox-linear updates."""
+        problem = self.problem
+        if self.loss_update == "prox-linear":
+            return self.alpha + (problem.gamma - float(problem.loss.lipschitz or 0.0)) / 2
+        return self.alpha + problem.gamma / 2
+
+    def fit(
+        self,
+        X: ArrayLike,
+        Y: ArrayLike,
+        max_iter: int = 50,
+        seed: int = 0,
+        init: str = "he",
+        bias: float = 0.0,
+        callbacks: Iterable[Callback] = (),
+    ) -> Result:
+        """`init`, then `max_iter` times `step`, with `callbacks` after each; see `Result`."""
+        return run(self, self.init(X, Y, seed=seed, init=init, bias=bias), max_iter, callbacks)

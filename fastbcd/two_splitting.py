@@ -1,0 +1,231 @@
+"""Algorithm 1: two-splitting block coordinate descent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastbcd.devices.tiles import Tile
+from fastbcd.errors import InputError
+from fastbcd.problem import Problem
+from fastbcd.solver import BlockCoordinateDescent
+from fastbcd.specification import require_integer
+from fastbcd.state import State
+from fastbcd.validation import check_formula
+
+# Steps towards a model's minimiser that rows of W try; the first is none. The models'
+# curvature bounds are the largest of all samples, so longer steps often pay.
+STEPS = np.array([0.0, 8.0, 4.0, 2.0, 1.0, 0.5, 0.125, 2.0**-6, 2.0**-10])
+
+
+class TwoSplitting(BlockCoordinateDescent):
+    """Two-splitting BCD, without pre-activations: every block update descends.
+
+    The blocks W_l and V_l of hidden layers have no closed form where the activation is
+    nonlinear: each is updated by `inner_steps` solves of a quadratic model, followed by a
+    search by rows of W or by samples of V; see `fastbcd.kernels.majorised`.
+
+    Parameters
+    ----------
+    problem : Problem
+        Network, loss, penalties and coupling; plain layers only, and no rho of its own.
+    alpha : float, default=1e-3
+        Weight of the proximal terms ``alpha/2 |. - previous|^2``, >= 0.
+    alpha_weights : float, optional
+        The same for the W-blocks, where it should differ.
+    loss_update : {"prox", "prox-linear"}, default="prox"
+        As in `ThreeSplitting`.
+    inner_steps : int, default=2
+        Models solved in each nonlinear block.
+    device, dtype, n_threads, tile_rows
+        As in `ThreeSplitting`.
+
+    Raises
+    ------
+    InputError
+        Residual layers (the paper states the residual algorithm in its three-splitting
+        form), a rho other than gamma, an activation without derivative and curvature.
+
+    Notes
+    -----
+    Zeng, Lau, Lin, Yao (ICML 2019), Algorithm 1, its nonlinear minimisations replaced by
+    descent. A solver holds hyperparameters only; `State` holds the arrays.
+    """
+
+    has_preactivations = False
+
+    def __init__(
+        self,
+        problem: Problem,
+        alpha: float = 1e-3,
+        alpha_weights: float | None = None,
+        loss_update: str = "prox",
+        inner_steps: int = 2,
+        device: str = "cpu",
+        dtype: str = "float32",
+        n_threads: int | None = None,
+        tile_rows: int | None = None,
+    ) -> None:
+        super().__init__(
+            problem, alpha, alpha_weights, loss_update, device, dtype, n_threads, tile_rows
+        )
+        self.inner_steps = require_integer(inner_steps, "inner_steps", at_least=1)
+        if any(problem.residual):
+            raise InputError(
+                f"residual: layer {problem.residual.index(True) + 1} is residual, but Algorithm 1 "
+                "is for plain layers; use ThreeSplitting (Algorithm 3) for residual networks"
+            )
+        if problem.rho != problem.gamma:
+            raise InputError(
+                "rho: the two-splitting objective has one coupling, weighed by gamma; leave rho out"
+            )
+        for activation in set(problem.activations):
+            for function in ("derivative", "curvature"):
+                check_formula(activation, function, "activation", "Algorithm 1")
+
+    def _update_layer(self, state: State, l: int) -> None:
+        """V_l and the sums for W_l in one pass over tiles of samples; then W_l."""
+        problem, device, L = self.problem, self.device, self.problem.n_layers
+        W, V, ledger = state.W, state.V, state.ledger
+        gamma, unit = problem.gamma, problem.per_sample(state.n)
+        activation = problem.activations[l - 1]
+        layer = device.layer(W[l])
+        equations = self._normal_equations(state, l)
+        if l < L:
+            # The model of the next layer's coupling has the curvature gamma c.
+            c_next = state.cache[f"curvature {l + 1}"]
+            solve = device.state_solve(
+                W[l + 1], problem.state_penalties[l - 1], gamma + self.alpha, gamma * c_next
+            )
+        curvatures: list[float] = []
+
+        def update_samples(tile: Tile) -> None:
+            rows = tile.rows
+            report = None if ledger is None else np.zeros(2)
+            B = device.forward(tile, layer, V[l - 1][rows])
+            if l == L:
+                # V_L = argmin s_L(V_L) + loss(V_L; Y) + gamma/2 |V_L - V^_{L-1} W_L^T|^2
+                #              + alpha/2 |V_L - V_L'|^2
+                self._update_output_state(tile, state, B, None, report)
+            else:
+                # V_l = argmin s_l(V_l) + gamma/2 |V_l - act(V^_{l-1} W_l^T)|^2
+                #              + gamma/2 |V_{l+1} - act(V^_l W_{l+1}^T)|^2 + alpha/2 |V_l - V_l'|^2
+                self._update_hidden_state(tile, state, l, B, solve, c_next, report)
+            c = device.curvature_bound(activation, V[l][rows], B)
+            R = device.majorised_residual(B, activation, V[l][rows], B, 1.0)
+            equations.add(tile, R, V[l - 1][rows])
+            curvatures.append(c)
+            if ledger is not None:
+                ledger.add("V", l, report, unit)
+
+        device.for_each_tile(state.n, problem.widths, self.dtype, update_samples)
+        c = state.cache[f"curvature {l}"] = max(*curvatures, np.finfo(self.dtype).tiny)
+        # W_l = argmin r_l(W_l) + gamma/2 |V_l - act(V^_{l-1} W_l^T)|^2 + alpha/2 |W_l - W_l'|^2
+        self._update_weights(state, l, equations, c)
+
+    def _steps(self, l: int) -> int:
+        """A linear layer's coupling is its own model: one solve is exact."""
+        return 1 if self.problem.activations[l - 1].name == "linear" else self.inner_steps
+
+    def _update_hidden_state(
+        self, tile: Tile, state: State, l: int, B: Any, solve: Any, c_next: float, report: Any
+    ) -> None:
+        """V_l of one tile, in place, given ``B = V^_{l-1} W_l^T``."""
+        problem, device, rows = self.problem, self.device, tile.rows
+        gamma, alpha, penalty = problem.gamma, self.alpha, problem.state_penalties[l - 1]
+        V, V_next, next_layer = state.V[l][rows], state.V[l + 1][rows], solve.following
+        activation = problem.activations[l]
+        A = device.activated(tile, problem.activations[l - 1], B)
+        # gamma/2 |V - A|^2 + alpha/2 |V - V'|^2 = (gamma + alpha)/2 |V - C|^2 + const
+        C = device.proximal_center(tile, A, V, gamma, alpha)
+        Z = device.forward(tile, next_layer, V, name="Z")
+        if report is not None:
+            old = V.copy()
+            before = device.state_terms(V, A, penalty, Z, activation, V_next, gamma)
+        for _ in range(self._steps(l + 1)):
+            end = device.model_state(tile, solve, V, C, Z, activation, V_next, c_next)
+            P = device.product_of_change(tile, end, V, next_layer)
+            device.search_states(V, end, C, Z, P, activation, V_next, penalty, gamma + alpha, gamma)
+        if report is not None:
+            after = device.state_terms(V, A, penalty, Z, activation, V_next, gamma)
+            report += before - after, device.squared_distance(old, V)
+
+    def _update_weights(self, state: State, l: int, equations: Any, c: float) -> None:
+        """W_l in place; `equations` hold the model's sums for the first inner step."""
+        problem, device = self.problem, self.device
+        penalty, activation = problem.weight_penalties[l - 1], problem.activations[l - 1]
+        weight, alpha = problem.gamma * problem.per_sample(state.n), self.alpha_weights
+        W, V = state.W, state.V
+        report = None if state.ledger is None else np.zeros(2)
+        n_steps = self._steps(l)
+        for k in range(n_steps):
+            if k > 0:
+                equations.start(keep_gram=True)
+                layer = device.layer(W[l])
+
+                def add_residuals(tile: Tile, layer: Any = layer) -> None:
+                    rows = tile.rows
+                    Z = device.forward(tile, layer, V[l - 1][rows])
+                    R = device.majorised_residual(Z, activation, V[l][rows], Z, 1.0)
+                    equations.add(tile, R, V[l - 1][rows])
+
+                device.for_each_tile(state.n, problem.widths, self.dtype, add_residuals)
+            if activation.name == "linear":
+                equations.solve(W[l], weight, penalty, alpha, report)
+                break
+            # The residuals were taken at curvature 1: c times the model's.
+            end = device.copy(W[l])
+            equations.cross /= c
+            equations.solve(end, weight * c, penalty, alpha)
+            self._search_weights(state, l, end, report)
+        if state.ledger is not None:
+            state.ledger.add("W", l, report)
+
+    def _search_weights(self, state: State, l: int, end: Any, report: Any) -> None:
+        """Move each row of W_l towards the model's minimiser `end`: one pass over tiles."""
+        problem, device = self.problem, self.device
+        W, V, activation = state.W, state.V, problem.activations[l - 1]
+        layer, change = device.layer(W[l]), device.layer(end - W[l])
+        sums = np.zeros((len(STEPS), problem.widths[l]))
+
+        def add_sums(tile: Tile) -> None:
+            below = V[l - 1][tile.rows]
+            Z = device.forward(tile, layer, below)
+            P = device.forward(tile, change, below, name="P")
+            part = device.row_sums(tile, activation, V[l][tile.rows], Z, P, STEPS)
+            tile.wait_for_turn()
+            np.add(sums, part, out=sums)
+
+        device.for_each_tile(state.n, problem.widths, self.dtype, add_sums)
+        weight = problem.gamma * problem.per_sample(state.n)
+        penalty = problem.weight_penalties[l - 1]
+        device.search_rows(W[l], end, sums, STEPS, penalty, weight, self.alpha_weights, report)
+
+    def _couplings(self, tile: Tile, state: State, l: int, layer: Any) -> float:
+        problem, rows = self.problem, tile.rows
+        B = self.device.forward(tile, layer, state.V[l - 1][rows])
+        V, activation = state.V[l][rows], problem.activations[l - 1]
+        return 0.5 * problem.gamma * self.device.activation_residual(activation, V, B, None)
+
+    def _miss_and_pull(
+        self, tile: Tile, state: State, l: int, layer: Any
+    ) -> tuple[Any, Any, float]:
+        problem, device, rows = self.problem, self.device, tile.rows
+        V, activation = state.V[l][rows], problem.activations[l - 1]
+        B = device.forward(tile, layer, state.V[l - 1][rows])
+        A = device.activation_miss(activation, V, B, None)
+        R = device.majorised_residual(B, activation, V, B, 1.0)
+        return A, problem.gamma * R, 0.0
+
+    def promised_decrease(self) -> float:
+        """A > 0 with which every iteration has ``F(P') - F(P) >= a |P - P'|^2``.
+
+        V_L: ``alpha + gamma/2`` (prox-linear: ``alpha + (gamma - L)/2``); other V_l: ``alpha/2``;
+        W_l: ``alpha/2`` of the weights, divided by the inner steps, each with its own proximal
+        term.
+        """
+        promises = [self._promise_of_output_state(), self.alpha_weights / 2]
+        if self.problem.n_layers > 1:
+            promises += [self.alpha / 2, self.alpha_weights / 2 / self.inner_steps]
+        return min(promises)

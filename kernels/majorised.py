@@ -1,0 +1,196 @@
+"""Algorithm 1's nonlinear blocks: a parabola above ``1/2 (v - act(z))^2``, then a search.
+
+With ``h(z) = 1/2 (v - act(z))^2`` and a curvature c the parabola
+
+    c/2 (z - t)^2 + const,    t = z0 - h'(z0) / c,    h'(z) = act'(z) (act(z) - v)
+
+touches h at z0. With t in place of pre-activations the W- and V-blocks are the solves of
+Algorithm 2. Where the parabola lies above h (c bounds its curvature) the solution
+descends; a search along the way to it descends in any case: by rows of W (their
+samples together) and by samples of V, whose objectives are independent of each other.
+The old value stays where no step descends by more than rounding.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastbcd.kernels.jit import kernel, scalar
+
+MAX_HALVINGS = 14
+
+
+@kernel
+def curvature_bound(activation, V, Z):
+    """The largest ``activation.curvature`` at V; where infinite, ``act'(Z)^2`` instead."""
+    largest = 0.0
+    for i in range(V.shape[0]):
+        for j in range(V.shape[1]):
+            bound = activation.curvature(np.float64(V[i, j]))
+            if not np.isfinite(bound):
+                slope = np.float64(activation.derivative(Z[i, j]))
+                bound = slope * slope
+            largest = max(largest, bound)
+    return largest
+
+
+@kernel
+def majorised_residual(R, activation, V, Z, curvature):
+    """``R = t - Z = act'(Z) (V - act(Z)) / c``; R, V, Z (m, d), R may be Z."""
+    inverse = R.dtype.type(1.0 / curvature)
+    for i in range(R.shape[0]):
+        for j in range(R.shape[1]):
+            z = Z[i, j]
+            R[i, j] = inverse * activation.derivative(z) * (V[i, j] - activation.value(z))
+
+
+@kernel
+def proximal_center(C, A, V, gamma, alpha):
+    """``C = (gamma A + alpha V) / (gamma + alpha)``; C, A, V (m, d)."""
+    T = C.dtype.type
+    share_a, share_v = T(gamma / (gamma + alpha)), T(alpha / (gamma + alpha))
+    for i in range(C.shape[0]):
+        for j in range(C.shape[1]):
+            C[i, j] = share_a * A[i, j] + share_v * V[i, j]
+
+
+@scalar
+def _state_value(v, end, t, center, z, p, activation, v_next, penalty, kappa, gamma):
+    """F of one sample in the V-block, at ``v + t (end - v)``, with ``z + t p`` above it."""
+    total = 0.0
+    for j in range(v.shape[0]):
+        x = np.float64(v[j]) + t * (np.float64(end[j]) - np.float64(v[j]))
+        gap = x - np.float64(center[j])
+        total += 0.5 * kappa * gap * gap + penalty.value(end[j] if t == 1.0 else x)
+    through = 0.0
+    for j in range(z.shape[0]):
+        miss = np.float64(v_next[j]) - np.float64(activation.value(z[j] + type(z[j])(t) * p[j]))
+        through += miss * miss
+    return total + 0.5 * gamma * through
+
+
+@kernel
+def search_states(V, end, center, Z, P, activation, V_next, penalty, kappa, gamma):
+    """Move each sample towards `end` as far as its objective falls, in place.
+
+    ``s(v) + kappa/2 |v - center|^2 + gamma/2 |v_next - act(z)|^2``
+
+    Parameters
+    ----------
+    V, end, center : (m, d) arrays, float32 or float64
+        States, the minimiser of the model, and the center of both.
+    Z, P : (m, d_next) arrays
+        ``V^ W_next^T``, updated with V, and ``(end - V) W_next^T``.
+    activation : Formula
+        Of the next layer.
+    V_next : (m, d_next) array
+    penalty : Formula
+    kappa, gamma : float
+    """
+    T = V.dtype.type
+    noise = 4.0 * np.finfo(V.dtype).eps
+    for i in range(V.shape[0]):
+        v, e, c, z, p, w = V[i], end[i], center[i], Z[i], P[i], V_next[i]
+        start = _state_value(v, e, 0.0, c, z, p, activation, w, penalty, kappa, gamma)
+        t, best = 1.0, _state_value(v, e, 1.0, c, z, p, activation, w, penalty, kappa, gamma)
+        if best < start:
+            for _ in range(3):
+                other = _state_value(v, e, 2.0 * t, c, z, p, activation, w, penalty, kappa, gamma)
+                if not other < best:
+                    break
+                t, best = 2.0 * t, other
+        else:
+            for _ in range(MAX_HALVINGS):
+                t *= 0.5
+                best = _state_value(v, e, t, c, z, p, activation, w, penalty, kappa, gamma)
+                if best < start:
+                    break
+        if not best < start - noise * abs(start):
+            continue
+        for j in range(V.shape[1]):
+            # The model's own solution has exact zeros and lies within the bounds; others
+            # are brought back from where rounding may have put them.
+            if t == 1.0:
+                V[i, j] = end[i, j]
+            else:
+                x = np.float64(v[j]) + t * (np.float64(e[j]) - np.float64(v[j]))
+                V[i, j] = penalty.shrink(x, 0.0)
+        for j in range(Z.shape[1]):
+            Z[i, j] += T(t) * P[i, j]
+
+
+@kernel
+def state_terms(V, A, penalty, Z, activation, V_next, gamma):
+    """``sum s(V) + gamma/2 |V - A|^2 + gamma/2 |V_next - act(Z)|^2``, in float64."""
+    total = 0.0
+    for i in range(V.shape[0]):
+        total += _state_value(
+            V[i], V[i], 0.0, A[i], Z[i], Z[i], activation, V_next[i], penalty, gamma, gamma
+        )
+    return total
+
+
+@kernel
+def add_row_sums(sums, activation, V, Z, P, steps):
+    """``sums[k, j] += sum_i (V[i, j] - act(Z[i, j] + steps[k] P[i, j]))^2``; sums float64."""
+    T = Z.dtype.type
+    for i in range(V.shape[0]):
+        for k in range(steps.shape[0]):
+            t = T(steps[k])
+            for j in range(V.shape[1]):
+                miss = V[i, j] - activation.value(Z[i, j] + t * P[i, j])
+                sums[k, j] += np.float64(miss * miss)
+
+
+@kernel
+def search_rows(W, end, sums, steps, penalty, gamma, alpha, report):
+    """Move each row of W towards `end` by the step that serves it best, in place.
+
+    ``gamma/2 sums[k, j] + r(w) + alpha/2 |w - w'|^2`` for row j and step k
+
+    Parameters
+    ----------
+    W, end : (d, d_in + 1) arrays, float32 or float64
+        Weights with the bias in the last column, and the minimiser of the model.
+    sums : (n_steps, d) float64 array
+        From `add_row_sums`.
+    steps : (n_steps,) float64 array
+        The first is 0: no step.
+    penalty : Formula
+    gamma, alpha : float
+    report : (2,) float64 array or None
+        Added to it: by how much ``gamma/2 sums + r`` fell, and ``|W - W'|^2``.
+    """
+    last = W.shape[1] - 1
+    noise = 4.0 * np.finfo(W.dtype).eps
+    for i in range(W.shape[0]):
+        length = 0.0
+        for j in range(W.shape[1]):
+            change = np.float64(end[i, j]) - np.float64(W[i, j])
+            length += change * change
+        start = best = fallen = 0.0
+        chosen = 0.0
+        for k in range(steps.shape[0]):
+            t = steps[k]
+            value = 0.5 * gamma * sums[k, i]
+            for j in range(last):
+                w = np.float64(W[i, j])
+                w += t * (np.float64(end[i, j]) - w)
+                value += penalty.value(np.float64(end[i, j]) if t == 1.0 else w)
+            proximal = value + 0.5 * alpha * t * t * length
+            if k == 0:
+                start = best = value
+            elif proximal < best and proximal < start - noise * abs(start):
+                best, chosen, fallen = proximal, t, start - value
+        if chosen == 0.0:
+            continue
+        if report is not None:
+            report[0] += fallen
+            report[1] += chosen * chosen * length
+        for j in range(W.shape[1]):
+            if chosen == 1.0:
+                W[i, j] = end[i, j]
+            else:
+                w = np.float64(W[i, j])
+                w += chosen * (np.float64(end[i, j]) - w)
+                W[i, j] = penalty.shrink(w, 0.0) if j < last else w

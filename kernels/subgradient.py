@@ -1,0 +1,88 @@
+"""Subgradients of the objective, block by block: of each interval the element nearest to 0.
+
+Where a term has a kink (hinge, l1, the wall of a box, ReLU at 0) the subdifferential
+is an interval, or two numbers where the kink points upwards. The sums below
+take the element of the smallest size: |g| = 0 then means a critical point.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastbcd.kernels.jit import kernel, scalar
+
+
+@scalar
+def _nearest_to_zero(low, high):
+    return low if low > 0.0 else high if high < 0.0 else 0.0
+
+
+@kernel
+def activation_miss(A, activation, V, U, below):
+    """``A = V - S V_{l-1} - act(U)``; A, V, U (m, d); below (m, d) or None."""
+    for i in range(A.shape[0]):
+        for j in range(A.shape[1]):
+            miss = V[i, j] - activation.value(U[i, j])
+            A[i, j] = miss if below is None else miss - below[i, j]
+
+
+@kernel
+def preactivation_subgradient(activation, U, A, R, gamma, rho):
+    """``|rho R - gamma act'(U) A|^2``, in float64: the subgradient in U.
+
+    A (m, d) from `activation_miss`, R (m, d) the linear residual. At a kink, ``u = 0``, the
+    slopes of both sides count: the interval between them, or the two alone where F has a
+    maximum there.
+    """
+    T = U.dtype.type
+    tiny = T(np.finfo(U.dtype).tiny)
+    total = 0.0
+    for i in range(U.shape[0]):
+        for j in range(U.shape[1]):
+            # u - tiny and u + tiny are u itself but for u = 0.
+            pull, a = rho * np.float64(R[i, j]), gamma * np.float64(A[i, j])
+            left = pull - a * np.float64(activation.derivative(U[i, j] - tiny))
+            right = pull - a * np.float64(activation.derivative(U[i, j] + tiny))
+            if left <= right:
+                g = _nearest_to_zero(left, right)
+            else:
+                g = min(abs(left), abs(right))
+            total += g * g
+    return total
+
+
+@kernel
+def penalty_subgradient(penalty, W, G):
+    """``|G + dr(W)|^2``, in float64: W (m, d), G (m, d) the gradient of the smooth part."""
+    total = 0.0
+    for i in range(W.shape[0]):
+        for j in range(W.shape[1]):
+            low, high = penalty.subdifferential(np.float64(W[i, j]))
+            g = _nearest_to_zero(G[i, j] + low, G[i, j] + high)
+            total += g * g
+    return total
+
+
+@kernel
+def output_subgradient(loss, penalty, V, G, Y, work):
+    """``|G + d(loss + s)(V)|^2``, in float64: V, G, Y (m, k); work (2, k) float64."""
+    total = 0.0
+    low, high = work[0], work[1]
+    for i in range(V.shape[0]):
+        loss.row_subdifferential(low, high, V[i], Y[i])
+        for j in range(V.shape[1]):
+            s_low, s_high = penalty.subdifferential(np.float64(V[i, j]))
+            g = _nearest_to_zero(G[i, j] + (low[j] + s_low), G[i, j] + (high[j] + s_high))
+            total += g * g
+    return total
+
+
+@kernel
+def squared_distance(A, B):
+    """``|A - B|^2``, summed in float64; A, B (m, d)."""
+    total = 0.0
+    for i in range(A.shape[0]):
+        for j in range(A.shape[1]):
+            gap = np.float64(A[i, j]) - np.float64(B[i, j])
+            total += gap * gap
+    return total
