@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from fastbcd.certificate import Certificate
 from fastbcd.devices import CPU
 from fastbcd.network import Network
 from fastbcd.problem import Problem
@@ -32,6 +33,12 @@ class Solver(Protocol):
 
     def objective(self, state: State) -> float:
         """Objective of a state."""
+
+    def squared_subgradient(self, state: State) -> float:
+        """Squared norm of the subgradient of the objective."""
+
+    def promised_decrease(self) -> float:
+        """What the theorem promises of each iteration's decrease."""
 
 
 class Callback:
@@ -62,12 +69,15 @@ class Result:
         what the callbacks added.
     stopped_by : Callback or None
         The callback that ended the run before `max_iter`.
+    certificate : Certificate or None
+        Where the callback `Certify` took part: whether each promise of the theorems held.
     """
 
     state: State
     network: Network
     history: list[Record] = field(default_factory=list)
     stopped_by: Callback | None = None
+    certificate: Certificate | None = None
 
 
 def network_of(solver: Solver, state: State) -> Network:

@@ -18,11 +18,11 @@ from fastbcd.specification import LARGEST, parse, require, require_integer
 from fastbcd.state import State
 from fastbcd.validation import (
     check_dtype,
-    check_formula,
     check_inputs,
     check_loss_targets,
     check_loss_update,
     check_output_penalty,
+    check_subgradient,
     check_targets,
 )
 
@@ -203,11 +203,7 @@ class BlockCoordinateDescent:
             A formula lacks the derivative or subdifferential that this needs.
         """
         problem, device, gamma = self.problem, self.device, self.problem.gamma
-        for formula in set(problem.activations):
-            check_formula(formula, "derivative", "activation", "the subgradient")
-        for penalty in {*problem.weight_penalties, *problem.state_penalties}:
-            check_formula(penalty, "subdifferential", "penalty", "the subgradient")
-        check_formula(problem.loss, "row_subdifferential", "loss", "the subgradient")
+        check_subgradient(problem)
         total = np.zeros(1)
         with device.session():
             layers = [device.layer(W) for W in state.W[1:]]

@@ -10,7 +10,7 @@ from fastbcd.devices.tiles import Tile
 from fastbcd.errors import InputError
 from fastbcd.problem import Problem
 from fastbcd.solver import BlockCoordinateDescent
-from fastbcd.specification import require_integer
+from fastbcd.specification import SMALLEST, require_integer
 from fastbcd.state import State
 from fastbcd.validation import check_formula
 
@@ -36,8 +36,9 @@ class TwoSplitting(BlockCoordinateDescent):
         The same for the W-blocks, where it should differ.
     loss_update : {"prox", "prox-linear"}, default="prox"
         As in `ThreeSplitting`.
-    inner_steps : int, default=2
-        Models solved in each nonlinear block.
+    inner_steps : int, default=1
+        Models solved in each nonlinear block. More lower F a little further in each
+        iteration, one is the fastest in time (benchmarks/NOTES.md).
     device, dtype, n_threads, tile_rows
         As in `ThreeSplitting`.
 
@@ -61,7 +62,7 @@ class TwoSplitting(BlockCoordinateDescent):
         alpha: float = 1e-3,
         alpha_weights: float | None = None,
         loss_update: str = "prox",
-        inner_steps: int = 2,
+        inner_steps: int = 1,
         device: str = "cpu",
         dtype: str = "float32",
         n_threads: int | None = None,
@@ -120,7 +121,9 @@ class TwoSplitting(BlockCoordinateDescent):
                 ledger.add("V", l, report, unit)
 
         device.for_each_tile(state.n, problem.widths, self.dtype, update_samples)
-        c = state.cache[f"curvature {l}"] = max(*curvatures, np.finfo(self.dtype).tiny)
+        # Where no sample has a slope any curvature will do: nothing is to move.
+        c = max(curvatures) if max(curvatures) > SMALLEST else 1.0
+        state.cache[f"curvature {l}"] = c
         # W_l = argmin r_l(W_l) + gamma/2 |V_l - act(V^_{l-1} W_l^T)|^2 + alpha/2 |W_l - W_l'|^2
         self._update_weights(state, l, equations, c)
 

@@ -120,3 +120,15 @@ def check_output_penalty(problem: Problem, loss_update: str) -> None:
     """A penalty on output states that is no ridge wants a proximal operator of its own."""
     if problem.state_penalties[-1].ridge is None and loss_update == "prox":
         check_formula(problem.loss, "row_prox_penalised", "loss", "a penalty on output states")
+
+
+def check_subgradient(problem: Problem) -> None:
+    """`InputError` where a formula lacks what the subgradient of the objective needs."""
+    needed: list[tuple[Formula, str, str]] = [
+        *((activation, "derivative", "activation") for activation in problem.activations),
+        *((r, "subdifferential", "weight_penalty") for r in problem.weight_penalties),
+        *((s, "subdifferential", "state_penalty") for s in problem.state_penalties),
+        (problem.loss, "row_subdifferential", "loss"),
+    ]
+    for formula, function, kind in needed:
+        check_formula(formula, function, kind, "the subgradient of the certificate")

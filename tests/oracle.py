@@ -1,20 +1,23 @@
 """Algorithms 2 and 3 in plain float64 NumPy: slow, obvious, and no code of the package.
 
-    F = w sum_i 1/2 |V_L - Y|^2 + sum_l ridge/2 |W_l|^2
+    F = w sum_i 1/2 |V_L - Y|^2 + sum_l r_l(W_l) + unit sum_l s_l(V_l)
         + gamma/2 sum_l |V_l - S_l V_{l-1} - act_l(U_l)|^2
         + rho/2 sum_l |U_l - V^_{l-1} W_l^T|^2
 
-The weights w, gamma, rho and the alphas are effective ones: already divided by
-n for reduction "mean". The activation is a name, `slope` that of leaky ReLU on the
-negative side; the last layer is linear. The U-block is solved for the piecewise linear
-activations only; for the others the oracle evaluates the objective.
+The weights w, gamma, rho, unit and the alphas are effective ones: already divided by
+n for reduction "mean". The activation is `slope`, that of leaky ReLU on the negative side,
+or a name, or a tuple of a polynomial's coefficients; the last layer is linear. Blocks are
+solved for piecewise linear activations and ridges (r_l, s_l) only; for the others the oracle
+evaluates the objective, also that of Algorithm 1: its case of ``U_l = V^_{l-1} W_l^T``.
 """
 
 import numpy as np
 
 
 def act(u, slope):
-    """Leaky ReLU of a given slope, or a smooth activation by name."""
+    """Leaky ReLU of a given slope, a smooth activation by name, a polynomial's values."""
+    if isinstance(slope, tuple):
+        return np.polynomial.polynomial.polyval(u, slope)
     if isinstance(slope, str):
         return {
             "sigmoid": lambda u: 1 / (1 + np.exp(-np.clip(u, -700, None))),
@@ -27,13 +30,15 @@ def act(u, slope):
 def penalty_value(penalty, W):
     """r(W) by the name of the penalty."""
     p = penalty.parameters
+    # A bound that float32 cannot hold may be its nearest float.
+    low, high = min(p[0], float(np.float32(p[0]))), max(p[-1], float(np.float32(p[-1])))
     return {
         "none": lambda: 0.0,
         "ridge": lambda: p[0] / 2 * np.sum(W**2),
         "l1": lambda: p[0] * np.sum(np.abs(W)),
         "elastic_net": lambda: np.sum(p[0] * (p[1] * np.abs(W) + (1 - p[1]) / 2 * W**2)),
         "nonnegative": lambda: 0.0 if (W >= 0).all() else np.inf,
-        "box": lambda: 0.0 if ((np.float32(p[0]) <= W) & (np.float32(p[1]) >= W)).all() else np.inf,
+        "box": lambda: 0.0 if (low <= W).all() and (high >= W).all() else np.inf,
     }[penalty.name]()
 
 
@@ -56,11 +61,11 @@ def prox_activation(a, q, c, slope):
 class Oracle:
     """State and one iteration; W, V, U are lists indexed 0..L as in the paper."""
 
-    def __init__(self, W, X, Y, S, slope, w, gamma, rho, alpha_states, alpha_weights, penalty):
+    def __init__(self, W, X, Y, S, slope, w, gamma, rho, alpha_states, alpha_weights, r, s):
         self.W, self.Y, self.slope = [None, *W], Y, slope
         self.S = [None, *S]
         self.w, self.gamma, self.rho = w, gamma, rho
-        self.penalty, self.ridge = penalty, penalty.ridge
+        self.r, self.s = [None, *r], [None, *s]
         self.alpha_states, self.alpha_weights = alpha_states, alpha_weights
         self.L = len(W)
         self.V, self.U = [X], [None]
@@ -78,7 +83,8 @@ class Oracle:
     def objective(self):
         F = self.w * 0.5 * np.sum((self.V[self.L] - self.Y) ** 2)
         for l in range(1, self.L + 1):
-            F += penalty_value(self.penalty, self.W[l][:, :-1])
+            F += penalty_value(self.r[l], self.W[l][:, :-1])
+            F += self.w * penalty_value(self.s[l], self.V[l])
             target = self.below(l) + act(self.U[l], self.slope_of(l))
             F += self.gamma / 2 * np.sum((self.V[l] - target) ** 2)
             F += self.rho / 2 * np.sum((self.U[l] - with_ones(self.V[l - 1]) @ self.W[l].T) ** 2)
@@ -87,14 +93,15 @@ class Oracle:
     def update_V(self, l):
         gamma, rho, L = self.gamma, self.rho, self.L
         if l == L:
-            a = self.alpha_states
+            a, ridge = self.alpha_states, self.w * self.s[L].ridge
             target = self.below(L) + self.U[L]
-            self.V[L] = (self.w * self.Y + gamma * target + a * self.V[L]) / (self.w + gamma + a)
+            total = self.w * self.Y + gamma * target + a * self.V[L]
+            self.V[L] = total / (self.w + gamma + a + ridge)
             return
         A, bias = self.W[l + 1][:, :-1], self.W[l + 1][:, -1]
         # Both activation couplings in which V_l occurs: its own, and S_{l+1}'s.
         target = gamma * (self.below(l) + act(self.U[l], self.slope))
-        hessian = gamma * np.eye(A.shape[1]) + rho * A.T @ A
+        hessian = (gamma + self.w * self.s[l].ridge) * np.eye(A.shape[1]) + rho * A.T @ A
         if self.S[l + 1]:
             skip = self.V[l + 1] - act(self.U[l + 1], self.slope_of(l + 1))
             target = target + gamma * skip
@@ -119,7 +126,8 @@ class Oracle:
         penalised = np.ones(V.shape[1])
         penalised[-1] = 0.0
         alpha = self.alpha_weights
-        hessian = self.rho * V.T @ V + alpha * np.eye(V.shape[1]) + self.ridge * np.diag(penalised)
+        hessian = self.rho * V.T @ V + alpha * np.eye(V.shape[1])
+        hessian += self.r[l].ridge * np.diag(penalised)
         right = self.rho * self.U[l].T @ V + alpha * self.W[l]
         self.W[l] = np.linalg.solve(hessian, right.T).T
 
@@ -144,6 +152,7 @@ def oracle_of(solver, state):
         "relu": 0.0,
         "linear": 1.0,
         "leaky_relu": hidden.parameters[0],
+        "polynomial": hidden.parameters,
     }.get(hidden.name, hidden.name)
     oracle = Oracle(
         [W.astype(np.float64) for W in state.W[1:]],
@@ -156,8 +165,13 @@ def oracle_of(solver, state):
         rho=problem.rho * unit,
         alpha_states=solver.alpha * unit,
         alpha_weights=solver.alpha_weights,
-        penalty=problem.weight_penalties[0],
+        r=problem.weight_penalties,
+        s=problem.state_penalties,
     )
     oracle.V[1:] = [V.astype(np.float64) for V in state.V[1:]]
-    oracle.U[1:] = [U.astype(np.float64) for U in state.U[1:]]
+    for l in range(1, oracle.L + 1):
+        if state.U[l] is None:
+            oracle.U[l] = with_ones(oracle.V[l - 1]) @ oracle.W[l].T
+        else:
+            oracle.U[l] = state.U[l].astype(np.float64)
     return oracle

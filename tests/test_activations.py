@@ -21,7 +21,6 @@ ACTIVATIONS = {
     "polynomial": polynomial(0.1, 1.0, 0.5),
     "polynomial of degree 4": polynomial(0.0, 1.0, 0.0, -0.3, 0.02),
 }
-MILLION = ["relu", "leaky_relu", "linear", "sigmoid", "tanh", "softplus"]
 KINDS = {"relu": 0, "leaky_relu": 0, "linear": 1, "sigmoid": 2, "tanh": 3, "softplus": 4}
 LIMITS = {np.float32: 1e-6, np.float64: 1e-12}
 
@@ -72,12 +71,12 @@ def prox_and_best_of_grid(activation, kind, p, a, c, q, u, attained, best, point
             low, high = center - spacing, center + spacing
 
 
-def random_cases(n, dtype, seed, largest=4.0):
+def random_cases(n, dtype, seed):
     """Arguments a, c, q with magnitudes from 1e-6 to 1e4, of either sign, and exact zeros."""
     rng = np.random.default_rng(seed)
 
     def magnitudes():
-        return 10 ** rng.uniform(-6, largest, n)
+        return 10 ** rng.uniform(-6, 4, n)
 
     a, c = magnitudes() * rng.choice([-1, 1], n), magnitudes() * rng.choice([-1, 1], n)
     q = magnitudes()
@@ -91,8 +90,7 @@ def random_cases(n, dtype, seed, largest=4.0):
 
 def worst_excess(activation, n, dtype, seed, points=200):
     """Largest relative excess of the prox's value over the grid's best."""
-    # The powers of a polynomial leave the range of its type sooner.
-    a, c, q = random_cases(n, dtype, seed, largest=2.0 if activation.name == "polynomial" else 4.0)
+    a, c, q = random_cases(n, dtype, seed)
     u, attained, best = np.empty(n, dtype), np.empty(n), np.empty(n)
     kind, p = reference(activation)
     prox_and_best_of_grid(activation, kind, p, a, c, q, u, attained, best, points)
@@ -123,7 +121,7 @@ def test_prox_is_never_worse_than_a_dense_grid(name, dtype):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", MILLION)
+@pytest.mark.parametrize("name", ACTIVATIONS)
 @pytest.mark.parametrize("dtype", LIMITS)
 def test_prox_is_never_worse_than_a_dense_grid_in_a_million_cases(name, dtype):
     for seed in range(10):

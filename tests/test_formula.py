@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from numba import njit
 
-from fastbcd import Problem, ThreeSplitting, kernels
-from fastbcd.kernels import Formula, leaky_relu, relu
+from fastbcd import Problem, ThreeSplitting, TwoSplitting, kernels
+from fastbcd.callbacks import Certify
+from fastbcd.kernels import Formula, Loss, Penalty, leaky_relu, none, relu
 from fastbcd.kernels.jit import scalar
 
 
@@ -44,6 +45,62 @@ def test_an_activation_from_outside_the_package_trains_a_network():
     state = solver.init(X, Y)
     before = solver.objective(state)
     assert solver.objective(solver.step(state)) < before
+
+
+def test_a_loss_and_a_penalty_from_outside_the_package_train_a_network():
+    # Huber's loss of each output, and a penalty that pulls weights and states to 1/2.
+    @scalar
+    def row_value(v, y, p):
+        total = 0.0
+        for j in range(v.shape[0]):
+            miss = abs(np.float64(v[j]) - y[j])
+            total += 0.5 * miss * miss if miss <= 1.0 else miss - 0.5
+        return total
+
+    @scalar
+    def row_gradient(out, v, y, p):
+        for j in range(v.shape[0]):
+            out[j] = min(max(v[j] - y[j], -1.0), 1.0)
+
+    @scalar
+    def row_prox(out, center, work, y, q, p):
+        for j in range(out.shape[0]):
+            c = center[j] - y[j]
+            near = q * c / (1.0 + q)
+            out[j] = y[j] + (near if abs(near) <= 1.0 else c - np.sign(c) / q)
+
+    @scalar
+    def value(w, p):
+        return p[0] * abs(w - 0.5)
+
+    @scalar
+    def shrink(c, step, p):
+        return 0.5 + np.sign(c - 0.5) * max(abs(c - 0.5) - step * p[0], 0.0)
+
+    @scalar
+    def subdifferential(w, p):
+        return p[0] if w > 0.5 else -p[0], -p[0] if w < 0.5 else p[0]
+
+    huber = Loss(
+        "huber", lipschitz=1.0, row_value=row_value, row_gradient=row_gradient, row_prox=row_prox
+    )
+    half = Penalty("half", (0.05,), value=value, shrink=shrink, subdifferential=subdifferential)
+    rng = np.random.default_rng(0)
+    X, Y = rng.standard_normal((60, 4)), rng.standard_normal((60, 2))
+    problem = Problem(
+        (4, 8, 2), "tanh", loss=huber, weight_penalty=half, state_penalty=[half, none()]
+    )
+    for solver in (
+        ThreeSplitting(problem, dtype="float64"),
+        TwoSplitting(problem, dtype="float64"),
+        ThreeSplitting(problem, alpha=0.1, loss_update="prox-linear"),
+    ):
+        result = solver.fit(X, Y, max_iter=40, callbacks=[Certify(every=10)])
+        assert result.certificate.descended
+        assert result.certificate.decreased_sufficiently
+        assert result.history[-1]["subgradient"] < 0.8 * result.history[9]["subgradient"]
+        assert (result.state.W[1][:, :-1] == 0.5).any()
+        assert (result.state.V[1] == 0.5).any()
 
 
 def test_parameters_are_run_time_values_that_compile_nothing_again():

@@ -41,7 +41,14 @@ SHAPES = {
 def test_five_steps_agree_with_the_oracle(shape, activation, dtype):
     widths, n = SHAPES[shape]
     X, Y = make(widths, n)
-    problem = Problem(widths, activation=activation, gamma=1.5, rho=0.7, weight_penalty="ridge:0.1")
+    problem = Problem(
+        widths,
+        activation=activation,
+        gamma=1.5,
+        rho=0.7,
+        weight_penalty="/".join(["ridge:0.1", "none", "ridge:0.3", "ridge:0.2"][: len(widths) - 1]),
+        state_penalty="/".join(["none", "ridge:0.2", "ridge:0.1", "none"][: len(widths) - 1]),
+    )
     solver = ThreeSplitting(problem, alpha=0.3, alpha_weights=0.2, dtype=dtype, n_threads=2)
     state = solver.init(X, Y, seed=3, bias=0.1)
     oracle = oracle_of(solver, state)

@@ -1,10 +1,11 @@
-"""Callbacks of the fit loop: measurements, history, progress."""
+"""Callbacks of the fit loop: measurements, certificate, history, progress."""
 
 from __future__ import annotations
 
+from fastbcd.callbacks.certificate import Certify
 from fastbcd.callbacks.history_file import HistoryFile
 from fastbcd.callbacks.measurements import Accuracy, Objective
 from fastbcd.callbacks.progress import Progress
 from fastbcd.fit import Callback
 
-__all__ = ["Accuracy", "Callback", "HistoryFile", "Objective", "Progress"]
+__all__ = ["Accuracy", "Callback", "Certify", "HistoryFile", "Objective", "Progress"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,14 +15,17 @@ COLUMNS = ("iteration", "seconds", "objective", "train_accuracy", "test_accuracy
 
 
 class HistoryFile(Callback):
-    """Writes `COLUMNS` of each record to `path`; a quantity not measured is an empty field."""
+    """Writes `COLUMNS` of each record to `path`; a quantity not measured is an empty field.
 
-    def __init__(self, path: Path) -> None:
-        self.path = Path(path)
+    `more` names further columns, to the right of these.
+    """
+
+    def __init__(self, path: Path, more: Sequence[str] = ()) -> None:
+        self.path, self.columns = Path(path), (*COLUMNS, *more)
 
     def on_start(self, solver: Solver, state: State, max_iter: int) -> None:
         self._file = self.path.open("x", newline="")
-        self._writer = csv.DictWriter(self._file, COLUMNS, restval="", extrasaction="ignore")
+        self._writer = csv.DictWriter(self._file, self.columns, restval="", extrasaction="ignore")
         self._writer.writeheader()
 
     def on_iteration(self, solver: Solver, state: State, record: Record) -> None:

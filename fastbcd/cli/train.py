@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 import fastbcd
-from fastbcd.callbacks import Accuracy, HistoryFile, Objective, Progress
+from fastbcd.callbacks import Accuracy, Certify, HistoryFile, Objective, Progress
 from fastbcd.cli.run_folder import RunFolder
 from fastbcd.data import FORMS, PREPROCESSINGS, Dataset, Preprocessing, load
 from fastbcd.devices import DEVICES
@@ -22,12 +22,18 @@ from fastbcd.kernels import ACTIVATIONS, LOSSES, PENALTIES
 from fastbcd.labels import encode, one_hot
 from fastbcd.model import Model
 from fastbcd.problem import REDUCTIONS, Problem
+from fastbcd.solver import BlockCoordinateDescent
 from fastbcd.specification import parse, require_integer
 from fastbcd.three_splitting import ThreeSplitting
+from fastbcd.two_splitting import TwoSplitting
 from fastbcd.validation import DTYPES, LOSS_UPDATES
 
 # Algorithm 3 is Algorithm 2 with residual layers: one solver.
-ALGORITHMS = {"three-splitting": ThreeSplitting, "resnet": ThreeSplitting}
+ALGORITHMS: dict[str, type[ThreeSplitting] | type[TwoSplitting]] = {
+    "three-splitting": ThreeSplitting,
+    "two-splitting": TwoSplitting,
+    "resnet": ThreeSplitting,
+}
 
 
 def add_command(commands: Any) -> None:
@@ -54,8 +60,12 @@ def add_command(commands: Any) -> None:
     add("--alpha", type=float, default=1e-3, help="weight of the proximal terms")
     add("--alpha-weights", type=float, help="the same for weights, if not alpha's")
     add(
-        "--weight-penalty", default="ridge:3e-4", metavar="NAME", help=f"one of {_names(PENALTIES)}"
+        "--weight-penalty",
+        default="ridge:3e-4",
+        metavar="NAME",
+        help=f"one of {_names(PENALTIES)}; one for each layer with slashes: l1:1e-4/none/none",
     )
+    add("--state-penalty", default="none", metavar="NAME", help="the same for states V_l")
     add("--loss-update", choices=LOSS_UPDATES, default="prox", help="V_L: exact or linearised")
     add("--reduction", choices=REDUCTIONS, default="mean", help="over samples")
     add("--init", default="he", metavar="NAME", help=f"one of {_names(INITIALIZATIONS)}")
@@ -65,6 +75,10 @@ def add_command(commands: Any) -> None:
     add("--device", choices=list(DEVICES), default="cpu", help="where to compute")
     add("--dtype", choices=DTYPES, default="float32", help="of states, weights and products")
     add("--threads", type=int, help="default: as many as BLAS would use")
+    add(
+        "--certify", type=int, metavar="EVERY", help="measure the theorems' promises in every "
+        "iteration, the subgradient in every EVERY-th",
+    )  # fmt: skip
     add("--evaluate-every", type=int, default=1, metavar="K", help="measure every K iterations")
     add("--out", metavar="DIR", help="new folder for the run; default: runs/DATA-K")
     add("--quiet", action="store_true", help="no progress bar and no summary")
@@ -88,6 +102,8 @@ def run(options: argparse.Namespace) -> None:
     require_integer(options.epochs, "--epochs", at_least=1)
     require_integer(options.seed, "--seed", at_least=0)
     require_integer(options.evaluate_every, "--evaluate-every", at_least=1)
+    if options.certify is not None:
+        require_integer(options.certify, "--certify", at_least=1)
     parse(options.init, INITIALIZATIONS, "init")
 
     X_train = preprocessing(dataset.X_train, solver.dtype)
@@ -106,8 +122,11 @@ def run(options: argparse.Namespace) -> None:
         Objective(every),
         Accuracy("train", X_train, train_labels, every),
         Accuracy("test", X_test, test_labels, every),
-        HistoryFile(folder.history),
     ]
+    if options.certify is not None:
+        callbacks.append(Certify(options.certify))
+    columns = () if options.certify is None else Certify.columns
+    callbacks.append(HistoryFile(folder.history, columns))
     if not options.quiet:
         callbacks.append(Progress())
     result = fastbcd.fit.run(solver, state, options.epochs, callbacks)
@@ -121,6 +140,8 @@ def run(options: argparse.Namespace) -> None:
             f"train {summary['train_accuracy']:.4f}, objective {summary['objective']:.6g} after "
             f"{summary['iterations']} iterations in {summary['seconds']:.1f} s; in {folder.path}"
         )
+        if result.certificate is not None:
+            print(result.certificate)
 
 
 def _classes(dataset: Dataset) -> tuple[Any, Any, Any]:
@@ -134,7 +155,7 @@ def _classes(dataset: Dataset) -> tuple[Any, Any, Any]:
     return classes, train, encode(dataset.y_test, classes, "test set")
 
 
-def _solver(options: argparse.Namespace, n_features: int, n_classes: int) -> ThreeSplitting:
+def _solver(options: argparse.Namespace, n_features: int, n_classes: int) -> BlockCoordinateDescent:
     parts = options.hidden.split(",") if options.hidden else []
     if not all(part.isdecimal() for part in parts):
         raise InputError(f"--hidden must be widths separated by commas, got {options.hidden!r}")
@@ -146,6 +167,7 @@ def _solver(options: argparse.Namespace, n_features: int, n_classes: int) -> Thr
         gamma=options.gamma,
         rho=options.rho,
         weight_penalty=options.weight_penalty,
+        state_penalty=options.state_penalty,
         residual=options.algorithm == "resnet",
         reduction=options.reduction,
     )
@@ -169,8 +191,8 @@ def _config(options: argparse.Namespace) -> dict[str, Any]:
     return {"fastbcd": fastbcd.__version__, **config}
 
 
-def _summary(dataset: Dataset, solver: ThreeSplitting, result: Result) -> dict[str, Any]:
-    last = result.history[-1]
+def _summary(dataset: Dataset, solver: BlockCoordinateDescent, result: Result) -> dict[str, Any]:
+    last, certificate = result.history[-1], result.certificate
     return {
         "data": dataset.name,
         "train_samples": len(dataset.X_train),
@@ -181,6 +203,7 @@ def _summary(dataset: Dataset, solver: ThreeSplitting, result: Result) -> dict[s
         "objective": last["objective"],
         "train_accuracy": last["train_accuracy"],
         "test_accuracy": last["test_accuracy"],
+        **({} if certificate is None else {"certificate": certificate.as_dict()}),
         "threads": solver.device.n_threads,
         "fastbcd": fastbcd.__version__,
         "numpy": np.__version__,

@@ -56,6 +56,26 @@ def _slope(s, rest, y):
 
 
 @scalar
+def _start(v, center, y, q):
+    """Bring v within 1e-3 or so of the minimiser, however far that lies from `center`."""
+    # Given t = log sum_j exp(v_j) each s_j = q w_j, w_j the excess of an exponential loss. Their
+    # sum is convex and falls with t: from where the largest s_j is 1 Newton never overshoots.
+    t = -np.inf
+    for j in range(v.shape[0]):
+        t = max(t, center[j] - (1.0 - y[j]) / q)
+    for _ in range(50):
+        total, slope = -1.0, 0.0
+        for j in range(v.shape[0]):
+            w = excess(t - center[j] - y[j] / q, q)
+            v[j] = center[j] + (y[j] / q - w)
+            total += q * w
+            slope += q * w / (1.0 + w)
+        t += total / slope
+        if total <= 1e-3 * slope:
+            break
+
+
+@scalar
 def _row_prox(out, center, work, y, q, p):
     # Newton with the Hessian diag(s + q) - s s^T, s = softmax(v), by Sherman-Morrison; in
     # float64 throughout. 1 - sum s^2 / (s + q) = q sum s / (s + q) does not cancel.
@@ -66,7 +86,11 @@ def _row_prox(out, center, work, y, q, p):
     for j in range(k):
         v[j] = center[j]
     value, last = _proximal_value(v, center, y, q), np.inf
-    for _ in range(MAX_STEPS):
+    for i in range(2 * MAX_STEPS):
+        if i == MAX_STEPS:
+            # Armijo's rule allowed short steps only: soft targets, distant centers, a small q.
+            _start(v, center, y, q)
+            value, last = _proximal_value(v, center, y, q), np.inf
         logarithm, top = _log_sum_exp(v), 0
         for j in range(1, k):
             if v[j] > v[top]:

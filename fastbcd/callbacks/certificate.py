@@ -1,0 +1,70 @@
+"""Callback that holds a run to the theorems: their promises as numbers."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from fastbcd.certificate import Certificate
+from fastbcd.fit import Callback, Record, Result, Solver
+from fastbcd.ledger import Ledger
+from fastbcd.specification import require_integer
+from fastbcd.state import State
+from fastbcd.validation import check_subgradient
+
+
+class Certify(Callback):
+    """Measures what Theorems 1 to 3 promise; the result's `certificate` says whether it held.
+
+    Each iteration, from what the blocks report: ``decrease`` of F, ``step``,
+    ``sufficient_decrease`` (decrease over squared step) and ``tracked_objective`` (F by adding
+    up decreases, corrected wherever ``objective`` has been evaluated). Every `every`
+    iterations, and in the last, by a pass over the samples: ``subgradient`` (its norm),
+    ``subgradient_bound`` (norm over step) and ``mean_squared_subgradient`` (over all measured).
+    Norms are those of `fastbcd.ledger.Ledger`.
+
+    Parameters
+    ----------
+    every : int, default=1
+        How often the subgradient is measured. Give `Objective` before this callback.
+    """
+
+    columns = (
+        "tracked_objective",
+        "decrease",
+        "step",
+        "sufficient_decrease",
+        "subgradient",
+        "subgradient_bound",
+        "mean_squared_subgradient",
+    )
+
+    def __init__(self, every: int = 1) -> None:
+        self.every = require_integer(every, "every", at_least=1)
+
+    def on_start(self, solver: Solver, state: State, max_iter: int) -> None:
+        check_subgradient(solver.problem)
+        self._last = max_iter
+        self._state = state
+        state.ledger = Ledger()
+        start = solver.objective(state)
+        self.certificate = Certificate(
+            str(solver.dtype), solver.promised_decrease(), start, state.iteration
+        )
+
+    def on_iteration(self, solver: Solver, state: State, record: Record) -> None:
+        ledger, iteration = state.ledger, record["iteration"]
+        assert ledger is not None
+        squared = None
+        if iteration % self.every == 0 or iteration == self._last:
+            squared = solver.squared_subgradient(state)
+        row: dict[str, Any] = self.certificate.add(
+            iteration, ledger.decrease, ledger.squared_step, record.get("objective"), squared
+        )
+        ledger.clear()
+        record.update({name: value for name, value in row.items() if math.isfinite(value)})
+
+    def on_end(self, result: Result) -> None:
+        self._state.ledger = None
+        result.state.ledger = None
+        result.certificate = self.certificate

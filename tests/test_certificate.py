@@ -1,0 +1,224 @@
+"""The certificate: subgradients by their definition, and verdicts that can be negative."""
+
+import numpy as np
+import pytest
+from oracle import oracle_of
+
+from fastbcd import InputError, Problem, ThreeSplitting, TwoSplitting, one_hot
+from fastbcd.callbacks import Accuracy, Certify, Objective
+from fastbcd.certificate import Certificate
+from fastbcd.kernels import Formula, Loss, Penalty, squared
+from fastbcd.ledger import Ledger
+
+
+def data(n=40, k=3, seed=0):
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(k, size=n)
+    X = rng.standard_normal((k, 4))[labels] + 0.5 * rng.standard_normal((n, 4))
+    return X, one_hot(labels, k)
+
+
+def numerical_gradient(oracle, block, h=1e-6):
+    """Central differences of the oracle's objective in each element of one of its arrays."""
+    gradient = np.empty_like(block)
+    for index in np.ndindex(block.shape):
+        old = block[index]
+        values = []
+        for sign in (1, -1):
+            block[index] = old + sign * h
+            values.append(oracle.objective())
+        block[index] = old
+        gradient[index] = (values[0] - values[1]) / (2 * h)
+    return gradient
+
+
+@pytest.mark.parametrize("algorithm", [ThreeSplitting, TwoSplitting])
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("activation", ["relu", "tanh", "softplus", "polynomial:0,1,0.2"])
+def test_where_f_is_smooth_the_subgradient_is_the_gradient(algorithm, activation, reduction):
+    X, Y = data(n=6)
+    residual = (False, algorithm is ThreeSplitting, False)
+    problem = Problem(
+        (4, 5, 5, 3), activation, weight_penalty="ridge:0.1", state_penalty="ridge:0.2",
+        gamma=1.3, residual=residual, reduction=reduction,
+    )  # fmt: skip
+    solver = algorithm(problem, dtype="float64", tile_rows=4)
+    state = solver.init(X, Y, bias=0.1)
+    rng = np.random.default_rng(1)
+    for block in (*state.W[1:], *state.V[1:], *(U for U in state.U if U is not None)):
+        block += 0.3 * rng.standard_normal(block.shape)  # away from kinks and equalities
+    oracle = oracle_of(solver, state)
+    unit = problem.per_sample(len(X))
+    squared_norm = 0.0
+    if algorithm is TwoSplitting:  # its U is no variable: differences go through the product
+        solver64 = solver
+        blocks = [(state.W, 1.0), (state.V, 1 / unit)]
+        objective = lambda: solver64.objective(state)  # noqa: E731
+    else:
+        blocks = [(oracle.W, 1.0), (oracle.V, 1 / unit), (oracle.U, 1 / unit)]
+        objective = oracle.objective
+    holder = type("F", (), {"objective": staticmethod(objective)})
+    for arrays, weight in blocks:
+        for block in arrays[1:]:
+            squared_norm += weight * np.sum(numerical_gradient(holder, block) ** 2)
+    assert solver.squared_subgradient(state) == pytest.approx(squared_norm, rel=1e-6)
+
+
+def test_at_a_kink_the_smallest_slope_counts():
+    # One sample, one unit, u = 0. With v = -1 the slopes in u are 0 on the left and
+    # 0 - v = 1 on the right; with the pull u - b = -0.4 added 0 lies in between.
+    problem = Problem((1, 1, 1), "relu")
+    solver = ThreeSplitting(problem, dtype="float64")
+    state = solver.init([[1.0]], [[0.0]], seed=0)
+    state.W[1][:] = 0.4, 0.0
+    state.W[2][:] = 0.0
+    state.U[1][:], state.V[1][:] = 0.0, -1.0
+    state.U[2][:], state.V[2][:] = 0.0, 0.0
+    # g_V1 = v - act(u) = -1; g_W1 = -(u - b) x = 0.4 twice (weight, bias); all others are 0.
+    assert solver.squared_subgradient(state) == pytest.approx(1 + 0.4**2 + 0.4**2, rel=1e-12)
+    # With v = 1 the kink points upwards, and the slopes are 0 - 0.4 and -1 - 0.4.
+    state.V[1][:] = 1.0
+    assert solver.squared_subgradient(state) == pytest.approx(1 + 3 * 0.4**2, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("weight_penalty", "state_penalty"),
+    [
+        ("l1:0.05", "nonnegative"),
+        ("box:-0.1,0.1", "l1:0.05"),
+        ("elastic_net:0.1,0.5", "box:-0.1,0.1"),
+    ],
+)
+@pytest.mark.parametrize("loss", ["hinge", "exponential", "cross_entropy"])
+def test_the_subgradient_vanishes_where_a_convex_problem_ends(loss, weight_penalty, state_penalty):
+    # Without hidden layers F is convex: BCD ends in its minimum.
+    X, Y = data(n=30)
+    problem = Problem((4, 3), loss=loss, weight_penalty=weight_penalty, state_penalty=state_penalty)
+    for algorithm in (ThreeSplitting, TwoSplitting):
+        solver = algorithm(problem, alpha=1e-3, dtype="float64")
+        state = solver.init(X, Y)
+        first = solver.squared_subgradient(solver.step(state))
+        for _ in range(1500):
+            solver.step(state)
+        assert solver.squared_subgradient(state) <= 1e-5 * first
+
+
+@pytest.mark.parametrize("algorithm", [ThreeSplitting, TwoSplitting])
+def test_measuring_changes_no_bit_of_a_run(algorithm):
+    X, Y = data()
+    solver = algorithm(Problem((4, 6, 5, 3), "tanh", weight_penalty="l1:1e-3"), tile_rows=16)
+    plain, measured = solver.init(X, Y), solver.init(X, Y)
+    measured.ledger = Ledger()
+    for _ in range(4):
+        solver.step(plain)
+        solver.step(measured)
+        assert measured.ledger.decrease > 0
+    for name in ("W", "V"):
+        for a, b in zip(getattr(plain, name)[1:], getattr(measured, name)[1:], strict=True):
+            assert a.tobytes() == b.tobytes()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("algorithm", [ThreeSplitting, TwoSplitting])
+def test_a_run_gets_a_certificate_that_tracks_f_without_evaluating_it(algorithm, dtype):
+    X, Y = data(n=120)
+    solver = algorithm(Problem((4, 8, 8, 3), weight_penalty="ridge:1e-3"), dtype=dtype)
+    result = solver.fit(X, Y, max_iter=40, callbacks=[Certify(every=4)])
+    certificate, history = result.certificate, result.history
+    assert certificate.descended
+    assert certificate.decreased_sufficiently
+    assert certificate.smallest_decrease >= certificate.promised > 0
+    F = solver.objective(result.state)
+    assert history[-1]["tracked_objective"] == pytest.approx(
+        F, rel={"float32": 1e-4, "float64": 1e-12}[dtype]
+    )
+    measured = [row["iteration"] for row in history if "subgradient" in row]
+    assert measured == list(range(4, 41, 4))
+    assert history[-1]["subgradient"] < 0.5 * history[3]["subgradient"]
+    assert certificate.mean_squared_subgradient <= certificate.rate_bound
+    assert -1.2 <= certificate.rate < -0.5
+    assert str(certificate).count("held") == 3
+    assert "objective" not in history[-1]
+    assert result.state.ledger is None
+
+
+def test_evaluations_correct_what_is_tracked():
+    X, Y = data(n=120)
+    solver = ThreeSplitting(Problem((4, 8, 3)))
+    result = solver.fit(X, Y, max_iter=30, callbacks=[Objective(every=10), Certify(every=30)])
+    for row in result.history:
+        assert row["tracked_objective"] == pytest.approx(
+            row.get("objective", row["tracked_objective"]), rel=1e-5
+        )
+    assert 0 < result.certificate.tracking_error < 1e-5
+
+
+def test_a_run_without_the_callback_has_none():
+    X, Y = data()
+    solver = ThreeSplitting(Problem((4, 3)))
+    result = solver.fit(X, Y, max_iter=1, callbacks=[Accuracy("train", X, Y.argmax(axis=1))])
+    assert result.certificate is None
+
+
+def test_broken_promises_are_called_failed():
+    certificate = Certificate("float64", promised=0.5, start=10.0)
+    certificate.add(1, decrease=1.0, squared_step=1.0)
+    assert certificate.descended
+    assert certificate.decreased_sufficiently
+    certificate.add(2, decrease=0.1, squared_step=1.0)
+    assert not certificate.decreased_sufficiently
+    certificate.add(3, decrease=-0.5, squared_step=1.0, objective=9.4)
+    assert not certificate.descended
+    words = str(certificate)
+    assert "descent FAILED: F rose in 1 of 3 iterations, by up to 0.056 of F" in words
+    assert "sufficient decrease FAILED in 2 iterations" in words
+    assert "no subgradient was measured" in words
+    assert certificate.largest_rise == pytest.approx(0.5 / 8.9)
+
+
+def test_an_objective_that_rises_while_the_blocks_report_a_fall_is_found_out():
+    certificate = Certificate("float64", promised=0.5, start=10.0)
+    certificate.add(1, decrease=1.0, squared_step=1.0, objective=11.0)
+    assert not certificate.descended
+    assert certificate.tracking_error == pytest.approx(2 / 10)
+
+
+def test_the_rate_is_the_slope_of_the_running_mean():
+    certificate = Certificate("float64", promised=0.1, start=1.0)
+    for t in range(1, 401):
+        row = certificate.add(t, 1e-4, 1e-3, squared_subgradient=1.0 / t**2)
+    assert certificate.rate == pytest.approx(-1.0, abs=0.01)
+    slow = Certificate("float64", promised=0.1, start=1.0)
+    for t in range(1, 401):
+        slow.add(t, 1e-4, 1e-3, squared_subgradient=t**-0.5)
+    assert slow.rate == pytest.approx(-0.5, abs=0.03)
+    assert row["mean_squared_subgradient"] == pytest.approx(np.pi**2 / 6 / 400, rel=0.01)
+
+
+def test_without_alpha_nothing_is_promised():
+    X, Y = data()
+    solver = ThreeSplitting(Problem((4, 5, 3)), alpha=0.0)
+    result = solver.fit(X, Y, max_iter=3, callbacks=[Certify()])
+    assert "not promised, for that alpha must be above 0" in str(result.certificate)
+
+
+def test_formulas_that_lack_a_slope_are_refused_before_any_work():
+    bare = squared().functions
+    loss = Loss("mine", row_value=bare["row_value"], row_prox=bare["row_prox"])
+    ridge = Penalty("flat", ridge=0.0, value=bare["row_value"], shrink=bare["row_value"])
+    activation = Formula("step", value=bare["row_value"], prox=bare["row_prox"])
+    X, Y = data()
+    for options, message in (
+        ({"loss": loss}, "loss: mine has no function 'row_subdifferential', which the subgradient"),
+        ({"weight_penalty": ridge}, "weight_penalty: flat has no function 'subdifferential'"),
+        ({"activation": activation}, "activation: step has no function 'derivative'"),
+    ):
+        solver = ThreeSplitting(Problem((4, 3), **options) if "activation" not in options
+                                else Problem((4, 5, 3), **options))  # fmt: skip
+        state = ThreeSplitting(Problem((4, 3))).init(X, Y)
+        with pytest.raises(InputError, match=message):
+            Certify().on_start(solver, state, 1)
+    with pytest.raises(InputError, match="loss: mine has no function 'row_prox_penalised'"):
+        ThreeSplitting(Problem((4, 3), loss=loss, state_penalty="l1:1"))
+    with pytest.raises(InputError, match="step has no function 'derivative', which Algorithm 1"):
+        TwoSplitting(Problem((4, 5, 3), activation))

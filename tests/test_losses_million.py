@@ -1,0 +1,241 @@
+"""Proximal operators of the losses against a long-double solver, a million cases each.
+
+Every optimality condition below is one monotone equation in one unknown, convex or concave
+between the starting point and the root: Newton's method comes to the root from one side and
+needs no safeguard. mpmath vouches for the solver, at the end of this file.
+"""
+
+import mpmath
+import numpy as np
+import pytest
+
+from fastbcd.kernels import LOSSES, update_output_state
+
+LIMITS = {np.float32: 1e-6, np.float64: 1e-12}
+LONG = np.longdouble
+
+pytestmark = pytest.mark.skipif(
+    np.finfo(LONG).eps > 1e-3 * np.finfo(np.float64).eps,
+    reason="long double is hardly wider than double on this platform",
+)
+
+
+def prox(name, C, Y, weight):
+    """Rows of the prox through the V_L-kernel, for q = 1/weight: gamma = 1 keeps U = C exact."""
+    V, work = np.zeros_like(C), np.empty((3, C.shape[1]))
+    update_output_state(V, LOSSES[name](), C, None, Y, weight, 1.0, 0.0, 0.0, work)
+    return V
+
+
+def newton(equation, x):
+    """Root of ``x -> (value, slope)``; where ``|slope'| <= |slope|``, to the square of 1e-10."""
+    for _ in range(200):
+        value, slope = equation(x)
+        step = value / slope
+        x = x - step
+        if np.abs(step).max() <= 1e-10:
+            return x
+    raise AssertionError("Newton's method does not converge")
+
+
+def log_omega(r):
+    """z with ``exp(z) + z = r``: the logarithm of Wright's omega function."""
+
+    def equation(z):
+        w = np.exp(z)
+        return w + z - r, w + 1
+
+    return newton(equation, np.where(r > 1, np.log(np.maximum(r, 1)), r))
+
+
+def softmax_shift(C, Y, q):
+    """``v - c = (y - s)/q`` with ``s_j = exp(v_j - t)``, for the t that makes the s_j add up to 1.
+
+    With w_j = s_j/q, ``w_j + log(w_j) = c_j + y_j/q - t - log(q)``: each s_j is convex in t.
+    """
+    C = C - C.max(axis=1, keepdims=True)  # t falls by as much, and small numbers are finer
+
+    def softmax(t):
+        w = np.exp(log_omega(C + Y / q - t - np.log(q)))
+        return q * w, w
+
+    def equation(t):
+        s, w = softmax(t)
+        return s.sum(axis=1, keepdims=True) - 1, -(s / (1 + w)).sum(axis=1, keepdims=True)
+
+    # At this start the largest s_j is 1.
+    t = newton(equation, (C - (1 - Y) / q).max(axis=1, keepdims=True))
+    s, _ = softmax(t)
+    # y - s, without cancellation where y is 0 or 1.
+    others = s @ (1 - np.eye(s.shape[1], dtype=LONG))
+    return (Y * others - (1 - Y) * s) / q
+
+
+def logistic_shift(c, q):
+    """w with ``q w = 1 / (1 + exp(c + w))``; the start is the inflection, or c beyond it."""
+
+    def equation(w):
+        e = np.exp(-np.abs(c + w))
+        s = np.where(c + w > 0, e, 1) / (1 + e)
+        return q * w - s, q + s * (1 - s)
+
+    return newton(equation, np.maximum(-c, 0))
+
+
+def minimiser(name, C, Y, q):
+    """argmin_v loss(v; y) + q/2 |v - c|^2 of each row, in long double."""
+    C, Y, q = C.astype(LONG), Y.astype(LONG), LONG(q)
+    if name == "squared":
+        return C + (Y - C) / (1 + q)
+    if name == "cross_entropy":
+        return C + softmax_shift(C, Y, q)
+    z = 2 * Y - 1
+    c = z * C
+    if name == "hinge":
+        return z * np.where(c < 1, np.minimum(1, c + 1 / q), c)
+    if name == "exponential":  # q w = exp(-c - w)
+        return C + z * np.exp(log_omega(-c - np.log(q)))
+    return C + z * logistic_shift(c, q)
+
+
+def objective(name, V, C, Y, q):
+    """loss(v; y) + q/2 |v - c|^2 in long double: of each output where those part, else of a row."""
+    V, C, Y, q = V.astype(LONG), C.astype(LONG), Y.astype(LONG), LONG(q)
+    quadratic = q / 2 * (V - C) ** 2
+    if name == "squared":
+        return (V - Y) ** 2 / 2 + quadratic
+    if name == "cross_entropy":
+        # log(sum exp) - v_j is a gap to the largest output plus a logarithm: nothing cancels.
+        gap = V.max(axis=1, keepdims=True) - V
+        rest = np.exp(-np.sort(gap, axis=1)[:, 1:]).sum(axis=1, keepdims=True)
+        return (Y * (gap + np.log1p(rest)) + quadratic).sum(axis=1, keepdims=True)
+    m = (2 * Y - 1) * V
+    if name == "hinge":
+        return np.maximum(0, 1 - m) + quadratic
+    if name == "exponential":
+        return np.exp(-m) + quadratic
+    return np.maximum(-m, 0) + np.log1p(np.exp(-np.abs(m))) + quadratic
+
+
+def random_rows(name, n, k, dtype, rng):
+    """Centers of size 1e-6 to 1e4 and zeros, and targets, where much or little tells them apart."""
+    C = 10 ** rng.uniform(-6, 4, (n, k)) * rng.choice([-1, 1], (n, k))
+    # A third of the rows lie near 0, a third near some number.
+    place, near = rng.integers(3, size=(n, 1)), rng.uniform(-3, 3, (n, k))
+    C = np.select([place == 0, place == 1], [near, C[:, :1] + near], C)
+    C[rng.random((n, k)) < 0.02] = 0
+    if name == "squared":
+        Y = 10 ** rng.uniform(-6, 4, (n, k)) * rng.choice([-1, 1], (n, k))
+        close = C * (1 + 10 ** rng.uniform(-16, 0, (n, k)) * rng.choice([-1, 0, 1], (n, k)))
+        Y = np.where(rng.random((n, k)) < 0.5, Y, close)
+    elif name == "cross_entropy":
+        # Eighths: probabilities that add up to 1 in every type.
+        soft = rng.multinomial(8, np.full(k, 1 / k), size=n) / 8
+        Y = np.where(rng.random((n, 1)) < 0.5, np.eye(k)[rng.integers(k, size=n)], soft)
+    else:
+        Y = rng.integers(2, size=(n, k))
+    return C.astype(dtype), Y.astype(dtype)
+
+
+def excess(name, C, Y, weight):
+    """How much the prox's value exceeds what is possible, relative to the least value."""
+    q = 1 / weight
+    best = minimiser(name, C, Y, q)
+    attained = objective(name, prox(name, C, Y, weight), C, Y, q)
+    least = objective(name, best, C, Y, q)
+    # The prox must be a number of the type, and none is nearer than the rounded minimiser.
+    # Nor can formulas in float64 do without rounding: the shortest, (y + q c)/(1 + q), has four
+    # operations, half a unit in the last place each. That moves the value only where loss and
+    # distance are next to nothing, as for the squared loss with y = c.
+    nearest = best.astype(C.dtype).astype(LONG)
+    slack = 2 * np.finfo(np.float64).eps * np.abs(best)
+    possible = [objective(name, nearest + s, C, Y, q) for s in (-slack, 0, slack)]
+    relative = (attained - np.max(possible, axis=0)) / np.maximum(least, LONG("1e-4900"))
+    return np.where(np.isnan(relative), np.inf, relative)
+
+
+def worst_excess(name, dtype, n_weights, n_rows, k, seed):
+    """The largest `excess` of n_weights * n_rows rows of k outputs, and its case."""
+    rng = np.random.default_rng(seed)
+    worst = (-np.inf,)
+    for weight in 10 ** rng.uniform(-4, 6, n_weights):  # q from 1e-6 to 1e4
+        C, Y = random_rows(name, n_rows, k, dtype, rng)
+        of_rows = excess(name, C, Y, weight).max(axis=1)
+        i = of_rows.argmax()
+        worst = max(worst, (of_rows[i], weight, C[i].tolist(), Y[i].tolist()))
+    return worst
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("dtype", LIMITS)
+def test_prox_is_as_good_as_a_long_double_solver(name, dtype):
+    k = 2 if name == "logistic" else 4
+    worst = worst_excess(name, dtype, n_weights=40, n_rows=100, k=k, seed=0)
+    assert worst[0] <= LIMITS[dtype], worst
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("dtype", LIMITS)
+def test_prox_is_as_good_as_a_long_double_solver_in_a_million_cases(name, dtype):
+    k = 4 if name == "cross_entropy" else 1
+    worst = worst_excess(name, dtype, n_weights=200, n_rows=5000, k=k, seed=1)
+    assert worst[0] <= LIMITS[dtype], worst
+
+
+@pytest.mark.parametrize(
+    ("c", "y"),
+    [
+        ([-9335.0, 45.0, 7.0], [0.5, 0.25, 0.25]),
+        ([21.0, -4.0, -9060.0], [0.25, 0.25, 0.5]),
+        ([7140.0, 7167.0, 28.0, 53.0], [0.25, 0.25, 0.25, 0.25]),
+    ],
+)
+def test_prox_of_cross_entropy_arrives_however_far_soft_targets_pull(c, y):
+    assert excess("cross_entropy", np.array([c]), np.array([y]), 1e6) <= LIMITS[np.float64]
+
+
+MARGINS = {  # phi(m) and its slope, but at the kink of the hinge
+    "logistic": (lambda m: mpmath.log1p(mpmath.exp(-m)), lambda m: -1 / (1 + mpmath.exp(m))),
+    "hinge": (lambda m: max(0, 1 - m), lambda m: -1 if m < 1 else 0),
+    "exponential": (lambda m: mpmath.exp(-m), lambda m: -mpmath.exp(-m)),
+}
+MARGINS["logistic_ovr"] = MARGINS["logistic"]
+
+
+def value_and_gradient(name, v, c, y, q):
+    """loss(v; y) + q/2 |v - c|^2 and its gradient, in mpmath, from lists of its numbers."""
+    k = range(len(v))
+    value = q / 2 * sum((v[j] - c[j]) ** 2 for j in k)
+    pull = [q * (v[j] - c[j]) for j in k]
+    if name == "squared":
+        return value + sum((v[j] - y[j]) ** 2 for j in k) / 2, [pull[j] + v[j] - y[j] for j in k]
+    if name == "cross_entropy":  # odds[j] = 1/softmax_j - 1
+        odds = [sum(mpmath.exp(v[i] - v[j]) for i in k if i != j) for j in k]
+        slopes = [((1 - y[j]) - y[j] * odds[j]) / (1 + odds[j]) for j in k]
+        value += sum(y[j] * mpmath.log1p(odds[j]) for j in k)
+        return value, [pull[j] + slopes[j] for j in k]
+    phi, slope = MARGINS[name]
+    z = [2 * y[j] - 1 for j in k]
+    gradient = [pull[j] + z[j] * slope(z[j] * v[j]) for j in k]
+    if name == "hinge":  # at the kink any slope from -1 to 0 will do
+        balanced = [z[j] * v[j] == 1 and 0 <= z[j] * pull[j] <= 1 for j in k]
+        gradient = [0 if balanced[j] else gradient[j] for j in k]
+    return value + sum(phi(z[j] * v[j]) for j in k), gradient
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_mpmath_confirms_the_long_double_solver(name):
+    rng = np.random.default_rng(2)
+    for q in 10 ** rng.uniform(-6, 4, 30):
+        C, Y = random_rows(name, 1, 4, np.float64, rng)
+        V = minimiser(name, C, Y, q)
+        value = objective(name, V, C, Y, q).sum()
+        with mpmath.workdps(40):
+            v, c, y = ([mpmath.mpmathify(x) for x in X[0]] for X in (V, C, Y))
+            exact, gradient = value_and_gradient(name, v, c, y, mpmath.mpmathify(q))
+            # Strong convexity: the least value is no further below than |gradient|^2 / 2q.
+            bound = sum(g**2 for g in gradient) / (2 * mpmath.mpmathify(q))
+            underflow = mpmath.mpf("1e-4900")
+            assert abs(mpmath.mpmathify(value) - exact) <= 1e-17 * exact + underflow
+            assert bound <= 1e-14 * exact + underflow
