@@ -24,6 +24,11 @@ PUBLISHED = (
 # name -> (needs MNIST, options)
 RUNS = {
     "digits, defaults": (False, ""),
+    "digits, plain, depth 3": (False, "--hidden 64,64,64 --epochs 100"),
+    "digits, residual, depth 20": (
+        False,
+        f"--algorithm resnet --hidden {','.join(['64'] * 20)} --epochs 100",
+    ),
     "MNIST, defaults": (True, ""),
     "MNIST, published setting": (True, PUBLISHED),
 }
@@ -44,6 +49,13 @@ def train(data: list[str], options: str) -> tuple[dict, list[dict]]:
         return json.loads((out / "summary.json").read_text()), history
 
 
+def short(widths: list[int]) -> str:
+    """``64-512x2-10`` for 64, 512, 512, 10."""
+    groups = [(width, len(list(group))) for width, group in itertools.groupby(widths[1:-1])]
+    hidden = [f"{width}x{count}" if count > 1 else str(width) for width, count in groups]
+    return "-".join([str(widths[0]), *hidden, str(widths[-1])])
+
+
 def row(name: str, summary: dict, history: list[dict]) -> list[str]:
     """One line of the table."""
     F = [float(record["objective"]) for record in history]
@@ -52,7 +64,7 @@ def row(name: str, summary: dict, history: list[dict]) -> list[str]:
     seconds = (summary["seconds"] - float(history[0]["seconds"])) / (len(history) - 1)
     return [
         name,
-        "-".join(map(str, summary["widths"])),
+        short(summary["widths"]),
         str(summary["iterations"]),
         f"{seconds:.3g}",
         f"{summary['train_accuracy']:.4f}",

@@ -7,6 +7,7 @@ import pytest
 from command import SMALL, fastbcd, history
 from test_data import write_csv, write_idx_folder, write_npz
 
+from fastbcd.callbacks import Certify
 from fastbcd.cli.main import main
 
 
@@ -168,3 +169,45 @@ def test_info_names_versions_threads_and_devices(tmp_path):
     out, _ = fastbcd("info", cwd=tmp_path)
     facts = {line.split("  ")[0]: line for line in out.splitlines()}
     assert {"fastbcd", "numba", "threads by default", "devices", "blas"} <= set(facts)
+
+
+def test_certify_adds_columns_and_says_in_words_what_held(tmp_path):
+    out, _ = fastbcd(
+        *("train", "--algorithm", "two-splitting", "--hidden", "16,16", "--epochs", "12"),
+        *("--activation", "tanh", "--state-penalty", "none/box:-1,1/none", "--inner-steps", "2"),
+        *("--certify", "3", "--evaluate-every", "4"),
+        cwd=tmp_path,
+    )
+    lines = out.splitlines()
+    assert lines[1].startswith("descent held: F fell from ")
+    assert lines[2].startswith("sufficient decrease held: ")
+    assert lines[3].startswith("relative error held with b = ")
+    assert lines[4].startswith("rate: the mean of |g|^2 is ")
+    rows = history(tmp_path / "runs" / "digits-1")
+    assert list(rows[0])[5:] == list(Certify.columns)
+    assert [row["iteration"] for row in rows if row["subgradient"]] == ["3", "6", "9", "12"]
+    tracked = [float(row["tracked_objective"]) for row in rows]
+    assert tracked == sorted(tracked, reverse=True)
+    assert all(float(row["sufficient_decrease"]) > 5e-4 / 4 for row in rows)
+    measured = [row for row in rows if row["objective"]]
+    assert [row["iteration"] for row in measured] == ["4", "8", "12"]
+    for row in measured:
+        assert float(row["objective"]) == pytest.approx(float(row["tracked_objective"]), rel=1e-5)
+    summary = json.loads((tmp_path / "runs" / "digits-1" / "summary.json").read_text())
+    assert summary["certificate"]["descended"]
+    assert summary["certificate"]["in_words"] == lines[1:]
+
+
+@pytest.mark.slow
+def test_a_residual_network_of_depth_20_is_as_good_as_a_plain_one_of_depth_3(tmp_path):
+    accuracies = []
+    for options in (
+        ["--algorithm", "resnet", "--hidden", ",".join(["64"] * 20)],
+        ["--hidden", "64,64,64"],
+    ):
+        folder = tmp_path / str(len(accuracies))
+        fastbcd("train", *options, "--epochs", "100", "--quiet", "--out", folder, cwd=tmp_path)
+        objectives = [float(row["objective"]) for row in history(folder)]
+        assert objectives == sorted(objectives, reverse=True)
+        accuracies.append(json.loads((folder / "summary.json").read_text())["test_accuracy"])
+    assert accuracies[0] >= accuracies[1] >= 0.9

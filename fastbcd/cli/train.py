@@ -67,6 +67,7 @@ def add_command(commands: Any) -> None:
     )
     add("--state-penalty", default="none", metavar="NAME", help="the same for states V_l")
     add("--loss-update", choices=LOSS_UPDATES, default="prox", help="V_L: exact or linearised")
+    add("--inner-steps", type=int, help="two-splitting: models solved per nonlinear block, 1")
     add("--reduction", choices=REDUCTIONS, default="mean", help="over samples")
     add("--init", default="he", metavar="NAME", help=f"one of {_names(INITIALIZATIONS)}")
     add("--bias", type=float, default=0.0, help="initial value of the biases")
@@ -171,7 +172,12 @@ def _solver(options: argparse.Namespace, n_features: int, n_classes: int) -> Blo
         residual=options.algorithm == "resnet",
         reduction=options.reduction,
     )
-    return ALGORITHMS[options.algorithm](
+    algorithm, more = ALGORITHMS[options.algorithm], {}
+    if options.inner_steps is not None:
+        if algorithm is not TwoSplitting:
+            raise InputError(f"--inner-steps: {options.algorithm} solves every block in one step")
+        more["inner_steps"] = options.inner_steps
+    return algorithm(
         problem,
         alpha=options.alpha,
         alpha_weights=options.alpha_weights,
@@ -179,6 +185,7 @@ def _solver(options: argparse.Namespace, n_features: int, n_classes: int) -> Blo
         device=options.device,
         dtype=options.dtype,
         n_threads=options.threads,
+        **more,
     )
 
 
