@@ -62,7 +62,7 @@ class Network:
             for l, layer in enumerate(layers):
                 # Two work arrays in turn: a product must not overwrite its own input.
                 B = device.forward(tile, layer, V, name=f"V{l % 2}")
-                device.activate(B, self.activations[l], B, V if self.residual[l] else None)
+                device.kernels.activate(B, self.activations[l], B, V if self.residual[l] else None)
                 V = B
             outputs[tile.rows] = V
 

@@ -16,13 +16,13 @@ from fastbcd.initialization import INITIALIZATIONS, initial_weights
 from fastbcd.problem import Problem
 from fastbcd.specification import LARGEST, parse, require, require_integer
 from fastbcd.state import State
+from fastbcd.subgradient import squared_subgradient
 from fastbcd.validation import (
     check_dtype,
     check_inputs,
     check_loss_targets,
     check_loss_update,
     check_output_penalty,
-    check_subgradient,
     check_targets,
 )
 
@@ -119,7 +119,7 @@ class BlockCoordinateDescent:
                     if self.has_preactivations:
                         state.U[l][tile.rows] = B
                     below = self._skip(state, l, tile.rows)
-                    device.activate(V, problem.activations[l - 1], B, below)
+                    device.kernels.activate(V, problem.activations[l - 1], B, below)
                     device.project(V, problem.state_penalties[l - 1])
 
             device.for_each_tile(n, problem.widths, self.dtype, forward)
@@ -175,7 +175,8 @@ class BlockCoordinateDescent:
             layers = [device.layer(W) for W in state.W[1:]]
 
             def add_terms(tile: Tile) -> None:
-                part = device.loss_sum(problem.loss, state.V[-1][tile.rows], state.Y[tile.rows])
+                V, Y = state.V[-1][tile.rows], state.Y[tile.rows]
+                part = device.kernels.loss_sum(problem.loss, V, Y)
                 for l, layer in enumerate(layers, start=1):
                     V, penalty = state.V[l][tile.rows], problem.state_penalties[l - 1]
                     part += self._couplings(tile, state, l, layer) + device.penalty_sum(penalty, V)
@@ -192,64 +193,11 @@ class BlockCoordinateDescent:
         raise NotImplementedError
 
     def squared_subgradient(self, state: State) -> float:
-        """``|g|^2`` of the subgradient g of F at `state`, block by block the smallest.
+        """``|g|^2`` of a subgradient of F at `state`; see `fastbcd.subgradient`."""
+        return squared_subgradient(self, state)
 
-        Measured in the norm dual to that of `Ledger`: ``(|g_V|^2 + |g_U|^2) / unit + |g_W|^2``,
-        where unit is what a sample counts. Costs three products per layer and a pass.
-
-        Raises
-        ------
-        InputError
-            A formula lacks the derivative or subdifferential that this needs.
-        """
-        problem, device, gamma = self.problem, self.device, self.problem.gamma
-        check_subgradient(problem)
-        total = np.zeros(1)
-        with device.session():
-            layers = [device.layer(W) for W in state.W[1:]]
-            crosses = [device.cross_product(W) for W in state.W[1:]]
-
-            def add_states(tile: Tile) -> None:
-                rows, part, products = tile.rows, 0.0, []
-                A_next = R_next = None
-                for l in range(problem.n_layers, 0, -1):
-                    V, penalty = state.V[l][rows], problem.state_penalties[l - 1]
-                    A, R, squared_U = self._miss_and_pull(tile, state, l, layers[l - 1])
-                    part += squared_U
-                    if l == problem.n_layers:
-                        part += device.output_subgradient(
-                            tile, problem.loss, penalty, V, gamma * A, state.Y[rows]
-                        )
-                    else:
-                        # g_V = gamma (A_l - S_{l+1} A_{l+1}) - R_{l+1} W_{l+1} + ds(V_l)
-                        G = gamma * (A - A_next if problem.residual[l] else A)
-                        G -= R_next @ layers[l].W
-                        part += device.penalty_subgradient(penalty, V, G)
-                    # g_W = -R_l^T V^_{l-1} + dr(W_l)
-                    below = state.V[l - 1][rows]
-                    products.append(crosses[l - 1].multiply(tile, R, below, f"cross {l}"))
-                    A_next, R_next = A, R
-                tile.wait_for_turn()
-                for sums, product in zip(reversed(crosses), products, strict=True):
-                    sums.add_product(product)
-                total[0] += part
-
-            device.for_each_tile(state.n, problem.widths, self.dtype, add_states)
-        unit = problem.per_sample(state.n)
-        squared = unit * float(total[0])
-        for W, sums, penalty in zip(state.W[1:], crosses, problem.weight_penalties, strict=True):
-            G = -unit * sums.cross
-            squared += device.penalty_subgradient(penalty, W[:, :-1], G[:, :-1])
-            squared += float(np.sum(G[:, -1] ** 2))
-        return squared
-
-    def _miss_and_pull(
-        self, tile: Tile, state: State, l: int, layer: Any
-    ) -> tuple[Any, Any, float]:
-        """Of one tile: ``A_l = V_l - S V_{l-1} - act``, minus the slope in ``V^_{l-1} W_l^T``.
-
-        Third, ``|g_U|^2``; new arrays.
-        """
+    def miss_and_pull(self, tile: Tile, state: State, l: int, layer: Any) -> tuple[Any, Any, float]:
+        """A_l, R_l and |g_U|^2 of one tile; see `fastbcd.subgradient`. New arrays."""
         raise NotImplementedError
 
     def promised_decrease(self) -> float:

@@ -86,7 +86,7 @@ class ThreeSplitting(BlockCoordinateDescent):
                 #              + rho/2 |U_{l+1} - V^_l W_{l+1}^T|^2
                 V_next = V[l + 1][rows] if problem.residual[l] else None
                 C = solve.center(tile, V[l][rows], ledger is not None)
-                device.state_center(
+                device.kernels.state_center(
                     *(C, activation, U[l][rows], below),
                     *(problem.activations[l], U[l + 1][rows], V_next, solve.scale),
                 )
@@ -94,7 +94,7 @@ class ThreeSplitting(BlockCoordinateDescent):
             # U_l = argmin gamma/2 |V_l - S_l V_{l-1} - act(U_l)|^2
             #            + rho/2 |U_l - V^_{l-1} W_l^T|^2 + alpha/2 |U_l - U_l'|^2 (hidden layers)
             B = device.forward(tile, layer, V[l - 1][rows])
-            device.update_preactivation(
+            device.kernels.update_preactivation(
                 *(U[l][rows], activation, V[l][rows], below, B),
                 *(gamma, rho, alpha if l < L else 0.0, report_U),
             )
@@ -115,18 +115,21 @@ class ThreeSplitting(BlockCoordinateDescent):
         problem, rows = self.problem, tile.rows
         V, U, activation = state.V[l][rows], state.U[l][rows], problem.activations[l - 1]
         below = self._skip(state, l, rows)
-        miss = self.device.activation_residual(activation, V, U, below)
+        kernels = self.device.kernels
+        miss = kernels.activation_residual(activation, V, U, below)
         B = self.device.forward(tile, layer, state.V[l - 1][rows])
-        return 0.5 * (problem.gamma * miss + problem.rho * self.device.linear_residual(U, B))
+        return 0.5 * (problem.gamma * miss + problem.rho * kernels.linear_residual(U, B))
 
-    def _miss_and_pull(
-        self, tile: Tile, state: State, l: int, layer: Any
-    ) -> tuple[Any, Any, float]:
+    def miss_and_pull(self, tile: Tile, state: State, l: int, layer: Any) -> tuple[Any, Any, float]:
+        """A_l, R_l and |g_U|^2 of one tile; see `fastbcd.subgradient`."""
         problem, device, rows = self.problem, self.device, tile.rows
         V, U, activation = state.V[l][rows], state.U[l][rows], problem.activations[l - 1]
-        A = device.activation_miss(activation, V, U, self._skip(state, l, rows))
+        A = np.empty_like(V)
+        device.kernels.activation_miss(A, activation, V, U, self._skip(state, l, rows))
         R = U - device.forward(tile, layer, state.V[l - 1][rows])
-        squared = device.preactivation_subgradient(activation, U, A, R, problem.gamma, problem.rho)
+        squared = device.kernels.preactivation_subgradient(
+            activation, U, A, R, problem.gamma, problem.rho
+        )
         return A, problem.rho * R, squared
 
     def promised_decrease(self) -> float:

@@ -8,6 +8,7 @@ import numpy as np
 
 from fastbcd.devices.tiles import Tile
 from fastbcd.errors import InputError
+from fastbcd.kernels import Formula, linear
 from fastbcd.problem import Problem
 from fastbcd.solver import BlockCoordinateDescent
 from fastbcd.specification import SMALLEST, require_integer
@@ -96,8 +97,10 @@ class TwoSplitting(BlockCoordinateDescent):
         if l < L:
             # The model of the next layer's coupling has the curvature gamma c.
             c_next = state.cache[f"curvature {l + 1}"]
-            solve = device.state_solve(
-                W[l + 1], problem.state_penalties[l - 1], gamma + self.alpha, gamma * c_next
+            penalty = problem.state_penalties[l - 1]
+            model = device.state_solve(W[l + 1], penalty, gamma + self.alpha, gamma * c_next)
+            solve = device.nonlinear_state_solve(
+                model, problem.activations[l], c_next, gamma, self.alpha
             )
         curvatures: list[float] = []
 
@@ -112,11 +115,13 @@ class TwoSplitting(BlockCoordinateDescent):
             else:
                 # V_l = argmin s_l(V_l) + gamma/2 |V_l - act(V^_{l-1} W_l^T)|^2
                 #              + gamma/2 |V_{l+1} - act(V^_l W_{l+1}^T)|^2 + alpha/2 |V_l - V_l'|^2
-                self._update_hidden_state(tile, state, l, B, solve, c_next, report)
-            c = device.curvature_bound(activation, V[l][rows], B)
-            R = device.majorised_residual(B, activation, V[l][rows], B, 1.0)
-            equations.add(tile, R, V[l - 1][rows])
-            curvatures.append(c)
+                A = tile.scratch.array("A", B.shape, B.dtype)
+                device.kernels.activate(A, activation, B, None)
+                steps = self._steps(problem.activations[l])
+                solve.update(tile, V[l][rows], A, V[l + 1][rows], steps, report)
+            curvatures.append(device.kernels.curvature_bound(activation, V[l][rows], B))
+            device.kernels.majorised_residual(B, activation, V[l][rows], B, 1.0)
+            equations.add(tile, B, V[l - 1][rows])
             if ledger is not None:
                 ledger.add("V", l, report, unit)
 
@@ -127,32 +132,9 @@ class TwoSplitting(BlockCoordinateDescent):
         # W_l = argmin r_l(W_l) + gamma/2 |V_l - act(V^_{l-1} W_l^T)|^2 + alpha/2 |W_l - W_l'|^2
         self._update_weights(state, l, equations, c)
 
-    def _steps(self, l: int) -> int:
+    def _steps(self, activation: Formula) -> int:
         """A linear layer's coupling is its own model: one solve is exact."""
-        return 1 if self.problem.activations[l - 1].name == "linear" else self.inner_steps
-
-    def _update_hidden_state(
-        self, tile: Tile, state: State, l: int, B: Any, solve: Any, c_next: float, report: Any
-    ) -> None:
-        """V_l of one tile, in place, given ``B = V^_{l-1} W_l^T``."""
-        problem, device, rows = self.problem, self.device, tile.rows
-        gamma, alpha, penalty = problem.gamma, self.alpha, problem.state_penalties[l - 1]
-        V, V_next, next_layer = state.V[l][rows], state.V[l + 1][rows], solve.following
-        activation = problem.activations[l]
-        A = device.activated(tile, problem.activations[l - 1], B)
-        # gamma/2 |V - A|^2 + alpha/2 |V - V'|^2 = (gamma + alpha)/2 |V - C|^2 + const
-        C = device.proximal_center(tile, A, V, gamma, alpha)
-        Z = device.forward(tile, next_layer, V, name="Z")
-        if report is not None:
-            old = V.copy()
-            before = device.state_terms(V, A, penalty, Z, activation, V_next, gamma)
-        for _ in range(self._steps(l + 1)):
-            end = device.model_state(tile, solve, V, C, Z, activation, V_next, c_next)
-            P = device.product_of_change(tile, end, V, next_layer)
-            device.search_states(V, end, C, Z, P, activation, V_next, penalty, gamma + alpha, gamma)
-        if report is not None:
-            after = device.state_terms(V, A, penalty, Z, activation, V_next, gamma)
-            report += before - after, device.squared_distance(old, V)
+        return 1 if activation == linear() else self.inner_steps
 
     def _update_weights(self, state: State, l: int, equations: Any, c: float) -> None:
         """W_l in place; `equations` hold the model's sums for the first inner step."""
@@ -161,8 +143,7 @@ class TwoSplitting(BlockCoordinateDescent):
         weight, alpha = problem.gamma * problem.per_sample(state.n), self.alpha_weights
         W, V = state.W, state.V
         report = None if state.ledger is None else np.zeros(2)
-        n_steps = self._steps(l)
-        for k in range(n_steps):
+        for k in range(self._steps(activation)):
             if k > 0:
                 equations.start(keep_gram=True)
                 layer = device.layer(W[l])
@@ -170,11 +151,11 @@ class TwoSplitting(BlockCoordinateDescent):
                 def add_residuals(tile: Tile, layer: Any = layer) -> None:
                     rows = tile.rows
                     Z = device.forward(tile, layer, V[l - 1][rows])
-                    R = device.majorised_residual(Z, activation, V[l][rows], Z, 1.0)
-                    equations.add(tile, R, V[l - 1][rows])
+                    device.kernels.majorised_residual(Z, activation, V[l][rows], Z, 1.0)
+                    equations.add(tile, Z, V[l - 1][rows])
 
                 device.for_each_tile(state.n, problem.widths, self.dtype, add_residuals)
-            if activation.name == "linear":
+            if activation == linear():
                 equations.solve(W[l], weight, penalty, alpha, report)
                 break
             # The residuals were taken at curvature 1: c times the model's.
@@ -196,30 +177,33 @@ class TwoSplitting(BlockCoordinateDescent):
             below = V[l - 1][tile.rows]
             Z = device.forward(tile, layer, below)
             P = device.forward(tile, change, below, name="P")
-            part = device.row_sums(tile, activation, V[l][tile.rows], Z, P, STEPS)
+            part = tile.scratch.array("row sums", sums.shape, np.float64)
+            part[:] = 0.0
+            device.kernels.add_row_sums(part, activation, V[l][tile.rows], Z, P, STEPS)
             tile.wait_for_turn()
             np.add(sums, part, out=sums)
 
         device.for_each_tile(state.n, problem.widths, self.dtype, add_sums)
         weight = problem.gamma * problem.per_sample(state.n)
         penalty = problem.weight_penalties[l - 1]
-        device.search_rows(W[l], end, sums, STEPS, penalty, weight, self.alpha_weights, report)
+        alpha = self.alpha_weights
+        device.kernels.search_rows(W[l], end, sums, STEPS, penalty, weight, alpha, report)
 
     def _couplings(self, tile: Tile, state: State, l: int, layer: Any) -> float:
         problem, rows = self.problem, tile.rows
         B = self.device.forward(tile, layer, state.V[l - 1][rows])
         V, activation = state.V[l][rows], problem.activations[l - 1]
-        return 0.5 * problem.gamma * self.device.activation_residual(activation, V, B, None)
+        return 0.5 * problem.gamma * self.device.kernels.activation_residual(activation, V, B, None)
 
-    def _miss_and_pull(
-        self, tile: Tile, state: State, l: int, layer: Any
-    ) -> tuple[Any, Any, float]:
+    def miss_and_pull(self, tile: Tile, state: State, l: int, layer: Any) -> tuple[Any, Any, float]:
+        """A_l, R_l and |g_U|^2 of one tile; see `fastbcd.subgradient`."""
         problem, device, rows = self.problem, self.device, tile.rows
         V, activation = state.V[l][rows], problem.activations[l - 1]
         B = device.forward(tile, layer, state.V[l - 1][rows])
-        A = device.activation_miss(activation, V, B, None)
-        R = device.majorised_residual(B, activation, V, B, 1.0)
-        return A, problem.gamma * R, 0.0
+        A = np.empty_like(V)
+        device.kernels.activation_miss(A, activation, V, B, None)
+        device.kernels.majorised_residual(B, activation, V, B, 1.0)
+        return A, problem.gamma * B, 0.0
 
     def promised_decrease(self) -> float:
         """A > 0 with which every iteration has ``F(P') - F(P) >= a |P - P'|^2``.

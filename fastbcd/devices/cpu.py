@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from fastbcd import kernels
 from fastbcd.devices.layer import Layer
+from fastbcd.devices.nonlinear_state_solve import NonlinearStateSolve
 from fastbcd.devices.normal_equations import CrossProduct, NormalEquations
 from fastbcd.devices.state_solve import StateSolve
 from fastbcd.devices.threads import resolve_threads, serial_blas
@@ -48,6 +49,8 @@ class CPU:
     """
 
     name = "cpu"
+    kernels = kernels
+    """What runs on one tile: each device has functions of these names and arguments."""
 
     def __init__(self, n_threads: int | None = None, tile_rows: int | None = None) -> None:
         self.n_threads = resolve_threads(n_threads)
@@ -125,6 +128,12 @@ class CPU:
         """The V-block below the layer of W_next, ready for all samples."""
         return StateSolve(Layer(W_next), penalty, kappa, rho, self.for_each_block)
 
+    def nonlinear_state_solve(
+        self, solve: StateSolve, activation: Formula, curvature: float, gamma: float, alpha: float
+    ) -> NonlinearStateSolve:
+        """Algorithm 1's V-block below a layer with that activation, from its model's solve."""
+        return NonlinearStateSolve(solve, activation, curvature, gamma, alpha)
+
     def normal_equations(self, W: Array) -> NormalEquations:
         """Empty normal equations of the W-block."""
         return NormalEquations(len(W), W.shape[1], self.for_each_block)
@@ -133,17 +142,13 @@ class CPU:
         """An empty sum of cross products, of the shape of W."""
         return CrossProduct(*W.shape)
 
-    # -- block updates on one tile ------------------------------------------------------------
+    # -- products and blocks on one tile ------------------------------------------------------
 
     def forward(self, tile: Tile, layer: Layer, V: Array, name: str = "B") -> Array:
         """``V^ W^T``, in the tile's work array `name`."""
         B = tile.scratch.array(name, (len(V), len(layer.bias)), V.dtype)
         kernels.affine(B, V, layer.W, layer.bias)
         return B
-
-    def activate(self, out: Array, activation: Formula, U: Array, below: Array | None) -> None:
-        """``out = S V_{l-1} + act(U)``."""
-        kernels.activate(out, activation, U, below)
 
     def update_output_state(
         self,
@@ -179,188 +184,12 @@ class CPU:
         if report is not None:
             report += before - kernels.output_terms(*terms), kernels.squared_distance(old, V)
 
-    def state_center(
-        self,
-        C: Array,
-        activation: Formula,
-        U: Array,
-        below: Array | None,
-        activation_next: Formula,
-        U_next: Array,
-        V_next: Array | None,
-        scale: float,
-    ) -> None:
-        """First half of the V_l-block; see `fastbcd.kernels.state_center`."""
-        kernels.state_center(C, activation, U, below, activation_next, U_next, V_next, scale)
-
-    def update_preactivation(
-        self,
-        U: Array,
-        activation: Formula,
-        V: Array,
-        below: Array | None,
-        B: Array,
-        gamma: float,
-        rho: float,
-        alpha: float,
-        report: Array | None,
-    ) -> None:
-        """U_l-block; see `fastbcd.kernels.update_preactivation`."""
-        kernels.update_preactivation(U, activation, V, below, B, gamma, rho, alpha, report)
-
-    # -- Algorithm 1: models of the nonlinear blocks, and the search along the way to them -----
-
-    def activated(self, tile: Tile, activation: Formula, B: Array) -> Array:
-        """``act(B)``, in the tile's work array "A"."""
-        A = tile.scratch.array("A", B.shape, B.dtype)
-        kernels.activate(A, activation, B, None)
-        return A
-
-    def proximal_center(self, tile: Tile, A: Array, V: Array, gamma: float, alpha: float) -> Array:
-        """``(gamma A + alpha V) / (gamma + alpha)``, in the tile's work array "C"."""
-        C = tile.scratch.array("C", V.shape, V.dtype)
-        kernels.proximal_center(C, A, V, gamma, alpha)
-        return C
-
-    def curvature_bound(self, activation: Formula, V: Array, Z: Array) -> float:
-        """See `fastbcd.kernels.curvature_bound`."""
-        return kernels.curvature_bound(activation, V, Z)
-
-    def majorised_residual(
-        self, out: Array, activation: Formula, V: Array, Z: Array, curvature: float
-    ) -> Array:
-        """``act'(Z) (V - act(Z)) / c``, in `out`."""
-        kernels.majorised_residual(out, activation, V, Z, curvature)
-        return out
-
-    def model_state(
-        self,
-        tile: Tile,
-        solve: StateSolve,
-        V: Array,
-        C: Array,
-        Z: Array,
-        activation: Formula,
-        V_next: Array,
-        curvature: float,
-    ) -> Array:
-        """Minimiser of the V-block's model at V, where ``Z = V^ W_next^T``; in "end"."""
-        T = tile.scratch.array("target", Z.shape, Z.dtype)
-        kernels.majorised_residual(T, activation, V_next, Z, curvature)
-        T += Z
-        end = tile.scratch.array("end", V.shape, V.dtype)
-        end[:] = V
-        scaled = tile.scratch.array("scaled C", C.shape, C.dtype)
-        np.multiply(C, C.dtype.type(solve.scale), out=scaled)
-        solve.solve(tile, end, scaled, T, None)
-        return end
-
-    def product_of_change(self, tile: Tile, end: Array, V: Array, following: Layer) -> Array:
-        """``(end - V) W_next^T``, in the tile's work array "P"."""
-        D = tile.scratch.array("D", V.shape, V.dtype)
-        np.subtract(end, V, out=D)
-        P = tile.scratch.array("P", (len(V), len(following.bias)), V.dtype)
-        kernels.product_transposed(P, D, following.W, 1.0, 0.0)
-        return P
-
-    def search_states(
-        self,
-        V: Array,
-        end: Array,
-        C: Array,
-        Z: Array,
-        P: Array,
-        activation: Formula,
-        V_next: Array,
-        penalty: Penalty,
-        kappa: float,
-        gamma: float,
-    ) -> None:
-        """See `fastbcd.kernels.search_states`."""
-        kernels.search_states(V, end, C, Z, P, activation, V_next, penalty, kappa, gamma)
-
-    def state_terms(
-        self,
-        V: Array,
-        A: Array,
-        penalty: Penalty,
-        Z: Array,
-        activation: Formula,
-        V_next: Array,
-        gamma: float,
-    ) -> float:
-        """What V_l adds to the two-splitting F; see `fastbcd.kernels.state_terms`."""
-        return kernels.state_terms(V, A, penalty, Z, activation, V_next, gamma)
-
-    def row_sums(
-        self, tile: Tile, activation: Formula, V: Array, Z: Array, P: Array, steps: Array
-    ) -> Array:
-        """Sums of squared misses by row of W and step; see `fastbcd.kernels.add_row_sums`."""
-        sums = tile.scratch.array("row sums", (len(steps), V.shape[1]), np.float64)
-        sums[:] = 0.0
-        kernels.add_row_sums(sums, activation, V, Z, P, steps)
-        return sums
-
-    def search_rows(
-        self,
-        W: Array,
-        end: Array,
-        sums: Array,
-        steps: Array,
-        penalty: Penalty,
-        gamma: float,
-        alpha: float,
-        report: Array | None,
-    ) -> None:
-        """See `fastbcd.kernels.search_rows`."""
-        kernels.search_rows(W, end, sums, steps, penalty, gamma, alpha, report)
-
-    # -- terms of the objective on one tile ---------------------------------------------------
-
-    def loss_sum(self, loss: Loss, V: Array, Y: Array) -> float:
-        """``sum_i loss(v_i; y_i)``."""
-        return kernels.loss_sum(loss, V, Y)
-
-    def activation_residual(
-        self, activation: Formula, V: Array, U: Array, below: Array | None
-    ) -> float:
-        """``|V - S V_{l-1} - act(U)|^2``."""
-        return kernels.activation_residual(activation, V, U, below)
-
-    def linear_residual(self, U: Array, B: Array) -> float:
-        """``|U - B|^2``."""
-        return kernels.linear_residual(U, B)
-
-    # -- subgradients on one tile -------------------------------------------------------------
-
-    def activation_miss(
-        self, activation: Formula, V: Array, U: Array, below: Array | None
-    ) -> Array:
-        """``V - S V_{l-1} - act(U)``, a new array."""
-        A = np.empty_like(V)
-        kernels.activation_miss(A, activation, V, U, below)
-        return A
-
-    def preactivation_subgradient(
-        self, activation: Formula, U: Array, A: Array, R: Array, gamma: float, rho: float
-    ) -> float:
-        """``|g_U|^2``; see `fastbcd.kernels.preactivation_subgradient`."""
-        return kernels.preactivation_subgradient(activation, U, A, R, gamma, rho)
-
-    def penalty_subgradient(self, penalty: Penalty, W: Array, G: Array) -> float:
-        """``|G + dr(W)|^2``; see `fastbcd.kernels.penalty_subgradient`."""
-        return kernels.penalty_subgradient(penalty, W, G)
-
     def output_subgradient(
         self, tile: Tile, loss: Loss, penalty: Penalty, V: Array, G: Array, Y: Array
     ) -> float:
         """``|G + d(loss + s)(V)|^2``; see `fastbcd.kernels.output_subgradient`."""
         work = tile.scratch.array("row", (3, V.shape[1]), np.float64)
         return kernels.output_subgradient(loss, penalty, V, G, Y, work)
-
-    def squared_distance(self, A: Array, B: Array) -> float:
-        """``|A - B|^2``."""
-        return kernels.squared_distance(A, B)
 
     # -- penalties ----------------------------------------------------------------------------
 
