@@ -1,0 +1,40 @@
+"""A sample of the table of all combinations keeps the promises; the command makes it whole."""
+
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from command import package_root
+
+SCRIPT = Path(__file__).parent.parent / "benchmarks" / "combinations.py"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("dtype", "limit"), [("float32", 1e-7), ("float64", 1e-12)])
+def test_combinations_descend_and_refusals_have_a_reason(tmp_path, dtype, limit):
+    table = tmp_path / "table.csv"
+    # 131 has no factor in common with the numbers of penalties, losses and activations.
+    options = ["--dtype", dtype, "--every", "131", "--processes", "1", "--out", str(table)]
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), *options],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": package_root()},
+    )
+    with table.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    runs = [row for row in rows if not row["refused"]]
+    assert len(rows) == 13
+    assert len(runs) >= 10
+    for row in runs:
+        assert float(row["rise"]) <= limit, row
+        assert float(row["smallest_decrease"]) >= float(row["promised_decrease"]), row
+        assert float(row["last_subgradient"]) < float(row["first_subgradient"]), row
+    for row in rows:
+        if row["refused"]:
+            assert "prox-linear needs a loss whose gradient is Lipschitz" in row["refused"]
+    assert f"{len(runs)} runs; largest rise of all" in done.stdout
