@@ -23,9 +23,10 @@ import argparse
 import csv
 import itertools
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 
 import numpy as np
 from sklearn.datasets import load_digits
@@ -145,37 +146,58 @@ def all_runs(dtype: str) -> list[Run]:
     ]
 
 
-def summary(runs: list[Run]) -> list[str]:
-    """Markdown: the worst of each group, and the refusals with their reasons."""
+def load(path: str) -> list[Run]:
+    """The runs of a table that was written before."""
+    with open(path, newline="") as file:
+        rows = list(csv.DictReader(file))
+    numbers = {field.name for field in fields(Run) if field.default is None}
+    return [
+        Run(**{k: (float(v) if v else None) if k in numbers else v for k, v in row.items()})
+        for row in rows
+    ]
+
+
+def grouped(runs: list[Run], title: str, name: Callable[[Run], str]) -> list[str]:
+    """Markdown: the worst and the best of each group of runs."""
+    groups = defaultdict(list)
+    for run in runs:
+        groups[run.algorithm, name(run)].append(run)
     lines = [
-        "| algorithm | penalty on | runs | largest rise | rate, median and slowest | "
-        "subgradient last / first, median | accuracy, median and best |",
+        f"| algorithm | {title} | runs | largest rise | rate, median and slowest | "
+        "subgradient, last / first, median | accuracy, least, median, best |",
         "|---|---|---|---|---|---|---|",
     ]
-    groups, refusals = defaultdict(list), defaultdict(int)
-    for run in runs:
-        if run.refused:
-            refusals[run.refused] += 1
-        else:
-            groups[run.algorithm, f"{run.penalised}: {run.penalty}"].append(run)
-    for (algorithm, penalty), members in groups.items():
+    for (algorithm, group), members in groups.items():
         rates = [r.rate for r in members if np.isfinite(r.rate)]
         ratios = [r.last_subgradient / r.first_subgradient for r in members]
         accuracies = [r.accuracy for r in members]
         lines.append(
-            f"| {algorithm} | {penalty} | {len(members)} | {max(r.rise for r in members):.1e} | "
+            f"| {algorithm} | {group} | {len(members)} | {max(r.rise for r in members):.1e} | "
             f"{np.median(rates):.2f}, {max(rates):.2f} | {np.median(ratios):.1e} | "
-            f"{np.median(accuracies):.3f}, {max(accuracies):.3f} |"
+            f"{min(accuracies):.3f}, {np.median(accuracies):.3f}, {max(accuracies):.3f} |"
         )
+    return [*lines, ""]
+
+
+def summary(runs: list[Run]) -> list[str]:
+    """Markdown: totals, refusals with their reasons, groups by penalty, and by network."""
+    refusals = Counter(run.refused for run in runs if run.refused)
     done = [run for run in runs if not run.refused]
     unkept = sum(r.smallest_decrease < r.promised_decrease for r in done)
-    lines += [
+
+    def loss(run: Run) -> str:
+        return run.loss + ("" if run.update == "prox" else f", {run.update}")
+
+    return [
+        f"{len(done)} runs in {runs[0].dtype}: the largest rise of the objective is "
+        f"{max(r.rise for r in done):.1e} (negative: it always fell); a decrease below what was "
+        f"promised in {unkept} runs.",
         "",
-        f"{len(done)} runs; largest rise of all {max(r.rise for r in done):.1e}; "
-        f"sufficient decrease below what was promised in {unkept}.",
         *(f"Refused, {count} combinations: {reason}" for reason, count in refusals.items()),
+        "",
+        *grouped(done, "penalty", lambda r: f"{r.penalised}: {r.penalty}"),
+        *grouped(done, "activation, loss", lambda r: f"{r.activation}, {loss(r)}"),
     ]
-    return lines
 
 
 def main() -> None:
@@ -187,7 +209,13 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--out", metavar="FILE", help="CSV file, a line for each run")
     parser.add_argument("--every", type=int, default=1, help="only every K-th combination")
+    parser.add_argument(
+        "--from", dest="table", metavar="FILE", help="summarise this CSV, run nothing"
+    )
     options = parser.parse_args()
+    if options.table:
+        print("\n".join(summary(load(options.table))))
+        return
     runs = all_runs(options.dtype)[:: options.every]
     with ProcessPoolExecutor(options.processes) as pool:
         done = []
