@@ -28,30 +28,40 @@ class Certificate:
         The a that the theorem implies for this solver; 0 where it implies none.
     start : float
         F before the first iteration.
-    iteration : int
+    iteration : int, default=0
         Iterations done before.
+    floor : float, default=0
+        Below this size changes of F are rounding, however small F is.
 
     Attributes
     ----------
     largest_rise : float
         Largest rise of F in an iteration, relative to F; 0 where it never rose.
     smallest_decrease : float
-        The a that was attained: smallest ratio of decrease and squared step.
+        The a that was attained: smallest ratio of decrease and squared step, over iterations
+        in which the promised decrease is more than rounding; infinite without one.
     largest_bound : float
         The b that was attained: largest ratio of subgradient and step.
     tracking_error : float
-        Largest relative difference of F tracked by decreases and F evaluated, from one
-        evaluation to the next.
+        Largest difference of F tracked by decreases and F evaluated, relative to F at the
+        evaluation before.
     """
 
-    def __init__(self, dtype: str, promised: float, start: float, iteration: int = 0) -> None:
-        self.dtype, self.promised = dtype, promised
+    def __init__(
+        self,
+        dtype: str,
+        promised: float,
+        start: float,
+        iteration: int = 0,
+        floor: float = 0.0,
+    ) -> None:
+        self.dtype, self.promised, self.floor = dtype, promised, floor
         self.start = self.tracked = self._evaluated = start
         self._first_iteration = iteration
         self.iterations = 0
         self.largest_rise = self.largest_bound = self.tracking_error = 0.0
         self.smallest_decrease = math.inf
-        self._rising = self._failing = 0
+        self._rising = self._failing = self._stuck = 0
         self._measured: list[int] = []
         self._squared: list[float] = []
 
@@ -63,24 +73,40 @@ class Certificate:
         objective: float | None = None,
         squared_subgradient: float | None = None,
     ) -> dict[str, float]:
-        """Add an iteration; the row of history that describes it (NaN where not measured)."""
-        scale = max(abs(self.tracked), float(np.finfo(np.float64).tiny))
+        """Add an iteration; the row of history that describes it (NaN where not measured).
+
+        Raises
+        ------
+        FloatingPointError
+            A number is not finite.
+        """
+        given = (decrease, squared_step, objective or 0.0, squared_subgradient or 0.0)
+        if not (math.isfinite(self.start) and all(map(math.isfinite, given))):
+            raise FloatingPointError(
+                f"the certificate ends at iteration {iteration}: the objective, a step or a "
+                f"subgradient is not finite in {self.dtype}; scale the inputs or use float64"
+            )
+        # What is tracked may drift below F; what was evaluated last says how large F was.
+        eps = float(np.finfo(self.dtype).eps)
+        scale = max(abs(self.tracked), eps * abs(self._evaluated), np.finfo(np.float64).tiny)
+        noise = ROUNDING[self.dtype] * scale + self.floor
         self.tracked = tracked = self.tracked - decrease
         self.iterations += 1
+        rise = -decrease
         if objective is not None:
-            self.tracking_error = max(self.tracking_error, abs(tracked - objective) / scale)
-            rise = max(-decrease, objective - self._evaluated) / scale
+            if self._evaluated > 0.0:
+                error = (abs(tracked - objective) - self.floor) / self._evaluated
+                self.tracking_error = max(self.tracking_error, error)
+            rise = max(rise, objective - self._evaluated)
             self.tracked = self._evaluated = objective
-        else:
-            rise = -decrease / scale
-        self.largest_rise = max(self.largest_rise, rise)
-        self._rising += rise > ROUNDING[self.dtype]
-        ratio = math.nan
-        noise = ROUNDING[self.dtype] * scale
-        if squared_step > 0.0:
-            ratio = decrease / squared_step
+        if rise > self.floor:
+            self.largest_rise = max(self.largest_rise, rise / scale)
+        self._rising += not rise <= noise
+
+        ratio = decrease / squared_step if squared_step > 0.0 else math.nan
+        self._failing += not decrease >= self.promised * squared_step - noise
+        if self.promised * squared_step > noise:
             self.smallest_decrease = min(self.smallest_decrease, ratio)
-            self._failing += decrease < self.promised * squared_step - noise
         row = {
             "tracked_objective": tracked,
             "decrease": decrease,
@@ -88,17 +114,26 @@ class Certificate:
             "sufficient_decrease": ratio,
         }
         if squared_subgradient is not None:
-            self._measured.append(iteration - self._first_iteration)
-            self._squared.append(squared_subgradient)
-            norm = math.sqrt(squared_subgradient)
-            bound = norm / math.sqrt(squared_step) if squared_step > 0.0 else math.nan
-            self.largest_bound = max(self.largest_bound, 0.0 if math.isnan(bound) else bound)
-            row |= {
-                "subgradient": norm,
-                "subgradient_bound": bound,
-                "mean_squared_subgradient": float(np.mean(self._squared)),
-            }
+            row |= self._add_subgradient(iteration, squared_step, squared_subgradient)
         return row
+
+    def _add_subgradient(
+        self, iteration: int, squared_step: float, squared: float
+    ) -> dict[str, float]:
+        self._measured.append(iteration - self._first_iteration)
+        self._squared.append(squared)
+        bound = math.nan
+        if squared_step > 0.0:
+            bound = math.sqrt(squared / squared_step)
+            self.largest_bound = max(self.largest_bound, bound)
+        else:
+            # Standing still is allowed at a critical point alone.
+            self._stuck += squared > ROUNDING[self.dtype] * self._squared[0]
+        return {
+            "subgradient": math.sqrt(squared),
+            "subgradient_bound": bound,
+            "mean_squared_subgradient": float(np.mean(self._squared)),
+        }
 
     @property
     def descended(self) -> bool:
@@ -106,9 +141,9 @@ class Certificate:
         return self._rising == 0
 
     @property
-    def decreased_sufficiently(self) -> bool:
-        """Whether each iteration decreased F by the promised multiple of its squared step."""
-        return self.promised > 0.0 and self._failing == 0
+    def decreased_sufficiently(self) -> bool | None:
+        """Whether F always fell by the promised multiple of the squared step; None without one."""
+        return self._failing == 0 if self.promised > 0.0 else None
 
     @property
     def mean_squared_subgradient(self) -> float:
@@ -122,7 +157,7 @@ class Certificate:
         The theorem's O(1/T) is -1, which no run can fall below in the long term: the mean
         of T numbers keeps 1/T of the first. NaN below four measurements.
         """
-        if len(self._squared) < 4 or min(self._squared) <= 0.0:
+        if len(self._squared) < 4 or self._squared[0] <= 0.0:
             return math.nan
         means = np.cumsum(self._squared) / np.arange(1, len(self._squared) + 1)
         half = len(means) // 2
@@ -131,11 +166,11 @@ class Certificate:
 
     @property
     def rate_bound(self) -> float:
-        """``b^2 / (a T) (F^0 - F^T)``: what the two ratios imply for the mean; NaN without them."""
-        a, b, T = self.smallest_decrease, self.largest_bound, self.iterations
-        if not (0.0 < a < math.inf and b > 0.0 and T > 0):
+        """``b^2 / (a M) (F^0 - F^T)``: what the ratios imply for the mean of M numbers, or NaN."""
+        a, b, fall = self.smallest_decrease, self.largest_bound, self.start - self.tracked
+        if not (0.0 < a < math.inf and b > 0.0 and fall > 0.0):
             return math.nan
-        return b * b / (a * T) * (self.start - self.tracked)
+        return b * b / (a * len(self._squared)) * fall
 
     def as_dict(self) -> dict[str, Any]:
         """Numbers and verdicts, for a file; None where a number was not measured."""
@@ -158,6 +193,8 @@ class Certificate:
         }
 
     def __str__(self) -> str:
+        if self.iterations == 0:
+            return "no iteration was done, so there is nothing to certify"
         return "\n".join([self._descent(), self._decrease(), self._relative_error(), self._rate()])
 
     def _descent(self) -> str:
@@ -176,7 +213,9 @@ class Certificate:
 
     def _decrease(self) -> str:
         if self.promised <= 0.0:
-            return "sufficient decrease: not promised, for that alpha must be above 0"
+            return "sufficient decrease: promised only where alpha and alpha_weights are above 0"
+        if math.isinf(self.smallest_decrease) and not self._failing:
+            return "sufficient decrease: every step was too small to tell it from rounding"
         measured = f"{self.smallest_decrease:.3g} |P - P'|^2 at least, {self.promised:.3g} promised"
         if self._failing:
             return f"sufficient decrease FAILED in {self._failing} iterations: {measured}"
@@ -186,15 +225,20 @@ class Certificate:
         if not self._squared:
             return "relative error: no subgradient was measured"
         norms = np.sqrt(self._squared)
-        return (
-            f"relative error held with b = {self.largest_bound:.3g}: |g| <= b |P - P'|; "
-            f"|g| went from {norms[0]:.3g} to {norms[-1]:.3g}"
-        )
+        went = f"|g| went from {norms[0]:.3g} to {norms[-1]:.3g}"
+        if self._stuck:
+            return f"relative error FAILED in {self._stuck} iterations without a step; {went}"
+        return f"relative error held with b = {self.largest_bound:.3g}: |g| <= b |P - P'|; {went}"
 
     def _rate(self) -> str:
         if math.isnan(self.rate):
-            return "rate: measured too seldom to say (four subgradients at least)"
+            return "rate: four subgradients are needed, the first above 0"
+        allowed = (
+            f", where the two ratios allow {self.rate_bound:.3g}"
+            if math.isfinite(self.rate_bound)
+            else ""
+        )
         return (
-            f"rate: the mean of |g|^2 is {self.mean_squared_subgradient:.3g}, where the two ratios "
-            f"allow {self.rate_bound:.3g}, and falls like T^{self.rate:.2f} (promised: T^-1)"
+            f"rate: the mean of |g|^2 is {self.mean_squared_subgradient:.3g}{allowed}, and falls "
+            f"like T^{self.rate:.2f} (promised: T^-1)"
         )

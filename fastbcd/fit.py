@@ -37,6 +37,9 @@ class Solver(Protocol):
     def squared_subgradient(self, state: State) -> float:
         """Squared norm of the subgradient of the objective."""
 
+    def energy(self, state: State) -> float:
+        """Size of the objective if nothing cancelled."""
+
     def promised_decrease(self) -> float:
         """What the theorem promises of each iteration's decrease."""
 
@@ -92,15 +95,16 @@ def run(solver: Solver, state: State, max_iter: int, callbacks: Iterable[Callbac
     Raises
     ------
     FloatingPointError
-        When a measured objective is not finite.
+        When a measured objective, step or subgradient is not finite.
     """
     max_iter = require_integer(max_iter, "max_iter", at_least=0)
     callbacks = list(callbacks)
     result = Result(state, network_of(solver, state))
-    seconds, previous = 0.0, np.inf
-    for callback in callbacks:
-        callback.on_start(solver, state, max_iter)
+    seconds, previous, started = 0.0, np.inf, []
     try:
+        for callback in callbacks:
+            callback.on_start(solver, state, max_iter)
+            started.append(callback)
         while state.iteration < max_iter and result.stopped_by is None:
             start = time.perf_counter()
             state = solver.step(state)
@@ -110,10 +114,10 @@ def run(solver: Solver, state: State, max_iter: int, callbacks: Iterable[Callbac
             for callback in callbacks:
                 if callback.on_iteration(solver, state, record) and result.stopped_by is None:
                     result.stopped_by = callback
-            previous = _check_descent(record, previous, solver)
+            previous = _check_descent(result.history, previous, solver)
     finally:
         result.state, result.network = state, network_of(solver, state)
-        for callback in callbacks:
+        for callback in started:
             callback.on_end(result)
     return result
 
@@ -122,8 +126,9 @@ class DescentWarning(RuntimeWarning):
     """The objective rose by more than rounding can explain."""
 
 
-def _check_descent(record: Record, previous: float, solver: Solver) -> float:
+def _check_descent(history: list[Record], previous: float, solver: Solver) -> float:
     """Hold the run to its promise: F is finite and does not rise."""
+    record, first = history[-1], history[0].get("objective", 0.0)
     objective = record.get("objective")
     if objective is None:
         return previous
@@ -132,7 +137,8 @@ def _check_descent(record: Record, previous: float, solver: Solver) -> float:
             f"objective is {objective} after iteration {record['iteration']}: the data's scale is "
             f"too large for {solver.dtype}; scale the inputs or use float64"
         )
-    if objective > previous * (1 + 1e-6):
+    # Sums of squares that fell below the rounding of the first ones may do as they like.
+    if objective > previous * (1 + 1e-6) + (10 * np.finfo(solver.dtype).eps) ** 2 * first:
         warnings.warn(
             f"objective rose from {previous:.9g} to {objective:.9g} in iteration "
             f"{record['iteration']}: rounding in {solver.dtype}; use float64, or a larger alpha",

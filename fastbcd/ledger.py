@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 
 
 class Ledger:
-    """Sums over blocks; `State.ledger` holds one where an iteration is to be measured.
+    """Sums over the blocks of the last iteration, where `State.ledger` holds one.
+
+    A solver's `step` empties it first.
 
     A block of states reports for its samples at unit weight; `unit`, what a sample
     counts, weighs both numbers. Steps are thereby measured in the norm

@@ -139,10 +139,15 @@ class Problem:
 
 def _penalties(given: PenaltySpec, n_layers: int, argument: str) -> tuple[Penalty, ...]:
     """One penalty for each layer."""
-    parts = given.split("/") if isinstance(given, str) else given
-    if isinstance(parts, Penalty):
-        parts = [parts]
-    if not isinstance(parts, Sequence):
+    if isinstance(given, Penalty):
+        parts: Sequence[str | Penalty] = [given]
+    elif isinstance(given, str):
+        parts = [part.strip() for part in given.split("/")]
+        if "" in parts:
+            raise InputError(f"{argument}: a penalty is empty in {given!r}; write none for none")
+    elif isinstance(given, Sequence):
+        parts = given
+    else:
         raise InputError(f"{argument} must be a name or a Penalty, got {given!r}")
     penalties = [parse(p, PENALTIES, argument) if isinstance(p, str) else p for p in parts]
     for penalty in penalties:

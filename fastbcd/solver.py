@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -123,10 +124,27 @@ class BlockCoordinateDescent:
                     device.project(V, problem.state_penalties[l - 1])
 
             device.for_each_tile(n, problem.widths, self.dtype, forward)
+        if not math.isfinite(self.energy(state)):
+            raise InputError(
+                f"X, init or activation: states overflow {self.dtype} in the first forward pass; "
+                "use smaller inputs or weights, or another activation"
+            )
         return state
 
     def step(self, state: State) -> State:
-        """One iteration in place: all blocks of layer L, then of L - 1, ..., 1."""
+        """One iteration in place: all blocks of layer L, then of L - 1, ..., 1.
+
+        Raises
+        ------
+        InputError
+            The state is one of the other splitting.
+        """
+        if (state.U[-1] is not None) != self.has_preactivations:
+            raise InputError(
+                "state: it was made for the other splitting; a state has U in ThreeSplitting only"
+            )
+        if state.ledger is not None:
+            state.ledger.clear()
         with self.device.session():
             for l in range(self.problem.n_layers, 0, -1):
                 self._update_layer(state, l)
@@ -191,6 +209,16 @@ class BlockCoordinateDescent:
     def _couplings(self, tile: Tile, state: State, l: int, layer: Any) -> float:
         """The quadratic terms of layer l over one tile, each sample at weight 1."""
         raise NotImplementedError
+
+    def energy(self, state: State) -> float:
+        """``unit (1 + gamma + rho) (|Y|^2 + |V|^2 + |U|^2)``: F if nothing cancelled, nearly.
+
+        Rounding of the storage type moves F by about the square of its eps times this.
+        """
+        problem, kernels = self.problem, self.device.kernels
+        arrays = [state.Y, *state.V[1:], *(U for U in state.U[1:] if U is not None)]
+        squares = sum(kernels.squared_norm(array) for array in arrays)
+        return problem.per_sample(state.n) * (1.0 + problem.gamma + problem.rho) * squares
 
     def squared_subgradient(self, state: State) -> float:
         """``|g|^2`` of a subgradient of F at `state`; see `fastbcd.subgradient`."""

@@ -26,7 +26,7 @@ class State:
     iteration : int
         Iterations done.
     ledger : Ledger or None
-        Where one is set, each block of the next iteration reports to it how much it gained.
+        Where one is set, `step` empties it, and each block reports to it how much it gained.
     cache : dict
         What a solver keeps between iterations (the Gram matrix of X); derived from the
         arrays above, never needed to continue a run. After a change of X *in place*,

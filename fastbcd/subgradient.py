@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 
 def squared_subgradient(solver: BlockCoordinateDescent, state: State) -> float:
-    """``|g|^2``, g the subgradient of F at `state` that is the smallest in each block.
+    """``|g|^2``, g a subgradient of F at `state`.
+
+    In each block of three-splitting the smallest; in two-splitting act' at a kink, where
+    ``V^_{l-1} W_l^T`` is exactly 0, is that of one side.
 
     .. code-block:: text
 

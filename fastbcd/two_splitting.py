@@ -143,6 +143,7 @@ class TwoSplitting(BlockCoordinateDescent):
         weight, alpha = problem.gamma * problem.per_sample(state.n), self.alpha_weights
         W, V = state.W, state.V
         report = None if state.ledger is None else np.zeros(2)
+        before = None if state.ledger is None else device.copy(W[l])
         for k in range(self._steps(activation)):
             if k > 0:
                 equations.start(keep_gram=True)
@@ -163,7 +164,9 @@ class TwoSplitting(BlockCoordinateDescent):
             equations.cross /= c
             equations.solve(end, weight * c, penalty, alpha)
             self._search_weights(state, l, end, report)
-        if state.ledger is not None:
+        if state.ledger is not None and report is not None:
+            # The block's own step, not the sum of its inner ones.
+            report[1] = device.kernels.squared_distance(W[l], before)
             state.ledger.add("W", l, report)
 
     def _search_weights(self, state: State, l: int, end: Any, report: Any) -> None:
@@ -209,10 +212,10 @@ class TwoSplitting(BlockCoordinateDescent):
         """A > 0 with which every iteration has ``F(P') - F(P) >= a |P - P'|^2``.
 
         V_L: ``alpha + gamma/2`` (prox-linear: ``alpha + (gamma - L)/2``); other V_l: ``alpha/2``;
-        W_l: ``alpha/2`` of the weights, divided by the inner steps, each with its own proximal
-        term.
+        W_L: alpha of the weights; other W_l: half of it, divided by the inner steps, each with
+        its own proximal term.
         """
-        promises = [self._promise_of_output_state(), self.alpha_weights / 2]
+        promises = [self._promise_of_output_state(), self.alpha_weights]
         if self.problem.n_layers > 1:
             promises += [self.alpha / 2, self.alpha_weights / 2 / self.inner_steps]
         return min(promises)

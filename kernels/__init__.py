@@ -89,6 +89,7 @@ from fastbcd.kernels.subgradient import (
     penalty_subgradient,
     preactivation_subgradient,
     squared_distance,
+    squared_norm,
 )
 
 __all__ = [
@@ -150,6 +151,7 @@ __all__ = [
     "solve_state_penalised",
     "squared",
     "squared_distance",
+    "squared_norm",
     "state_center",
     "state_factor",
     "state_hessian",

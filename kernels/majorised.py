@@ -36,7 +36,10 @@ def curvature_bound(activation, V, Z):
 
 @kernel
 def majorised_residual(R, activation, V, Z, curvature):
-    """``R = t - Z = act'(Z) (V - act(Z)) / c``; R, V, Z (m, d), R may be Z."""
+    """``R = t - Z = act'(Z) (V - act(Z)) / c``; R, V, Z (m, d), R may be Z.
+
+    At curvature 1 minus the slope h'(Z).
+    """
     inverse = R.dtype.type(1.0 / curvature)
     for i in range(R.shape[0]):
         for j in range(R.shape[1]):
@@ -105,7 +108,8 @@ def search_states(V, end, center, Z, P, activation, V_next, penalty, kappa, gamm
                 best = _state_value(v, e, t, c, z, p, activation, w, penalty, kappa, gamma)
                 if best < start:
                     break
-        if not best < start - noise * abs(start):
+        # (From outside the penalty's domain, start infinite, any way in is taken.)
+        if not (best < start and (np.isinf(start) or best < start - noise * abs(start))):
             continue
         for j in range(V.shape[1]):
             # The model's own solution has exact zeros and lies within the bounds; others
@@ -124,6 +128,7 @@ def state_terms(V, A, penalty, Z, activation, V_next, gamma):
     """``sum s(V) + gamma/2 |V - A|^2 + gamma/2 |V_next - act(Z)|^2``, in float64."""
     total = 0.0
     for i in range(V.shape[0]):
+        # No step (0): where it would lead does not matter.
         total += _state_value(
             V[i], V[i], 0.0, A[i], Z[i], Z[i], activation, V_next[i], penalty, gamma, gamma
         )
@@ -159,7 +164,7 @@ def search_rows(W, end, sums, steps, penalty, gamma, alpha, report):
     penalty : Formula
     gamma, alpha : float
     report : (2,) float64 array or None
-        Added to it: by how much ``gamma/2 sums + r`` fell, and ``|W - W'|^2``.
+        Added to it: by how much ``gamma/2 sums + r`` fell, and the squared step.
     """
     last = W.shape[1] - 1
     noise = 4.0 * np.finfo(W.dtype).eps

@@ -65,7 +65,7 @@ def penalty_subgradient(penalty, W, G):
 
 @kernel
 def output_subgradient(loss, penalty, V, G, Y, work):
-    """``|G + d(loss + s)(V)|^2``, in float64: V, G, Y (m, k); work (2, k) float64."""
+    """``|G + d(loss + s)(V)|^2``, in float64: V, G, Y (m, k); work (2, k) or more, float64."""
     total = 0.0
     low, high = work[0], work[1]
     for i in range(V.shape[0]):
@@ -74,6 +74,16 @@ def output_subgradient(loss, penalty, V, G, Y, work):
             s_low, s_high = penalty.subdifferential(np.float64(V[i, j]))
             g = _nearest_to_zero(G[i, j] + (low[j] + s_low), G[i, j] + (high[j] + s_high))
             total += g * g
+    return total
+
+
+@kernel
+def squared_norm(A):
+    """``|A|^2``, summed in float64; A (m, d)."""
+    total = 0.0
+    for i in range(A.shape[0]):
+        for j in range(A.shape[1]):
+            total += np.float64(A[i, j]) * np.float64(A[i, j])
     return total
 
 

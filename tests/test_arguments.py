@@ -34,6 +34,7 @@ PROBLEMS = [
     ({"weight_penalty": ["none", 3]}, "weight_penalty must be a name or a Penalty, got 3"),
     ({"weight_penalty": "none/none/none"}, "one penalty or one for each of 2 layers, got 3"),
     ({"state_penalty": "box:1,-1"}, "state_penalty: box: needs two numbers, the lower one first"),
+    ({"weight_penalty": "l1:1//none"}, "weight_penalty: a penalty is empty in 'l1:1//none'"),
     ({"state_penalty": []}, "state_penalty must be one penalty or one for each of 2 layers"),
     ({"state_penalty": "l1:-1/none"}, "state_penalty: l1: strength must lie between 0"),
     ({"residual": True}, "residual: no hidden layer is as wide as the layer below it"),

@@ -7,6 +7,7 @@ from oracle import oracle_of
 from fastbcd import InputError, Problem, ThreeSplitting, TwoSplitting, one_hot
 from fastbcd.callbacks import Accuracy, Certify, Objective
 from fastbcd.certificate import Certificate
+from fastbcd.fit import Callback, run
 from fastbcd.kernels import Formula, Loss, Penalty, squared
 from fastbcd.ledger import Ledger
 
@@ -183,6 +184,87 @@ def test_an_objective_that_rises_while_the_blocks_report_a_fall_is_found_out():
     assert certificate.tracking_error == pytest.approx(2 / 10)
 
 
+def test_numbers_that_are_not_finite_end_the_run():
+    for start, given in ((np.inf, (1.0, 1.0)), (1.0, (np.nan, 1.0)), (1.0, (1.0, np.inf))):
+        with pytest.raises(FloatingPointError, match="the certificate ends at iteration 3"):
+            Certificate("float32", 0.5, start).add(3, *given)
+    X, Y = data()
+    solver = ThreeSplitting(Problem((4, 5, 3), weight_penalty="l1:1e-3"))
+    with pytest.raises(FloatingPointError):
+        solver.fit(1e22 * X, Y, max_iter=5, callbacks=[Certify()])
+
+
+def test_what_two_ratios_allow_is_for_the_mean_of_what_was_measured():
+    certificate = Certificate("float64", promised=1e-3, start=100.0)
+    for t in range(1, 101):
+        due = t % 10 == 0
+        small = 1.0 if due else 1e-6
+        certificate.add(t, small, small, squared_subgradient=1.0 if due else None)
+    assert certificate.mean_squared_subgradient == 1.0
+    assert certificate.rate_bound == pytest.approx((10 + 90e-6) / 10)
+
+
+def test_standing_still_away_from_a_critical_point_is_called_failed():
+    certificate = Certificate("float64", promised=0.5, start=1.0)
+    for t in range(1, 6):
+        certificate.add(t, 0.0, 0.0, squared_subgradient=4.0)
+    assert "relative error FAILED in 5 iterations without a step" in str(certificate)
+    assert "every step was too small to tell" in str(certificate)
+
+
+def test_steps_below_rounding_do_not_count_for_the_ratio():
+    certificate = Certificate("float64", promised=0.5, start=1.0)
+    certificate.add(1, decrease=0.2, squared_step=0.1)
+    certificate.add(2, decrease=-1e-16, squared_step=1e-20)
+    assert certificate.smallest_decrease == pytest.approx(2.0)
+    assert certificate.decreased_sufficiently
+    assert certificate.descended
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_perfect_fit_is_no_failure(dtype):
+    # F falls to the rounding of its own terms, and stays there.
+    solver = ThreeSplitting(Problem((1, 1, 1, 1)), dtype=dtype)
+    result = solver.fit([[0.7]], [[0.3]], max_iter=200, callbacks=[Objective(), Certify()])
+    assert result.history[-1]["objective"] < 1e-8
+    assert result.certificate.descended
+    assert "FAILED" not in str(result.certificate).splitlines()[0]
+
+
+def test_no_iteration_says_so():
+    X, Y = data()
+    result = ThreeSplitting(Problem((4, 3))).fit(X, Y, max_iter=0, callbacks=[Certify()])
+    assert str(result.certificate) == "no iteration was done, so there is nothing to certify"
+
+
+def test_two_certificates_of_one_run_agree_and_a_users_ledger_stays():
+    X, Y = data()
+    solver = ThreeSplitting(Problem((4, 5, 3)))
+    state = solver.init(X, Y)
+    state.ledger = ledger = Ledger()
+    first, second = Certify(), Certify(every=3)
+    result = run(solver, state, 6, [first, second])
+    assert first.certificate.smallest_decrease == second.certificate.smallest_decrease
+    assert result.state.ledger is ledger
+    last = ledger.decrease
+    assert last == result.history[-1]["decrease"]
+    solver.step(state)
+    assert 0 < ledger.decrease < last
+
+
+def test_a_callback_that_cannot_start_leaves_no_other_behind():
+    class Refusing(Callback):
+        def on_start(self, solver, state, max_iter):
+            raise InputError("no")
+
+    X, Y = data()
+    solver = ThreeSplitting(Problem((4, 5, 3)))
+    state = solver.init(X, Y)
+    with pytest.raises(InputError, match="no"):
+        run(solver, state, 6, [Certify(), Refusing()])
+    assert state.ledger is None
+
+
 def test_the_rate_is_the_slope_of_the_running_mean():
     certificate = Certificate("float64", promised=0.1, start=1.0)
     for t in range(1, 401):
@@ -199,7 +281,8 @@ def test_without_alpha_nothing_is_promised():
     X, Y = data()
     solver = ThreeSplitting(Problem((4, 5, 3)), alpha=0.0)
     result = solver.fit(X, Y, max_iter=3, callbacks=[Certify()])
-    assert "not promised, for that alpha must be above 0" in str(result.certificate)
+    assert "promised only where alpha and alpha_weights are above 0" in str(result.certificate)
+    assert result.certificate.decreased_sufficiently is None
 
 
 def test_formulas_that_lack_a_slope_are_refused_before_any_work():

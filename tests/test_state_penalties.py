@@ -7,7 +7,7 @@ from scipy.optimize import lsq_linear, nnls
 from sklearn.linear_model import Lasso
 
 from fastbcd import Problem, ThreeSplitting, TwoSplitting, kernels, one_hot
-from fastbcd.kernels import LOSSES, box, elastic_net, l1, linear, none, nonnegative, ridge
+from fastbcd.kernels import LOSSES, box, elastic_net, l1, none, nonnegative, ridge
 
 NONSMOOTH = [l1(0.3), elastic_net(0.5, 0.4), nonnegative(), box(-0.3, 0.5)]
 
@@ -158,4 +158,3 @@ def test_a_ridge_on_states_is_the_case_of_the_general_solve():
     hessian = 1.8 * np.eye(6) + 0.6 * W.T @ W
     exact = np.linalg.solve(hessian, (1.4 * C + 0.6 * (U_next - bias) @ W).T).T
     np.testing.assert_allclose(by_descent, exact, rtol=1e-10, atol=1e-12)
-    assert linear().value(1.0) == 1.0

@@ -82,8 +82,9 @@ def test_a_linear_networks_blocks_are_minimised_exactly():
     state = solver.init(X, Y, bias=0.1)
     W, V = [None, *(w.copy() for w in state.W[1:])], [v.copy() for v in state.V]
     n, gamma, alpha = len(X), 1.3, 0.2
-    solver.step(state)
-    for l in (3, 2, 1):
+    for l in (3, 2, 1, 3, 2, 1):
+        if l == 3:  # the second iteration starts where V_l is not V^_{l-1} W_l^T any more
+            solver.step(state)
         below = with_ones(V[l - 1]) @ W[l].T
         if l == 3:
             V[3] = (Y + gamma * below + alpha * V[3]) / (1 + gamma + alpha)
@@ -96,8 +97,8 @@ def test_a_linear_networks_blocks_are_minimised_exactly():
         ridge = 0.1 * np.diag([1.0] * (hat.shape[1] - 1) + [0.0])
         hessian = gamma / n * hat.T @ hat + 0.05 * np.eye(hat.shape[1]) + ridge
         W[l] = np.linalg.solve(hessian, (gamma / n * V[l].T @ hat + 0.05 * W[l]).T).T
-        np.testing.assert_allclose(state.V[l], V[l], rtol=1e-9, atol=1e-11)
-        np.testing.assert_allclose(state.W[l], W[l], rtol=1e-9, atol=1e-11)
+        np.testing.assert_allclose(state.V[l], V[l], rtol=1e-8, atol=1e-10)
+        np.testing.assert_allclose(state.W[l], W[l], rtol=1e-8, atol=1e-10)
 
 
 def test_the_search_keeps_what_no_step_improves_and_moves_what_one_does():
@@ -113,6 +114,54 @@ def test_the_search_keeps_what_no_step_improves_and_moves_what_one_does():
     kernels.search_rows(W, end, sums, steps, kernels.none(), 1.0, 1e-6, report)
     np.testing.assert_array_equal(W, [[0, 0], [1, 1], [0, 0]])
     assert report == pytest.approx([0.5 * (3 - 1) ** 2, 2.0])
+
+
+@pytest.mark.parametrize("alpha", [1e-9, 0.3, 30.0])
+def test_every_row_takes_the_step_that_is_best_with_its_proximal_term(alpha):
+    rng = np.random.default_rng(0)
+    d, steps = 40, np.array([0.0, 4.0, 2.0, 1.0, 0.5, 0.25])
+    W, end = rng.standard_normal((d, 4)), rng.standard_normal((d, 4))
+    # Parabolas in the step, with minima on both sides of 0 and between the steps.
+    sums = (steps[:, None] - rng.uniform(-1, 5, d)) ** 2 * rng.uniform(0.1, 9, d) + 1.0
+    penalty, old, report = kernels.l1(0.2), W.copy(), np.zeros(2)
+    kernels.search_rows(W, end, sums, steps, penalty, 0.7, alpha, report)
+    fallen, chosen = 0.0, []
+    for i in range(d):
+        tried = [old[i] + t * (end[i] - old[i]) for t in steps]
+        values = [0.35 * sums[k, i] + 0.2 * np.abs(w[:-1]).sum() for k, w in enumerate(tried)]
+        moved = [np.sum((w - old[i]) ** 2) for w in tried]
+        best = np.argmin(np.array(values) + alpha / 2 * np.array(moved))
+        np.testing.assert_allclose(W[i], tried[best], rtol=1e-13)
+        fallen += values[0] - values[best]
+        chosen.append(best)
+    assert report == pytest.approx([fallen, np.sum((W - old) ** 2)], rel=1e-12)
+    assert 0 in chosen
+    assert alpha > 1 or len(set(chosen)) > 3
+
+
+def test_inner_steps_share_the_promise_among_them():
+    problem = problem_of("tanh")[0]
+    one, four = (TwoSplitting(problem, alpha=0.2, inner_steps=k) for k in (1, 4))
+    assert one.promised_decrease() == pytest.approx(0.1)
+    assert four.promised_decrease() == pytest.approx(0.1 / 4)
+    assert TwoSplitting(Problem((4, 2)), alpha=0.2).promised_decrease() == pytest.approx(0.2)
+
+
+def test_a_state_outside_its_domain_finds_the_way_in():
+    problem, X, Y = problem_of("tanh", state_penalty="nonnegative")
+    solver = TwoSplitting(problem)
+    state = solver.init(X, Y)
+    state.V[1] -= 0.5
+    assert np.isinf(solver.objective(state))
+    assert np.isfinite(solver.objective(solver.step(state)))
+
+
+def test_a_state_of_the_other_splitting_is_refused():
+    problem, X, Y = problem_of("tanh")
+    two, three = TwoSplitting(problem), ThreeSplitting(problem)
+    for solver, other in ((two, three), (three, two)):
+        with pytest.raises(InputError, match="state: it was made for the other splitting"):
+            solver.step(other.init(X, Y))
 
 
 def test_a_step_beyond_the_models_minimiser_is_taken_where_it_serves():

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from fastbcd.certificate import Certificate
 from fastbcd.fit import Callback, Record, Result, Solver
 from fastbcd.ledger import Ledger
@@ -18,8 +20,8 @@ class Certify(Callback):
 
     Each iteration, from what the blocks report: ``decrease`` of F, ``step``,
     ``sufficient_decrease`` (decrease over squared step) and ``tracked_objective`` (F by adding
-    up decreases, corrected wherever ``objective`` has been evaluated). Every `every`
-    iterations, and in the last, by a pass over the samples: ``subgradient`` (its norm),
+    up decreases, corrected wherever F is evaluated). Every `every` iterations, and in the
+    last of `max_iter`, by passes over the samples: F itself, ``subgradient`` (its norm),
     ``subgradient_bound`` (norm over step) and ``mean_squared_subgradient`` (over all measured).
     Norms are those of `fastbcd.ledger.Ledger`.
 
@@ -45,26 +47,28 @@ class Certify(Callback):
     def on_start(self, solver: Solver, state: State, max_iter: int) -> None:
         check_subgradient(solver.problem)
         self._last = max_iter
-        self._state = state
-        state.ledger = Ledger()
+        self._state, self._ledger_before = state, state.ledger
+        if state.ledger is None:
+            state.ledger = Ledger()
         start = solver.objective(state)
+        eps = float(np.finfo(solver.dtype).eps)
         self.certificate = Certificate(
-            str(solver.dtype), solver.promised_decrease(), start, state.iteration
+            *(str(solver.dtype), solver.promised_decrease(), start, state.iteration),
+            floor=4.0 * eps * eps * (solver.energy(state) + start),
         )
 
     def on_iteration(self, solver: Solver, state: State, record: Record) -> None:
         ledger, iteration = state.ledger, record["iteration"]
         assert ledger is not None
-        squared = None
+        squared, objective = None, record.get("objective")
         if iteration % self.every == 0 or iteration == self._last:
             squared = solver.squared_subgradient(state)
+            objective = solver.objective(state) if objective is None else objective
         row: dict[str, Any] = self.certificate.add(
-            iteration, ledger.decrease, ledger.squared_step, record.get("objective"), squared
+            iteration, ledger.decrease, ledger.squared_step, objective, squared
         )
-        ledger.clear()
         record.update({name: value for name, value in row.items() if math.isfinite(value)})
 
     def on_end(self, result: Result) -> None:
-        self._state.ledger = None
-        result.state.ledger = None
+        self._state.ledger = result.state.ledger = self._ledger_before
         result.certificate = self.certificate

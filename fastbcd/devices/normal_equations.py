@@ -13,23 +13,20 @@ from fastbcd.devices.layer import ForEachBlock
 from fastbcd.devices.tiles import Tile
 from fastbcd.kernels import Penalty
 
-# Each sweep of coordinate descent descends; what is not finished goes on in the next iteration.
+# Sweeps of coordinate descent over a row; what is not finished goes on in the next iteration.
 MAX_SWEEPS = 1000
 
 ReportOf = Callable[[slice], NDArray[Any] | None]
 
 
 class CrossProduct:
-    """``R^T V^`` over samples, in float64, with ``V^ = [V, 1]``; filled tile by tile."""
+    """``R^T V^`` over samples, in float64, with ``V^ = [V, 1]``; filled tile by tile.
+
+    In two parts, so that only the second waits for the tile's turn: R (m, d_out), V (m, d_in).
+    """
 
     def __init__(self, d_out: int, d_columns: int) -> None:
         self.cross = np.zeros((d_out, d_columns))
-
-    def add(self, tile: Tile, R: NDArray[Any], V: NDArray[Any]) -> None:
-        """Add one tile: R (m, d_out), V (m, d_in); waits for the tile's turn."""
-        product = self.multiply(tile, R, V)
-        tile.wait_for_turn()
-        self.add_product(product)
 
     def multiply(
         self, tile: Tile, R: NDArray[Any], V: NDArray[Any], name: str = "cross"
@@ -99,6 +96,11 @@ class NormalEquations(CrossProduct):
         Added to `report`: by how much F (without the proximal term) fell, and ``|W - W'|^2``.
         """
         self._gram_complete = True
+        if not (np.isfinite(self.cross).all() and np.isfinite(np.diag(self.gram)).all()):
+            raise FloatingPointError(
+                f"layer of {len(W)} units: its states or weights are not finite any more in "
+                f"{W.dtype}; scale the inputs or use float64"
+            )
         # One for each block of rows, added up in their order.
         reports: dict[int, NDArray[Any]] = {}
 

@@ -12,7 +12,7 @@ from fastbcd.devices.layer import ForEachBlock, Layer
 from fastbcd.devices.tiles import Tile
 from fastbcd.kernels import Penalty
 
-# Each sweep of coordinate descent descends; what is not finished goes on in the next iteration.
+# Sweeps over a sample: fewer than over a row of W, because there are so many samples.
 MAX_SWEEPS = 200
 
 Array = NDArray[Any]
