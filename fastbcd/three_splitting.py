@@ -118,7 +118,7 @@ class ThreeSplitting(BlockCoordinateDescent):
         kernels = self.device.kernels
         miss = kernels.activation_residual(activation, V, U, below)
         B = self.device.forward(tile, layer, state.V[l - 1][rows])
-        return 0.5 * (problem.gamma * miss + problem.rho * kernels.linear_residual(U, B))
+        return 0.5 * (problem.gamma * miss + problem.rho * kernels.squared_distance(U, B))
 
     def miss_and_pull(self, tile: Tile, state: State, l: int, layer: Any) -> tuple[Any, Any, float]:
         """A_l, R_l and |g_U|^2 of one tile; see `fastbcd.subgradient`."""

@@ -65,6 +65,7 @@ from fastbcd.kernels.majorised import (
     search_states,
     state_terms,
 )
+from fastbcd.kernels.norms import squared_distance, squared_norm
 from fastbcd.kernels.output_state import (
     loss_sum,
     output_terms,
@@ -82,14 +83,12 @@ from fastbcd.kernels.penalties import (
     nonnegative,
     ridge,
 )
-from fastbcd.kernels.preactivation import affine, linear_residual, update_preactivation
+from fastbcd.kernels.preactivation import affine, update_preactivation
 from fastbcd.kernels.subgradient import (
     activation_miss,
     output_subgradient,
     penalty_subgradient,
     preactivation_subgradient,
-    squared_distance,
-    squared_norm,
 )
 
 __all__ = [
@@ -119,7 +118,6 @@ __all__ = [
     "l1",
     "leaky_relu",
     "linear",
-    "linear_residual",
     "logistic",
     "logistic_ovr",
     "loss_sum",

@@ -69,14 +69,3 @@ def update_preactivation(U, activation, V, below, B, gamma, rho, alpha, report):
     if report is not None:
         report[0] += 0.5 * decrease
         report[1] += moved
-
-
-@kernel
-def linear_residual(U, B):
-    """``|U - B|^2``, summed in float64; U, B (m, d)."""
-    total = 0.0
-    for i in range(U.shape[0]):
-        for j in range(U.shape[1]):
-            gap = np.float64(U[i, j]) - np.float64(B[i, j])
-            total += gap * gap
-    return total

@@ -75,24 +75,3 @@ def output_subgradient(loss, penalty, V, G, Y, work):
             g = _nearest_to_zero(G[i, j] + (low[j] + s_low), G[i, j] + (high[j] + s_high))
             total += g * g
     return total
-
-
-@kernel
-def squared_norm(A):
-    """``|A|^2``, summed in float64; A (m, d)."""
-    total = 0.0
-    for i in range(A.shape[0]):
-        for j in range(A.shape[1]):
-            total += np.float64(A[i, j]) * np.float64(A[i, j])
-    return total
-
-
-@kernel
-def squared_distance(A, B):
-    """``|A - B|^2``, summed in float64; A, B (m, d)."""
-    total = 0.0
-    for i in range(A.shape[0]):
-        for j in range(A.shape[1]):
-            gap = np.float64(A[i, j]) - np.float64(B[i, j])
-            total += gap * gap
-    return total

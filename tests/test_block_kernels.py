@@ -73,7 +73,7 @@ def test_preactivation_reports_its_decrease_and_leaves_the_residual(dtype, activ
     moved = np.sum((U.astype(float) - U_old) ** 2)
     assert squared_step == pytest.approx(moved, rel=TOLERANCE[dtype])
     assert decrease >= 0.5 * alpha * moved > 0  # sufficient decrease pays for the proximal term
-    assert kernels.linear_residual(U, b) == pytest.approx(
+    assert kernels.squared_distance(U, b) == pytest.approx(
         np.sum((U.astype(float) - b) ** 2), rel=1e-6
     )
 

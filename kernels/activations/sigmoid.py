@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from fastbcd.kernels.activations.stationary import global_prox, sign_change
+from fastbcd.kernels.activations.stationary import global_prox, sign_change, smooth_activation
 from fastbcd.kernels.formula import Formula
 from fastbcd.kernels.jit import scalar
 
@@ -55,16 +55,6 @@ _upward = global_prox(evaluate, slope_bound, slope_peak)
 
 
 @scalar
-def _value(u, p):
-    return evaluate(u)[0]
-
-
-@scalar
-def _derivative(u, p):
-    return evaluate(u)[1]
-
-
-@scalar
 def _curvature(v, p):
     # With s = 1/2 + r, v = 1/2 + b: (1/4 - r^2) (1/4 - 3 r^2 + 2 r b), |2 r (1/4 - r^2)| < 0.0963.
     return 0.0625 + 0.0963 * abs(v - 0.5)
@@ -79,7 +69,7 @@ def _prox(a, c, q, p):
     return -_upward(T(1) - a, -c, q)
 
 
-SIGMOID = Formula("sigmoid", value=_value, derivative=_derivative, curvature=_curvature, prox=_prox)
+SIGMOID = smooth_activation("sigmoid", evaluate, _curvature, _prox)
 
 
 def sigmoid() -> Formula:

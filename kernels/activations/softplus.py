@@ -5,7 +5,12 @@ from __future__ import annotations
 import math
 
 from fastbcd.kernels.activations.sigmoid import evaluate as evaluate_sigmoid
-from fastbcd.kernels.activations.stationary import global_prox, gradient_root, sign_change
+from fastbcd.kernels.activations.stationary import (
+    global_prox,
+    gradient_root,
+    sign_change,
+    smooth_activation,
+)
 from fastbcd.kernels.formula import Formula
 from fastbcd.kernels.jit import scalar
 
@@ -59,16 +64,6 @@ _upward = global_prox(evaluate, slope_bound, slope_peak)
 
 
 @scalar
-def _value(u, p):
-    return evaluate(u)[0]
-
-
-@scalar
-def _derivative(u, p):
-    return evaluate(u)[1]
-
-
-@scalar
 def _curvature(v, p):
     # s^2 + s (1 - s) (act - v); s^2 + s (1 - s) act < 1.05, s (1 - s) <= 1/4.
     return 1.05 + 0.25 * max(-v, 0.0)
@@ -83,9 +78,7 @@ def _prox(a, c, q, p):
     return _root(c - d1 * (act - a) / q, c, a, c, q)
 
 
-SOFTPLUS = Formula(
-    "softplus", value=_value, derivative=_derivative, curvature=_curvature, prox=_prox
-)
+SOFTPLUS = smooth_activation("softplus", evaluate, _curvature, _prox)
 
 
 def softplus() -> Formula:

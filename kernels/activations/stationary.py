@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from fastbcd.kernels.formula import Formula
 from fastbcd.kernels.jit import scalar
 
 MAX_STEPS = 200
@@ -169,3 +170,17 @@ def global_prox(evaluate: Any, slope_bound: Any, slope_peak: Any) -> Any:
         return upper if objective(upper, a, c, q) < objective(lower, a, c, q) else lower
 
     return prox
+
+
+def smooth_activation(name: str, evaluate: Any, curvature: Any, prox: Any) -> Formula:
+    """An activation without parameters, its value and derivative from `evaluate`."""
+
+    @scalar
+    def value(u, p):
+        return evaluate(u)[0]
+
+    @scalar
+    def derivative(u, p):
+        return evaluate(u)[1]
+
+    return Formula(name, value=value, derivative=derivative, curvature=curvature, prox=prox)

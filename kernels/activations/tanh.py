@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from fastbcd.kernels.activations.stationary import global_prox, sign_change
+from fastbcd.kernels.activations.stationary import global_prox, sign_change, smooth_activation
 from fastbcd.kernels.formula import Formula
 from fastbcd.kernels.jit import scalar
 
@@ -57,16 +57,6 @@ _upward = global_prox(evaluate, slope_bound, slope_peak)
 
 
 @scalar
-def _value(u, p):
-    return evaluate(u)[0]
-
-
-@scalar
-def _derivative(u, p):
-    return evaluate(u)[1]
-
-
-@scalar
 def _curvature(v, p):
     # (1 - t^2) (1 - 3 t^2 + 2 t v), |2 t (1 - t^2)| < 0.77.
     return 1.0 + 0.77 * abs(v)
@@ -80,7 +70,7 @@ def _prox(a, c, q, p):
     return -_upward(-a, -c, q)
 
 
-TANH = Formula("tanh", value=_value, derivative=_derivative, curvature=_curvature, prox=_prox)
+TANH = smooth_activation("tanh", evaluate, _curvature, _prox)
 
 
 def tanh() -> Formula:
