@@ -16,8 +16,8 @@ SCRIPT = Path(__file__).parent.parent / "benchmarks" / "combinations.py"
 @pytest.mark.parametrize(("dtype", "limit"), [("float32", 1e-7), ("float64", 1e-12)])
 def test_combinations_descend_and_refusals_have_a_reason(tmp_path, dtype, limit):
     table = tmp_path / "table.csv"
-    # 131 has no factor in common with the numbers of penalties, losses and activations.
-    options = ["--dtype", dtype, "--every", "131", "--processes", "1", "--out", str(table)]
+    # 149 has no factor in common with the numbers of penalties, losses and activations.
+    options = ["--dtype", dtype, "--every", "149", "--processes", "1", "--out", str(table)]
     done = subprocess.run(
         [sys.executable, str(SCRIPT), *options],
         capture_output=True,
@@ -28,8 +28,8 @@ def test_combinations_descend_and_refusals_have_a_reason(tmp_path, dtype, limit)
     with table.open(newline="") as file:
         rows = list(csv.DictReader(file))
     runs = [row for row in rows if not row["refused"]]
-    assert len(rows) == 13
-    assert len(runs) >= 10
+    assert len(rows) == 11
+    assert len(runs) == 10
     for row in runs:
         assert float(row["rise"]) <= limit, row
         assert float(row["smallest_decrease"]) >= float(row["promised_decrease"]), row
@@ -37,4 +37,4 @@ def test_combinations_descend_and_refusals_have_a_reason(tmp_path, dtype, limit)
     for row in rows:
         if row["refused"]:
             assert "prox-linear needs a loss whose gradient is Lipschitz" in row["refused"]
-    assert f"{len(runs)} runs; largest rise of all" in done.stdout
+    assert done.stdout.startswith(f"{len(runs)} runs in {dtype}: the largest rise of the objective")
