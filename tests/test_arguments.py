@@ -35,6 +35,7 @@ PROBLEMS = [
     ({"weight_penalty": "none/none/none"}, "one penalty or one for each of 2 layers, got 3"),
     ({"state_penalty": "box:1,-1"}, "state_penalty: box: needs two numbers, the lower one first"),
     ({"weight_penalty": "l1:1//none"}, "weight_penalty: a penalty is empty in 'l1:1//none'"),
+    ({"state_penalty": "box:1"}, "state_penalty: 'box' does not take 1 parameters"),
     ({"state_penalty": []}, "state_penalty must be one penalty or one for each of 2 layers"),
     ({"state_penalty": "l1:-1/none"}, "state_penalty: l1: strength must lie between 0"),
     ({"residual": True}, "residual: no hidden layer is as wide as the layer below it"),

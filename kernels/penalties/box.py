@@ -31,7 +31,7 @@ def _subdifferential(w, p):
     return -np.inf if at_low else 0.0, np.inf if at_high else 0.0
 
 
-def box(low: float = -1.0, high: float = 1.0) -> Penalty:
+def box(low: float, high: float) -> Penalty:
     """Values in the interval [low, high]."""
     if not (math.isfinite(low) and math.isfinite(high) and low <= high):
         raise ValueError(f"box: needs two numbers, the lower one first, got {low}, {high}")
