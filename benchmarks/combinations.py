@@ -184,6 +184,8 @@ def summary(runs: list[Run]) -> list[str]:
     refusals = Counter(run.refused for run in runs if run.refused)
     done = [run for run in runs if not run.refused]
     unkept = sum(r.smallest_decrease < r.promised_decrease for r in done)
+    least = min(r.smallest_decrease / r.promised_decrease for r in done)
+    rate = np.median([r.rate for r in done if np.isfinite(r.rate)])
 
     def loss(run: Run) -> str:
         return run.loss + ("" if run.update == "prox" else f", {run.update}")
@@ -191,7 +193,8 @@ def summary(runs: list[Run]) -> list[str]:
     return [
         f"{len(done)} runs in {runs[0].dtype}: the largest rise of the objective is "
         f"{max(r.rise for r in done):.1e} (negative: it always fell); a decrease below what was "
-        f"promised in {unkept} runs.",
+        f"promised in {unkept} runs, {least:.3g} times the promised at least; median rate "
+        f"{rate:.2f}.",
         "",
         *(f"Refused, {count} combinations: {reason}" for reason, count in refusals.items()),
         "",

@@ -40,13 +40,13 @@ class BlockCoordinateDescent:
     def __init__(
         self,
         problem: Problem,
-        alpha: float,
-        alpha_weights: float | None,
-        loss_update: str,
-        device: str,
-        dtype: str,
-        n_threads: int | None,
-        tile_rows: int | None,
+        alpha: float = 1e-3,
+        alpha_weights: float | None = None,
+        loss_update: str = "prox",
+        device: str = "cpu",
+        dtype: str = "float32",
+        n_threads: int | None = None,
+        tile_rows: int | None = None,
     ) -> None:
         self.problem = problem
         self.alpha = require(alpha, "alpha", at_least=0, at_most=LARGEST)

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from fastbcd.devices.tiles import Tile
-from fastbcd.problem import Problem
 from fastbcd.solver import BlockCoordinateDescent
 from fastbcd.state import State
 
@@ -43,21 +42,6 @@ class ThreeSplitting(BlockCoordinateDescent):
     """
 
     has_preactivations = True
-
-    def __init__(
-        self,
-        problem: Problem,
-        alpha: float = 1e-3,
-        alpha_weights: float | None = None,
-        loss_update: str = "prox",
-        device: str = "cpu",
-        dtype: str = "float32",
-        n_threads: int | None = None,
-        tile_rows: int | None = None,
-    ) -> None:
-        super().__init__(
-            problem, alpha, alpha_weights, loss_update, device, dtype, n_threads, tile_rows
-        )
 
     def _update_layer(self, state: State, l: int) -> None:
         """V_l, U_l and the sums for W_l in one pass over tiles of samples; then W_l."""

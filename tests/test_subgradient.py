@@ -5,7 +5,8 @@ import pytest
 from oracle import oracle_of
 from test_certificate import data
 
-from fastbcd import Problem, ThreeSplitting, TwoSplitting
+from fastbcd import InputError, Problem, ThreeSplitting, TwoSplitting
+from fastbcd.kernels import hinge
 
 
 def numerical_gradient(oracle, block, h=1e-6):
@@ -91,3 +92,19 @@ def test_the_subgradient_vanishes_where_a_convex_problem_ends(loss, weight_penal
         for _ in range(1500):
             solver.step(state)
         assert solver.squared_subgradient(state) <= 1e-5 * first
+
+
+def test_an_output_an_ulp_beside_the_hinges_kink_counts_as_at_the_kink():
+    low, high = np.empty(2), np.empty(2)
+    for ulps in (-1, 0, 1):
+        margin = 1.0 + ulps * np.finfo(float).eps
+        hinge().row_subdifferential(low, high, np.array([margin, -margin]), np.array([1.0, 0.0]))
+        np.testing.assert_array_equal([low, high], [[-1, 0], [0, 1]])
+    for margin, slope in ((1 - 1e-9, -1.0), (1 + 1e-9, 0.0)):
+        hinge().row_subdifferential(low, high, np.array([margin, -margin]), np.array([1.0, 0.0]))
+        np.testing.assert_array_equal([low, high], [[slope, -slope]] * 2)
+
+
+def test_a_first_forward_pass_that_overflows_is_refused():
+    with pytest.raises(InputError, match="states overflow float32 in the first forward pass"):
+        ThreeSplitting(Problem((4, 5, 3), "polynomial:1e39,1")).init(*data())

@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 
+from fastbcd.callbacks.measurements import Every
 from fastbcd.certificate import Certificate
-from fastbcd.fit import Callback, Record, Result, Solver
+from fastbcd.fit import Record, Result, Solver
 from fastbcd.ledger import Ledger
-from fastbcd.specification import require_integer
 from fastbcd.state import State
 from fastbcd.validation import check_subgradient
 
 
-class Certify(Callback):
+class Certify(Every):
     """Measures what Theorems 1 to 3 promise; the result's `certificate` says whether it held.
 
     Each iteration, from what the blocks report: ``decrease`` of F, ``step``,
@@ -42,11 +42,11 @@ class Certify(Callback):
     )
 
     def __init__(self, every: int = 1) -> None:
-        self.every = require_integer(every, "every", at_least=1)
+        super().__init__(every)
 
     def on_start(self, solver: Solver, state: State, max_iter: int) -> None:
         check_subgradient(solver.problem)
-        self._last = max_iter
+        super().on_start(solver, state, max_iter)
         self._state, self._ledger_before = state, state.ledger
         if state.ledger is None:
             state.ledger = Ledger()
@@ -58,14 +58,14 @@ class Certify(Callback):
         )
 
     def on_iteration(self, solver: Solver, state: State, record: Record) -> None:
-        ledger, iteration = state.ledger, record["iteration"]
+        ledger = state.ledger
         assert ledger is not None
         squared, objective = None, record.get("objective")
-        if iteration % self.every == 0 or iteration == self._last:
+        if self.due(record):
             squared = solver.squared_subgradient(state)
             objective = solver.objective(state) if objective is None else objective
         row: dict[str, Any] = self.certificate.add(
-            iteration, ledger.decrease, ledger.squared_step, objective, squared
+            record["iteration"], ledger.decrease, ledger.squared_step, objective, squared
         )
         record.update({name: value for name, value in row.items() if math.isfinite(value)})
 

@@ -12,7 +12,7 @@ from fastbcd.specification import require_integer
 from fastbcd.state import State
 
 
-class _Every(Callback):
+class Every(Callback):
     """Measures in iterations `every`, 2 `every`, ..., and in the last one."""
 
     def __init__(self, every: int) -> None:
@@ -27,7 +27,7 @@ class _Every(Callback):
         return iteration % self.every == 0 or iteration == self._last
 
 
-class Objective(_Every):
+class Objective(Every):
     """Adds ``objective``: F of the state. Costs a product per layer and pass."""
 
     def __init__(self, every: int = 1) -> None:
@@ -38,7 +38,7 @@ class Objective(_Every):
             record["objective"] = solver.objective(state)
 
 
-class Accuracy(_Every):
+class Accuracy(Every):
     """Adds ``NAME_accuracy``: the share of samples whose largest output is their class.
 
     Parameters
