@@ -121,6 +121,15 @@ class Formula:
         return hash((self.numba_type, self.parameters))
 
 
+def _canonical(value: Any) -> str:
+    """`repr`, but for the order of sets, which differs from process to process."""
+    if isinstance(value, (set, frozenset)):
+        return "{" + ", ".join(sorted(map(_canonical, value))) + "}"
+    if isinstance(value, dict):
+        return _canonical({(key, _canonical(item)) for key, item in value.items()})
+    return repr(value)
+
+
 def _digest(functions: dict[str, Any]) -> str:
     """Hash of all functions, of the compiled functions they call and the constants they use."""
     sha, seen = hashlib.sha256(), set()
@@ -131,7 +140,7 @@ def _digest(functions: dict[str, Any]) -> str:
             if isinstance(constant, CodeType):
                 add_code(constant, names)
             else:
-                sha.update(repr(constant).encode())
+                sha.update(_canonical(constant).encode())
         used = code.co_names + code.co_freevars
         for name in used:
             sha.update(name.encode())
@@ -152,7 +161,7 @@ def _digest(functions: dict[str, Any]) -> str:
                 sha.update(repr(value).encode())
         elif function not in seen:
             seen.add(function)
-            sha.update(repr(value.targetoptions).encode())
+            sha.update(_canonical(value.targetoptions).encode())
             sha.update(repr(function.__defaults__).encode())
             cells = [cell.cell_contents for cell in function.__closure__ or ()]
             free = dict(zip(function.__code__.co_freevars, cells, strict=True))
