@@ -34,6 +34,7 @@ from numba.extending import (
     NativeValue,
     make_attribute_wrapper,
     models,
+    overload_attribute,
     overload_method,
     register_model,
     typeof_impl,
@@ -46,6 +47,7 @@ METHODS = {
     "derivative": 1,  # activation: act'(u)
     "curvature": 1,  # activation: max over z of the second derivative of 1/2 (v - act(z))^2
     "prox": 3,  # activation: argmin_u (a - act(u))^2 + q (u - c)^2
+    "quick_prox": 3,  # activation: the same without branches, or NaN where only prox can tell
     "subdifferential": 1,  # penalty: the ends of the interval of slopes of r at w
     "shrink": 2,  # penalty: argmin_w r(w) + 1/(2 step) (w - c)^2
     "row_value": 2,  # loss of one sample
@@ -54,6 +56,9 @@ METHODS = {
     "row_prox": 5,  # loss: proximal operator of one sample, written to its first argument
     "row_prox_penalised": 6,  # loss: the same of the loss plus a penalty, the last argument
 }
+
+# What serves where a formula has no such function.
+SUBSTITUTES = {"quick_prox": "prox"}
 
 
 class FormulaType(types.Type):
@@ -212,7 +217,8 @@ def _overload(method: str, n_arguments: int) -> None:
     """Let compiled code call ``formula.method(...)``: the scalar of that formula's type."""
 
     def function_of(formula: FormulaType) -> Any:
-        return Formula._registry[formula.name].functions.get(method)
+        functions = Formula._registry[formula.name].functions
+        return functions.get(method) or functions.get(SUBSTITUTES.get(method, ""))
 
     # Numba compares signatures, so there is one pair of functions per argument count.
     def one(formula, a):
@@ -240,8 +246,18 @@ def _overload(method: str, n_arguments: int) -> None:
         return f and (lambda formula, a, b, c, d, e, g: f(a, b, c, d, e, g, formula.parameters))
 
     overloads = {1: one, 2: two, 3: three, 4: four, 5: five, 6: six}
-    overload_method(FormulaType, method)(overloads[n_arguments])
+    # Inlined whatever its length, or loops over a long formula would not vectorise.
+    options = {"forceinline": True}
+    overload_method(FormulaType, method, jit_options=options)(overloads[n_arguments])
 
 
 for _method, _n_arguments in METHODS.items():
     _overload(_method, _n_arguments)
+
+
+@overload_attribute(FormulaType, "has_quick_prox", jit_options={"forceinline": True})
+def _has_quick_prox(formula):
+    """A constant where the kernel is compiled: what stands behind it falls away."""
+    if "quick_prox" in Formula._registry[formula.name].functions:
+        return lambda formula: True
+    return lambda formula: False

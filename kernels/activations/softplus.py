@@ -4,63 +4,56 @@ from __future__ import annotations
 
 import math
 
-from fastbcd.kernels.activations.sigmoid import evaluate as evaluate_sigmoid
 from fastbcd.kernels.activations.stationary import (
+    MAX_STEPS,
     global_prox,
     gradient_root,
-    sign_change,
+    quick_prox,
     smooth_activation,
 )
+from fastbcd.kernels.exponential import exp_and_expm1, log1p_of_fraction
 from fastbcd.kernels.formula import Formula
-from fastbcd.kernels.jit import scalar
+from fastbcd.kernels.jit import scalar, straight
 
 
-@scalar
+@straight
 def evaluate(u):
     """``act(u)``, ``act' = s = sigmoid(u)`` and ``act'' = s (1 - s)``."""
     T = type(u)
-    s, d1, _ = evaluate_sigmoid(u)
-    return max(u, T(0)) + math.log1p(math.exp(-abs(u))), s, d1
+    one = T(1)
+    e, _ = exp_and_expm1(-abs(u))
+    inverse = one / (one + e)
+    s = e * inverse if u < T(0) else inverse
+    return max(u, T(0)) + log1p_of_fraction(e), s, e * inverse * inverse
 
 
-@scalar
-def slope_bound(a):
-    """Bound of h': act'' (a - act), ``act'' <= 1/4`` and ``a - act <= a``."""
-    return type(a)(0.25) * a
-
-
-@scalar
-def _before_peak(u, a):
-    """Positive where h' rises."""
+@straight
+def _single(a, act, d1, q):
+    # On c's upper side h' <= act'' (a - act), act'' <= 1/4; h falls at c where it lies beyond
+    # the mode. On its lower side g increases.
     T = type(a)
-    act, s, _ = evaluate(u)
-    return (T(1) - T(2) * s) * (a - act) - T(3) * s
+    miss = a - act
+    return (miss <= T(0)) | (q >= T(0.25) * miss) | ((T(1) - d1) * miss <= d1)
 
 
 @scalar
-def _before_mode(u, a):
-    """Positive where h rises."""
-    act, s, _ = evaluate(u)
-    return (type(a)(1) - s) * (a - act) - s
-
-
-_peak, _mode = sign_change(_before_peak), sign_change(_before_mode)
-
-
-@scalar
-def slope_peak(a):
-    """Where h' = s (1 - s) (a - act) - s^2 is largest and where it is 0; a > 0."""
+def _mode(a):
+    """Where h is largest: ``(1 - s) (a - act) = s``, or ``log(1 + x) + x = a`` with ``x = e^u``."""
     T = type(a)
-    # Both functions fall; they are positive at `start` and negative at `stop`, act^-1(a).
-    start = math.log(a / (T(8) + T(8) * a))
-    stop = a + math.log(-math.expm1(-a)) if a < T(20) else a
-    peak, _ = _peak(start, stop, a)
-    _, mode = _mode(peak, stop, a)
-    return peak, mode
+    one = T(1)
+    x = T(0.5) * a  # log(1 + x) <= x, and the left side is concave: from here on x increases
+    for _ in range(MAX_STEPS):
+        new = x + (a - x - math.log1p(x)) / (one + one / (one + x))
+        if not new > x:
+            break
+        x = new
+    return math.log(x)
 
 
+_upward = global_prox(evaluate, _single, _mode)
 _root = gradient_root(evaluate)
-_upward = global_prox(evaluate, slope_bound, slope_peak)
+# |act'''| <= 0.0963, 3 |act' act''| <= 3/4
+_quick = quick_prox(evaluate, _single, (0.0963, 0.75))
 
 
 @scalar
@@ -78,7 +71,7 @@ def _prox(a, c, q, p):
     return _root(c - d1 * (act - a) / q, c, a, c, q)
 
 
-SOFTPLUS = smooth_activation("softplus", evaluate, _curvature, _prox)
+SOFTPLUS = smooth_activation("softplus", evaluate, _curvature, _prox, _quick)
 
 
 def softplus() -> Formula:

@@ -6,13 +6,16 @@ solve
     g(u) = q (u - c) - h(u) = 0,    h(u) = act'(u) (a - act(u)),    f' = 2 g.
 
 Say ``a > act(c)`` with act increasing (the other side is its mirror image): then the
-minimiser lies at or above c. For sigmoid, tanh and softplus h rises to one mode and
-falls beyond it, and on the way up its slope h' has a single peak. Hence
+minimiser lies between c and ``act^-1(a)``. For sigmoid, tanh and softplus h rises to one
+mode and falls beyond it, and on the way up its slope h' has a single peak. So g is first
+concave, then convex up to the mode, and beyond it increases at least as fast as ``q u``.
 
-- if ``q >= h'`` at the peak, g increases: one root, the minimiser;
-- else g has at most two roots at which it goes from - to +: one between c and the
-  peak, one beyond. Both are found in brackets on which g is monotone, and the one with
-  the lower f is the global minimiser.
+- Where ``q >= h'`` everywhere, or c lies beyond the mode, g has one root: the minimiser.
+  Newton's method finds it in a few steps, without branches: `quick_prox`.
+- Else g crosses 0 upwards at most twice. Newton's method from c climbs to the lower
+  crossing without passing it (g is concave there), and from the mode down to the upper one
+  (g is convex there); where one does not exist, g's slope turns before g's sign does. The
+  crossing with the lower f is the global minimiser: `global_prox`.
 """
 
 from __future__ import annotations
@@ -23,35 +26,62 @@ from typing import Any
 import numpy as np
 
 from fastbcd.kernels.formula import Formula
-from fastbcd.kernels.jit import scalar
+from fastbcd.kernels.jit import scalar, straight
 
 MAX_STEPS = 200
 
 
-def sign_change(function: Any) -> Any:
-    """Scalar ``(low, high, a) -> (low, high)``: where ``function(x, a)`` falls through 0.
+def quick_prox(evaluate: Any, single: Any, bends: tuple[float, float]) -> Any:
+    """Straight scalar ``(a, c, q) -> u``: the minimiser where g has one root, or NaN.
 
-    `function` is a compiled scalar, positive at `low` and not at `high`; by bisection.
+    NaN also where the last of three Newton steps (four in float64) does not prove that
+    the next one would be below the rounding of u.
+
+    Parameters
+    ----------
+    evaluate : straight scalar
+        ``u -> (act(u), act'(u), act''(u))``.
+    single : straight scalar
+        ``(a, act(c), act'(c), q) -> bool``: True only where g has one root.
+    bends : (float, float)
+        ``|g''| <= bends[0] |a - act(u)| + bends[1]``.
     """
+    of_miss, constant = bends
 
-    @scalar
-    def bisect(low, high, a):
-        half = type(a)(0.5)
-        for _ in range(MAX_STEPS):
-            middle = low + half * (high - low)
-            if middle in (low, high):
-                break
-            if function(middle, a) > type(a)(0):
-                low = middle
-            else:
-                high = middle
-        return low, high
+    @straight
+    def newton(u, a, c, q, low, high):
+        act, d1, d2 = evaluate(u)
+        miss = a - act
+        slope = q + d1 * d1 - d2 * miss
+        return min(max(u - (q * (u - c) - d1 * miss) / slope, low), high), slope
 
-    return bisect
+    @straight
+    def prox(a, c, q):
+        T = type(c)
+        eps = T(np.finfo(type(c)).eps)
+        act, d1, _ = evaluate(c)
+        miss = a - act
+        # f(u) <= f(c) confines the minimiser.
+        reach = c + miss / math.sqrt(q)
+        low, high = min(c, reach), max(c, reach)
+        # Gauss-Newton never leaves these bounds and starts well.
+        u = c + d1 * miss / (q + d1 * d1)
+        u, _ = newton(u, a, c, q, low, high)
+        u, _ = newton(u, a, c, q, low, high)
+        if eps < T(1e-10):
+            u, _ = newton(u, a, c, q, low, high)
+        new, slope = newton(u, a, c, q, low, high)
+        # The error is quadratic in the last step: |g''| / (2 g') step^2.
+        step = new - u
+        error = step * step * (T(of_miss) * abs(miss) + T(constant))
+        settled = (slope > T(0)) & (error <= eps * slope * abs(new))
+        return new if single(a, act, d1, q) & settled else T(np.nan)
+
+    return prox
 
 
 def gradient_root(evaluate: Any) -> Any:
-    """Scalar ``root(low, high, a, c, q)``: where g crosses 0 in a bracket on which it increases.
+    """Scalar ``root(low, high, a, c, q)``: where g crosses 0 upwards in a bracket of such a place.
 
     `evaluate` is a compiled scalar, ``u -> (act(u), act'(u), act''(u))``.
     """
@@ -95,17 +125,15 @@ def gradient_root(evaluate: Any) -> Any:
     return root
 
 
-def global_prox(evaluate: Any, slope_bound: Any, slope_peak: Any) -> Any:
-    """Scalar ``prox(a, c, q)`` for ``a > act(c)``: the global minimiser, at or above c.
+def global_prox(evaluate: Any, single: Any, mode: Any) -> Any:
+    """Scalar ``prox(a, c, q)`` for ``a >= act(c)``: the global minimiser, at or above c.
 
     Parameters
     ----------
-    evaluate : compiled scalar
-        ``u -> (act(u), act'(u), act''(u))``, act increasing.
-    slope_bound : compiled scalar
-        ``a -> bound >= h'``, cheap: most calls have ``q >= bound`` and need no more.
-    slope_peak : compiled scalar
-        ``a -> (peak, mode)``: where h' is largest, and where h is.
+    evaluate, single : compiled scalars
+        As in `quick_prox`.
+    mode : compiled scalar
+        ``a -> u``: where h is largest.
     """
     root = gradient_root(evaluate)
 
@@ -116,71 +144,84 @@ def global_prox(evaluate: Any, slope_bound: Any, slope_peak: Any) -> Any:
 
     @scalar
     def gradient(u, a, c, q):
-        act, d1, _ = evaluate(u)
-        return q * (u - c) - d1 * (a - act)
-
-    @scalar
-    def slope(u, a):
+        """``g(u)`` and ``g'(u)``."""
         act, d1, d2 = evaluate(u)
-        return d2 * (a - act) - d1 * d1
+        miss = a - act
+        return q * (u - c) - d1 * miss, q + d1 * d1 - d2 * miss
 
     @scalar
-    def crossing(low, high, a, q):
-        """Where h' crosses q between `low` and `high`, from the side of `low`; by bisection."""
-        half = type(q)(0.5)
-        above = slope(low, a) > q
+    def crossing(u, a, c, q, stop):
+        """Where tangents lead from u, g not 0, to where g crosses 0 before `stop`; else NaN."""
+        T = type(c)
+        g, slope = gradient(u, a, c, q)
+        below = g < T(0)
         for _ in range(MAX_STEPS):
-            middle = low + half * (high - low)
-            if middle in (low, high):
-                break
-            if (slope(middle, a) > q) == above:
-                low = middle
-            else:
-                high = middle
-        return high
+            if not slope > T(0):
+                return T(np.nan)
+            new = u - g / slope
+            if new == u:
+                return u
+            if (new >= stop) if below else (new <= stop):
+                return T(np.nan)
+            g, slope = gradient(new, a, c, q)
+            if (g >= T(0)) == below:
+                return root(min(u, new), max(u, new), a, c, q)
+            u = new
+        return u
 
     @scalar
     def prox(a, c, q):
         T = type(c)
+        act, d1, _ = evaluate(c)
         # f(u) <= f(c) confines the minimiser.
-        high = c + (a - evaluate(c)[0]) / math.sqrt(q)
+        high = c + (a - act) / math.sqrt(q)
         for _ in range(MAX_STEPS):
-            if not gradient(high, a, c, q) < T(0):
+            if not gradient(high, a, c, q)[0] < T(0):
                 break
             # Rounding left `high` short of the root, at c itself in the extreme.
             high += (high - c) + abs(high) * T(np.finfo(type(c)).eps) + T(np.finfo(type(c)).tiny)
-        if q >= slope_bound(a):
+        if single(a, act, d1, q):
             return root(c, high, a, c, q)
-        peak, mode = slope_peak(a)
-        if c >= mode or slope(max(c, peak), a) <= q:
+        top = min(mode(a), high)
+        if not top > c:
             return root(c, high, a, c, q)
-
-        # g falls from where h' crosses q on the way up to where it does on the way down.
-        falls_until = min(crossing(max(c, peak), mode, a, q), high)
-        has_upper = gradient(falls_until, a, c, q) <= T(0)
-        falls_from = c
-        if c < peak and slope(c, a) < q:
-            falls_from = min(crossing(c, peak, a, q), falls_until)
-        if gradient(falls_from, a, c, q) < T(0):  # no root on the way up
-            return root(falls_until, high, a, c, q)
-        lower = root(c, falls_from, a, c, q)
-        if not has_upper:
-            return lower
-        upper = root(falls_until, high, a, c, q)
+        if gradient(top, a, c, q)[0] <= T(0):
+            upper = root(top, high, a, c, q)
+        else:
+            upper = crossing(top, a, c, q, c)
+        lower = crossing(c, a, c, q, top)
+        if np.isnan(upper):
+            # Without an upper crossing there is a lower one, but for rounding.
+            return root(c, high, a, c, q) if np.isnan(lower) else lower
+        if np.isnan(lower):
+            return upper
         return upper if objective(upper, a, c, q) < objective(lower, a, c, q) else lower
 
     return prox
 
 
-def smooth_activation(name: str, evaluate: Any, curvature: Any, prox: Any) -> Formula:
+def smooth_activation(
+    name: str, evaluate: Any, curvature: Any, prox: Any, quick_prox: Any
+) -> Formula:
     """An activation without parameters, its value and derivative from `evaluate`."""
 
-    @scalar
+    @straight
     def value(u, p):
         return evaluate(u)[0]
 
-    @scalar
+    @straight
     def derivative(u, p):
         return evaluate(u)[1]
 
-    return Formula(name, value=value, derivative=derivative, curvature=curvature, prox=prox)
+    @straight
+    def quick(a, c, q, p):
+        return quick_prox(a, c, q)
+
+    return Formula(
+        name,
+        value=value,
+        derivative=derivative,
+        curvature=curvature,
+        prox=prox,
+        quick_prox=quick,
+    )
