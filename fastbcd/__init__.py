@@ -6,6 +6,7 @@ Descent in Deep Learning* (ICML 2019). See `Problem`, `TwoSplitting` and `ThreeS
 
 from __future__ import annotations
 
+from fastbcd.devices.threads import OversubscriptionWarning
 from fastbcd.errors import InputError
 from fastbcd.fit import DescentWarning, Result
 from fastbcd.labels import one_hot
@@ -15,6 +16,7 @@ from fastbcd.problem import Problem
 from fastbcd.state import State
 from fastbcd.three_splitting import ThreeSplitting
 from fastbcd.two_splitting import TwoSplitting
+from fastbcd.warmup import warmup
 
 __version__ = "0.1.0"
 
@@ -23,6 +25,7 @@ __all__ = [
     "InputError",
     "Model",
     "Network",
+    "OversubscriptionWarning",
     "Problem",
     "Result",
     "State",
@@ -30,4 +33,5 @@ __all__ = [
     "TwoSplitting",
     "__version__",
     "one_hot",
+    "warmup",
 ]

@@ -108,11 +108,14 @@ class CPU:
         self, n: int, widths: tuple[int, ...], dtype: Any, body: Callable[[Tile], None]
     ) -> None:
         """Call ``body(tile)`` for tiles of n samples, shared among the threads."""
-        rows = self._tile_rows
-        if rows is None:
-            row_bytes = max(widths) * np.dtype(dtype).itemsize
-            rows = max(MIN_TILE_ROWS, TILE_BYTES // row_bytes)
-        for_each_tile(n, rows, body, self._scratches, self._pool)
+        for_each_tile(n, self.tile_rows(widths, dtype), body, self._scratches, self._pool)
+
+    def tile_rows(self, widths: tuple[int, ...], dtype: Any) -> int:
+        """Samples in a tile of a network of such widths."""
+        if self._tile_rows is not None:
+            return self._tile_rows
+        row_bytes = max(widths) * np.dtype(dtype).itemsize
+        return max(MIN_TILE_ROWS, TILE_BYTES // row_bytes)
 
     def for_each_block(self, n: int, body: Callable[[slice], None]) -> None:
         """Call ``body(block)`` for blocks of n rows of a small matrix, shared among the threads."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
+import warnings
 from contextlib import AbstractContextManager
 from functools import cache
 from typing import Any
@@ -48,12 +50,46 @@ def serial_blas() -> AbstractContextManager[None]:
     return _SERIAL_BLAS
 
 
+class OversubscriptionWarning(RuntimeWarning):
+    """More threads will run than there are processors for them."""
+
+
 def resolve_threads(n_threads: int | None) -> int:
-    """`n_threads`, or as many as BLAS would use.
+    """`n_threads`, or as many as BLAS would use; warns, once a process, if that is too many.
 
     The default thereby honours ``OMP_NUM_THREADS`` and its like, the processor
     affinity, and the limits that joblib sets in its workers.
     """
-    if n_threads is not None:
-        return require_integer(n_threads, "n_threads", at_least=1)
-    return max((library["num_threads"] for library in _controller().info()), default=1)
+    libraries = _controller().info()
+    if n_threads is None:
+        return max((library["num_threads"] for library in libraries), default=1)
+    n_threads = require_integer(n_threads, "n_threads", at_least=1)
+    if n_threads > available_processors():
+        _warn_once(
+            f"n_threads={n_threads}, but this process may use {available_processors()} processors: "
+            "threads will wait for each other; leave n_threads out, or lower it"
+        )
+    elif n_threads > 1 and not libraries:
+        _warn_once(
+            f"n_threads={n_threads}, and SciPy's BLAS is one whose own threads cannot be limited "
+            "from here: they come on top; set OMP_NUM_THREADS=1 before Python starts"
+        )
+    return n_threads
+
+
+def available_processors() -> int:
+    """Processors that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+_warned = False
+
+
+def _warn_once(message: str) -> None:
+    global _warned
+    if not _warned:
+        _warned = True
+        # The line that made the solver.
+        warnings.warn(message, OversubscriptionWarning, stacklevel=6)

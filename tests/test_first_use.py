@@ -1,0 +1,129 @@
+"""What a process pays before its first iteration."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import fastbcd
+from fastbcd import Problem, ThreeSplitting, TwoSplitting, kernels
+
+
+def python(script, **environment):
+    """Standard output of a new process."""
+    run = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **environment},
+    )
+    assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+def test_import_takes_no_heavy_module_along():
+    script = "import fastbcd, fastbcd.callbacks, sys; print(*sys.modules)"
+    loaded = set(python(script).split())
+    heavy = {
+        "sklearn",
+        "matplotlib",
+        "torch",
+        "pandas",
+        "cupy",
+        "numba.cuda",
+        "numba_cuda",
+        "mpi4py",
+    }
+    assert not loaded & heavy
+    assert "numba" in loaded
+
+
+@pytest.mark.slow
+def test_import_costs_little_more_than_numba_and_scipy():
+    script = (
+        "import time; start = time.perf_counter()\n"
+        "import numba, scipy.linalg.cython_blas, concurrent.futures\n"
+        "middle = time.perf_counter()\n"
+        "import fastbcd\n"
+        "print(middle - start, time.perf_counter() - middle)"
+    )
+    python(script)  # compiles our files
+    pairs = [tuple(map(float, python(script).split())) for _ in range(5)]
+    assert min(ours / theirs for theirs, ours in pairs) < 0.6
+
+
+COUNT_COMPILATIONS = """
+import json
+from fastbcd import Problem, ThreeSplitting, kernels, warmup
+from fastbcd.kernels import gram_solve, gram_sums, hidden_state, output_state, preactivation
+
+solver = ThreeSplitting(Problem((5, 4, 3), activation="sigmoid", loss="logistic_ovr"))
+warmup(solver)
+dispatchers = [f for f in map(kernels.__dict__.get, kernels.__all__) if hasattr(f, "stats")]
+print(json.dumps({
+    "hits": sum(sum(f.stats.cache_hits.values()) for f in dispatchers),
+    "misses": sum(sum(f.stats.cache_misses.values()) for f in dispatchers),
+    "type": str(solver.problem.activations[0].numba_type),
+}))
+"""
+
+
+def test_a_second_process_compiles_nothing(tmp_path):
+    # Sets are ordered by a seed of the process: the digest in the types must not be.
+    first, second = (
+        json.loads(
+            python(COUNT_COMPILATIONS, NUMBA_CACHE_DIR=str(tmp_path), PYTHONHASHSEED=str(seed))
+        )
+        for seed in (1, 2)
+    )
+    assert first["misses"] > 10
+    assert first["type"] == second["type"]
+    assert second["misses"] == 0
+    assert second["hits"] > 10
+
+
+SOLVERS = {
+    "default": lambda: ThreeSplitting(Problem((6, 5, 3))),
+    "residual, float64": lambda: ThreeSplitting(
+        Problem((6, 5, 5, 3), residual=True, activation="tanh"), dtype="float64"
+    ),
+    "penalties": lambda: ThreeSplitting(
+        Problem((20, 12, 4), weight_penalty="l1:0.01", state_penalty="nonnegative"), n_threads=1
+    ),
+    "two-splitting": lambda: TwoSplitting(
+        Problem((6, 5, 2), activation="softplus", loss="cross_entropy")
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+@pytest.mark.parametrize("certify", [False, True])
+def test_after_warmup_a_fit_compiles_nothing(name, certify):
+    solver = SOLVERS[name]()
+    assert fastbcd.warmup(solver, certify=certify) > 0
+
+    def compiled():
+        functions = map(kernels.__dict__.get, kernels.__all__)
+        return {f: len(f.signatures) for f in functions if hasattr(f, "signatures")}
+
+    before = compiled()
+    widths = solver.problem.widths
+    rng = np.random.default_rng(0)
+    X, Y = rng.random((700, widths[0])), np.eye(widths[-1])[rng.integers(widths[-1], size=700)]
+    callbacks = [fastbcd.callbacks.Certify() if certify else fastbcd.callbacks.Objective()]
+    solver.fit(X, Y, max_iter=3, callbacks=callbacks)
+    assert compiled() == before
+
+
+def test_warmup_leaves_the_solver_as_it_was():
+    solver = ThreeSplitting(Problem((30, 40, 10)), alpha=0.5)
+    fastbcd.warmup(solver)
+    assert solver.problem.widths == (30, 40, 10)
+
+
+def test_warmup_without_arguments_prepares_the_defaults():
+    assert fastbcd.warmup() > 0
