@@ -176,9 +176,12 @@ class BlockCoordinateDescent:
 
     def _normal_equations(self, state: State, l: int) -> Any:
         """Normal equations of W_l, empty but for the Gram matrix of X, which never changes."""
+        if state.cache.get("device") is not self.device:
+            state.cache.clear()  # another solver's, its threads and memory included
+            state.cache["device"] = self.device
         key = "input equations" if l == 1 else f"equations {state.W[l].shape}"
         if key not in state.cache:
-            state.cache[key] = self.device.normal_equations(state.W[l])
+            state.cache[key] = self.device.normal_equations(state.W[l], own_gram=l == 1)
         known = l == 1 and state.cache.get("inputs of the gram") is state.X
         state.cache[key].start(keep_gram=known)
         if l == 1:

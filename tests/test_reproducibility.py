@@ -112,7 +112,7 @@ def test_a_step_that_was_interrupted_leaves_no_half_a_gram_matrix():
     X, Y = data()
     solver = ThreeSplitting(Problem((20, 30, 4)), n_threads=1, tile_rows=64, dtype="float64")
     state = solver.init(X, Y)
-    add = type(solver.device.normal_equations(state.W[1])).add
+    add = type(solver.device.normal_equations(state.W[1], own_gram=True)).add
 
     def interrupted(self, tile, R, V):
         add(self, tile, R, V)

@@ -61,6 +61,7 @@ class CPU:
 
     def _start(self) -> None:
         self._scratches = [Scratch() for _ in range(self.n_threads)]
+        self._solve_scratch = Scratch()
         self._pool: ThreadPoolExecutor | None = None
         self._lock = threading.RLock()
 
@@ -129,7 +130,9 @@ class CPU:
 
     def state_solve(self, W_next: Array, penalty: Penalty, kappa: float, rho: float) -> StateSolve:
         """The V-block below the layer of W_next, ready for all samples."""
-        return StateSolve(Layer(W_next), penalty, kappa, rho, self.for_each_block)
+        return StateSolve(
+            Layer(W_next), penalty, kappa, rho, self.for_each_block, self._solve_scratch
+        )
 
     def nonlinear_state_solve(
         self, solve: StateSolve, activation: Formula, curvature: float, gamma: float, alpha: float
@@ -137,9 +140,11 @@ class CPU:
         """Algorithm 1's V-block below a layer with that activation, from its model's solve."""
         return NonlinearStateSolve(solve, activation, curvature, gamma, alpha)
 
-    def normal_equations(self, W: Array) -> NormalEquations:
-        """Empty normal equations of the W-block."""
-        return NormalEquations(len(W), W.shape[1], self.for_each_block)
+    def normal_equations(self, W: Array, own_gram: bool) -> NormalEquations:
+        """Normal equations of the W-block; `own_gram` where they may keep their Gram matrix."""
+        return NormalEquations(
+            len(W), W.shape[1], self.for_each_block, self._solve_scratch, own_gram
+        )
 
     def cross_product(self, W: Array) -> CrossProduct:
         """An empty sum of cross products, of the shape of W."""

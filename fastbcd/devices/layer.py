@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastbcd import kernels
+from fastbcd.devices.tiles import Scratch
 from fastbcd.errors import InputError
 
 ForEachBlock = Callable[[int, Callable[[slice], None]], None]
@@ -26,19 +27,24 @@ class Layer:
         self.W = weights[:, :-1]
         self.bias = np.ascontiguousarray(weights[:, -1])
 
-    def prepare_operator(self, k: float, for_each_block: ForEachBlock) -> None:
-        """Factor the smaller side in float64, then solve for M block by block."""
+    def prepare_operator(self, k: float, for_each_block: ForEachBlock, scratch: Scratch) -> None:
+        """Factor the smaller side in float64, then solve for M block by block.
+
+        M lies in `scratch`: it lasts until the next layer prepares its own.
+        """
         d_out, d_in = self.W.shape
         tall = d_out < d_in
         side = min(d_out, d_in)
-        W, info = self.W.astype(np.float64), np.zeros(1, np.int32)
-        factor = np.empty((side, side))
+        # The W-blocks' memory, idle now.
+        W, info = scratch.array("step", self.W.shape, np.float64), np.zeros(1, np.int32)
+        W[:] = self.W
+        factor = scratch.array("factor", (side, side), np.float64)
         kernels.state_factor(factor, W, k, info)
         if info[0] != 0:
             raise FloatingPointError(
                 "the V-block cannot be factored: the weights are not finite any more"
             )
-        self.M = np.empty((d_out, d_in), self.bias.dtype)
+        self.M = scratch.array("operator", (d_out, d_in), self.bias.dtype)
 
         def solve(block: slice) -> None:
             part = (slice(None), block) if tall else (block, slice(None))

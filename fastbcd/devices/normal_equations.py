@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from fastbcd import kernels
 from fastbcd.devices.layer import ForEachBlock
-from fastbcd.devices.tiles import Tile
+from fastbcd.devices.tiles import Scratch, Tile
 from fastbcd.kernels import Penalty
+from fastbcd.kernels.gram_solve import EIGEN
 
 # Sweeps of coordinate descent over a row; what is not finished goes on in the next iteration.
 MAX_SWEEPS = 1000
@@ -47,25 +48,47 @@ class NormalEquations(CrossProduct):
     """Gram ``V^^T V^`` and cross product ``R^T V^``, ``R = U - V^ W'^T``, in float64.
 
     Filled tile by tile; whoever holds other samples (another process, a file)
-    adds to the same two arrays before `solve`. Where V does not change (the
-    inputs) the Gram matrix and its factor serve every iteration: see `start`.
+    adds to the same two arrays before `solve`.
+
+    Parameters
+    ----------
+    d_out, d_columns : int
+        Shape of W.
+    for_each_block : callable
+        Shares rows of a solve among threads.
+    scratch : Scratch
+        Memory that all solves of a device share, one after the other.
+    own_gram : bool
+        The Gram matrix and its factor have memory of their own: where V does not change
+        (the inputs) they serve every iteration; see `start`.
     """
 
-    def __init__(self, d_out: int, d_columns: int, for_each_block: ForEachBlock) -> None:
-        super().__init__(d_out, d_columns)
-        self.gram = np.zeros((d_columns, d_columns))
-        self._for_each_block = for_each_block
+    def __init__(
+        self,
+        d_out: int,
+        d_columns: int,
+        for_each_block: ForEachBlock,
+        scratch: Scratch,
+        own_gram: bool,
+    ) -> None:
+        self._for_each_block, self._scratch = for_each_block, scratch
+        self._shape, self._square = (d_out, d_columns), (d_columns, d_columns)
+        self._own_gram = own_gram
+        if own_gram:
+            self.gram, self._factor_array = np.empty((2, *self._square))
+        self._scale = np.empty((2, d_columns))
         self._gram_complete = False
         self._factored_for: tuple[float, ...] | None = None
-        # The factor and the step keep their memory from one solve to the next.
-        self._factor_array = np.empty_like(self.gram)
-        self._scale = np.empty((2, d_columns))
-        self._step, self._work = np.empty_like(self.cross), np.empty_like(self.cross)
 
     def start(self, keep_gram: bool) -> None:
         """Empty the sums; a Gram matrix that is complete stays, with its factor, on `keep_gram`."""
+        self.cross = self._scratch.array("cross", self._shape, np.float64)
+        self._step = self._scratch.array("step", self._shape, np.float64)
         self.cross[:] = 0.0
         if not (keep_gram and self._gram_complete):
+            if not self._own_gram:
+                self.gram = self._scratch.array("gram", self._square, np.float64)
+                self._factor_array = self._scratch.array("factor", self._square, np.float64)
             self.gram[:] = 0.0
             self._gram_complete = False
             self._factored_for = None
@@ -119,7 +142,11 @@ class NormalEquations(CrossProduct):
     ) -> None:
         """One linear solve; see `fastbcd.kernels.gram_solve`."""
         self._factor(W, weight, ridge, alpha)
-        step, work = self._step, self._work
+        step = self._step
+        # Only where eigenvectors take the place of a Cholesky factor is there work to do in it.
+        work = step
+        if self._method == EIGEN:
+            work = self._scratch.array("work", self._shape, np.float64)
 
         def rows(block: slice) -> None:
             kernels.ridge_right_hand_side(step[block], self.cross[block], W[block], weight, ridge)

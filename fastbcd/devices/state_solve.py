@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fastbcd import kernels
 from fastbcd.devices.layer import ForEachBlock, Layer
-from fastbcd.devices.tiles import Tile
+from fastbcd.devices.tiles import Scratch, Tile
 from fastbcd.kernels import Penalty
 
 # Sweeps over a sample: fewer than over a row of W, because there are so many samples.
@@ -32,6 +32,8 @@ class StateSolve:
         s.
     kappa, rho : float
         > 0.
+    for_each_block, scratch
+        As in `NormalEquations`.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class StateSolve:
         kappa: float,
         rho: float,
         for_each_block: ForEachBlock,
+        scratch: Scratch,
     ) -> None:
         self.following, self.penalty, self.kappa, self.rho = following, penalty, kappa, rho
         ridge = penalty.ridge
@@ -53,7 +56,7 @@ class StateSolve:
             kernels.state_hessian(self._hessian, following.W.astype(np.float64), kappa, rho)
         else:
             self.kappa = kappa + ridge
-            following.prepare_operator(self.kappa / rho, for_each_block)
+            following.prepare_operator(self.kappa / rho, for_each_block, scratch)
 
     def center(self, tile: Tile, V: Array, measured: bool) -> Array:
         """Where to write C: V's own memory, unless the solve has a use for the old V."""

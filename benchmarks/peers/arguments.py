@@ -1,0 +1,67 @@
+"""Options that both commands take; bad ones end with one line and status 2."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import math
+from collections.abc import Iterable
+from typing import NoReturn
+
+from methods import METHODS
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one sentence."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message} (see --help)\n")
+
+    def add_common(self, methods: Iterable[str]) -> None:
+        """``--mnist``, ``--network`` and ``--only``."""
+        self.add_argument(
+            "--mnist", metavar="FOLDER", required=True, help="folder of MNIST's four IDX files"
+        )
+        self.add_argument(
+            "--network",
+            type=widths,
+            default=(1500, 1500, 1500),
+            metavar="D1,D2,...",
+            help="widths of the hidden layers (default: 1500,1500,1500)",
+        )
+        methods = list(methods)
+        self.add_argument("--only", nargs="+", choices=methods, default=methods, metavar="NAME",
+                          help=f"some of {', '.join(methods)}")  # fmt: skip
+
+    def check_packages(self, methods: Iterable[str]) -> None:
+        """End with an error where a method's package is missing."""
+        for name in methods:
+            package = METHODS[name].package
+            if importlib.util.find_spec(package) is None:
+                self.error(f"{name} needs the package {package}; install it or choose with --only")
+
+
+def widths(text: str) -> tuple[int, ...]:
+    """``1500,1500`` as numbers."""
+    parts = text.split(",")
+    if not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise argparse.ArgumentTypeError(f"{text!r} is not widths separated by commas")
+    return tuple(map(int, parts))
+
+
+def positive(text: str) -> float:
+    """A number above zero."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return number
+
+
+def count(text: str) -> int:
+    """A whole number above zero."""
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)

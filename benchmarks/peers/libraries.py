@@ -1,0 +1,20 @@
+"""Threads and names of the BLAS that NumPy and SciPy bring."""
+
+from __future__ import annotations
+
+from threadpoolctl import threadpool_info
+
+
+def blas_threads() -> int:
+    """Threads of the BLAS libraries that this process has loaded."""
+    return max((library["num_threads"] for library in _loaded()), default=1)
+
+
+def blas_names() -> str:
+    """Such as ``openblas 0.3.30, openblas 0.3.31``."""
+    names = {f"{library['internal_api']} {library['version']}" for library in _loaded()}
+    return ", ".join(sorted(names)) or "unknown"
+
+
+def _loaded() -> list[dict]:
+    return [library for library in threadpool_info() if library["user_api"] == "blas"]

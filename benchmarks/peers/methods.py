@@ -1,0 +1,70 @@
+"""The methods that are compared: name -> how to make one, and what it is called in the table.
+
+A method's constructor takes the samples, the widths and its settings and does what is not
+training, compilation for instance. `start` makes network and variables, `one_pass` trains
+with every sample once; both are on the clock. `predict` returns classes. A `monitor`, where
+there is one, is what the method's authors evaluate after each pass.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from mnist import Samples
+from numpy.typing import NDArray
+
+
+class Method(Protocol):
+    """See the head of this file."""
+
+    threads: int
+    blas: str
+
+    def start(self) -> None: ...
+
+    def one_pass(self) -> None: ...
+
+    def predict(self, X: NDArray[Any]) -> NDArray[Any]: ...
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Module and class of a method, the package it needs, and its settings."""
+
+    label: str
+    module: str
+    class_name: str
+    package: str
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def make(self, samples: Samples, hidden: tuple[int, ...], settings: dict[str, Any]) -> Method:
+        """The method, with `settings` in place of those of the table where given."""
+        widths = (samples.X.shape[1], *hidden, samples.n_classes)
+        # By name and only now: a process loads no package but its own method's.
+        made = getattr(importlib.import_module(self.module), self.class_name)
+        return made(samples, widths, **{**self.settings, **settings})
+
+
+# Rates and batch sizes: `python benchmarks/peers/tune.py --mnist FOLDER`, held-out accuracy
+# after two passes, processor seconds with OMP_NUM_THREADS=1, float32:
+#     adam   3e-4, 128: 0.9744 in 55 s    1e-3, 128: 0.9689 in 57 s
+#            3e-4, 512: 0.9701 in 49 s    1e-3, 512: 0.9729 in 54 s
+#     sgd    0.03, 128: 0.9742 in 60 s    0.1, 128: 0.9710 in 66 s    0.3, 128: diverges
+#            0.03, 512: 0.9662 in 53 s    0.1, 512: 0.9732 in 54 s    0.3, 512: TODO
+#     mlpclassifier  TODO
+METHODS = {
+    "three-splitting": Entry(
+        "fastbcd, three-splitting, published setting", "own", "Three", "fastbcd"
+    ),
+    "two-splitting": Entry("fastbcd, two-splitting, defaults", "own", "Two", "fastbcd"),
+    "published": Entry("published BCD in PyTorch", "reference", "Published", "torch"),
+    "adam": Entry("PyTorch Adam", "gradient", "Adam", "torch", {"rate": 3e-4, "batch": 128}),
+    "sgd": Entry(
+        "PyTorch SGD, Nesterov momentum", "gradient", "SGD", "torch", {"rate": 0.03, "batch": 128}
+    ),
+    "mlpclassifier": Entry(
+        "scikit-learn MLPClassifier", "scikit", "MLP", "sklearn", {"rate": 1e-3, "batch": 200}
+    ),
+}

@@ -1,0 +1,58 @@
+"""What a process pays before its first iteration."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+
+IMPORT = "import time; s = time.perf_counter(); import fastbcd; print(time.perf_counter() - s)"
+FIRST_FIT = """
+import time
+import numpy as np
+from fastbcd import Problem, ThreeSplitting, one_hot
+from fastbcd.callbacks import Objective
+rng = np.random.default_rng(0)
+X, Y = rng.random((1500, 64)), one_hot(rng.integers(10, size=1500), 10)
+for _ in range(2):
+    start = time.perf_counter()
+    ThreeSplitting(Problem((64, 128, 128, 10))).fit(X, Y, max_iter=5, callbacks=[Objective()])
+    print(time.perf_counter() - start)
+"""
+
+
+def numbers(script: str, **environment: str) -> list[float]:
+    """What a new process prints."""
+    run = subprocess.run(
+        [sys.executable, "-c", script],
+        check=True,
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+    )
+    return [float(line) for line in run.stdout.split()]
+
+
+def first_fit_seconds() -> tuple[float, float]:
+    """What the first fit of a process takes longer than the second: cold cache, warm cache."""
+    with tempfile.TemporaryDirectory() as cache:
+        extra = [
+            first - second
+            for first, second in (numbers(FIRST_FIT, NUMBA_CACHE_DIR=cache) for _ in range(3))
+        ]
+    return extra[0], min(extra[1:])
+
+
+class Start:
+    unit = "seconds"
+    timeout = 300
+
+    def track_import(self):
+        return min(numbers(IMPORT)[0] for _ in range(5))
+
+    def track_first_fit_cold(self):
+        return first_fit_seconds()[0]
+
+    def track_first_fit_warm(self):
+        return first_fit_seconds()[1]

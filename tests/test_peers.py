@@ -1,0 +1,277 @@
+"""The comparison with other packages: its slow reference is right, its command reports."""
+
+import gzip
+import importlib
+import json
+import os
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from command import package_root
+
+torch = pytest.importorskip("torch")
+
+PEERS = Path(__file__).parent.parent / "benchmarks" / "peers"
+# Arrays are tiny here, and two threads of a busy machine wait for each other in every product.
+ONE_THREAD = ("OMP_NUM_THREADS", "1")
+METHODS = ["three-splitting", "two-splitting", "published", "adam", "sgd", "mlpclassifier"]
+
+
+@pytest.fixture
+def module(monkeypatch):
+    """Modules of the folder by name, as its own files import them."""
+    monkeypatch.syspath_prepend(PEERS)
+    return importlib.import_module
+
+
+def relu(u):
+    return np.maximum(u, 0)
+
+
+def prox_value(u, a, c, q):
+    return (a - relu(u)) ** 2 + q * (u - c) ** 2
+
+
+@pytest.mark.parametrize("q", [0.5, 1.0, 6.0])
+def test_relu_prox_of_the_reference_is_the_minimiser_of_a_dense_grid(module, q):
+    a, c = np.random.default_rng(0).normal(size=(2, 300))
+    u = module("published").relu_prox(torch.from_numpy(a), torch.from_numpy(c), q).numpy()
+    grid = np.linspace(-5, 5, 20_001)
+    values = prox_value(grid[:, None], a, c, q)
+    assert (prox_value(u, a, c, q) <= values.min(axis=0) + 1e-12).all()
+    np.testing.assert_allclose(u, grid[values.argmin(axis=0)], atol=6e-4)
+
+
+def iterate(W, b, U, V, Y, gamma, rho, alpha):
+    """The paper's Algorithm 2 in float64, samples in columns, bias after weights."""
+    L = len(W) - 1
+
+    def weights(l):
+        system = alpha * np.eye(len(V[l - 1])) + rho * V[l - 1] @ V[l - 1].T
+        W[l] = np.linalg.solve(system, (alpha * W[l] + rho * (U[l] - b[l]) @ V[l - 1].T).T).T
+        rest = (U[l] - W[l] @ V[l - 1]).sum(axis=1, keepdims=True)
+        b[l] = (alpha * b[l] + rho * rest) / (alpha + rho * Y.shape[1])
+
+    V[L] = (Y + gamma * U[L] + alpha * V[L]) / (1 + gamma + alpha)
+    U[L] = (gamma * V[L] + rho * (W[L] @ V[L - 1] + b[L])) / (gamma + rho)
+    weights(L)
+    for l in range(L - 1, 0, -1):
+        above = W[l + 1]
+        system = rho * above.T @ above + gamma * np.eye(above.shape[1])
+        pull = rho * above.T @ (U[l + 1] - b[l + 1]) + gamma * relu(U[l])
+        V[l] = np.linalg.solve(system, pull)
+        q = (rho + alpha) / gamma
+        c = (rho * (W[l] @ V[l - 1] + b[l]) + alpha * U[l]) / (rho + alpha)
+        upper, lower = relu((V[l] + q * c) / (1 + q)), np.minimum(c, 0)
+        better = prox_value(upper, V[l], c, q) < prox_value(lower, V[l], c, q)
+        U[l] = np.where(better, upper, lower)
+        weights(l)
+
+
+def objective(W, b, U, V, Y, gamma, rho):
+    L = len(W) - 1
+    total = np.sum((V[L] - Y) ** 2) / 2
+    for l in range(1, L + 1):
+        total += gamma / 2 * np.sum((V[l] - (relu(U[l]) if l < L else U[l])) ** 2)
+        total += rho / 2 * np.sum((U[l] - W[l] @ V[l - 1] - b[l]) ** 2)
+    return total
+
+
+def test_an_iteration_of_the_reference_is_that_of_the_formulas_in_float64(module):
+    rng = np.random.default_rng(1)
+    X = rng.random((7, 60)).astype(np.float32)
+    Y = np.eye(3, dtype=np.float32)[:, rng.integers(3, size=60)]
+    gamma, rho, alpha = 1.0, 0.5, 2.0
+    solver = module("published").PublishedBCD((7, 9, 8, 3), gamma, rho, alpha)
+    blocks = solver.start(torch.from_numpy(X))
+    # Weights of 0.01 leave hidden states nearly constant; these make both sides of ReLU occur.
+    for l in range(1, 4):
+        blocks.W[l] *= 50
+        blocks.U[l] = blocks.W[l] @ blocks.V[l - 1] + blocks.b[l]
+        blocks.V[l] = torch.relu(blocks.U[l]) if l < 3 else blocks.U[l].clone()
+    assert all(0.1 < (blocks.U[l] > 0).float().mean() < 0.9 for l in (1, 2))
+    expected = {
+        name: [None if array is None else array.numpy().astype(np.float64) for array in arrays]
+        for name, arrays in vars(blocks).items()
+    }
+    before = objective(**expected, Y=Y, gamma=gamma, rho=rho)
+    assert solver.objective(blocks, torch.from_numpy(Y)) == pytest.approx(before, rel=1e-5)
+
+    solver.iterate(blocks, torch.from_numpy(Y))
+    iterate(**expected, Y=Y, gamma=gamma, rho=rho, alpha=alpha)
+    for name, arrays in expected.items():
+        for l in range(1, 4):
+            got = getattr(blocks, name)[l].numpy()
+            np.testing.assert_allclose(got, arrays[l], atol=2e-5, err_msg=f"{name}_{l}")
+    after = objective(**expected, Y=Y, gamma=gamma, rho=rho)
+    assert solver.objective(blocks, torch.from_numpy(Y)) == pytest.approx(after, rel=1e-4)
+    assert after < before
+
+    out = X
+    for l in range(1, 4):
+        out = expected["W"][l] @ out + expected["b"][l]
+        out = relu(out) if l < 3 else out
+    assert (solver.predict(blocks, torch.from_numpy(X)).numpy() == out.argmax(axis=0)).all()
+
+
+def record(number, seconds, accuracy, monitored):
+    return {
+        "pass": number,
+        "seconds": seconds,
+        "pass_seconds": 2.0,
+        "monitored_seconds": monitored,
+        "monitored_pass_seconds": 5.0,
+        "test_accuracy": accuracy,
+        "peak_megabytes": 100.0 + number,
+    }
+
+
+def test_the_table_counts_what_lies_within_the_budget_of_each_clock(module):
+    passes = [record(1, 2.5, 0.91, 5), record(2, 4.5, 0.96, 10), record(3, 6.5, 0.97, 15)]
+    cells = module("report").cells
+    assert cells(passes, 10, "") == ["2", "2.5", "4.5", "6.5", "-", "0.9700", "103"]
+    assert cells(passes, 5, "") == ["2", "2.5", "4.5", "-", "-", "0.9600", "103"]
+    assert cells(passes, 10, "monitored_") == ["5", "5", "10", "-", "-", "0.9600", "103"]
+    assert cells(passes, 1, "") == ["2", "-", "-", "-", "-", "-", "103"]
+
+
+class Counter:
+    """A method whose passes take `cost` on a clock of its own; right in a tenth more each pass."""
+
+    def __init__(self):
+        self.now, self.passes = 0.0, 0
+
+    def start(self):
+        self.now += 1
+
+    def one_pass(self):
+        self.now, self.passes = self.now + 2, self.passes + 1
+
+    def predict(self, X):
+        self.now += 100  # must not count
+        return np.arange(10) < self.passes
+
+
+def test_the_clock_counts_start_and_passes_and_stops_before_the_budget_is_exceeded(
+    module, monkeypatch
+):
+    process, method = module("process"), Counter()
+    monkeypatch.setattr(process.time, "perf_counter", lambda: method.now)
+    job = process.Job("none", "none", (), budget=7.5, passes=50)
+    records = list(process.records(method, None, np.ones(10), job))
+    assert [r["seconds"] for r in records] == [3, 5, 7]
+    assert [r["test_accuracy"] for r in records] == [0.1, 0.2, 0.3]
+    assert 10 < records[-1]["peak_megabytes"] < 1e5
+
+
+def test_a_method_that_fails_is_named_with_its_status(module, tmp_path):
+    process = module("process")
+    with pytest.raises(RuntimeError, match="adam ended with status 1"):
+        list(process.stream(process.Job("adam", str(tmp_path), (8,), 1.0, 1)))  # no samples there
+
+
+def test_tuning_never_sees_the_test_set(module):
+    mnist = module("mnist")
+    X = np.arange(12, dtype=np.float32)[:, None]
+    held_out = mnist.without_test_set(mnist.Samples(X, np.arange(12), -X, -np.arange(12)))
+    np.testing.assert_array_equal(np.vstack([held_out.X, held_out.X_test]), X)
+    np.testing.assert_array_equal(np.r_[held_out.y, held_out.y_test], np.arange(12))
+    assert len(held_out.X_test) == 2
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    """A folder like MNIST's: 400 and 100 images of 5 x 5, four classes that differ clearly."""
+    folder, rng = tmp_path_factory.mktemp("images"), np.random.default_rng(2)
+    patterns = rng.integers(0, 200, (4, 5, 5))
+    for prefix, n in (("train", 400), ("t10k", 100)):
+        y = rng.integers(4, size=n).astype(np.uint8)
+        X = (patterns[y] + rng.integers(0, 56, (n, 5, 5))).astype(np.uint8)
+        for stem, array in (("images-idx3", X), ("labels-idx1", y)):
+            head = struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape)
+            content = gzip.compress(head + array.tobytes())
+            (folder / f"{prefix}-{stem}-ubyte.gz").write_bytes(content)
+    return folder
+
+
+def peers(*arguments, status=0):
+    """Run the command; its standard output and error."""
+    done = subprocess.run(
+        [sys.executable, str(PEERS), *map(str, arguments)],
+        env={**os.environ, **dict([ONE_THREAD]), "PYTHONPATH": package_root()},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == status, done.stderr
+    return done.stdout, done.stderr
+
+
+def test_the_command_prints_a_line_for_every_method_and_writes_its_passes(images, tmp_path):
+    out = tmp_path / "passes.json"
+    small = ("--mnist", images, "--network", "16,12", "--budget", 100, "--passes", 40)
+    printed, _ = peers(*small, "--out", out)
+    table, machine = printed.strip().split("\n\n")
+    header, _, *lines = [line.strip("| ").split(" | ") for line in table.splitlines()]
+    assert header[1:6] == ["s / pass", "s to 90%", "s to 95%", "s to 97%", "s to 98%"]
+    assert [len(line) for line in lines] == [8] * 7
+    assert lines[3][0] == f"{lines[2][0]}, with its monitor"
+    assert f"Python {sys.version_info[0]}." in machine
+    assert f"torch {torch.__version__}" in machine
+
+    runs = json.loads(out.read_text())["runs"]
+    assert list(runs) == METHODS
+    del lines[3]
+    for line, run in zip(lines, runs.values(), strict=True):
+        passes = run["passes"]
+        assert [p["pass"] for p in passes] == list(range(1, 41))
+        assert (np.diff([p["seconds"] for p in passes]) > 0).all()
+        assert run["threads"] == 1
+        assert passes[-1]["peak_megabytes"] > 20
+        assert line[6] == f"{passes[-1]['test_accuracy']:.4f}"
+    # Every method learns: four classes, so chance is a quarter.
+    best = {name: max(p["test_accuracy"] for p in run["passes"]) for name, run in runs.items()}
+    assert min(best.values()) > 0.5, best
+    published = runs["published"]["passes"]
+    assert all(p["monitored_seconds"] > p["seconds"] for p in published)
+    assert published[-1]["objective"] < published[0]["objective"]
+
+
+def test_tuning_prints_every_candidate_and_the_best(module, images, monkeypatch, capsys):
+    tune = module("tune")
+    monkeypatch.setattr(tune, "CANDIDATES", {"sgd": {"rate": (1e-9, 0.1), "batch": (20,)}})
+    monkeypatch.setenv(*ONE_THREAD)
+    small = ["--mnist", str(images), "--network", "8", "--passes", "5"]
+    monkeypatch.setattr(sys, "argv", ["tune.py", *small])
+    tune.main()
+    *candidates, best = capsys.readouterr().out.splitlines()
+    accuracies = [float(line.rsplit(" ", 1)[1]) for line in candidates]
+    assert len(accuracies) == 2
+    assert accuracies[1] > accuracies[0]  # a rate of 1e-9 learns nothing
+    assert best == f"sgd: rate 0.1, batch 20, {accuracies[1]:.4f}"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "culprit"),
+    [
+        ((), "--mnist"),
+        (("--mnist", "nowhere"), "nowhere"),
+        (("--mnist", "{images}", "--network", "8,-1"), "--network"),
+        (("--mnist", "{images}", "--budget", "0"), "--budget"),
+        (("--mnist", "{images}", "--budget", "nan"), "--budget"),
+        (("--mnist", "{images}", "--passes", "0"), "--passes"),
+        (("--mnist", "{images}", "--only", "lbfgs"), "lbfgs"),
+        (("--mnist", "{images}", "--out", "{images}"), "--out"),
+    ],
+)
+def test_bad_arguments_end_with_one_line_and_status_2(images, arguments, culprit):
+    filled = [argument.replace("{images}", str(images)) for argument in arguments]
+    printed, error = peers(*filled, status=2)
+    assert printed == ""
+    assert error.startswith("benchmarks/peers: ")
+    assert culprit in error
+    assert error.count("\n") == 1
