@@ -51,10 +51,10 @@ class ThreeSplitting(BlockCoordinateDescent):
         unit = problem.per_sample(state.n)
         activation = problem.activations[l - 1]
         layer = device.layer(W[l])
-        equations = self._normal_equations(state, l)
         if l < L:
             kappa = gamma * (1 + problem.residual[l])
             solve = device.state_solve(W[l + 1], problem.state_penalties[l - 1], kappa, rho)
+        equations = self._normal_equations(state, l)
 
         def update_samples(tile: Tile) -> None:
             rows = tile.rows

@@ -93,7 +93,6 @@ class TwoSplitting(BlockCoordinateDescent):
         gamma, unit = problem.gamma, problem.per_sample(state.n)
         activation = problem.activations[l - 1]
         layer = device.layer(W[l])
-        equations = self._normal_equations(state, l)
         if l < L:
             # The model of the next layer's coupling has the curvature gamma c.
             c_next = state.cache[f"curvature {l + 1}"]
@@ -102,6 +101,7 @@ class TwoSplitting(BlockCoordinateDescent):
             solve = device.nonlinear_state_solve(
                 model, problem.activations[l], c_next, gamma, self.alpha
             )
+        equations = self._normal_equations(state, l)
         curvatures: list[float] = []
 
         def update_samples(tile: Tile) -> None:

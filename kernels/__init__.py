@@ -1,9 +1,10 @@
 """Compiled kernels of block coordinate descent, for any solver.
 
-Proximal operators, Gram sums and Gram-matrix solves. Every kernel writes its
-first argument (`out` first), takes float32 or float64, runs without the
-interpreter lock, and can be called from Python and from a user's own ``@njit``
-function. They know nothing of networks.
+Proximal operators, Gram sums and Gram-matrix solves. A kernel writes its first argument
+(`out` first) or returns a sum, takes float32 or float64, runs without the interpreter
+lock, and can be called from Python and from a user's own ``@njit`` function. They know
+nothing of networks. README.md in this folder has the table of all of them, the conventions
+and worked examples.
 """
 
 from __future__ import annotations

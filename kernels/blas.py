@@ -6,8 +6,8 @@ symbol name, so kernels that call it can be cached on disk (a pointer as a
 constant could not), and every routine is there, the symmetric ones included.
 
 All functions take float32 or float64 arrays with contiguous rows (a view such
-as ``W[:, :-1]`` is fine), allocate nothing and write their first argument. Shapes are not
-checked: like BLAS itself, they trust their caller.
+as ``W[:, :-1]`` is fine; others raise ValueError), allocate nothing and write their first
+argument. Shapes are not checked: like BLAS itself, they trust their caller.
 A row-major array is, to Fortran, its transpose: the arguments are swapped
 accordingly, and the lower triangle here is Fortran's upper one.
 """
@@ -33,8 +33,14 @@ def _routine(module: str, name: str) -> Any:
     symbol = f"fastbcd_{name}"
     binding.add_symbol(symbol, get_cython_function_address(f"scipy.linalg.{module}", name))
 
+    element = {"s": types.float32, "d": types.float64}[name[0]]
+
     @intrinsic
     def call(typingctx, arguments):
+        for typ in arguments.types:
+            if isinstance(typ, types.Array) and typ.dtype not in (element, types.int32):
+                raise TypingError(f"{name} needs arrays of {element}, got one of {typ.dtype}")
+
         def codegen(context, builder, signature, values):
             pointers = []
             for i, typ in enumerate(arguments.types):
@@ -68,6 +74,10 @@ def _by_dtype(single: Any, double: Any) -> Any:
         arrays = [typ for typ in arguments.types if isinstance(typ, types.Array)]
         if any(typ.dtype != out.dtype or typ.layout == "F" for typ in arrays):
             raise TypingError("arrays must have one dtype and contiguous rows (C order)")
+        if out.dtype not in (types.float32, types.float64):
+            raise TypingError(f"arrays must be float32 or float64, not {out.dtype}")
+        if not out.mutable:
+            raise TypingError("out is read-only")
         routine = single if out.dtype == types.float32 else double
 
         def implementation(out, arguments):
@@ -97,6 +107,10 @@ _ONE_NORM = np.int8(ord("1"))
 @kernel
 def _leading(A):
     """Elements from one row of `A` to the next, as Fortran's leading dimension (at least 1)."""
+    if A.shape[1] > 1 and A.strides[1] != A.itemsize:
+        raise ValueError("rows must be contiguous: use numpy.ascontiguousarray")
+    if A.shape[0] > 1 and A.strides[0] < A.shape[1] * A.itemsize:
+        raise ValueError("rows overlap or run backwards: use numpy.ascontiguousarray")
     return np.int32(max(A.strides[0] // A.itemsize, A.shape[1], 1))
 
 

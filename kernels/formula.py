@@ -22,6 +22,8 @@ served machine code of its former self.
 from __future__ import annotations
 
 import hashlib
+import os
+import sys
 from collections.abc import Callable
 from types import CodeType, ModuleType
 from typing import Any, ClassVar
@@ -29,6 +31,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numba import types
 from numba.core import cgutils
+from numba.core.errors import NumbaTypeError
 from numba.core.imputils import lower_constant
 from numba.extending import (
     NativeValue,
@@ -59,6 +62,8 @@ METHODS = {
 
 # What serves where a formula has no such function.
 SUBSTITUTES = {"quick_prox": "prox"}
+
+PROCESS = os.urandom(16)
 
 
 class FormulaType(types.Type):
@@ -167,6 +172,9 @@ def _digest(functions: dict[str, Any]) -> str:
         elif function not in seen:
             seen.add(function)
             sha.update(_canonical(value.targetoptions).encode())
+            # Cached machine code imports the module by name; without one it is this process's only.
+            known = function.__module__ in sys.modules
+            sha.update(function.__module__.encode() if known else PROCESS)
             sha.update(repr(function.__defaults__).encode())
             cells = [cell.cell_contents for cell in function.__closure__ or ()]
             free = dict(zip(function.__code__.co_freevars, cells, strict=True))
@@ -216,34 +224,41 @@ def _constant(context: Any, builder: Any, typ: FormulaType, formula: Formula) ->
 def _overload(method: str, n_arguments: int) -> None:
     """Let compiled code call ``formula.method(...)``: the scalar of that formula's type."""
 
-    def function_of(formula: FormulaType) -> Any:
+    def function_of(formula: FormulaType, *arguments: Any) -> Any:
         functions = Formula._registry[formula.name].functions
-        return functions.get(method) or functions.get(SUBSTITUTES.get(method, ""))
+        function = functions.get(method) or functions.get(SUBSTITUTES.get(method, ""))
+        name = formula.name.split("(")[1].split(",")[0]
+        if function is None:
+            raise NumbaTypeError(f"{name!r} has no {method!r}; it has {', '.join(functions)}")
+        for argument in arguments:
+            if isinstance(argument, types.Integer):
+                raise NumbaTypeError(f"{name}.{method} needs float32 or float64, got {argument}")
+        return function
 
     # Numba compares signatures, so there is one pair of functions per argument count.
     def one(formula, a):
-        f = function_of(formula)
-        return f and (lambda formula, a: f(a, formula.parameters))
+        f = function_of(formula, a)
+        return lambda formula, a: f(a, formula.parameters)
 
     def two(formula, a, b):
-        f = function_of(formula)
-        return f and (lambda formula, a, b: f(a, b, formula.parameters))
+        f = function_of(formula, a, b)
+        return lambda formula, a, b: f(a, b, formula.parameters)
 
     def three(formula, a, b, c):
-        f = function_of(formula)
-        return f and (lambda formula, a, b, c: f(a, b, c, formula.parameters))
+        f = function_of(formula, a, b, c)
+        return lambda formula, a, b, c: f(a, b, c, formula.parameters)
 
     def four(formula, a, b, c, d):
-        f = function_of(formula)
-        return f and (lambda formula, a, b, c, d: f(a, b, c, d, formula.parameters))
+        f = function_of(formula, a, b, c, d)
+        return lambda formula, a, b, c, d: f(a, b, c, d, formula.parameters)
 
     def five(formula, a, b, c, d, e):
-        f = function_of(formula)
-        return f and (lambda formula, a, b, c, d, e: f(a, b, c, d, e, formula.parameters))
+        f = function_of(formula, a, b, c, d, e)
+        return lambda formula, a, b, c, d, e: f(a, b, c, d, e, formula.parameters)
 
     def six(formula, a, b, c, d, e, g):
-        f = function_of(formula)
-        return f and (lambda formula, a, b, c, d, e, g: f(a, b, c, d, e, g, formula.parameters))
+        f = function_of(formula, a, b, c, d, e, g)
+        return lambda formula, a, b, c, d, e, g: f(a, b, c, d, e, g, formula.parameters)
 
     overloads = {1: one, 2: two, 3: three, 4: four, 5: five, 6: six}
     # Inlined whatever its length, or loops over a long formula would not vectorise.

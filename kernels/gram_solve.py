@@ -130,7 +130,7 @@ def ridge_solve(step, factor, scale, method, work):
 
 @kernel
 def ridge_right_hand_side(N, cross, W, weight, ridge):
-    """``N = weight cross - ridge W`` (the bias column is not penalised); N, cross (m, d + 1)."""
+    """``N = weight cross - ridge W`` (the bias column is not penalised); all (m, d + 1)."""
     m, last = N.shape[0], N.shape[1] - 1
     for i in range(m):
         for j in range(last):
@@ -143,7 +143,7 @@ def report_step(report, step, cross, W, weight, ridge, alpha):
     """Add to report: by how much F falls by the step from W on, and ``|step|^2``.
 
     The exact step falls by ``1/2 <D, N>`` with the proximal term, and by ``alpha/2 |D|^2``
-    more without; N as in `ridge_right_hand_side`.
+    more without; N as in `ridge_right_hand_side`. step, cross, W (m, d + 1), report (2,) float64.
     """
     last = W.shape[1] - 1
     for i in range(W.shape[0]):
@@ -155,7 +155,7 @@ def report_step(report, step, cross, W, weight, ridge, alpha):
 
 @kernel
 def add_step(W, step):
-    """``W = W + step``, rounded once to W's type."""
+    """``W = W + step``, rounded once to W's type; W, step (m, d), step float64."""
     for i in range(W.shape[0]):
         for j in range(W.shape[1]):
             W[i, j] = np.float64(W[i, j]) + step[i, j]

@@ -34,7 +34,7 @@ def add_gram(total, V, work, sums):
 
 @kernel
 def add_cross(total, work, sums):
-    """Add ``R^T V^`` to `total` (r, d + 1), given ``work = R^T V`` and ``sums = 1^T R``."""
+    """Add ``R^T V^`` to `total` (r, d + 1) float64: ``work = R^T V`` (r, d), ``sums = 1^T R``."""
     d = work.shape[1]
     for i in range(work.shape[0]):
         for j in range(d):
@@ -44,13 +44,13 @@ def add_cross(total, work, sums):
 
 @kernel
 def tile_gram(work, sums, V):
-    """Lower triangle of ``work = V^T V`` and column sums of V, one tile; see `add_gram`."""
+    """Lower triangle of ``work = V^T V`` (d, d) and column sums of V (m, d); see `add_gram`."""
     gram(work, V, 0.0)
     column_sums(sums, V)
 
 
 @kernel
 def tile_cross(work, sums, R, V):
-    """``work = R^T V`` and the column sums of R, one tile; see `add_cross`."""
+    """``work = R^T V`` (r, d) and column sums of R (m, r), one tile; see `add_cross`."""
     transposed_product(work, R, V, 1.0, 0.0)
     column_sums(sums, R)

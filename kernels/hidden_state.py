@@ -177,7 +177,7 @@ def report_state(report, V, old, W_next, kappa, rho, work):
     """Add to report: by how much the V_l-block fell, and ``|V - V'|^2``.
 
     ``1/2 (kappa |D|^2 + rho |D W_next^T|^2)``, ``D = V' - V``, for V its minimiser. `old`
-    holds V' on entry and D on exit; work (m, d_next).
+    (m, d) holds V' on entry and D on exit; V (m, d); work (m, d_next).
     """
     moved = 0.0
     for i in range(V.shape[0]):

@@ -22,7 +22,10 @@ MAX_HALVINGS = 14
 
 @kernel
 def curvature_bound(activation, V, Z):
-    """The largest ``activation.curvature`` at V; where infinite, ``act'(Z)^2`` instead."""
+    """The largest ``activation.curvature`` at V; where infinite, ``act'(Z)^2`` instead.
+
+    V, Z (m, d); float64.
+    """
     largest = 0.0
     for i in range(V.shape[0]):
         for j in range(V.shape[1]):
@@ -125,7 +128,10 @@ def search_states(V, end, center, Z, P, activation, V_next, penalty, kappa, gamm
 
 @kernel
 def state_terms(V, A, penalty, Z, activation, V_next, gamma):
-    """``sum s(V) + gamma/2 |V - A|^2 + gamma/2 |V_next - act(Z)|^2``, in float64."""
+    """``sum s(V) + gamma/2 |V - A|^2 + gamma/2 |V_next - act(Z)|^2``, in float64.
+
+    V, A (m, d); Z, V_next (m, d_next).
+    """
     total = 0.0
     for i in range(V.shape[0]):
         # No step (0): where it would lead does not matter.
@@ -137,7 +143,10 @@ def state_terms(V, A, penalty, Z, activation, V_next, gamma):
 
 @kernel
 def add_row_sums(sums, activation, V, Z, P, steps):
-    """``sums[k, j] += sum_i (V[i, j] - act(Z[i, j] + steps[k] P[i, j]))^2``; sums float64."""
+    """``sums[k, j] += sum_i (V[i, j] - act(Z[i, j] + steps[k] P[i, j]))^2``.
+
+    sums (n_steps, d) float64; V, Z, P (m, d); steps (n_steps,).
+    """
     T = Z.dtype.type
     for i in range(V.shape[0]):
         for k in range(steps.shape[0]):

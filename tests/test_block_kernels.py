@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from numba.core.errors import TypingError
 
 from fastbcd import Problem, ThreeSplitting, kernels
 from fastbcd.kernels import leaky_relu, linear, relu, squared
@@ -158,3 +159,37 @@ def test_ridge_factor_reports_a_gram_matrix_that_is_not_finite():
     gram = np.full((3, 3), np.nan)
     result = kernels.ridge_factor(np.empty((3, 3)), np.empty((2, 3)), gram, 1.0, np.ones(3), 1e-12)
     assert result == -1
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda A: kernels.product(A, A[:, ::-1], A, 1.0, 0.0), "rows must be contiguous"),
+        (lambda A: kernels.product(A[::-1], A, A, 1.0, 0.0), "run backwards"),
+        (lambda A: kernels.product(A, np.broadcast_to(A[:1], A.shape), A, 1.0, 0.0), "overlap"),
+        (lambda A: kernels.product(A.T, A, A, 1.0, 0.0), "contiguous rows"),
+        (lambda A: kernels.product(A, A, A.astype(np.float64), 1.0, 0.0), "one dtype"),
+        (lambda A: kernels.product(*[A.astype(np.int64)] * 3, 1.0, 0.0), "float32 or float64"),
+        (
+            lambda A: kernels.blas.cholesky(A, np.zeros(1, np.int32)),
+            "dpotrf needs .* float64",
+        ),
+        (lambda A: kernels.activate(A, kernels.relu(), A.astype(np.int64), None), "got int64"),
+        (lambda A: kernels.activate(A, kernels.squared(), A, None), "'squared' has no 'value'"),
+    ],
+)
+def test_what_would_be_silently_wrong_or_a_crash_is_an_error(call, message):
+    A = np.eye(3, dtype=np.float32)
+    with pytest.raises((ValueError, TypingError), match=message):
+        call(A)
+
+
+def test_out_must_be_writable():
+    A = np.eye(3, dtype=np.float32)
+    frozen = A.copy()
+    frozen.flags.writeable = False
+    with pytest.raises(TypingError, match="read-only"):
+        kernels.product(frozen, A, A, 1.0, 0.0)
+    out = np.empty_like(A)
+    kernels.product(out, frozen, A, 1.0, 0.0)
+    np.testing.assert_array_equal(out, A)

@@ -125,7 +125,8 @@ def test_example_b_agrees_with_scikit_learn_and_scipy(run):
 def test_example_c_goes_on_from_its_checkpoint(run):
     names = run("C")
     assert names["state"].iteration == len(names["objectives"]) - 1 > 10
-    assert names["state"].iteration == names["checkpoint"].iteration
+    assert names["checkpoint"].iteration == names["state"].iteration
+    assert not np.shares_memory(names["checkpoint"].W[1], names["state"].W[1])
     objective = names["bold"].objective
     assert objective(names["checkpoint"]) == objective(names["state"]) == names["objectives"][-1]
 

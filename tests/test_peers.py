@@ -213,7 +213,7 @@ def peers(*arguments, status=0):
 
 def test_the_command_prints_a_line_for_every_method_and_writes_its_passes(images, tmp_path):
     out = tmp_path / "passes.json"
-    small = ("--mnist", images, "--network", "16,12", "--budget", 100, "--passes", 40)
+    small = ("--mnist", images, "--network", "64,64", "--budget", 100, "--passes", 60)
     printed, _ = peers(*small, "--out", out)
     table, machine = printed.strip().split("\n\n")
     header, _, *lines = [line.strip("| ").split(" | ") for line in table.splitlines()]
@@ -228,14 +228,14 @@ def test_the_command_prints_a_line_for_every_method_and_writes_its_passes(images
     del lines[3]
     for line, run in zip(lines, runs.values(), strict=True):
         passes = run["passes"]
-        assert [p["pass"] for p in passes] == list(range(1, 41))
+        assert [p["pass"] for p in passes] == list(range(1, 61))
         assert (np.diff([p["seconds"] for p in passes]) > 0).all()
         assert run["threads"] == 1
         assert passes[-1]["peak_megabytes"] > 20
         assert line[6] == f"{passes[-1]['test_accuracy']:.4f}"
     # Every method learns: four classes, so chance is a quarter.
     best = {name: max(p["test_accuracy"] for p in run["passes"]) for name, run in runs.items()}
-    assert min(best.values()) > 0.5, best
+    assert min(best.values()) > 0.8, best
     published = runs["published"]["passes"]
     assert all(p["monitored_seconds"] > p["seconds"] for p in published)
     assert published[-1]["objective"] < published[0]["objective"]

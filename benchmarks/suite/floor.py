@@ -63,16 +63,26 @@ def product_flops(calls: Counter[Call]) -> int:
     return total
 
 
-def floor_seconds(calls: Counter[Call], dtype: str = "float32", repeat: int = 2) -> float:
-    """Sum of the calls' times, each at the faster of two ways to run it.
+class Floor:
+    """The calls of an iteration, each at the faster of two ways to run it.
 
     Products over samples: one call on whole arrays with BLAS's own threads, or one-threaded
     calls on tiles of samples shared among threads. Solves: BLAS's own threads.
     """
-    return sum(
-        count * min(seconds(run, repeat) for run in _ways(call, np.dtype(dtype)))
-        for call, count in calls.items()
-    )
+
+    def __init__(self, widths: tuple[int, ...], n: int, dtype: str = "float32") -> None:
+        self.calls, self.dtype = irreducible_calls(widths, n), np.dtype(dtype)
+        self._fastest = {}
+        for call in self.calls:
+            times = [seconds(run, 1) for run in _ways(call, self.dtype)]
+            self._fastest[call] = int(np.argmin(times))
+
+    def seconds(self) -> float:
+        """Sum over all calls of this moment's times."""
+        return sum(
+            count * seconds(_ways(call, self.dtype)[self._fastest[call]], 1)
+            for call, count in self.calls.items()
+        )
 
 
 def _ways(call: Call, dtype: np.dtype) -> list[Callable[[], object]]:

@@ -6,8 +6,8 @@ import numpy as np
 
 from fastbcd import InputError, Problem, ThreeSplitting, one_hot
 
-from .floor import floor_seconds, irreducible_calls
-from .measure import seconds
+from .floor import Floor
+from .measure import paired_ratio
 
 NETWORKS = {
     "64-512-512-10": ((64, 512, 512, 10), 1437),
@@ -51,12 +51,8 @@ class Iteration:
         self.solver.step(self.state)
 
     def track_ratio_to_floor(self, network, dtype, device):
-        calls = irreducible_calls(*NETWORKS[network])
-        ratios = []
-        for _ in range(3):
-            step = seconds(lambda: self.solver.step(self.state), 1)
-            ratios.append(step / floor_seconds(calls, dtype))
-        return float(np.median(ratios))
+        floor = Floor(*NETWORKS[network], dtype)
+        return paired_ratio(lambda: self.solver.step(self.state), floor.seconds, repeat=3)
 
     track_ratio_to_floor.unit = "sum of its BLAS calls"
 

@@ -6,8 +6,11 @@ what is left to gain. Everything here returns seconds or rates of the moment.
 
 from __future__ import annotations
 
+import resource
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
@@ -26,20 +29,33 @@ def seconds(function: Callable[[], object], repeat: int = 3) -> float:
 
 
 def paired_ratio(
-    function: Callable[[], object], reference: Callable[[], object], repeat: int = 5
+    function: Callable[[], object], reference: Callable[[], float], repeat: int = 3
 ) -> float:
-    """Median over `repeat` rounds of the two times' ratio, after one round that warms up."""
-    function(), reference()
-    ratios = [seconds(function, 1) / seconds(reference, 1) for _ in range(repeat)]
-    return float(np.median(ratios))
+    """Median over `repeat` rounds of the time of `function` over what `reference` returns."""
+    return float(np.median([seconds(function, 1) / reference() for _ in range(repeat)]))
 
 
-def copy_seconds_per_byte(repeat: int = 5) -> float:
-    """One thread's copy from memory to memory, counting bytes read and bytes written."""
-    source = np.ones(BANDWIDTH_BYTES // 4, np.float32)
-    target = np.empty_like(source)
-    np.copyto(target, source)
-    return seconds(lambda: np.copyto(target, source), repeat) / (2 * source.nbytes)
+class Copy:
+    """One thread's copy from memory to memory."""
+
+    def __init__(self) -> None:
+        self._source = np.ones(BANDWIDTH_BYTES // 4, np.float32)
+        self._target = np.ones_like(self._source)
+
+    def seconds_per_byte(self) -> float:
+        """Of this moment, counting bytes read and bytes written."""
+        one = seconds(lambda: np.copyto(self._target, self._source), 1)
+        return one / (2 * self._source.nbytes)
+
+
+def peak_bytes() -> int:
+    """Peak resident memory of this process."""
+    status = Path("/proc/self/status")
+    if status.exists():  # `ru_maxrss` would not fall below what the parent process had
+        line = next(x for x in status.read_text().splitlines() if x.startswith("VmHWM"))
+        return 1024 * int(line.split()[1])
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
 
 
 def gemm_rate(n: int, d_in: int, d_out: int, dtype: str = "float32", repeat: int = 3) -> float:

@@ -25,7 +25,7 @@ Array = NDArray[Any]
 
 # A tile of the widest layer has about this many bytes, so that the handful of
 # arrays a pass touches stay in the last-level cache (see benchmarks/NOTES.md).
-TILE_BYTES = 6 * 2**20
+TILE_BYTES = 4 * 2**20
 MIN_TILE_ROWS = 128
 # Rows (or columns) of a d x d solve that one thread takes at a time.
 SOLVE_ROWS = 256

@@ -36,7 +36,7 @@ class Layer:
         tall = d_out < d_in
         side = min(d_out, d_in)
         # The W-blocks' memory, idle now.
-        W, info = scratch.array("step", self.W.shape, np.float64), np.zeros(1, np.int32)
+        W, info = scratch.array("cross", self.W.shape, np.float64), np.zeros(1, np.int32)
         W[:] = self.W
         factor = scratch.array("factor", (side, side), np.float64)
         kernels.state_factor(factor, W, k, info)

@@ -83,7 +83,6 @@ class NormalEquations(CrossProduct):
     def start(self, keep_gram: bool) -> None:
         """Empty the sums; a Gram matrix that is complete stays, with its factor, on `keep_gram`."""
         self.cross = self._scratch.array("cross", self._shape, np.float64)
-        self._step = self._scratch.array("step", self._shape, np.float64)
         self.cross[:] = 0.0
         if not (keep_gram and self._gram_complete):
             if not self._own_gram:
@@ -133,16 +132,25 @@ class NormalEquations(CrossProduct):
         if penalty.ridge is None:
             self._descend(W, weight, penalty, alpha, report_of)
         else:
-            self._solve_ridge(W, weight, penalty.ridge, alpha, report_of)
+            # A report compares the step with the right-hand side; else it takes its place.
+            step = self.cross
+            if report is not None:
+                step = self._scratch.array("step", self._shape, np.float64)
+            self._solve_ridge(W, step, weight, penalty.ridge, alpha, report_of)
         if report is not None:
             report += sum(reports[start] for start in sorted(reports))
 
     def _solve_ridge(
-        self, W: NDArray[Any], weight: float, ridge: float, alpha: float, report_of: ReportOf
+        self,
+        W: NDArray[Any],
+        step: NDArray[Any],
+        weight: float,
+        ridge: float,
+        alpha: float,
+        report_of: ReportOf,
     ) -> None:
         """One linear solve; see `fastbcd.kernels.gram_solve`."""
         self._factor(W, weight, ridge, alpha)
-        step = self._step
         # Only where eigenvectors take the place of a Cholesky factor is there work to do in it.
         work = step
         if self._method == EIGEN:

@@ -21,7 +21,7 @@ class Loss(Formula):
 
     - ``row_value(v, y)``: ``loss(v; y)``, as float64;
     - ``row_prox(out, center, work, y, q)``: ``argmin_v loss(v; y) + q/2 |v - center|^2``,
-      ``q > 0`` (V_L-block of the algorithms); `work` is a row to write to;
+      ``q > 0`` (V_L-block of the algorithms); `work` (2, k) float64 is written to;
     - ``row_gradient(out, v, y)``, where the loss is smooth; else, for the subgradient of the
       certificate, ``row_subdifferential(low, high, v, y)``: the ends of the intervals of slopes;
     - ``row_prox_penalised(out, center, work, y, q, penalty)``, for penalties on the output
