@@ -10,6 +10,7 @@ from fastbcd.devices.threads import OversubscriptionWarning
 from fastbcd.errors import InputError
 from fastbcd.fit import DescentWarning, Result
 from fastbcd.labels import one_hot
+from fastbcd.mini_batch import MiniBatchThreeSplitting
 from fastbcd.model import Model
 from fastbcd.network import Network
 from fastbcd.problem import Problem
@@ -23,6 +24,7 @@ __version__ = "0.1.0"
 __all__ = [
     "DescentWarning",
     "InputError",
+    "MiniBatchThreeSplitting",
     "Model",
     "Network",
     "OversubscriptionWarning",

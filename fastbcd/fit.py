@@ -15,42 +15,33 @@ from fastbcd.devices import CPU
 from fastbcd.network import Network
 from fastbcd.problem import Problem
 from fastbcd.specification import require_integer
-from fastbcd.state import State
 
 Record = dict[str, Any]
 """One row of history: iteration, seconds, and what callbacks measured."""
 
 
 class Solver(Protocol):
-    """What the loop needs of a solver."""
+    """What the loop and most callbacks need of a solver."""
 
     problem: Problem
     device: CPU
     dtype: np.dtype
+    monotone: bool
 
-    def step(self, state: State) -> State:
-        """One iteration."""
+    def step(self, state: Any) -> Any:
+        """One iteration, that is one pass over all samples."""
 
-    def objective(self, state: State) -> float:
+    def objective(self, state: Any) -> float:
         """Objective of a state."""
-
-    def squared_subgradient(self, state: State) -> float:
-        """Squared norm of the subgradient of the objective."""
-
-    def energy(self, state: State) -> float:
-        """Size of the objective if nothing cancelled."""
-
-    def promised_decrease(self) -> float:
-        """What the theorem promises of each iteration's decrease."""
 
 
 class Callback:
     """Called by the loop; override what you need. Order matters: earlier ones fill the record."""
 
-    def on_start(self, solver: Solver, state: State, max_iter: int) -> None:
+    def on_start(self, solver: Solver, state: Any, max_iter: int) -> None:
         """Before the first iteration."""
 
-    def on_iteration(self, solver: Solver, state: State, record: Record) -> bool | None:
+    def on_iteration(self, solver: Solver, state: Any, record: Record) -> bool | None:
         """After each iteration: add to `record`; return True to stop. Its time is not counted."""
 
     def on_end(self, result: Result) -> None:
@@ -63,7 +54,7 @@ class Result:
 
     Attributes
     ----------
-    state : State
+    state : State or MiniBatchState
         All blocks after the last iteration.
     network : Network
         The trained network.
@@ -76,20 +67,20 @@ class Result:
         Where the callback `Certify` took part: whether each promise of the theorems held.
     """
 
-    state: State
+    state: Any
     network: Network
     history: list[Record] = field(default_factory=list)
     stopped_by: Callback | None = None
     certificate: Certificate | None = None
 
 
-def network_of(solver: Solver, state: State) -> Network:
+def network_of(solver: Solver, state: Any) -> Network:
     """The network with the weights of `state`; they are shared, not copied."""
-    weights = [solver.device.numpy(W) for W in state.W[1:]]
+    weights = [solver.device.numpy(W) for W in state.weights]
     return Network(weights, solver.problem.activations, solver.problem.residual)
 
 
-def run(solver: Solver, state: State, max_iter: int, callbacks: Iterable[Callback] = ()) -> Result:
+def run(solver: Solver, state: Any, max_iter: int, callbacks: Iterable[Callback] = ()) -> Result:
     """Step from `state` until `max_iter` iterations are done or a callback returns True.
 
     Raises
@@ -114,7 +105,8 @@ def run(solver: Solver, state: State, max_iter: int, callbacks: Iterable[Callbac
             for callback in callbacks:
                 if callback.on_iteration(solver, state, record) and result.stopped_by is None:
                     result.stopped_by = callback
-            previous = _check_descent(result.history, previous, solver)
+            if solver.monotone:
+                previous = _check_descent(result.history, previous, solver)
     finally:
         result.state, result.network = state, network_of(solver, state)
         for callback in started:

@@ -1,13 +1,17 @@
-"""Initial weights: He, or normal with a given standard deviation."""
+"""Initial weights: He, normal with a given standard deviation, or scaled by the data."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastbcd.errors import InputError
+from fastbcd.kernels import activate
+from fastbcd.problem import Problem
 from fastbcd.specification import require
 
 # Standard deviation of one layer's weights, given its number of inputs and, for a
@@ -53,3 +57,45 @@ def initial_weights(
         W[:, :-1] = deviation(d_in, n_residual * skip) * rng.standard_normal((d_out, d_in))
         drawn.append(W)
     return drawn
+
+
+def scaled_weights(
+    problem: Problem, X: NDArray[Any], Y: NDArray[Any], seed: int, dtype: np.dtype
+) -> list[NDArray[np.floating]]:
+    """He weights, each W_l scaled so that ``rms(U_l)`` over samples X (m, d_0) is 1.
+
+    The output layer: a third of ``rms(Y - mean Y)`` for the squared loss, 1 for others; its
+    biases start at the mean of Y for the squared loss, else at 0. So neither the scale of the
+    data nor the activation decides how fast a network learns.
+
+    Raises
+    ------
+    InputError
+        States overflow.
+    """
+    drawn = initial_weights(problem.widths, problem.residual, he(), 0.0, seed, dtype)
+    V = np.asarray(X, np.float64)
+    wanted = np.ones(problem.n_layers)
+    if problem.loss.name == "squared":
+        wanted[-1] = output_unit(problem, Y) / 3
+        drawn[-1][:, -1] = np.mean(Y, axis=0)
+    for W, size, activation, skip in zip(
+        drawn, wanted, problem.activations, problem.residual, strict=True
+    ):
+        U = V @ W[:, :-1].T.astype(np.float64)
+        rms = float(np.sqrt(np.mean(U * U)))
+        factor = size / rms if rms > 0.0 else 1.0
+        W[:, :-1] *= dtype.type(factor)
+        U *= factor
+        below, V = V, np.empty_like(U)
+        activate(V, activation, U, below if skip else None)
+    if not all(np.isfinite(W).all() for W in drawn):
+        raise InputError(f"X: states overflow {dtype} in the first forward pass; scale the inputs")
+    return drawn
+
+
+def output_unit(problem: Problem, Y: NDArray[Any]) -> float:
+    """The scale of the outputs: ``rms(Y - mean Y)`` for the squared loss, 1 for others."""
+    if problem.loss.name != "squared":
+        return 1.0
+    return float(np.sqrt(np.mean(np.var(np.asarray(Y, np.float64), axis=0)))) or 1.0

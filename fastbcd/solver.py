@@ -34,6 +34,8 @@ class BlockCoordinateDescent:
     A solver holds hyperparameters only; `State` holds the arrays. `step` works in place.
     """
 
+    monotone = True
+    """F never increases."""
     has_preactivations: bool
     """Whether the algorithm has blocks U_l."""
 

@@ -45,6 +45,11 @@ class State:
         return {**self.__dict__, "cache": {}, "ledger": None}
 
     @property
+    def weights(self) -> list[Any]:
+        """``W_1, ..., W_L``."""
+        return self.W[1:]
+
+    @property
     def X(self) -> Any:
         """Inputs, ``V[0]``."""
         return self.V[0]

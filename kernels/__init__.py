@@ -66,6 +66,13 @@ from fastbcd.kernels.majorised import (
     search_states,
     state_terms,
 )
+from fastbcd.kernels.mini_batch import (
+    activate_augmented,
+    displaced,
+    mean_of_weights,
+    shrink_weights,
+    step_weights,
+)
 from fastbcd.kernels.norms import squared_distance, squared_norm
 from fastbcd.kernels.output_state import (
     loss_sum,
@@ -101,6 +108,7 @@ __all__ = [
     "Loss",
     "Penalty",
     "activate",
+    "activate_augmented",
     "activation_miss",
     "activation_residual",
     "add_cross",
@@ -113,6 +121,7 @@ __all__ = [
     "coordinate_hessian",
     "cross_entropy",
     "curvature_bound",
+    "displaced",
     "elastic_net",
     "exponential",
     "hinge",
@@ -123,6 +132,7 @@ __all__ = [
     "logistic_ovr",
     "loss_sum",
     "majorised_residual",
+    "mean_of_weights",
     "none",
     "nonnegative",
     "output_subgradient",
@@ -144,6 +154,7 @@ __all__ = [
     "ridge_solve",
     "search_rows",
     "search_states",
+    "shrink_weights",
     "sigmoid",
     "softplus",
     "solve_state",
@@ -156,6 +167,7 @@ __all__ = [
     "state_hessian",
     "state_operator",
     "state_terms",
+    "step_weights",
     "tanh",
     "tile_cross",
     "tile_gram",

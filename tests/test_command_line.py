@@ -211,3 +211,15 @@ def test_a_residual_network_of_depth_20_is_as_good_as_a_plain_one_of_depth_3(tmp
         assert objectives == sorted(objectives, reverse=True)
         accuracies.append(json.loads((folder / "summary.json").read_text())["test_accuracy"])
     assert accuracies[0] >= accuracies[1] >= 0.9
+
+
+def test_mini_batches_learn_digits_in_ten_passes(tmp_path):
+    out, _ = fastbcd("train", "--batch-size", 100, "--hidden", "128,128", cwd=tmp_path)
+    folder = tmp_path / "runs" / "digits-1"
+    assert len(history(folder)) == 10
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["test_accuracy"] >= 0.96
+    assert "after 10 iterations" in out
+    assert json.loads((folder / "config.json").read_text())["batch_size"] == 100
+    predicted, _ = fastbcd("predict", folder, cwd=tmp_path)
+    assert predicted == f"digits: accuracy {summary['test_accuracy']} on 360 samples\n"

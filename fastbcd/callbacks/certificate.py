@@ -9,9 +9,9 @@ import numpy as np
 
 from fastbcd.callbacks.measurements import Every
 from fastbcd.certificate import Certificate
-from fastbcd.fit import Record, Result, Solver
+from fastbcd.errors import InputError
+from fastbcd.fit import Record, Result
 from fastbcd.ledger import Ledger
-from fastbcd.state import State
 from fastbcd.validation import check_subgradient
 
 
@@ -44,7 +44,12 @@ class Certify(Every):
     def __init__(self, every: int = 1) -> None:
         super().__init__(every)
 
-    def on_start(self, solver: Solver, state: State, max_iter: int) -> None:
+    def on_start(self, solver: Any, state: Any, max_iter: int) -> None:
+        if not solver.monotone:
+            raise InputError(
+                f"Certify: {type(solver).__name__} does not promise descent, so there is nothing "
+                "to certify; use ThreeSplitting or TwoSplitting"
+            )
         check_subgradient(solver.problem)
         super().on_start(solver, state, max_iter)
         self._state, self._ledger_before = state, state.ledger
@@ -57,7 +62,7 @@ class Certify(Every):
             floor=4.0 * eps * eps * (solver.energy(state) + start),
         )
 
-    def on_iteration(self, solver: Solver, state: State, record: Record) -> None:
+    def on_iteration(self, solver: Any, state: Any, record: Record) -> None:
         ledger = state.ledger
         assert ledger is not None
         squared, objective = None, record.get("objective")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import csv
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from fastbcd.fit import Callback, Record, Result, Solver
-from fastbcd.state import State
 
 COLUMNS = ("iteration", "seconds", "objective", "train_accuracy", "test_accuracy")
 
@@ -23,12 +23,12 @@ class HistoryFile(Callback):
     def __init__(self, path: Path, more: Sequence[str] = ()) -> None:
         self.path, self.columns = Path(path), (*COLUMNS, *more)
 
-    def on_start(self, solver: Solver, state: State, max_iter: int) -> None:
+    def on_start(self, solver: Solver, state: Any, max_iter: int) -> None:
         self._file = self.path.open("x", newline="")
         self._writer = csv.DictWriter(self._file, self.columns, restval="", extrasaction="ignore")
         self._writer.writeheader()
 
-    def on_iteration(self, solver: Solver, state: State, record: Record) -> None:
+    def on_iteration(self, solver: Solver, state: Any, record: Record) -> None:
         self._writer.writerow({name: _shortest(value) for name, value in record.items()})
         self._file.flush()
 

@@ -9,7 +9,6 @@ from numpy.typing import ArrayLike
 
 from fastbcd.fit import Callback, Record, Solver, network_of
 from fastbcd.specification import require_integer
-from fastbcd.state import State
 
 
 class Every(Callback):
@@ -18,7 +17,7 @@ class Every(Callback):
     def __init__(self, every: int) -> None:
         self.every = require_integer(every, "every", at_least=1)
 
-    def on_start(self, solver: Solver, state: State, max_iter: int) -> None:
+    def on_start(self, solver: Solver, state: Any, max_iter: int) -> None:
         self._last = max_iter
 
     def due(self, record: Record) -> bool:
@@ -33,7 +32,7 @@ class Objective(Every):
     def __init__(self, every: int = 1) -> None:
         super().__init__(every)
 
-    def on_iteration(self, solver: Solver, state: State, record: Record) -> None:
+    def on_iteration(self, solver: Solver, state: Any, record: Record) -> None:
         if self.due(record):
             record["objective"] = solver.objective(state)
 
@@ -55,7 +54,7 @@ class Accuracy(Every):
         super().__init__(every)
         self.name, self.X, self.labels = name, X, np.asarray(labels)
 
-    def on_iteration(self, solver: Solver, state: State, record: Record) -> None:
+    def on_iteration(self, solver: Solver, state: Any, record: Record) -> None:
         if self.due(record):
             outputs = network_of(solver, state).forward(self.X, solver.device.n_threads)
             record[f"{self.name}_accuracy"] = accuracy(outputs, self.labels)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tqdm.auto import tqdm
 
 from fastbcd.fit import Callback, Record, Result, Solver
-from fastbcd.state import State
 
 LABELS = {"objective": "objective", "train_accuracy": "train", "test_accuracy": "test"}
 
@@ -13,11 +14,11 @@ LABELS = {"objective": "objective", "train_accuracy": "train", "test_accuracy": 
 class Progress(Callback):
     """A tqdm bar: iterations, time left, objective, train and test accuracy."""
 
-    def on_start(self, solver: Solver, state: State, max_iter: int) -> None:
+    def on_start(self, solver: Solver, state: Any, max_iter: int) -> None:
         self._bar = tqdm(total=max_iter, initial=state.iteration, unit="it", dynamic_ncols=True)
         self._shown: dict[str, str] = {}
 
-    def on_iteration(self, solver: Solver, state: State, record: Record) -> None:
+    def on_iteration(self, solver: Solver, state: Any, record: Record) -> None:
         for name, label in LABELS.items():
             if name in record:
                 value = record[name]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -20,19 +21,53 @@ from fastbcd.fit import Callback, Result
 from fastbcd.initialization import INITIALIZATIONS
 from fastbcd.kernels import ACTIVATIONS, LOSSES, PENALTIES
 from fastbcd.labels import encode, one_hot
+from fastbcd.mini_batch import MiniBatchThreeSplitting
 from fastbcd.model import Model
 from fastbcd.problem import REDUCTIONS, Problem
+from fastbcd.schedule import SCHEDULES
 from fastbcd.solver import BlockCoordinateDescent
 from fastbcd.specification import parse, require_integer
 from fastbcd.three_splitting import ThreeSplitting
 from fastbcd.two_splitting import TwoSplitting
 from fastbcd.validation import DTYPES, LOSS_UPDATES
 
+AnySolver = BlockCoordinateDescent | MiniBatchThreeSplitting
+
 # Algorithm 3 is Algorithm 2 with residual layers: one solver.
 ALGORITHMS: dict[str, type[ThreeSplitting] | type[TwoSplitting]] = {
     "three-splitting": ThreeSplitting,
     "two-splitting": TwoSplitting,
     "resnet": ThreeSplitting,
+}
+
+# Defaults of options of which mini-batches have none, or another one.
+FULL_BATCH_DEFAULTS: dict[str, Any] = {
+    "alpha": 1e-3,
+    "weight_penalty": "ridge:3e-4",
+    "loss_update": "prox",
+    "init": "he",
+    "bias": 0.0,
+    "epochs": 50,
+}
+MINI_BATCH_DEFAULTS: dict[str, Any] = {"weight_penalty": "none", "epochs": 10, "rho": 16.0}
+FULL_BATCH_ONLY = (
+    "alpha",
+    "alpha_weights",
+    "loss_update",
+    "inner_steps",
+    "init",
+    "bias",
+    "certify",
+)
+
+# Options of mini-batches: type and help; the defaults are the solver's.
+MINI_BATCH_OPTIONS: dict[str, tuple[type, str]] = {
+    "step_size": (float, "default: 0.65 over the root of the number of plain layers"),
+    "schedule": (str, f"of the step size, one of {', '.join(SCHEDULES)}; default: cosine"),
+    "momentum": (float, "default: 0.9"),
+    "damping": (float, "proximal weight of W, in mean eigenvalues of the Gram matrix; default: 5"),
+    "weight_decay": (float, "default: 0.02"),
+    "average": (float, "decay of the mean of weights that predicts; default: 0.98"),
 }
 
 
@@ -57,21 +92,33 @@ def add_command(commands: Any) -> None:
     add("--loss", default="squared", metavar="NAME", help=f"one of {_names(LOSSES)}")
     add("--gamma", type=float, default=1.0, help="weight of the couplings")
     add("--rho", type=float, help="weight of the linear coupling, if not gamma's")
-    add("--alpha", type=float, default=1e-3, help="weight of the proximal terms")
+    add(
+        "--alpha",
+        type=float,
+        help=f"weight of the proximal terms; default: {FULL_BATCH_DEFAULTS['alpha']:g}",
+    )
     add("--alpha-weights", type=float, help="the same for weights, if not alpha's")
     add(
         "--weight-penalty",
-        default="ridge:3e-4",
         metavar="NAME",
-        help=f"one of {_names(PENALTIES)}; one for each layer with slashes: l1:1e-4/none/none",
+        help=f"one of {_names(PENALTIES)}; one for each layer with slashes: l1:1e-4/none/none; "
+        f"{_default('weight_penalty')}, or none on mini-batches, which have --weight-decay",
     )
     add("--state-penalty", default="none", metavar="NAME", help="the same for states V_l")
-    add("--loss-update", choices=LOSS_UPDATES, default="prox", help="V_L: exact or linearised")
+    add("--loss-update", choices=LOSS_UPDATES, help="V_L: exact or linearised; default: prox")
     add("--inner-steps", type=int, help="two-splitting: models solved per nonlinear block, 1")
     add("--reduction", choices=REDUCTIONS, default="mean", help="over samples")
-    add("--init", default="he", metavar="NAME", help=f"one of {_names(INITIALIZATIONS)}")
-    add("--bias", type=float, default=0.0, help="initial value of the biases")
-    add("--epochs", type=int, default=50, help="iterations, each one pass over the data")
+    add("--init", metavar="NAME", help=f"one of {_names(INITIALIZATIONS)}; default: he")
+    add("--bias", type=float, help="initial value of the biases; default: 0")
+    add("--epochs", type=int, help="iterations, each one pass over the data; default: 50, or 10 on "
+        "mini-batches")  # fmt: skip
+    mini = parser.add_argument_group(
+        "mini-batches", "three-splitting and resnet a batch at a time: learns in fewer passes, but "
+        "the objective need not fall in each"
+    )  # fmt: skip
+    mini.add_argument("--batch-size", type=int, metavar="M", help="samples of a batch; 500, say")
+    for option, (kind, text) in MINI_BATCH_OPTIONS.items():
+        mini.add_argument(f"--{option.replace('_', '-')}", type=kind, help=text)
     add("--seed", type=int, default=0, help="of the initial weights")
     add("--device", choices=list(DEVICES), default="cpu", help="where to compute")
     add("--dtype", choices=DTYPES, default="float32", help="of states, weights and products")
@@ -83,6 +130,10 @@ def add_command(commands: Any) -> None:
     add("--evaluate-every", type=int, default=1, metavar="K", help="measure every K iterations")
     add("--out", metavar="DIR", help="new folder for the run; default: runs/DATA-K")
     add("--quiet", action="store_true", help="no progress bar and no summary")
+
+
+def _default(option: str) -> str:
+    return f"default: {FULL_BATCH_DEFAULTS[option]}"
 
 
 def _names(table: Any) -> str:
@@ -105,7 +156,10 @@ def run(options: argparse.Namespace) -> None:
     require_integer(options.evaluate_every, "--evaluate-every", at_least=1)
     if options.certify is not None:
         require_integer(options.certify, "--certify", at_least=1)
-    parse(options.init, INITIALIZATIONS, "init")
+    initial: dict[str, Any] = {"passes": options.epochs}
+    if options.batch_size is None:
+        initial = {"init": options.init, "bias": options.bias}
+        parse(initial["init"], INITIALIZATIONS, "init")
 
     X_train = preprocessing(dataset.X_train, solver.dtype)
     X_test = preprocessing(dataset.X_test, solver.dtype)
@@ -113,8 +167,7 @@ def run(options: argparse.Namespace) -> None:
         X_train,
         one_hot(train_labels, len(classes)),
         seed=options.seed,
-        init=options.init,
-        bias=options.bias,
+        **initial,
     )
     folder = RunFolder.create(options.out, dataset.name)
     folder.write_config(_config(options))
@@ -156,23 +209,43 @@ def _classes(dataset: Dataset) -> tuple[Any, Any, Any]:
     return classes, train, encode(dataset.y_test, classes, "test set")
 
 
-def _solver(options: argparse.Namespace, n_features: int, n_classes: int) -> BlockCoordinateDescent:
+def _solver(options: argparse.Namespace, n_features: int, n_classes: int) -> AnySolver:
     parts = options.hidden.split(",") if options.hidden else []
     if not all(part.isdecimal() for part in parts):
         raise InputError(f"--hidden must be widths separated by commas, got {options.hidden!r}")
     hidden = [int(width) for width in parts]
+    full = options.batch_size is None
+    _refuse(
+        options,
+        *(
+            (MINI_BATCH_OPTIONS, "needs --batch-size")
+            if full
+            else (FULL_BATCH_ONLY, "does not go with --batch-size")
+        ),
+    )
+    for name, value in (FULL_BATCH_DEFAULTS if full else MINI_BATCH_DEFAULTS).items():
+        if getattr(options, name) is None:
+            setattr(options, name, value)
     problem = Problem(
         (n_features, *hidden, n_classes),
         activation=options.activation,
         loss=options.loss,
         gamma=options.gamma,
-        rho=options.rho,
+        rho=options.rho if full else None,
         weight_penalty=options.weight_penalty,
         state_penalty=options.state_penalty,
         residual=options.algorithm == "resnet",
         reduction=options.reduction,
     )
     algorithm, more = ALGORITHMS[options.algorithm], {}
+    machine = {"device": options.device, "dtype": options.dtype, "n_threads": options.threads}
+    if not full:
+        if algorithm is not ThreeSplitting:
+            raise InputError(f"--batch-size: {options.algorithm} has no mini-batches")
+        names = ("batch_size", "rho", *MINI_BATCH_OPTIONS)
+        given = {name: getattr(options, name) for name in names}
+        given = {name: value for name, value in given.items() if value is not None}
+        return MiniBatchThreeSplitting(problem, **given, **machine)
     if options.inner_steps is not None:
         if algorithm is not TwoSplitting:
             raise InputError(f"--inner-steps: {options.algorithm} solves every block in one step")
@@ -182,11 +255,16 @@ def _solver(options: argparse.Namespace, n_features: int, n_classes: int) -> Blo
         alpha=options.alpha,
         alpha_weights=options.alpha_weights,
         loss_update=options.loss_update,
-        device=options.device,
-        dtype=options.dtype,
-        n_threads=options.threads,
+        **machine,
         **more,
     )
+
+
+def _refuse(options: argparse.Namespace, names: Iterable[str], why: str) -> None:
+    """`InputError` where one of these options is given."""
+    for name in names:
+        if getattr(options, name) is not None:
+            raise InputError(f"--{name.replace('_', '-')} {why}")
 
 
 def _config(options: argparse.Namespace) -> dict[str, Any]:
@@ -198,7 +276,7 @@ def _config(options: argparse.Namespace) -> dict[str, Any]:
     return {"fastbcd": fastbcd.__version__, **config}
 
 
-def _summary(dataset: Dataset, solver: BlockCoordinateDescent, result: Result) -> dict[str, Any]:
+def _summary(dataset: Dataset, solver: AnySolver, result: Result) -> dict[str, Any]:
     last, certificate = result.history[-1], result.certificate
     return {
         "data": dataset.name,

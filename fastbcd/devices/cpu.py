@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from fastbcd.kernels import Formula, Loss, Penalty
 from fastbcd.specification import require_integer
 
 Array = NDArray[Any]
+T = TypeVar("T")
 
 # A tile of the widest layer has about this many bytes, so that the handful of
 # arrays a pass touches stay in the last-level cache (see benchmarks/NOTES.md).
@@ -95,6 +96,10 @@ class CPU:
         """An uninitialised array of this device."""
         return np.empty(shape, dtype)
 
+    def zeros(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        """An array of zeros of this device."""
+        return np.zeros(shape, dtype)
+
     def copy(self, array: Array) -> Array:
         """A copy of `array`."""
         return array.copy()
@@ -121,6 +126,13 @@ class CPU:
     def for_each_block(self, n: int, body: Callable[[slice], None]) -> None:
         """Call ``body(block)`` for blocks of n rows of a small matrix, shared among the threads."""
         for_each_tile(n, SOLVE_ROWS, lambda tile: body(tile.rows), self._scratches, self._pool)
+
+    def for_each_item(self, items: Sequence[T], body: Callable[[T, Scratch], None]) -> None:
+        """Call ``body(item, scratch)`` for independent pieces of work, shared among the threads."""
+        for_each_tile(
+            *(len(items), 1, lambda tile: body(items[tile.index], tile.scratch)),
+            *(self._scratches, self._pool),
+        )
 
     # -- layers and their solves --------------------------------------------------------------
 

@@ -1,0 +1,60 @@
+"""Samples in batches: shuffled, taken from memory or from a memory-mapped file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fastbcd.errors import InputError
+from fastbcd.kernels import Loss
+from fastbcd.validation import check_inputs, check_loss_targets, check_targets
+
+
+def check_samples(
+    X: ArrayLike, Y: ArrayLike, widths: tuple[int, ...], loss: Loss
+) -> tuple[Any, Any]:
+    """X (n, d_0) and Y (n, d_L) as arrays, checked; `InputError` for what does not fit.
+
+    What is memory-mapped is not read here but in `take`, a batch at a time.
+    """
+    if isinstance(X, np.memmap):
+        check_inputs(X[:1], widths[0])  # one sample stands for all as far as shape and type go
+        inputs: Any = X
+    else:
+        inputs = check_inputs(X, widths[0])
+    if isinstance(Y, np.memmap):
+        if len(Y) != len(inputs):
+            raise InputError(f"Y has {len(Y)} samples, but X has {len(inputs)}")
+        check_loss_targets(check_targets(Y[:1], 1, widths[-1]), loss)
+        return inputs, Y
+    targets = check_targets(Y, len(inputs), widths[-1])
+    check_loss_targets(targets, loss)
+    return inputs, targets
+
+
+def n_batches(n: int, batch_size: int) -> int:
+    """How many batches a pass has."""
+    return -(-n // batch_size)
+
+
+def shuffled_batches(
+    n: int, batch_size: int, rng: np.random.Generator
+) -> Iterator[NDArray[np.intp]]:
+    """Rows of each batch of one pass, ascending: each sample once, sizes equal to within one."""
+    for rows in np.array_split(rng.permutation(n), n_batches(n, batch_size)):
+        rows.sort()  # a file is read forwards
+        yield rows
+
+
+def take(data: Any, rows: NDArray[np.intp], name: str) -> NDArray[Any]:
+    """Some rows in memory; `InputError` for NaN or infinity in a memory-mapped file."""
+    part = np.asarray(data[rows])
+    if isinstance(data, np.memmap) and part.dtype.kind == "f" and not np.isfinite(part).all():
+        row, column = np.argwhere(~np.isfinite(part))[0]
+        raise InputError(
+            f"{name} must be finite, but row {rows[row]}, column {column} is {part[row, column]}"
+        )
+    return part

@@ -1,0 +1,59 @@
+"""The blocks of one mini-batch: consistent states, and how far the sweep displaces them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastbcd.devices.cpu import CPU
+
+Array = NDArray[Any]
+
+
+class Batch:
+    """Arrays for m samples, kept from batch to batch.
+
+    ``V[l]`` (m, d_l + 1), the states and a column of ones, l = 0..L; ``U[l]`` and ``D[l]``
+    (m, d_l), pre-activations and their displacements, l = 1..L; ``T[l]`` (m, d_l) where layer l
+    is residual: what of the displacement of V_l its activation does not explain; ``Y`` (m, d_L).
+    """
+
+    def __init__(
+        self,
+        device: CPU,
+        m: int,
+        widths: Sequence[int],
+        residual: Sequence[bool],
+        ranks: Sequence[int],
+        dtype: np.dtype,
+    ) -> None:
+        def arrays(*columns: int) -> list[Array]:
+            return [device.empty((m, d), dtype) for d in columns]
+
+        self.V = arrays(*(d + 1 for d in widths))
+        for V in self.V:
+            V[:, -1] = 1.0
+        self.U: list[Any] = [None, *arrays(*widths[1:])]
+        self.D: list[Any] = [None, *arrays(*widths[1:])]
+        self.T: list[Any] = [None] + [
+            device.empty((m, d), dtype) if skip else None
+            for d, skip in zip(widths[1:], residual, strict=True)
+        ]
+        self.projected: list[Any] = [None, *arrays(*ranks)]
+        self.Y = device.empty((m, widths[-1]), dtype)
+
+    def first(self, m: int) -> Batch:
+        """The same memory for fewer samples."""
+        part = object.__new__(Batch)
+        for name, arrays in vars(self).items():
+            if isinstance(arrays, list):
+                setattr(part, name, [None if A is None else A[:m] for A in arrays])
+            else:
+                setattr(part, name, arrays[:m])
+        return part
+
+    def __len__(self) -> int:
+        return len(self.Y)

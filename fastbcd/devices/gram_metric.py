@@ -1,0 +1,87 @@
+"""The metric of the mini-batch W-block: a Gram matrix of which the leading directions are kept."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastbcd import kernels
+
+Array = NDArray[Any]
+
+
+class GramMetric:
+    """``H = G + damping tr(G)/d I`` with ``G = mean of v^ v^^T``, streamed, in low rank.
+
+    .. code-block:: text
+
+        G ~ Q diag(e) Q^T + rest (I - Q Q^T),   level = rest + damping tr(G)/d
+        N H^-1 = (N - N Q diag(c) Q^T) / level,   c = (e - rest) / (level + e - rest)
+
+    Q (d, rank) are the leading eigenvectors, e their eigenvalues, rest the mean of the other
+    eigenvalues. Each batch adds ``V^^T (V^ Q) / m``, an estimate of G Q, to a running mean;
+    `refresh` makes that a step of the block power method. So nothing is d x d, and with a
+    damping of 1 or more it is the few directions above the mean eigenvalue that matter.
+
+    Parameters
+    ----------
+    d : int
+        Columns of W, the bias included.
+    rank : int
+        Directions kept, at most d; 0 makes H a multiple of the identity.
+    damping : float
+    dtype
+        Storage and products.
+    seed : int
+        Of the first Q.
+
+    Notes
+    -----
+    Block power method on a stream: Mitliagkas, Caramanis, Jain (NeurIPS 2013).
+    """
+
+    def __init__(self, d: int, rank: int, damping: float, dtype: Any, seed: int) -> None:
+        self.damping, self.rank = damping, min(rank, d)
+        start = np.random.default_rng(seed).standard_normal((d, self.rank))
+        self.Q = np.ascontiguousarray(np.linalg.qr(start)[0], dtype)
+        self.trace, self.level = 0.0, 1.0
+        self._scaled = np.zeros_like(self.Q)
+        self._image = np.zeros_like(self.Q)
+        self._batches, self._trace_sum = 0, 0.0
+
+    def project(self, out: Array, V: Array) -> None:
+        """``out = V^ Q``, for some samples; out (m, rank), V (m, d)."""
+        kernels.product(out, V, self.Q, 1.0, 0.0)
+
+    def add(self, V: Array, projected: Array) -> None:
+        """Count a batch: V (m, d), and `project`'s result for it."""
+        self._trace_sum += kernels.squared_norm(V) / len(V)
+        kernels.transposed_product(self._image, V, projected, 1.0 / len(V), 1.0)
+        self._batches += 1
+
+    def refresh(self) -> None:
+        """Directions, eigenvalues and level from the batches since the last time."""
+        d = len(self.Q)
+        self.trace = self._trace_sum / self._batches
+        image = self._image.astype(np.float64) / self._batches
+        Q, R = np.linalg.qr(image)
+        # |G q| of orthonormal q: the eigenvalue where q is an eigenvector, else between them.
+        left, e, _ = np.linalg.svd(R)
+        rest = max(self.trace - float(e.sum()), 0.0) / max(d - self.rank, 1)
+        self.level = rest + self.damping * self.trace / d
+        above = np.maximum(e - rest, 0.0)
+        self.Q[:] = Q @ left
+        self._scaled[:] = self.Q * (above / (self.level + above))
+        self._image[:] = 0.0
+        self._batches, self._trace_sum = 0, 0.0
+
+    def subtract_leading(self, W: Array, S: Array, size: float, work: Array) -> None:
+        """``W = W - size S Q diag(c) Q^T``: with ``W + size S``, that is ``size level S H^-1``.
+
+        W, S (m, d): all rows of a layer or some; work (m, rank).
+        """
+        if self.rank:
+            kernels.product(work, S, self.Q, 1.0, 0.0)
+            kernels.product_transposed(W, work, self._scaled, -size, 1.0)

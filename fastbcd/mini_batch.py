@@ -1,0 +1,288 @@
+"""Three-splitting on mini-batches: the blocks of Algorithms 2 and 3, a batch at a time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from fastbcd.batch_sweep import BatchSweep, rms_gain
+from fastbcd.batches import check_samples, n_batches, shuffled_batches, take
+from fastbcd.devices import CPU, get_device
+from fastbcd.devices.batch import Batch
+from fastbcd.devices.gram_metric import GramMetric
+from fastbcd.errors import InputError
+from fastbcd.fit import Callback, Result, network_of, run
+from fastbcd.initialization import output_unit, scaled_weights
+from fastbcd.mini_batch_state import MiniBatchState
+from fastbcd.problem import Problem
+from fastbcd.schedule import get_schedule
+from fastbcd.specification import SMALLEST, require, require_integer
+from fastbcd.validation import check_dtype, check_inputs, check_loss_targets, check_targets
+
+# Over the root of the depth: chosen on 10,000 of MNIST's training samples (benchmarks/NOTES.md).
+STEP_SIZE = 0.65
+# A thread takes so many samples of a batch at a time: fewer would pack W anew for each of them,
+# and the size must not follow from the number of threads, or results would.
+TILE_ROWS = 256
+# Samples that a forward pass over all of them reads at a time.
+OBJECTIVE_ROWS = 8192
+
+
+class MiniBatchThreeSplitting(BatchSweep):
+    """Three-splitting BCD on mini-batches, from consistent states, with an implicit W-block.
+
+    Each batch of m samples takes one sweep:
+
+    .. code-block:: text
+
+        forward     U_l = V^_{l-1} W_l^T,  V_l = S_l V_{l-1} + act_l(U_l)          l = 1..L
+        V_L         argmin loss(V_L; Y) + gamma/2 |V_L - S_L V_{L-1} - U_L|^2
+        U_l         argmin gamma/2 |V_l - S_l V_{l-1} - act_l(U_l)|^2
+                        + rho/2 |U_l - V^_{l-1} W_l^T|^2                            l = L..1
+        V_l         argmin gamma/2 |V_l - S_l V_{l-1} - act_l(U_l)|^2
+                        + gamma/2 S_{l+1} |V_{l+1} - V_l - act_{l+1}(U_{l+1})|^2
+                        - rho <U_{l+1} - V^_l' W_{l+1}^T, V_l W_{l+1}^T>            l = L-1..1
+        D_l         U_l less its value in the forward pass; scaled, before V_{l-1} takes it,
+                    such that rms(D_{l-1}) is about displacement rms(U_{l-1})
+        W_l         S_l = momentum S_l + (1 - momentum) D_l^T V^_{l-1} / (m rms(D_l))
+                    W_l = (1 - step_size weight_decay) W_l + step_size S_l H_l^-1
+
+    with ``H_l = G_l + damping tr(G_l)/d I`` and G_l the streamed Gram matrix of ``V^_{l-1}``
+    (`GramMetric`): for a step size of 1 and no momentum, W_l is the W-block of Algorithm 2
+    for the targets D_l / rms(D_l) and the proximal weight ``alpha = damping tr(G_l)/d``.
+
+    Parameters
+    ----------
+    problem : Problem
+        Network, loss, weight penalties, `gamma`. State penalties are refused: no state lasts.
+    batch_size : int, default=500
+    step_size : float, optional
+        Default: 0.65 over the root of the number of layers that are not residual.
+    schedule : {"cosine", "linear", "constant"}, default="cosine"
+        What the step size is multiplied with, from the first batch to the last.
+    momentum : float, default=0.9
+    damping : float, default=5
+        Weight of the proximal term, in units of the Gram matrix' mean eigenvalue.
+    rank : int, default=16
+        Directions in which the metric differs from a multiple of the identity.
+    displacement : float, default=1e-3
+        Size of a block's displacement relative to the block: in the limit of 0 targets follow
+        the negative gradient of the loss.
+    rho : float, default=16
+        Weight of the linear coupling; between consistent states it is no part of the objective.
+    weight_decay : float, default=0.02
+        Of weights, not of biases; times the step size.
+    average : float, default=0.98
+        Decay of the mean of weights over batches that predicts; 0 for the last weights.
+    device, dtype, n_threads, tile_rows
+        As in `ThreeSplitting`.
+
+    Notes
+    -----
+    States are consistent at the start of each batch, so the three-splitting objective equals
+    the loss there. What holds: every block of V and U descends on the batch (V_l with some
+    proximal weight, which the scaling takes out), and so does the W-block's model. What does
+    not: the loss of all samples need not fall in every pass, and nothing bounds a subgradient.
+    A penalty on W takes its proximal step after the W-block's, with the length that the
+    gradient gets. Memory does not depend on n. After Zeng et al. (ICML 2019), Algorithms 2
+    and 3; the metric is that of one side of the network (Benzing, ICML 2022).
+    """
+
+    monotone = False
+
+    def __init__(
+        self,
+        problem: Problem,
+        batch_size: int = 500,
+        step_size: float | None = None,
+        schedule: str = "cosine",
+        momentum: float = 0.9,
+        damping: float = 5.0,
+        rank: int = 16,
+        displacement: float = 1e-3,
+        rho: float = 16.0,
+        weight_decay: float = 0.02,
+        average: float = 0.98,
+        device: str = "cpu",
+        dtype: str = "float32",
+        n_threads: int | None = None,
+        tile_rows: int | None = None,
+    ) -> None:
+        self.problem = problem
+        self.batch_size = require_integer(batch_size, "batch_size", at_least=1)
+        if step_size is None:
+            step_size = STEP_SIZE / math.sqrt(problem.n_layers - sum(problem.residual))
+        self.step_size = require(step_size, "step_size", at_least=0)
+        self.schedule = get_schedule(schedule)
+        self.momentum = require(momentum, "momentum", at_least=0, at_most=1 - 1e-6)
+        self.damping = require(damping, "damping", at_least=1e-6)
+        self.rank = require_integer(rank, "rank", at_least=0)
+        self.displacement = require(displacement, "displacement", at_least=1e-6)
+        self.rho = require(rho, "rho", at_least=SMALLEST)
+        self.weight_decay = require(weight_decay, "weight_decay", at_least=0)
+        self.average = require(average, "average", at_least=0, at_most=1 - 1e-6)
+        if problem.rho != problem.gamma:
+            raise InputError("problem: rho belongs to the solver here: give it as rho=...")
+        if any(penalty.ridge != 0.0 for penalty in problem.state_penalties):
+            raise InputError(
+                "state_penalty: states do not last from batch to batch, so that a penalty on "
+                "them has no meaning; use ThreeSplitting, or penalise weights"
+            )
+        self.dtype = check_dtype(dtype)
+        self.device: CPU = get_device(device, n_threads, tile_rows or TILE_ROWS)
+
+    def init(
+        self,
+        X: ArrayLike,
+        Y: ArrayLike,
+        seed: int = 0,
+        passes: int = 10,
+        length: int | None = None,
+    ) -> MiniBatchState:
+        """State before the first batch: random weights, scaled so that each rms(U_l) is 1.
+
+        Parameters
+        ----------
+        X : (n, d_0) array
+            Memory-mapped ones are read a batch at a time.
+        Y : (n, d_L) array
+            Targets; for classification one-hot rows, see `fastbcd.one_hot`.
+        seed : int
+            Of weights and shuffling.
+        passes : int
+            After which the schedule ends.
+        length : int, optional
+            The same in batches, for `partial_fit`; default: those of `passes`.
+
+        Raises
+        ------
+        InputError
+            Shapes that disagree with the problem, no samples, NaN or infinity.
+        """
+        problem, device = self.problem, self.device
+        seed = require_integer(seed, "seed", at_least=0)
+        passes = require_integer(passes, "passes", at_least=0)
+        inputs, targets = check_samples(X, Y, problem.widths, problem.loss)
+        if length is None:
+            length = passes * n_batches(len(inputs), self.batch_size)
+        length = require_integer(length, "length", at_least=0)
+        rng = np.random.default_rng(seed)
+        sample = np.sort(rng.permutation(len(inputs))[: self.batch_size])
+        first_X, first_Y = check_inputs(inputs[sample], problem.widths[0]), targets[sample]
+        weights = scaled_weights(problem, first_X, first_Y, seed, self.dtype)
+        for W, penalty in zip(weights, problem.weight_penalties, strict=True):
+            device.project(W[:, :-1], penalty)
+        weights = [device.array(W, self.dtype) for W in weights]
+        means = [device.copy(W) for W in weights] if self.average else weights
+        metrics = [
+            GramMetric(W.shape[1], self.rank, self.damping, self.dtype, seed) for W in weights
+        ]
+        return MiniBatchState(
+            W=[None, *weights],
+            mean_W=[None, *means],
+            S=[None, *(device.zeros(W.shape, self.dtype) for W in weights)],
+            metrics=[None, *metrics],
+            X=inputs,
+            Y=targets,
+            output_unit=output_unit(problem, first_Y),
+            length=length,
+            rng=rng,
+        )
+
+    def step(self, state: MiniBatchState) -> MiniBatchState:
+        """One pass over all samples in place, in batches of a new random order.
+
+        Raises
+        ------
+        InputError
+            The schedule has ended; a batch of a memory-mapped file holds NaN or infinity.
+        """
+        with self.device.session():
+            for rows in shuffled_batches(state.n, self.batch_size, state.rng):
+                self.partial_fit(state, take(state.X, rows, "X"), take(state.Y, rows, "Y"))
+        state.iteration += 1
+        return state
+
+    def partial_fit(self, state: MiniBatchState, X: ArrayLike, Y: ArrayLike) -> MiniBatchState:
+        """The sweep of one batch, in place: X (m, d_0), Y (m, d_L), any m.
+
+        Raises
+        ------
+        InputError
+            X or Y do not fit the problem, or the schedule has ended.
+        FloatingPointError
+            States are not finite any more; nothing of `state` has changed in this batch.
+        """
+        problem, L = self.problem, self.problem.n_layers
+        if state.batches >= state.length and self.schedule(1.0) == 0.0:
+            raise InputError(
+                f"state: its schedule ended after {state.length} batches; give init more passes, "
+                'or the solver schedule="constant"'
+            )
+        X = check_inputs(X, problem.widths[0])
+        Y = check_targets(Y, len(X), problem.widths[-1])
+        check_loss_targets(Y, problem.loss)
+        batch = self._batch(state, len(X))
+        batch.V[0][:, :-1], batch.Y[:] = X, Y
+        with self.device.session():
+            squares = self._forward(state, batch)
+            if self._renews(state):
+                state.gains = [0.0, *map(rms_gain, state.W[1:])]
+            # rms(D_l), what D_{l+1} counts times on its way down, and how far a unit of the
+            # loss's negative gradient displaces U_l (for penalties).
+            sizes, scale, reach = np.zeros(L + 1), 1.0, np.ones(L + 1)
+            for l in range(L, 0, -1):
+                reach[l] = self._response(l)
+                if l < L:
+                    gain = self._response(l) * (state.gains[l + 1] + problem.residual[l])
+                    rms = math.sqrt(squares[l] / batch.U[l].size)
+                    scale = self.displacement * rms / (gain * sizes[l + 1] or 1.0)
+                    reach[l] *= scale * reach[l + 1]
+                sizes[l] = self._displace(state, batch, l, scale)
+                if not math.isfinite(sizes[l]):
+                    raise FloatingPointError(
+                        f"batch {state.batches + 1}: states are not finite any more in "
+                        f"{self.dtype}; use a smaller step_size, scale the inputs, or float64"
+                    )
+            self._update_metrics(state, batch)
+            self._update_weights(state, batch, sizes, reach)
+        state.batches += 1
+        return state
+
+    def _batch(self, state: MiniBatchState, m: int) -> Batch:
+        """Memory for m samples, kept in the state's cache."""
+        held = state.cache.get("batch")
+        if held is None or len(held) < m:
+            problem = self.problem
+            ranks = [metric.rank for metric in state.metrics[1:]]
+            held = Batch(self.device, m, problem.widths, problem.residual, ranks, self.dtype)
+            state.cache["batch"] = held
+        return held if len(held) == m else held.first(m)
+
+    def objective(self, state: MiniBatchState) -> float:
+        """Loss of all samples by the mean weights, plus ``r_l(W_l)``: F at consistent states."""
+        problem, device = self.problem, self.device
+        network = network_of(self, state)
+        total = 0.0
+        for start in range(0, state.n, OBJECTIVE_ROWS):
+            rows = slice(start, start + OBJECTIVE_ROWS)
+            outputs = network.forward(state.X[rows], device.n_threads)
+            Y = device.array(state.Y[rows], self.dtype)
+            total += device.kernels.loss_sum(problem.loss, outputs, Y)
+        penalties = zip(problem.weight_penalties, state.weights, strict=True)
+        weights = sum(device.penalty_sum(penalty, W[:, :-1]) for penalty, W in penalties)
+        return problem.per_sample(state.n) * total + weights
+
+    def fit(
+        self,
+        X: ArrayLike,
+        Y: ArrayLike,
+        max_iter: int = 10,
+        seed: int = 0,
+        callbacks: Iterable[Callback] = (),
+    ) -> Result:
+        """`init`, then `max_iter` passes, with `callbacks` after each; see `Result`."""
+        return run(self, self.init(X, Y, seed=seed, passes=max_iter), max_iter, callbacks)

@@ -1,0 +1,65 @@
+"""The state of a mini-batch run: weights, their momentum and metrics; nothing of size n."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+
+@dataclass
+class MiniBatchState:
+    """Blocks of `MiniBatchThreeSplitting`, indexed by layer as in the paper.
+
+    Attributes
+    ----------
+    W : list
+        ``W[l]`` (d_l, d_{l-1} + 1) for l = 1..L, the bias in the last column; ``W[0]`` is None.
+    mean_W : list
+        Exponential mean of ``W[l]`` over batches, which is what predicts; W itself without
+        averaging.
+    S : list
+        Momentum: the exponential mean of the normalised cross products, of the shape of W.
+    metrics : list
+        ``metrics[l]``: the streamed Gram matrix of ``V^_{l-1}``.
+    X, Y : array
+        Inputs (n, d_0) and targets (n, d_L) as they were given, memory-mapped files included.
+    gains : list of float
+        Root mean square gain of each ``W[l]^T``, as of some batches ago.
+    output_unit : float
+        The scale of the outputs, which multiplies the last layer's step.
+    length : int
+        Batches until the schedule ends.
+    rng : numpy.random.Generator
+        Shuffles.
+    batches, iteration : int
+        Batches and passes done.
+    """
+
+    W: list[Any]
+    mean_W: list[Any]
+    S: list[Any]
+    metrics: list[Any]
+    X: Any
+    Y: Any
+    output_unit: float
+    length: int
+    rng: np.random.Generator
+    gains: list[float] = field(default_factory=list)
+    batches: int = 0
+    iteration: int = 0
+    cache: dict[Any, Any] = field(default_factory=dict, repr=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "cache": {}}
+
+    @property
+    def weights(self) -> list[Any]:
+        """``W_1, ..., W_L`` of the network: the mean ones."""
+        return self.mean_W[1:]
+
+    @property
+    def n(self) -> int:
+        """Number of samples."""
+        return len(self.X)
