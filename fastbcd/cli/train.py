@@ -71,13 +71,20 @@ MINI_BATCH_OPTIONS: dict[str, tuple[type, str]] = {
 }
 
 
+class _Formatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Shows defaults, but for options that have none or name their own."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        return action.help if action.default is None else super()._get_help_string(action)
+
+
 def add_command(commands: Any) -> None:
     """Add ``train`` and its options to the command line."""
     parser = commands.add_parser(
         "train",
         help="train a network",
         description="Train a classifier by block coordinate descent and write a run folder.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=_Formatter,
         allow_abbrev=False,
     )
     parser.set_defaults(run=run)
