@@ -18,7 +18,10 @@ torch = pytest.importorskip("torch")
 PEERS = Path(__file__).parent.parent / "benchmarks" / "peers"
 # Arrays are tiny here, and two threads of a busy machine wait for each other in every product.
 ONE_THREAD = ("OMP_NUM_THREADS", "1")
-METHODS = ["three-splitting", "two-splitting", "published", "adam", "sgd", "mlpclassifier"]
+METHODS = [
+    *("three-splitting", "two-splitting", "mini-batch", "published", "adam", "sgd"),
+    "mlpclassifier",
+]
 
 
 @pytest.fixture

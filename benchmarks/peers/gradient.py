@@ -1,7 +1,8 @@
 """Gradient descent in PyTorch: Adam, and SGD with Nesterov momentum.
 
 ReLU, cross entropy, He initialisation, float32. Mini-batches are drawn by index from tensors
-in memory, in a new order each pass; nothing but the arithmetic is on the clock.
+in memory, in a new order each pass; nothing but the arithmetic is on the clock. With `passes`
+the rate follows a cosine to 0 over so many passes.
 """
 
 from __future__ import annotations
@@ -17,16 +18,25 @@ from torch_setup import blas, use_all_cores
 
 
 class _Gradient:
-    def __init__(self, samples: Samples, widths: tuple[int, ...], rate: float, batch: int) -> None:
+    def __init__(
+        self,
+        samples: Samples,
+        widths: tuple[int, ...],
+        rate: float,
+        batch: int,
+        passes: int | None = None,
+        seed: int = 0,
+    ) -> None:
         self.threads, self.blas = use_all_cores(), blas()
         self.X, self.y = torch.from_numpy(samples.X), torch.from_numpy(samples.y)
         self.widths, self.rate, self.batch = widths, rate, batch
+        self.passes, self.seed = passes, seed
 
     def optimizer(self, parameters: Any) -> torch.optim.Optimizer:
         raise NotImplementedError
 
     def start(self) -> None:
-        torch.manual_seed(0)
+        torch.manual_seed(self.seed)
         self.network = nn.Sequential()
         for d_in, d_out in itertools.pairwise(self.widths):
             layer = nn.Linear(d_in, d_out)
@@ -35,6 +45,9 @@ class _Gradient:
             self.network.extend([layer, nn.ReLU()])
         del self.network[-1]
         self.updates = self.optimizer(self.network.parameters())
+        if self.passes:
+            steps = self.passes * -(-len(self.X) // self.batch)
+            self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.updates, steps)
 
     def one_pass(self) -> None:
         for rows in torch.randperm(len(self.X)).split(self.batch):
@@ -42,6 +55,8 @@ class _Gradient:
             loss = nn.functional.cross_entropy(self.network(self.X[rows]), self.y[rows])
             loss.backward()
             self.updates.step()
+            if self.passes:
+                self.schedule.step()
 
     def predict(self, X: NDArray[Any]) -> NDArray[Any]:
         with torch.no_grad():

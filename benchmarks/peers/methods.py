@@ -3,7 +3,8 @@
 A method's constructor takes the samples, the widths and its settings and does what is not
 training, compilation for instance. `start` makes network and variables, `one_pass` trains
 with every sample once; both are on the clock. `predict` returns classes. A `monitor`, where
-there is one, is what the method's authors evaluate after each pass.
+there is one, is what the method's authors evaluate after each pass; `passes`, where there is
+a number, is how many passes its schedule has.
 """
 
 from __future__ import annotations
@@ -62,6 +63,9 @@ METHODS = {
         "fastbcd, three-splitting, published setting", "own", "Three", "fastbcd"
     ),
     "two-splitting": Entry("fastbcd, two-splitting, defaults", "own", "Two", "fastbcd"),
+    "mini-batch": Entry(
+        "fastbcd, mini-batches of 500, 10 passes", "own", "Mini", "fastbcd", {"passes": 10}
+    ),
     "published": Entry("published BCD in PyTorch", "reference", "Published", "torch"),
     "adam": Entry("PyTorch Adam", "gradient", "Adam", "torch", {"rate": 3e-4, "batch": 128}),
     "sgd": Entry(

@@ -10,7 +10,7 @@ from mnist import Samples
 from numpy.typing import NDArray
 
 import fastbcd
-from fastbcd import Problem, ThreeSplitting, TwoSplitting, one_hot
+from fastbcd import MiniBatchThreeSplitting, Problem, ThreeSplitting, TwoSplitting, one_hot
 from fastbcd.fit import network_of
 
 
@@ -47,3 +47,20 @@ class Two(_Splitting):
     def __init__(self, samples: Samples, widths: tuple[int, ...]) -> None:
         problem = Problem(widths, weight_penalty="ridge:3e-4")
         super().__init__(samples, TwoSplitting(problem, alpha=1e-3), seed=0, init="he")
+
+
+class Mini(_Splitting):
+    """``fastbcd train --batch-size M --epochs PASSES`` without further options."""
+
+    def __init__(
+        self,
+        samples: Samples,
+        widths: tuple[int, ...],
+        passes: int,
+        seed: int = 0,
+        batch: int = 500,
+        **options: Any,
+    ) -> None:
+        solver = MiniBatchThreeSplitting(Problem(widths), batch_size=batch, **options)
+        super().__init__(samples, solver, seed=seed, passes=passes)
+        self.passes = passes

@@ -61,7 +61,7 @@ def records(
     clock = time.process_time if job.processor_time else time.perf_counter
     seconds = _time(method.start, clock)
     monitoring = 0.0
-    for number in range(1, job.passes + 1):
+    for number in range(1, min(job.passes, getattr(method, "passes", None) or job.passes) + 1):
         last = _time(method.one_pass, clock)
         seconds += last
         record: Record = {"pass": number, "seconds": seconds, "pass_seconds": last}
