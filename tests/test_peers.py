@@ -4,6 +4,7 @@ import gzip
 import importlib
 import json
 import os
+import re
 import struct
 import subprocess
 import sys
@@ -221,17 +222,17 @@ def test_the_command_prints_a_line_for_every_method_and_writes_its_passes(images
     table, machine = printed.strip().split("\n\n")
     header, _, *lines = [line.strip("| ").split(" | ") for line in table.splitlines()]
     assert header[1:6] == ["s / pass", "s to 90%", "s to 95%", "s to 97%", "s to 98%"]
-    assert [len(line) for line in lines] == [8] * 7
-    assert lines[3][0] == f"{lines[2][0]}, with its monitor"
+    assert [len(line) for line in lines] == [8] * 8
+    assert lines[4][0] == f"{lines[3][0]}, with its monitor"
     assert f"Python {sys.version_info[0]}." in machine
     assert f"torch {torch.__version__}" in machine
 
     runs = json.loads(out.read_text())["runs"]
     assert list(runs) == METHODS
-    del lines[3]
-    for line, run in zip(lines, runs.values(), strict=True):
-        passes = run["passes"]
-        assert [p["pass"] for p in passes] == list(range(1, 61))
+    del lines[4]
+    for line, (name, run) in zip(lines, runs.items(), strict=True):
+        passes, schedule = run["passes"], 10 if name == "mini-batch" else 60
+        assert [p["pass"] for p in passes] == list(range(1, schedule + 1))
         assert (np.diff([p["seconds"] for p in passes]) > 0).all()
         assert run["threads"] == 1
         assert passes[-1]["peak_megabytes"] > 20
@@ -256,6 +257,30 @@ def test_tuning_prints_every_candidate_and_the_best(module, images, monkeypatch,
     assert len(accuracies) == 2
     assert accuracies[1] > accuracies[0]  # a rate of 1e-9 learns nothing
     assert best == f"sgd: rate 0.1, batch 20, {accuracies[1]:.4f}"
+
+
+def test_the_race_has_a_line_for_each_method_and_goes_on_where_it_was(
+    module, images, monkeypatch, capsys, tmp_path
+):
+    race, out = module("race"), tmp_path / "race.json"
+    monkeypatch.setenv(*ONE_THREAD)
+    small = ["--mnist", str(images), "--networks", "16", "--passes", "4", "--out", str(out)]
+    monkeypatch.setattr(sys, "argv", ["race.py", *small, "--seeds", "1"])
+    race.main()
+    before = json.loads(out.read_text())
+    assert len(before) == 2
+    monkeypatch.setattr(sys, "argv", ["race.py", *small, "--seeds", "2"])
+    capsys.readouterr()
+    race.main()
+    after = json.loads(out.read_text())
+    assert len(after) == 4
+    assert {key: after[key] for key in before} == before  # times included: not run again
+    printed = capsys.readouterr().out
+    for method in ("mini-batch", "adam"):
+        runs = [run["passes"] for key, run in after.items() if f" {method} " in key]
+        final = sorted(100 * run[-1]["test_accuracy"] for run in runs)
+        text = f"{sum(final) / 2:.2f} ({final[0]:.2f} to {final[1]:.2f}) |"
+        assert re.search(rf"^\| {method} \|.*{re.escape(text)}$", printed, re.MULTILINE)
 
 
 @pytest.mark.parametrize(
