@@ -15,6 +15,7 @@ cost on top of their sum.
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -51,6 +52,21 @@ def irreducible_calls(widths: tuple[int, ...], n: int) -> Counter[Call]:
     return calls
 
 
+def mini_batch_calls(widths: tuple[int, ...], m: int) -> Counter[Call]:
+    """How often each call is needed for a batch of m samples by `MiniBatchThreeSplitting`.
+
+    Forward, cross product of displacements and states, and for hidden layers ``D W``; what its
+    metric adds, of the order of rank / d, is not counted.
+    """
+    calls: Counter[Call] = Counter()
+    for l, (p, d) in enumerate(itertools.pairwise(widths), start=1):
+        calls["A B^T", m, p, d] += 1
+        calls["A^T B", m, d, p] += 1
+        if l > 1:
+            calls["A B", m, d, p] += 1
+    return calls
+
+
 def product_flops(calls: Counter[Call]) -> int:
     """Flops of the products over samples; a symmetric product counts half."""
     per_call = {"A B^T": 2, "A B": 2, "A^T B": 2}
@@ -67,22 +83,26 @@ class Floor:
     """The calls of an iteration, each at the faster of two ways to run it.
 
     Products over samples: one call on whole arrays with BLAS's own threads, or one-threaded
-    calls on tiles of samples shared among threads. Solves: BLAS's own threads.
+    calls on tiles of samples shared among threads. Solves: BLAS's own threads. A call is timed
+    `loops` times in a row, for calls that are short.
     """
 
-    def __init__(self, widths: tuple[int, ...], n: int, dtype: str = "float32") -> None:
-        self.calls, self.dtype = irreducible_calls(widths, n), np.dtype(dtype)
+    def __init__(self, calls: Counter[Call], dtype: str = "float32", loops: int = 1) -> None:
+        self.calls, self.dtype, self.loops = calls, np.dtype(dtype), loops
         self._fastest = {}
         for call in self.calls:
-            times = [seconds(run, 1) for run in _ways(call, self.dtype)]
+            times = [self._time(run) for run in _ways(call, self.dtype)]
             self._fastest[call] = int(np.argmin(times))
 
     def seconds(self) -> float:
         """Sum over all calls of this moment's times."""
         return sum(
-            count * seconds(_ways(call, self.dtype)[self._fastest[call]], 1)
+            count * self._time(_ways(call, self.dtype)[self._fastest[call]])
             for call, count in self.calls.items()
         )
+
+    def _time(self, run: Callable[[], object]) -> float:
+        return seconds(lambda: [run() for _ in range(self.loops)], 1) / self.loops
 
 
 def _ways(call: Call, dtype: np.dtype) -> list[Callable[[], object]]:

@@ -1,12 +1,12 @@
-"""One iteration of Algorithm 2: time, ratio to its floor, peak memory, and the answers."""
+"""One iteration of Algorithm 2, one pass of mini-batches: time, floor, memory, and the answers."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from fastbcd import InputError, Problem, ThreeSplitting, one_hot
+from fastbcd import InputError, MiniBatchThreeSplitting, Problem, ThreeSplitting, one_hot
 
-from .floor import Floor
+from .floor import Floor, irreducible_calls, mini_batch_calls
 from .measure import paired_ratio
 
 NETWORKS = {
@@ -51,7 +51,7 @@ class Iteration:
         self.solver.step(self.state)
 
     def track_ratio_to_floor(self, network, dtype, device):
-        floor = Floor(*NETWORKS[network], dtype)
+        floor = Floor(irreducible_calls(*NETWORKS[network]), dtype)
         return paired_ratio(lambda: self.solver.step(self.state), floor.seconds, repeat=3)
 
     track_ratio_to_floor.unit = "sum of its BLAS calls"
@@ -65,3 +65,45 @@ class Iteration:
         result = self.solver.fit(self.X, self.Y, max_iter=3, seed=0, init="normal:0.01", bias=0.1)
         predicted = result.network.forward(self.X).argmax(axis=1)
         return float((predicted == self.Y.argmax(axis=1)).mean())
+
+
+class MiniBatchPass:
+    """`MiniBatchThreeSplitting.step`, defaults, at several batch sizes."""
+
+    params = (list(NETWORKS), [125, 500, 2000], ["cpu", "cuda"])
+    param_names = ("network", "batch_size", "device")
+    timeout = 600
+    number, repeat, warmup_time = 1, 5, 0
+
+    def setup(self, network, batch_size, device):
+        self.widths, n = NETWORKS[network]
+        try:
+            self.solver = MiniBatchThreeSplitting(
+                *(Problem(self.widths), batch_size), schedule="constant", device=device
+            )
+        except InputError as error:
+            raise NotImplementedError(f"skipped: {error}") from error
+        self.X, self.Y = random_classes(self.widths, n)
+        self.state = self.solver.step(self.solver.init(self.X, self.Y))
+
+    def time_step(self, network, batch_size, device):
+        self.solver.step(self.state)
+
+    def peakmem_step(self, network, batch_size, device):
+        self.solver.step(self.state)
+
+    def track_ratio_to_floor(self, network, batch_size, device):
+        return ratio_of_pass(self.solver, self.state)
+
+    track_ratio_to_floor.unit = "sum of its BLAS calls"
+
+    def track_objective_after_two_passes(self, network, batch_size, device):
+        self.solver.step(self.state)
+        return self.solver.objective(self.state)
+
+
+def ratio_of_pass(solver, state):
+    """Time of a pass over the sum of its irreducible BLAS calls."""
+    batches = -(-state.n // solver.batch_size)
+    floor = Floor(mini_batch_calls(solver.problem.widths, state.n // batches), loops=10)
+    return paired_ratio(lambda: solver.step(state), lambda: batches * floor.seconds(), repeat=3)
