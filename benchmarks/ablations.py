@@ -98,7 +98,9 @@ def run(
     """History of one run."""
     of_problem = {key: change.pop(key) for key in OF_PROBLEM if key in change}
     problem = Problem(
-        (samples.X.shape[1], *options.network, 10), residual=options.residual, **of_problem
+        (samples.X.shape[1], *options.network, samples.n_classes),
+        residual=options.residual,
+        **of_problem,
     )
     kind = TwoSweeps if change.pop("sweeps", 1) == 2 else MiniBatchThreeSplitting
     factor = change.pop("step", 1.0)
@@ -109,7 +111,11 @@ def run(
         Accuracy("test", samples.X_test, samples.y_test),
     ]
     result = solver.fit(
-        samples.X, one_hot(samples.y), max_iter=options.passes, seed=seed, callbacks=callbacks
+        samples.X,
+        one_hot(samples.y, samples.n_classes),
+        max_iter=options.passes,
+        seed=seed,
+        callbacks=callbacks,
     )
     return result.history
 

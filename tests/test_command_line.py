@@ -220,6 +220,13 @@ def test_mini_batches_learn_digits_in_ten_passes(tmp_path):
     summary = json.loads((folder / "summary.json").read_text())
     assert summary["test_accuracy"] >= 0.96
     assert "after 10 iterations" in out
-    assert json.loads((folder / "config.json").read_text())["batch_size"] == 100
+    config = json.loads((folder / "config.json").read_text())
+    assert config["batch_size"] == 100
+    assert config["step_size"] == pytest.approx(0.65 / 3**0.5)
+    assert (config["schedule"], config["alpha"], config["weight_penalty"]) == (
+        "cosine",
+        None,
+        "none",
+    )
     predicted, _ = fastbcd("predict", folder, cwd=tmp_path)
     assert predicted == f"digits: accuracy {summary['test_accuracy']} on 360 samples\n"

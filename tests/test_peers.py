@@ -283,6 +283,20 @@ def test_the_race_has_a_line_for_each_method_and_goes_on_where_it_was(
         assert re.search(rf"^\| {method} \|.*{re.escape(text)}$", printed, re.MULTILINE)
 
 
+def test_ablations_print_a_line_for_each_change(images):
+    arguments = ("--mnist", images, "--network", "16", "--passes", "2")
+    printed = subprocess.run(
+        [sys.executable, PEERS.parent / "ablations.py", *arguments, "--only", "default", "sweeps"],
+        env={**os.environ, "PYTHONPATH": package_root()},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+    assert printed[0] == "| changed | after 1 | after 2 | training |"
+    assert re.fullmatch(r"\| nothing \| [\d.]+ \| [\d.]+ \| [\d.]+ \|", printed[2])
+    assert printed[3].startswith("| sweeps 2 | ")
+
+
 @pytest.mark.parametrize(
     ("arguments", "culprit"),
     [

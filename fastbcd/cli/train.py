@@ -49,7 +49,7 @@ FULL_BATCH_DEFAULTS: dict[str, Any] = {
     "bias": 0.0,
     "epochs": 50,
 }
-MINI_BATCH_DEFAULTS: dict[str, Any] = {"weight_penalty": "none", "epochs": 10, "rho": 16.0}
+MINI_BATCH_DEFAULTS: dict[str, Any] = {"weight_penalty": "none", "epochs": 10, "schedule": "cosine"}
 FULL_BATCH_ONLY = (
     "alpha",
     "alpha_weights",
@@ -252,7 +252,10 @@ def _solver(options: argparse.Namespace, n_features: int, n_classes: int) -> Any
         names = ("batch_size", "rho", *MINI_BATCH_OPTIONS)
         given = {name: getattr(options, name) for name in names}
         given = {name: value for name, value in given.items() if value is not None}
-        return MiniBatchThreeSplitting(problem, **given, **machine)
+        solver = MiniBatchThreeSplitting(problem, **given, **machine)
+        for name in set(names) - set(given):
+            setattr(options, name, getattr(solver, name))  # what config.json shall say
+        return solver
     if options.inner_steps is not None:
         if algorithm is not TwoSplitting:
             raise InputError(f"--inner-steps: {options.algorithm} solves every block in one step")
