@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fastbcd import Problem, ThreeSplitting, kernels
+from fastbcd import MiniBatchThreeSplitting, Problem, ThreeSplitting, kernels
 from fastbcd.callbacks import Objective
 
 WIDTHS, SAMPLES = (30, 60, 50, 40, 5), 1000
@@ -19,6 +19,9 @@ FLOPS = {
     "solve_state": lambda V, U, W, *rest: 4 * V.size * U.shape[1],
     "tile_cross": lambda work, sums, R, V: 2 * R.size * V.shape[1],
     "tile_gram": lambda work, sums, V: V.size * V.shape[1],
+    "product": lambda out, A, B, *rest: 2 * out.size * A.shape[1],
+    "product_transposed": lambda out, A, B, *rest: 2 * out.size * A.shape[1],
+    "transposed_product": lambda out, A, B, *rest: 2 * out.size * A.shape[0],
 }
 
 
@@ -64,6 +67,20 @@ def test_an_iteration_multiplies_no_more_than_its_floor(floor, flops, n_threads)
     flops.clear()
     solver.step(state)
     assert sum(flops) == least
+
+
+@pytest.mark.parametrize("rank", [0, 3])
+def test_a_mini_batch_multiplies_no_more_than_its_floor_and_thin_products(floor, flops, rank):
+    m, units = 100, sum(WIDTHS[1:])
+    columns = [d + 1 for d in WIDTHS[:-1]]
+    solver = MiniBatchThreeSplitting(Problem(WIDTHS), batch_size=m, rank=rank, step_size=1e-3)
+    full = start()[1]
+    state = solver.init(full.X, full.Y, passes=2)
+    flops.clear()
+    solver.partial_fit(state, full.X[:m], full.Y[:m])
+    bias = 4 * m * units  # a column of ones, forward and in the cross product
+    metric = 4 * rank * sum(m * c + d * c for c, d in zip(columns, WIDTHS[1:], strict=True))
+    assert sum(flops) == floor.product_flops(floor.mini_batch_calls(WIDTHS, m)) + bias + metric
 
 
 def test_accuracy_and_objective_cost_nothing_where_nobody_asks(floor, flops):
