@@ -147,10 +147,10 @@ class BatchSweep:
             l, rows = item
             W, S, metric = state.W[l][rows], state.S[l][rows], state.metrics[l]
             penalty = problem.weight_penalties[l - 1]
-            if sizes[l] > 0.0:
-                weight = (1.0 - self.momentum) / (len(batch) * sizes[l])
-                D, V = batch.D[l][:, rows], batch.V[l - 1]
-                device.kernels.transposed_product(S, D, V, weight, self.momentum)
+            # Where nothing is displaced (every margin of a hinge is wide enough), S fades away.
+            weight = (1.0 - self.momentum) / (len(batch) * sizes[l]) if sizes[l] > 0.0 else 0.0
+            D, V = batch.D[l][:, rows], batch.V[l - 1]
+            device.kernels.transposed_product(S, D, V, weight, self.momentum)
             length = size / metric.level
             if l == problem.n_layers:
                 length *= state.output_unit

@@ -67,7 +67,8 @@ class MiniBatchThreeSplitting(BatchSweep):
     damping : float, default=5
         Weight of the proximal term, in units of the Gram matrix' mean eigenvalue.
     rank : int, default=16
-        Directions in which the metric differs from a multiple of the identity.
+        Directions in which the metric differs from a multiple of the identity; with 0, none,
+        the step size must be smaller.
     displacement : float, default=1e-3
         Size of a block's displacement relative to the block: in the limit of 0 targets follow
         the negative gradient of the loss.
@@ -172,14 +173,15 @@ class MiniBatchThreeSplitting(BatchSweep):
         rng = np.random.default_rng(seed)
         sample = np.sort(rng.permutation(len(inputs))[: self.batch_size])
         first_X, first_Y = check_inputs(inputs[sample], problem.widths[0]), targets[sample]
-        weights = scaled_weights(problem, first_X, first_Y, seed, self.dtype)
+        with device.session():  # BLAS has one thread in it, so that their number changes no bit
+            weights = scaled_weights(problem, first_X, first_Y, seed, self.dtype)
+            metrics = [
+                GramMetric(W.shape[1], self.rank, self.damping, self.dtype, seed) for W in weights
+            ]
         for W, penalty in zip(weights, problem.weight_penalties, strict=True):
             device.project(W[:, :-1], penalty)
         weights = [device.array(W, self.dtype) for W in weights]
         means = [device.copy(W) for W in weights] if self.average else weights
-        metrics = [
-            GramMetric(W.shape[1], self.rank, self.damping, self.dtype, seed) for W in weights
-        ]
         return MiniBatchState(
             W=[None, *weights],
             mean_W=[None, *means],
@@ -234,14 +236,18 @@ class MiniBatchThreeSplitting(BatchSweep):
             # rms(D_l), what D_{l+1} counts times on its way down, and how far a unit of the
             # loss's negative gradient displaces U_l (for penalties).
             sizes, scale, reach = np.zeros(L + 1), 1.0, np.ones(L + 1)
+            rounding = 8.0 * float(np.finfo(self.dtype).eps)
             for l in range(L, 0, -1):
                 reach[l] = self._response(l)
                 if l < L:
                     gain = self._response(l) * (state.gains[l + 1] + problem.residual[l])
                     rms = math.sqrt(squares[l] / batch.U[l].size)
-                    scale = self.displacement * rms / (gain * sizes[l + 1] or 1.0)
+                    scale = self.displacement * rms / ((gain * sizes[l + 1]) or 1.0)
                     reach[l] *= scale * reach[l + 1]
                 sizes[l] = self._displace(state, batch, l, scale)
+                if l == L and sizes[L] <= rounding * math.sqrt(squares[L] / batch.U[L].size):
+                    sizes[L] = 0.0  # nothing is left to learn from this batch
+                    break
                 if not math.isfinite(sizes[l]):
                     raise FloatingPointError(
                         f"batch {state.batches + 1}: states are not finite any more in "

@@ -300,6 +300,18 @@ def test_weights_stay_in_the_penalty_s_domain(penalty):
         assert (W[:, :-1] <= high + 1e-6).all()
 
 
+def test_momentum_fades_where_nothing_is_left_to_learn():
+    problem = Problem((2, 2), loss="hinge")
+    solver = MiniBatchThreeSplitting(problem, 2, 0.3, "constant", average=0)
+    state = solver.init(np.eye(2), np.eye(2))
+    state.W[1][:] = [[9, -9, 0], [-9, 9, 0]]  # margins of 9, where 1 is enough
+    state.S[1][:] = 0.1
+    for _ in range(50):
+        solver.step(state)
+    assert solver.objective(state) == 0
+    np.testing.assert_allclose(state.S[1], 0.1 * 0.9**50, rtol=1e-4)
+
+
 def test_a_rise_of_the_objective_is_no_cause_for_a_warning_here():
     X, Y = random_data(200)
     solver = MiniBatchThreeSplitting(Problem((12, 20, 4)), 20, 3.0, schedule="constant")

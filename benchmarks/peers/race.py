@@ -124,8 +124,8 @@ def spread(values: list[float], form: str) -> str:
     """Median, smallest and largest."""
     if not values or median(values) == math.inf:
         return "-"
-    low, high = form.format(min(values)), form.format(max(values))
-    return f"{form.format(median(values))} ({low} to {high})"
+    middle, low, high = (form.format(f(values)) for f in (median, min, max))
+    return middle if len(values) == 1 else f"{middle} ({low} to {high})"
 
 
 def name_of(network: tuple[int, ...]) -> str:
