@@ -46,7 +46,7 @@ class GramMetric:
         self.damping, self.rank = damping, min(rank, d)
         start = np.random.default_rng(seed).standard_normal((d, self.rank))
         self.Q = np.ascontiguousarray(np.linalg.qr(start)[0], dtype)
-        self.trace, self.level = 0.0, 1.0
+        self.level = 1.0
         self._scaled = np.zeros_like(self.Q)
         self._image = np.zeros_like(self.Q)
         self._batches, self._trace_sum = 0, 0.0
@@ -64,13 +64,13 @@ class GramMetric:
     def refresh(self) -> None:
         """Directions, eigenvalues and level from the batches since the last time."""
         d = len(self.Q)
-        self.trace = self._trace_sum / self._batches
+        trace = self._trace_sum / self._batches
         image = self._image.astype(np.float64) / self._batches
         Q, R = np.linalg.qr(image)
         # |G q| of orthonormal q: the eigenvalue where q is an eigenvector, else between them.
         left, e, _ = np.linalg.svd(R)
-        rest = max(self.trace - float(e.sum()), 0.0) / max(d - self.rank, 1)
-        self.level = rest + self.damping * self.trace / d
+        rest = max(trace - float(e.sum()), 0.0) / max(d - self.rank, 1)
+        self.level = rest + self.damping * trace / d
         above = np.maximum(e - rest, 0.0)
         self.Q[:] = Q @ left
         self._scaled[:] = self.Q * (above / (self.level + above))
