@@ -9,17 +9,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastbcd.batches import Samples
 from fastbcd.devices import CPU
 from fastbcd.devices.batch import Batch
-from fastbcd.devices.tiles import Scratch, Tile
+from fastbcd.devices.tiles import Scratch, Tile, even_size
 from fastbcd.kernels import squared_norm
 from fastbcd.mini_batch_state import MiniBatchState
 from fastbcd.problem import Problem
 
 # The metric counts every so many batches, and is renewed every so many: it moves slowly.
 COUNT_EVERY, REFRESH_EVERY = 2, 10
-# Rows of W that one thread updates at a time.
+# Weights enter their mean every so many batches: neighbours hardly differ.
+MEAN_EVERY = 4
+# Rows of W that one thread updates at a time, at most.
 BLOCK_ROWS = 256
+
+Sizes = NDArray[np.float64]
 
 
 class BatchSweep:
@@ -31,75 +36,120 @@ class BatchSweep:
     step_size: float
     schedule: Callable[[float], float]
     momentum: float
+    displacement: float
     rho: float
     weight_decay: float
     average: float
 
-    def _forward(self, state: MiniBatchState, batch: Batch) -> NDArray[np.float64]:
-        """Consistent states; ``|U_l|^2`` for l = 1..L."""
-        problem, device, V, U = self.problem, self.device, batch.V, batch.U
-        squares = np.zeros(problem.n_layers + 1)
-        counts = self._counts(state)
+    # -- states -------------------------------------------------------------------------------
 
-        def forward(tile: Tile) -> None:
-            rows, part = tile.rows, np.zeros(len(squares))
-            for l, W in enumerate(state.W[1:], start=1):
-                if counts:
-                    state.metrics[l].project(batch.projected[l][rows], V[l - 1][rows])
-                # U_l = V^_{l-1} W_l^T,  V_l = S_l V_{l-1} + act_l(U_l)
-                device.kernels.product_transposed(U[l][rows], V[l - 1][rows], W, 1.0, 0.0)
-                below = V[l - 1][rows] if problem.residual[l - 1] else None
-                device.kernels.activate_augmented(
-                    V[l][rows], problem.activations[l - 1], U[l][rows], below
-                )
-                part[l] = device.kernels.squared_norm(U[l][rows])
+    def _sweep(self, state: MiniBatchState, batch: Batch, samples: Samples) -> Sizes | None:
+        """Consistent states, and by how much a sweep of V- and U-blocks displaces them.
+
+        Returns what D_{l+1} counts times on its way down, such that rms(D_l) is about
+        `displacement` rms(U_l), for l = 1..L-1; None where nothing is left to learn from this
+        batch. It comes from sizes and gains of batches before, so that each tile can go through
+        all layers, up and down, in one piece.
+        """
+        L = self.problem.n_layers
+        scale = np.ones(L + 1)
+        if state.gains is None:
+            tile = even_size(len(batch), self.device.tile_rows(self.problem.widths, self.dtype))
+            scale[1:L] = np.nan
+            self._measure(state, scale, *self._pass(state, batch.first(tile), samples, scale))
+        wanted = self.displacement * state.rms_U
+        wanted[L] = state.rms_D[L]
+        # Not by rms(D_{l+1}) of the batch before: each layer's fluctuation would double the next's.
+        above = state.gains[1:L] * wanted[2:]
+        scale[1:L] = wanted[1:L] / np.where(above > 0.0, above, 1.0)
+        rms_U, rms_D = self._pass(state, batch, samples, scale)
+        if not np.isfinite(rms_D).all():
+            raise FloatingPointError(
+                f"batch {state.batches + 1}: states are not finite any more in {self.dtype}; "
+                "use a smaller step_size, scale the inputs, or float64"
+            )
+        if rms_D[L] <= 8.0 * float(np.finfo(self.dtype).eps) * state.rms_U[L]:
+            return None
+        self._measure(state, scale, rms_U if self._renews(state) else state.rms_U, rms_D)
+        return scale
+
+    def _measure(self, state: MiniBatchState, scale: Sizes, rms_U: Sizes, rms_D: Sizes) -> None:
+        """Sizes of this batch, and ``gains[l]``, rms(D_l) for a unit of D_{l+1}."""
+        L = self.problem.n_layers
+        if state.gains is None:
+            state.gains = np.ones(L + 1)
+        moves = np.flatnonzero((rms_D[1:L] > 0.0) & (rms_D[2:] > 0.0)) + 1
+        state.gains[moves] = rms_D[moves] / (scale[moves] * rms_D[moves + 1])
+        state.rms_U, state.rms_D = rms_U, rms_D
+
+    def _pass(
+        self, state: MiniBatchState, batch: Batch, samples: Samples, scale: Sizes
+    ) -> tuple[Sizes, Sizes]:
+        """States and displacements of `batch`; rms(U_l) where it is due, and rms(D_l), l = 1..L.
+
+        Where `scale` is NaN, for a single tile, it is set from the sizes in that tile.
+        """
+        problem, L = self.problem, self.problem.n_layers
+        measures = self._renews(state)
+        squares = np.zeros((2, L + 1))
+        sizes = len(batch) * np.array([1, *problem.widths[1:]], np.float64)
+
+        def sweep(tile: Tile) -> None:
+            rows, part = tile.rows, np.zeros((2, L + 1))
+            samples.read(rows, batch.V[0][rows], batch.Y[rows])
+            self._forward(state, batch, rows)
+            if measures:
+                part[0, 1:] = [squared_norm(U[rows]) for U in batch.U[1:]]
+            for l in range(L, 0, -1):
+                if np.isnan(scale[l]):
+                    rms_U, rms_D = np.sqrt(part / sizes)
+                    gain = rms_gain(state.W[l + 1]) + problem.residual[l]
+                    above = self._response(l) * gain * rms_D[l + 1]
+                    scale[l] = self.displacement * rms_U[l] / (above or 1.0)
+                part[1, l] = self._displace(state, batch, l, scale[l], tile)
             tile.wait_for_turn()
             squares[:] += part
 
-        device.for_each_tile(len(batch), problem.widths, self.dtype, forward)
-        return squares
+        self.device.for_each_tile(len(batch), problem.widths, self.dtype, sweep, even=True)
+        rms_U, rms_D = np.sqrt(squares / sizes)
+        return rms_U, rms_D
 
-    def _displace(self, state: MiniBatchState, batch: Batch, l: int, scale: float) -> float:
-        """Blocks V_l and U_l: D_l from D_{l+1}, which counts `scale` times; rms(D_l)."""
-        problem, device, L = self.problem, self.device, self.problem.n_layers
-        V, U, D, T = batch.V, batch.U, batch.D, batch.T
-        total = np.zeros(1)
-
-        def displace(tile: Tile) -> None:
-            rows, scratch = tile.rows, tile.scratch
-            target = scratch.array("target", D[l][rows].shape, self.dtype)
+    def _forward(self, state: MiniBatchState, batch: Batch, rows: slice) -> None:
+        """Consistent states: ``U_l = V^_{l-1} W_l^T, V_l = S_l V_{l-1} + act_l(U_l)``."""
+        problem, kernels, V, U = self.problem, self.device.kernels, batch.V, batch.U
+        for l, W in enumerate(state.W[1:], start=1):
+            if self._counts(state):
+                state.metrics[l].project(batch.projected[l][rows], V[l - 1][rows])
+            kernels.product_transposed(U[l][rows], V[l - 1][rows], W, 1.0, 0.0)
             below = V[l - 1][rows] if problem.residual[l - 1] else None
-            if l == L:
-                # V_L = argmin loss(V_L; Y) + gamma/2 |V_L - S_L V_{L-1} - U_L|^2
-                target[:] = V[L][rows, :-1]
-                device.update_output_state(
-                    *(tile, target, problem.loss, problem.state_penalties[-1], False, U[L][rows]),
-                    *(below, batch.Y[rows], problem.gamma, 0.0, None),
-                )
-            else:
-                # V_l: gamma (1 + S_{l+1}) (V_l - V_l') = gamma S_{l+1} T_{l+1} + rho D_{l+1} W
-                share = 1.0 / (1.0 + problem.residual[l])
-                pull = T[l + 1][rows] if problem.residual[l] else None
-                device.kernels.displaced(target, V[l][rows], pull, scale * share)
-                weight = scale * share * self.rho / problem.gamma
-                W = state.W[l + 1][:, :-1]
-                device.kernels.product(target, D[l + 1][rows], W, weight, 1.0)
-            # U_l = argmin gamma/2 |V_l - S_l V_{l-1} - act(U_l)|^2 + rho/2 |U_l - V^_{l-1} W_l^T|^2
-            D[l][rows] = U[l][rows]
-            device.kernels.update_preactivation(
-                *(U[l][rows], problem.activations[l - 1], target, below, D[l][rows]),
-                *(problem.gamma, self.rho, 0.0, None),
-            )
-            if T[l] is not None:
-                device.kernels.activation_miss(
-                    T[l][rows], problem.activations[l - 1], target, U[l][rows], below
-                )
-            part = device.kernels.squared_norm(D[l][rows])
-            tile.wait_for_turn()
-            total[0] += part
+            kernels.activate_augmented(V[l][rows], problem.activations[l - 1], U[l][rows], below)
 
-        device.for_each_tile(len(batch), problem.widths, self.dtype, displace)
-        return math.sqrt(total[0] / D[l].size)
+    def _displace(
+        self, state: MiniBatchState, batch: Batch, l: int, scale: float, tile: Tile
+    ) -> float:
+        """Blocks V_l and U_l: D_l from D_{l+1}, which counts `scale` times; ``|D_l|^2``."""
+        problem, device, L, rows = self.problem, self.device, self.problem.n_layers, tile.rows
+        U, D, T = batch.U[l][rows], batch.D[l][rows], batch.T[l]
+        if l == L:
+            # V_L = argmin loss(V_L; Y) + gamma/2 |V_L - S_L V_{L-1} - U_L|^2
+            V, below = batch.V[L][rows, :-1], batch.V[L - 1][rows] if problem.residual[-1] else None
+            D[:] = V
+            device.update_output_state(
+                *(tile, D, problem.loss, problem.state_penalties[-1], False, U),
+                *(below, batch.Y[rows], problem.gamma, 0.0, None),
+            )
+            D -= V
+        else:
+            # V_l: gamma (1 + S_{l+1}) (V_l - V_l') = gamma S_{l+1} T_{l+1} + rho D_{l+1} W
+            skips = problem.residual[l]
+            share = scale / (1.0 + skips)
+            if skips:
+                np.multiply(batch.T[l + 1][rows], self.dtype.type(share), out=D)
+            W, weight = state.W[l + 1][:, :-1], share * self.rho / problem.gamma
+            device.kernels.product(D, batch.D[l + 1][rows], W, weight, float(skips))
+        # U_l = argmin gamma/2 |V_l - S_l V_{l-1} - act(U_l)|^2 + rho/2 |U_l - V^_{l-1} W_l^T|^2
+        act, T = problem.activations[l - 1], None if T is None else T[rows]
+        return device.kernels.displacement(D, T, U, act, problem.gamma, self.rho)
 
     def _response(self, l: int) -> float:
         """By how much a unit of ``D_{l+1} W_{l+1}`` (l = L: of the loss's slope) displaces U_l."""
@@ -109,6 +159,8 @@ class BatchSweep:
             return share / (1.0 + problem.gamma)
         return share * self.rho / problem.gamma / (1.0 + problem.residual[l])
 
+    # -- metrics and weights ------------------------------------------------------------------
+
     def _counts(self, state: MiniBatchState) -> bool:
         return state.batches % COUNT_EVERY == 0 or self._renews(state)
 
@@ -116,53 +168,78 @@ class BatchSweep:
         t = state.batches
         return t % REFRESH_EVERY == 0 or t & (t - 1) == 0  # 1, 2, 4, 8, too: early ones are rough
 
-    def _update_metrics(self, state: MiniBatchState, batch: Batch) -> None:
-        """G_l of every layer, where this batch counts."""
-        if not self._counts(state):
-            return
-
-        def add(l: int, scratch: Scratch) -> None:
-            metric = state.metrics[l]
-            metric.add(batch.V[l - 1], batch.projected[l])
-            if self._renews(state):
-                metric.refresh()
-
-        self.device.for_each_item(range(1, self.problem.n_layers + 1), add)
-
-    def _update_weights(
-        self, state: MiniBatchState, batch: Batch, sizes: NDArray[Any], reach: NDArray[Any]
+    def _update_metrics_and_weights(
+        self, state: MiniBatchState, batch: Batch, scale: Sizes | None
     ) -> None:
-        """Blocks W_l, by rows."""
-        problem, device = self.problem, self.device
-        size = self.step_size * self.schedule(state.batches / max(state.length, 1))
-        blocks = [
-            (l, slice(start, min(start + BLOCK_ROWS, len(W))))
-            for l, W in enumerate(state.W[1:], start=1)
-            for start in range(0, len(W), BLOCK_ROWS)
-        ]
-        # A plain mean of the first weights, until there are enough of them.
-        share = max(1.0 - self.average, 1.0 / (1.0 + state.batches / 10.0))
+        """G_l of every layer, where this batch counts, and the blocks W_l, by rows."""
+        layers = range(1, self.problem.n_layers + 1)
 
-        def update(item: tuple[int, slice], scratch: Scratch) -> None:
+        def add(l: int) -> None:
+            state.metrics[l].add(batch.V[l - 1], batch.projected[l])
+
+        def renew(l: int, scratch: Scratch) -> None:
+            add(l)
+            state.metrics[l].refresh()
+
+        if self._renews(state):
+            self.device.for_each_item(layers, renew)
+        update = self._weight_update(state, batch, scale)
+        items: list[tuple[int, slice | None]] = []
+        for l in layers:
+            n = len(state.W[l])
+            size = even_size(n, BLOCK_ROWS)
+            items += [(l, slice(start, start + size)) for start in range(0, n, size)]
+        if self._counts(state) and not self._renews(state):
+            items += [(l, None) for l in layers]
+
+        def work(item: tuple[int, slice | None], scratch: Scratch) -> None:
             l, rows = item
+            if rows is None:
+                add(l)
+            else:
+                update(l, rows, scratch)
+
+        self.device.for_each_item(items, work)
+
+    def _weight_update(
+        self, state: MiniBatchState, batch: Batch, scale: Sizes | None
+    ) -> Callable[[int, slice, Scratch], None]:
+        """The W-block of some rows of a layer."""
+        problem, kernels, L = self.problem, self.device.kernels, self.problem.n_layers
+        t = state.batches
+        size = self.step_size * self.schedule(t / max(state.length, 1))
+        # Of a plain mean of the first weights, until there are enough of them.
+        share = max(1.0 - self.average, 1.0 / (1.0 + t / 10.0))
+        share = 1.0 - (1.0 - share) ** MEAN_EVERY
+        averages = self.average > 0.0 and t % MEAN_EVERY == 0
+        # Where nothing is displaced (every margin of a hinge is wide enough), S fades away.
+        weight, reach = np.zeros(L + 1), np.ones(L + 1)
+        if scale is not None:
+            moves = state.rms_D > 0.0
+            weight[moves] = (1.0 - self.momentum) / (len(batch) * state.rms_D[moves])
+            # How far a unit of the loss's negative gradient displaces U_l, in units of rms(D_l).
+            for l in range(L, 0, -1):
+                reach[l] = self._response(l) * (scale[l] * reach[l + 1] if l < L else 1.0)
+            reach[moves] /= state.rms_D[moves]
+
+        def update(l: int, rows: slice, scratch: Scratch) -> None:
             W, S, metric = state.W[l][rows], state.S[l][rows], state.metrics[l]
             penalty = problem.weight_penalties[l - 1]
-            # Where nothing is displaced (every margin of a hinge is wide enough), S fades away.
-            weight = (1.0 - self.momentum) / (len(batch) * sizes[l]) if sizes[l] > 0.0 else 0.0
-            D, V = batch.D[l][:, rows], batch.V[l - 1]
-            device.kernels.transposed_product(S, D, V, weight, self.momentum)
-            length = size / metric.level
-            if l == problem.n_layers:
-                length *= state.output_unit
-            device.kernels.step_weights(W, S, length, 1.0 - size * self.weight_decay)
-            work = scratch.array("leading", (len(W), metric.rank), self.dtype)
-            metric.subtract_leading(W, S, length, work)
-            if penalty.ridge != 0.0 and sizes[l] > 0.0:
-                device.kernels.shrink_weights(W, penalty, length * reach[l] / sizes[l])
-            if self.average:
-                device.kernels.mean_of_weights(state.mean_W[l][rows], W, share)
+            kernels.transposed_product(
+                *(S, batch.D[l][:, rows], batch.V[l - 1], weight[l], self.momentum)
+            )
+            # W = (1 - size decay) W + size S H^-1
+            length = size / metric.level * (state.output_unit if l == L else 1.0)
+            leading = scratch.array("leading", (len(W), metric.rank), self.dtype)
+            metric.project(leading, S)
+            keep = 1.0 - size * self.weight_decay
+            kernels.step_weights(W, S, leading, metric.directions, length, keep)
+            if penalty.ridge != 0.0 and weight[l] > 0.0:
+                kernels.shrink_weights(W, penalty, length * reach[l])
+            if averages:
+                kernels.mean_of_weights(state.mean_W[l][rows], W, share)
 
-        device.for_each_item(blocks, update)
+        return update
 
 
 def rms_gain(W: NDArray[Any]) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,26 @@ def shuffled_batches(
     for rows in np.array_split(rng.permutation(n), n_batches(n, batch_size)):
         rows.sort()  # a file is read forwards
         yield rows
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Some rows of X and Y, read a tile at a time: `index` (m,), or None for all."""
+
+    X: Any
+    Y: Any
+    index: NDArray[np.intp] | None = None
+
+    def __len__(self) -> int:
+        return len(self.X if self.index is None else self.index)
+
+    def read(self, rows: slice, V: NDArray[Any], Y: NDArray[Any]) -> None:
+        """Rows `rows` of these into V (m, d + 1), but its last column, and Y (m, k)."""
+        if self.index is None:
+            V[:, :-1], Y[:] = self.X[rows], self.Y[rows]
+        else:
+            V[:, :-1] = take(self.X, self.index[rows], "X")
+            Y[:] = take(self.Y, self.index[rows], "Y")
 
 
 def take(data: Any, rows: NDArray[np.intp], name: str) -> NDArray[Any]:

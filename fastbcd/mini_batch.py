@@ -8,8 +8,8 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastbcd.batch_sweep import BatchSweep, rms_gain
-from fastbcd.batches import check_samples, n_batches, shuffled_batches, take
+from fastbcd.batch_sweep import BatchSweep
+from fastbcd.batches import Samples, check_samples, n_batches, shuffled_batches
 from fastbcd.devices import CPU, get_device
 from fastbcd.devices.batch import Batch
 from fastbcd.devices.gram_metric import GramMetric
@@ -204,7 +204,7 @@ class MiniBatchThreeSplitting(BatchSweep):
         """
         with self.device.session():
             for rows in shuffled_batches(state.n, self.batch_size, state.rng):
-                self.partial_fit(state, take(state.X, rows, "X"), take(state.Y, rows, "Y"))
+                self._learn(state, Samples(state.X, state.Y, rows))
         state.iteration += 1
         return state
 
@@ -218,45 +218,24 @@ class MiniBatchThreeSplitting(BatchSweep):
         FloatingPointError
             States are not finite any more; nothing of `state` has changed in this batch.
         """
-        problem, L = self.problem, self.problem.n_layers
+        X = check_inputs(X, self.problem.widths[0])
+        Y = check_targets(Y, len(X), self.problem.widths[-1])
+        check_loss_targets(Y, self.problem.loss)
+        with self.device.session():
+            self._learn(state, Samples(X, Y))
+        return state
+
+    def _learn(self, state: MiniBatchState, samples: Samples) -> None:
+        """The sweep of one batch."""
         if state.batches >= state.length and self.schedule(1.0) == 0.0:
             raise InputError(
                 f"state: its schedule ended after {state.length} batches; give init more passes, "
                 'or the solver schedule="constant"'
             )
-        X = check_inputs(X, problem.widths[0])
-        Y = check_targets(Y, len(X), problem.widths[-1])
-        check_loss_targets(Y, problem.loss)
-        batch = self._batch(state, len(X))
-        batch.V[0][:, :-1], batch.Y[:] = X, Y
-        with self.device.session():
-            squares = self._forward(state, batch)
-            if self._renews(state):
-                state.gains = [0.0, *map(rms_gain, state.W[1:])]
-            # rms(D_l), what D_{l+1} counts times on its way down, and how far a unit of the
-            # loss's negative gradient displaces U_l (for penalties).
-            sizes, scale, reach = np.zeros(L + 1), 1.0, np.ones(L + 1)
-            rounding = 8.0 * float(np.finfo(self.dtype).eps)
-            for l in range(L, 0, -1):
-                reach[l] = self._response(l)
-                if l < L:
-                    gain = self._response(l) * (state.gains[l + 1] + problem.residual[l])
-                    rms = math.sqrt(squares[l] / batch.U[l].size)
-                    scale = self.displacement * rms / ((gain * sizes[l + 1]) or 1.0)
-                    reach[l] *= scale * reach[l + 1]
-                sizes[l] = self._displace(state, batch, l, scale)
-                if l == L and sizes[L] <= rounding * math.sqrt(squares[L] / batch.U[L].size):
-                    sizes[L] = 0.0  # nothing is left to learn from this batch
-                    break
-                if not math.isfinite(sizes[l]):
-                    raise FloatingPointError(
-                        f"batch {state.batches + 1}: states are not finite any more in "
-                        f"{self.dtype}; use a smaller step_size, scale the inputs, or float64"
-                    )
-            self._update_metrics(state, batch)
-            self._update_weights(state, batch, sizes, reach)
+        batch = self._batch(state, len(samples))
+        scale = self._sweep(state, batch, samples)
+        self._update_metrics_and_weights(state, batch, scale)
         state.batches += 1
-        return state
 
     def _batch(self, state: MiniBatchState, m: int) -> Batch:
         """Memory for m samples, kept in the state's cache."""

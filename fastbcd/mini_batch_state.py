@@ -25,8 +25,10 @@ class MiniBatchState:
         ``metrics[l]``: the streamed Gram matrix of ``V^_{l-1}``.
     X, Y : array
         Inputs (n, d_0) and targets (n, d_L) as they were given, memory-mapped files included.
-    gains : list of float
-        Root mean square gain of each ``W[l]^T``, as of some batches ago.
+    gains : (L + 1,) array or None
+        rms(D_l) for a unit of rms(D_{l+1}), as of the last batch; None before the first.
+    rms_U, rms_D : (L + 1,) array or None
+        ``rms(U_l)`` of some batches ago, ``rms(D_l)`` of the last one; None before the first.
     output_unit : float
         The scale of the outputs, which multiplies the last layer's step.
     length : int
@@ -46,7 +48,9 @@ class MiniBatchState:
     output_unit: float
     length: int
     rng: np.random.Generator
-    gains: list[float] = field(default_factory=list)
+    gains: Any = None
+    rms_U: Any = None
+    rms_D: Any = None
     batches: int = 0
     iteration: int = 0
     cache: dict[Any, Any] = field(default_factory=dict, repr=False)

@@ -68,7 +68,6 @@ from fastbcd.kernels.majorised import (
 )
 from fastbcd.kernels.mini_batch import (
     activate_augmented,
-    displaced,
     mean_of_weights,
     shrink_weights,
     step_weights,
@@ -91,7 +90,7 @@ from fastbcd.kernels.penalties import (
     nonnegative,
     ridge,
 )
-from fastbcd.kernels.preactivation import affine, update_preactivation
+from fastbcd.kernels.preactivation import affine, displacement, update_preactivation
 from fastbcd.kernels.subgradient import (
     activation_miss,
     output_subgradient,
@@ -121,7 +120,7 @@ __all__ = [
     "coordinate_hessian",
     "cross_entropy",
     "curvature_bound",
-    "displaced",
+    "displacement",
     "elastic_net",
     "exponential",
     "hinge",

@@ -22,24 +22,37 @@ def activate_augmented(V, activation, U, below):
 
 
 @kernel
-def displaced(A, V, pull, share):
-    """``A = V + share pull``, ``pull`` None for 0; A, pull (m, d), V (m, d) or wider."""
-    s = A.dtype.type(share)
-    for i in range(A.shape[0]):
-        for j in range(A.shape[1]):
-            A[i, j] = V[i, j] if pull is None else V[i, j] + s * pull[i, j]
+def step_weights(W, S, work, directions, size, keep):
+    """``W = keep W + size (S - work directions)``, keep being 1 for the bias, the last column.
 
-
-@kernel
-def step_weights(W, S, size, keep):
-    """``W = keep W + size S``, the bias ``W = W + size S``; W, S (m, d + 1)."""
+    W, S (m, d + 1), work (m, r), directions (r, d + 1).
+    """
     T = W.dtype.type
     size, keep = T(size), T(keep)
-    last = W.shape[1] - 1
+    last, rank = W.shape[1] - 1, directions.shape[0]
+    step = np.empty(W.shape[1], W.dtype)
     for i in range(W.shape[0]):
+        for j in range(W.shape[1]):
+            step[j] = S[i, j]
+        r = 0
+        while r + 4 <= rank:  # four at a time: a row of W is read and written less often
+            a, b, c, d = work[i, r], work[i, r + 1], work[i, r + 2], work[i, r + 3]
+            for j in range(W.shape[1]):
+                step[j] -= (
+                    a * directions[r, j]
+                    + b * directions[r + 1, j]
+                    + c * directions[r + 2, j]
+                    + d * directions[r + 3, j]
+                )
+            r += 4
+        while r < rank:
+            a = work[i, r]
+            for j in range(W.shape[1]):
+                step[j] -= a * directions[r, j]
+            r += 1
         for j in range(last):
-            W[i, j] = keep * W[i, j] + size * S[i, j]
-        W[i, last] += size * S[i, last]
+            W[i, j] = keep * W[i, j] + size * step[j]
+        W[i, last] += size * step[last]
 
 
 @kernel

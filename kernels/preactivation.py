@@ -18,6 +18,25 @@ def affine(out, V, W, bias):
 
 
 @kernel
+def quick_prox_row(out, activation, a, c, q):
+    """``out_j = argmin_u (a_j - act(u))^2 + q (u - c_j)^2``, globally; out, a, c (d,).
+
+    For activations with a form without branches: that first, as a loop that vectorises; then
+    what it left open (NaN).
+    """
+    zero, one = out.dtype.type(0), out.dtype.type(1)
+    n_open = zero  # of the loop's own type: a wider one would halve its vectors
+    for j in range(out.shape[0]):
+        new = activation.quick_prox(a[j], c[j], q)
+        out[j] = new
+        n_open += one if new != new else zero
+    if n_open > zero:
+        for j in range(out.shape[0]):
+            if np.isnan(out[j]):
+                out[j] = activation.prox(a[j], c[j], q)
+
+
+@kernel
 def update_preactivation(U, activation, V, below, B, gamma, rho, alpha, report):
     """``U = argmin_u gamma (a - act(u))^2 + rho (u - B)^2 + alpha (u - u')^2``, globally.
 
@@ -48,23 +67,16 @@ def update_preactivation(U, activation, V, below, B, gamma, rho, alpha, report):
     T = U.dtype.type
     q = T((rho + alpha) / gamma)
     share_b, share_u = T(rho / (rho + alpha)), T(alpha / (rho + alpha))
-    g, r, zero, one = T(gamma), T(rho), T(0), T(1)
+    g, r = T(gamma), T(rho)
     decrease = moved = 0.0
+    a_row, c_row = np.empty(U.shape[1], U.dtype), np.empty(U.shape[1], U.dtype)
     solution = np.empty(U.shape[1], U.dtype)
     for i in range(U.shape[0]):
         if activation.has_quick_prox:
-            # A loop without branches, which vectorises; then what it left open (NaN).
-            n_open = zero  # of the loop's own type: a wider one would halve its vectors
             for j in range(U.shape[1]):
-                a = V[i, j] if below is None else V[i, j] - below[i, j]
-                new = activation.quick_prox(a, share_b * B[i, j] + share_u * U[i, j], q)
-                solution[j] = new
-                n_open += one if new != new else zero
-            if n_open > zero:
-                for j in range(U.shape[1]):
-                    if np.isnan(solution[j]):
-                        a = V[i, j] if below is None else V[i, j] - below[i, j]
-                        solution[j] = activation.prox(a, share_b * B[i, j] + share_u * U[i, j], q)
+                a_row[j] = V[i, j] if below is None else V[i, j] - below[i, j]
+                c_row[j] = share_b * B[i, j] + share_u * U[i, j]
+            quick_prox_row(solution, activation, a_row, c_row, q)
         for j in range(U.shape[1]):
             a, b, old = V[i, j], B[i, j], U[i, j]
             if below is not None:
@@ -86,3 +98,42 @@ def update_preactivation(U, activation, V, below, B, gamma, rho, alpha, report):
     if report is not None:
         report[0] += 0.5 * decrease
         report[1] += moved
+
+
+@kernel
+def displacement(D, T, U, activation, gamma, rho):
+    """``D = argmin_u gamma (act(U) + D - act(u))^2 + rho (u - U)^2 - U``; returns ``|D|^2``.
+
+    The U_l-block from consistent states, where ``V_l - S V_{l-1} = act(U)`` but for what V_l
+    was displaced by.
+
+    Parameters
+    ----------
+    D : (m, d) array, float32 or float64
+        On entry the displacement of ``V_l``, on exit that of ``U_l``.
+    T : (m, d) array or None
+        Written where given: ``act(U) + D - act(u)``, what the block leaves unexplained.
+    U : (m, d) array
+        Pre-activations, not changed.
+    activation : Formula
+        See `fastbcd.kernels.activations`.
+    gamma, rho : float
+        Weights of the two couplings.
+    """
+    q = U.dtype.type(rho / gamma)
+    total = 0.0
+    a_row, solution = np.empty(U.shape[1], U.dtype), np.empty(U.shape[1], U.dtype)
+    for i in range(U.shape[0]):
+        if activation.has_quick_prox:
+            for j in range(U.shape[1]):
+                a_row[j] = activation.value(U[i, j]) + D[i, j]
+            quick_prox_row(solution, activation, a_row, U[i], q)
+        for j in range(U.shape[1]):
+            old = U[i, j]
+            a = a_row[j] if activation.has_quick_prox else activation.value(old) + D[i, j]
+            new = solution[j] if activation.has_quick_prox else activation.prox(a, old, q)
+            D[i, j] = new - old
+            total += np.float64(new - old) * np.float64(new - old)
+            if T is not None:
+                T[i, j] = a - activation.value(new)
+    return total

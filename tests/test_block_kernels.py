@@ -5,7 +5,7 @@ import pytest
 from numba.core.errors import TypingError
 
 from fastbcd import Problem, ThreeSplitting, kernels
-from fastbcd.kernels import leaky_relu, linear, relu, squared
+from fastbcd.kernels import leaky_relu, linear, relu, squared, tanh
 
 TOLERANCE = {np.float32: 1e-5, np.float64: 1e-12}
 
@@ -193,3 +193,37 @@ def test_out_must_be_writable():
     out = np.empty_like(A)
     kernels.product(out, frozen, A, 1.0, 0.0)
     np.testing.assert_array_equal(out, A)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("activation", [relu(), leaky_relu(0.3), tanh(), linear()], ids=repr)
+def test_displacement_is_the_preactivation_block_from_consistent_states(dtype, activation):
+    U, shift = draw((40, 7), (40, 7), dtype=dtype)
+    D, T, gamma, rho = shift.copy(), np.empty_like(U), 1.2, 0.5
+    square = kernels.displacement(D, T, U, activation, gamma, rho)
+    assert square == pytest.approx(np.sum(D.astype(float) ** 2), rel=1e-6)
+
+    def act(u):
+        out = np.empty((40, 7))
+        kernels.activate(out, activation, u.astype(np.float64), None)
+        return out
+
+    a = act(U) + shift.astype(float)
+    np.testing.assert_allclose(T, a - act(U + D), atol=10 * TOLERANCE[dtype])
+
+    def coupling(u):
+        return gamma * (a - act(u)) ** 2 + rho * (u - U.astype(float)) ** 2
+
+    least = coupling(U.astype(float) + D) - 10 * TOLERANCE[dtype]
+    for step in np.linspace(-6, 6, 2001):  # no u anywhere is better
+        assert (least <= coupling(U.astype(float) + step)).all()
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("rank", [0, 1, 3, 4, 9])
+def test_a_step_of_weights_leaves_out_directions_and_spares_the_bias(dtype, rank):
+    W, S, work, directions = draw((6, 12), (6, 12), (6, rank), (rank, 12), dtype=dtype)
+    old = W.astype(float)
+    kernels.step_weights(W, S, work, directions, 0.3, 0.9)
+    expected = old * np.r_[np.full(11, 0.9), 1] + 0.3 * (S.astype(float) - work @ directions)
+    np.testing.assert_allclose(W, expected, atol=10 * TOLERANCE[dtype])

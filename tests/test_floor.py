@@ -21,6 +21,7 @@ FLOPS = {
     "tile_gram": lambda work, sums, V: V.size * V.shape[1],
     "product": lambda out, A, B, *rest: 2 * out.size * A.shape[1],
     "product_transposed": lambda out, A, B, *rest: 2 * out.size * A.shape[1],
+    "step_weights": lambda W, S, work, directions, *rest: 2 * S.size * len(directions),
     "transposed_product": lambda out, A, B, *rest: 2 * out.size * A.shape[0],
 }
 
@@ -76,6 +77,7 @@ def test_a_mini_batch_multiplies_no_more_than_its_floor_and_thin_products(floor,
     solver = MiniBatchThreeSplitting(Problem(WIDTHS), batch_size=m, rank=rank, step_size=1e-3)
     full = start()[1]
     state = solver.init(full.X, full.Y, passes=2)
+    solver.partial_fit(state, full.X[:m], full.Y[:m])  # the first one measures sizes beforehand
     flops.clear()
     solver.partial_fit(state, full.X[:m], full.Y[:m])
     bias = 4 * m * units  # a column of ones, forward and in the cross product

@@ -88,8 +88,9 @@ def test_a_full_rank_metric_is_the_inverse_of_the_damped_gram_matrix():
         metric.refresh()
     G = V.T @ V / 200
     S = rng.standard_normal((4, 7))
-    W = S / metric.level
-    metric.subtract_leading(W, S, 1 / metric.level, np.empty((4, 7)))
+    W, leading = np.zeros((4, 7)), np.empty((4, 7))
+    metric.project(leading, S)
+    kernels.step_weights(W, S, leading, metric.directions, 1 / metric.level, 1.0)
     np.testing.assert_allclose(
         W, S @ np.linalg.inv(G + 0.5 * np.trace(G) / 7 * np.eye(7)), rtol=1e-8
     )

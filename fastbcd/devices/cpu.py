@@ -17,7 +17,7 @@ from fastbcd.devices.nonlinear_state_solve import NonlinearStateSolve
 from fastbcd.devices.normal_equations import CrossProduct, NormalEquations
 from fastbcd.devices.state_solve import StateSolve
 from fastbcd.devices.threads import resolve_threads, serial_blas
-from fastbcd.devices.tiles import Scratch, Tile, for_each_tile
+from fastbcd.devices.tiles import Scratch, Tile, even_size, for_each_tile
 from fastbcd.kernels import Formula, Loss, Penalty
 from fastbcd.specification import require_integer
 
@@ -111,10 +111,20 @@ class CPU:
     # -- passes over samples ------------------------------------------------------------------
 
     def for_each_tile(
-        self, n: int, widths: tuple[int, ...], dtype: Any, body: Callable[[Tile], None]
+        self,
+        n: int,
+        widths: tuple[int, ...],
+        dtype: Any,
+        body: Callable[[Tile], None],
+        even: bool = False,
     ) -> None:
-        """Call ``body(tile)`` for tiles of n samples, shared among the threads."""
-        for_each_tile(n, self.tile_rows(widths, dtype), body, self._scratches, self._pool)
+        """Call ``body(tile)`` for tiles of n samples, shared among the threads.
+
+        With `even`, tiles are made as equal as they can be: for few of them.
+        """
+        rows = self.tile_rows(widths, dtype)
+        rows = even_size(n, rows) if even else rows
+        for_each_tile(n, rows, body, self._scratches, self._pool)
 
     def tile_rows(self, widths: tuple[int, ...], dtype: Any) -> int:
         """Samples in a tile of a network of such widths."""

@@ -18,7 +18,8 @@ class GramMetric:
     .. code-block:: text
 
         G ~ Q diag(e) Q^T + rest (I - Q Q^T),   level = rest + damping tr(G)/d
-        N H^-1 = (N - N Q diag(c) Q^T) / level,   c = (e - rest) / (level + e - rest)
+        N H^-1 = (N - N Q directions) / level,   directions = diag(c) Q^T,
+        c = (e - rest) / (level + e - rest)
 
     Q (d, rank) are the leading eigenvectors, e their eigenvalues, rest the mean of the other
     eigenvalues. Each batch adds ``V^^T (V^ Q) / m``, an estimate of G Q, to a running mean;
@@ -47,13 +48,13 @@ class GramMetric:
         start = np.random.default_rng(seed).standard_normal((d, self.rank))
         self.Q = np.ascontiguousarray(np.linalg.qr(start)[0], dtype)
         self.level = 1.0
-        self._scaled = np.zeros_like(self.Q)
+        self.directions = np.zeros_like(self.Q.T, order="C")
         self._image = np.zeros_like(self.Q)
         self._batches, self._trace_sum = 0, 0.0
 
-    def project(self, out: Array, V: Array) -> None:
-        """``out = V^ Q``, for some samples; out (m, rank), V (m, d)."""
-        kernels.product(out, V, self.Q, 1.0, 0.0)
+    def project(self, out: Array, A: Array) -> None:
+        """``out = A Q``; out (m, rank), A (m, d), V^ of some samples or N."""
+        kernels.product(out, A, self.Q, 1.0, 0.0)
 
     def add(self, V: Array, projected: Array) -> None:
         """Count a batch: V (m, d), and `project`'s result for it."""
@@ -73,15 +74,6 @@ class GramMetric:
         self.level = rest + self.damping * trace / d
         above = np.maximum(e - rest, 0.0)
         self.Q[:] = Q @ left
-        self._scaled[:] = self.Q * (above / (self.level + above))
+        self.directions[:] = (self.Q * (above / (self.level + above))).T
         self._image[:] = 0.0
         self._batches, self._trace_sum = 0, 0.0
-
-    def subtract_leading(self, W: Array, S: Array, size: float, work: Array) -> None:
-        """``W = W - size S Q diag(c) Q^T``: with ``W + size S``, that is ``size level S H^-1``.
-
-        W, S (m, d): all rows of a layer or some; work (m, rank).
-        """
-        if self.rank:
-            kernels.product(work, S, self.Q, 1.0, 0.0)
-            kernels.product_transposed(W, work, self._scaled, -size, 1.0)

@@ -77,6 +77,11 @@ class Tile:
         self._turns.wait(self.index)
 
 
+def even_size(n: int, at_most: int) -> int:
+    """Size of the fewest parts of n of `at_most` each, as equal as they can be."""
+    return -(-n // -(-n // at_most))
+
+
 def for_each_tile(
     n: int,
     tile_rows: int,
