@@ -105,7 +105,7 @@ def run(
     kind = TwoSweeps if change.pop("sweeps", 1) == 2 else MiniBatchThreeSplitting
     factor = change.pop("step", 1.0)
     solver = kind(problem, **change)
-    solver.step_size *= factor
+    solver.step_size = factor * solver.settings(len(samples.X)).step_size
     callbacks = [
         Accuracy("train", samples.X[:10000], samples.y[:10000], options.passes),
         Accuracy("test", samples.X_test, samples.y_test),

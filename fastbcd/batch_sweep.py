@@ -33,9 +33,7 @@ class BatchSweep:
     problem: Problem
     device: CPU
     dtype: np.dtype
-    step_size: float
     schedule: Callable[[float], float]
-    momentum: float
     displacement: float
     rho: float
     weight_decay: float
@@ -64,14 +62,17 @@ class BatchSweep:
         scale[1:L] = wanted[1:L] / np.where(above > 0.0, above, 1.0)
         rms_U, rms_D = self._pass(state, batch, samples, scale)
         if not np.isfinite(rms_D).all():
-            raise FloatingPointError(
-                f"batch {state.batches + 1}: states are not finite any more in {self.dtype}; "
-                "use a smaller step_size, scale the inputs, or float64"
-            )
+            raise self._overflow(state)
         if rms_D[L] <= 8.0 * float(np.finfo(self.dtype).eps) * state.rms_U[L]:
             return None
         self._measure(state, scale, rms_U if self._renews(state) else state.rms_U, rms_D)
         return scale
+
+    def _overflow(self, state: MiniBatchState) -> FloatingPointError:
+        return FloatingPointError(
+            f"batch {state.batches + 1}: states are not finite any more in {self.dtype}; "
+            "use a smaller step_size, scale the inputs, or float64"
+        )
 
     def _measure(self, state: MiniBatchState, scale: Sizes, rms_U: Sizes, rms_D: Sizes) -> None:
         """Sizes of this batch, and ``gains[l]``, rms(D_l) for a unit of D_{l+1}."""
@@ -179,7 +180,8 @@ class BatchSweep:
 
         def renew(l: int, scratch: Scratch) -> None:
             add(l)
-            state.metrics[l].refresh()
+            if not state.metrics[l].refresh():
+                raise self._overflow(state)
 
         if self._renews(state):
             self.device.for_each_item(layers, renew)
@@ -206,8 +208,8 @@ class BatchSweep:
     ) -> Callable[[int, slice, Scratch], None]:
         """The W-block of some rows of a layer."""
         problem, kernels, L = self.problem, self.device.kernels, self.problem.n_layers
-        t = state.batches
-        size = self.step_size * self.schedule(t / max(state.length, 1))
+        t, momentum = state.batches, state.settings.momentum
+        size = state.settings.step_size * self.schedule(t / max(state.length, 1))
         # Of a plain mean of the first weights, until there are enough of them.
         share = max(1.0 - self.average, 1.0 / (1.0 + t / 10.0))
         share = 1.0 - (1.0 - share) ** MEAN_EVERY
@@ -216,7 +218,7 @@ class BatchSweep:
         weight, reach = np.zeros(L + 1), np.ones(L + 1)
         if scale is not None:
             moves = state.rms_D > 0.0
-            weight[moves] = (1.0 - self.momentum) / (len(batch) * state.rms_D[moves])
+            weight[moves] = (1.0 - momentum) / (len(batch) * state.rms_D[moves])
             # How far a unit of the loss's negative gradient displaces U_l, in units of rms(D_l).
             for l in range(L, 0, -1):
                 reach[l] = self._response(l) * (scale[l] * reach[l + 1] if l < L else 1.0)
@@ -226,7 +228,7 @@ class BatchSweep:
             W, S, metric = state.W[l][rows], state.S[l][rows], state.metrics[l]
             penalty = problem.weight_penalties[l - 1]
             kernels.transposed_product(
-                *(S, batch.D[l][:, rows], batch.V[l - 1], weight[l], self.momentum)
+                *(S, batch.D[l][:, rows], batch.V[l - 1], weight[l], momentum)
             )
             # W = (1 - size decay) W + size S H^-1
             length = size / metric.level * (state.output_unit if l == L else 1.0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 
 import numpy as np
@@ -16,17 +15,18 @@ from fastbcd.devices.gram_metric import GramMetric
 from fastbcd.errors import InputError
 from fastbcd.fit import Callback, Result, network_of, run
 from fastbcd.initialization import output_unit, scaled_weights
+from fastbcd.mini_batch_settings import Settings, passes_for, settings_for
 from fastbcd.mini_batch_state import MiniBatchState
 from fastbcd.problem import Problem
 from fastbcd.schedule import get_schedule
 from fastbcd.specification import SMALLEST, require, require_integer
 from fastbcd.validation import check_dtype, check_inputs, check_loss_targets, check_targets
 
-# Over the root of the depth: chosen on 10,000 of MNIST's training samples (benchmarks/NOTES.md).
-STEP_SIZE = 0.65
 # A thread takes so many samples of a batch at a time: fewer would pack W anew for each of them,
 # and the size must not follow from the number of threads, or results would.
 TILE_ROWS = 256
+# The metric's ceiling for no momentum: what a step may be in directions that it does not resolve.
+CEILING = 0.35
 # Samples that a forward pass over all of them reads at a time.
 OBJECTIVE_ROWS = 8192
 
@@ -58,17 +58,19 @@ class MiniBatchThreeSplitting(BatchSweep):
     ----------
     problem : Problem
         Network, loss, weight penalties, `gamma`. State penalties are refused: no state lasts.
-    batch_size : int, default=500
+    batch_size : int, optional
+        Default: a fortieth of the samples, between 16 and 500.
     step_size : float, optional
-        Default: 0.65 over the root of the number of layers that are not residual.
+        Default: 0.65 over the root of the number of layers that are not residual, times the root
+        of ``batch_size / 500`` where that is smaller than 1.
     schedule : {"cosine", "linear", "constant"}, default="cosine"
         What the step size is multiplied with, from the first batch to the last.
-    momentum : float, default=0.9
-    damping : float, default=5
-        Weight of the proximal term, in units of the Gram matrix' mean eigenvalue.
-    rank : int, default=16
+    momentum, damping : float, optional
+        Damping is the weight of the proximal term, in units of the Gram matrix' mean eigenvalue.
+        Default: 0.9 and 5, less for larger batches (`fastbcd.mini_batch_settings`).
+    rank : int, optional
         Directions in which the metric differs from a multiple of the identity; with 0, none,
-        the step size must be smaller.
+        the step size must be smaller. Default: 16, more for larger batches.
     displacement : float, default=1e-3
         Size of a block's displacement relative to the block: in the limit of 0 targets follow
         the negative gradient of the loss.
@@ -97,12 +99,12 @@ class MiniBatchThreeSplitting(BatchSweep):
     def __init__(
         self,
         problem: Problem,
-        batch_size: int = 500,
+        batch_size: int | None = None,
         step_size: float | None = None,
         schedule: str = "cosine",
-        momentum: float = 0.9,
-        damping: float = 5.0,
-        rank: int = 16,
+        momentum: float | None = None,
+        damping: float | None = None,
+        rank: int | None = None,
         displacement: float = 1e-3,
         rho: float = 16.0,
         weight_decay: float = 0.02,
@@ -113,14 +115,20 @@ class MiniBatchThreeSplitting(BatchSweep):
         tile_rows: int | None = None,
     ) -> None:
         self.problem = problem
-        self.batch_size = require_integer(batch_size, "batch_size", at_least=1)
-        if step_size is None:
-            step_size = STEP_SIZE / math.sqrt(problem.n_layers - sum(problem.residual))
-        self.step_size = require(step_size, "step_size", at_least=0)
+        if batch_size is not None:
+            batch_size = require_integer(batch_size, "batch_size", at_least=1)
+        if step_size is not None:
+            step_size = require(step_size, "step_size", at_least=0)
+        if momentum is not None:
+            momentum = require(momentum, "momentum", at_least=0, at_most=1 - 1e-6)
+        if damping is not None:
+            damping = require(damping, "damping", at_least=1e-6)
+        self.batch_size, self.step_size = batch_size, step_size
+        self.momentum, self.damping = momentum, damping
         self.schedule = get_schedule(schedule)
-        self.momentum = require(momentum, "momentum", at_least=0, at_most=1 - 1e-6)
-        self.damping = require(damping, "damping", at_least=1e-6)
-        self.rank = require_integer(rank, "rank", at_least=0)
+        if rank is not None:
+            rank = require_integer(rank, "rank", at_least=0)
+        self.rank = rank
         self.displacement = require(displacement, "displacement", at_least=1e-6)
         self.rho = require(rho, "rho", at_least=SMALLEST)
         self.weight_decay = require(weight_decay, "weight_decay", at_least=0)
@@ -135,12 +143,21 @@ class MiniBatchThreeSplitting(BatchSweep):
         self.dtype = check_dtype(dtype)
         self.device: CPU = get_device(device, n_threads, tile_rows or TILE_ROWS)
 
+    def settings(self, n: int) -> Settings:
+        """Batch size, step size, momentum, damping and rank of a run on n samples."""
+        given = (self.batch_size, self.step_size, self.momentum, self.damping, self.rank)
+        return settings_for(self.problem, n, *given)
+
+    def passes(self, n: int) -> int:
+        """How many passes `fit` takes over n samples where it is not told."""
+        return passes_for(n, self.settings(n).batch_size)
+
     def init(
         self,
         X: ArrayLike,
         Y: ArrayLike,
         seed: int = 0,
-        passes: int = 10,
+        passes: int | None = None,
         length: int | None = None,
     ) -> MiniBatchState:
         """State before the first batch: random weights, scaled so that each rms(U_l) is 1.
@@ -153,8 +170,8 @@ class MiniBatchThreeSplitting(BatchSweep):
             Targets; for classification one-hot rows, see `fastbcd.one_hot`.
         seed : int
             Of weights and shuffling.
-        passes : int
-            After which the schedule ends.
+        passes : int, optional
+            After which the schedule ends; default: 10, or more until there are 1200 batches.
         length : int, optional
             The same in batches, for `partial_fit`; default: those of `passes`.
 
@@ -165,18 +182,25 @@ class MiniBatchThreeSplitting(BatchSweep):
         """
         problem, device = self.problem, self.device
         seed = require_integer(seed, "seed", at_least=0)
-        passes = require_integer(passes, "passes", at_least=0)
         inputs, targets = check_samples(X, Y, problem.widths, problem.loss)
+        settings = self.settings(len(inputs))
+        if passes is None:
+            passes = self.passes(len(inputs))
+        passes = require_integer(passes, "passes", at_least=0)
         if length is None:
-            length = passes * n_batches(len(inputs), self.batch_size)
+            length = passes * n_batches(len(inputs), settings.batch_size)
         length = require_integer(length, "length", at_least=0)
         rng = np.random.default_rng(seed)
-        sample = np.sort(rng.permutation(len(inputs))[: self.batch_size])
+        sample = np.sort(rng.permutation(len(inputs))[: settings.batch_size])
         first_X, first_Y = check_inputs(inputs[sample], problem.widths[0]), targets[sample]
         with device.session():  # BLAS has one thread in it, so that their number changes no bit
             weights = scaled_weights(problem, first_X, first_Y, seed, self.dtype)
             metrics = [
-                GramMetric(W.shape[1], self.rank, self.damping, self.dtype, seed) for W in weights
+                GramMetric(
+                    *(W.shape[1], settings.rank, settings.damping, self.dtype, seed),
+                    ceiling=CEILING / (1.0 - settings.momentum),
+                )
+                for W in weights
             ]
         for W, penalty in zip(weights, problem.weight_penalties, strict=True):
             device.project(W[:, :-1], penalty)
@@ -189,6 +213,7 @@ class MiniBatchThreeSplitting(BatchSweep):
             metrics=[None, *metrics],
             X=inputs,
             Y=targets,
+            settings=settings,
             output_unit=output_unit(problem, first_Y),
             length=length,
             rng=rng,
@@ -203,7 +228,7 @@ class MiniBatchThreeSplitting(BatchSweep):
             The schedule has ended; a batch of a memory-mapped file holds NaN or infinity.
         """
         with self.device.session():
-            for rows in shuffled_batches(state.n, self.batch_size, state.rng):
+            for rows in shuffled_batches(state.n, state.settings.batch_size, state.rng):
                 self._learn(state, Samples(state.X, state.Y, rows))
         state.iteration += 1
         return state
@@ -216,7 +241,7 @@ class MiniBatchThreeSplitting(BatchSweep):
         InputError
             X or Y do not fit the problem, or the schedule has ended.
         FloatingPointError
-            States are not finite any more; nothing of `state` has changed in this batch.
+            States are not finite any more; the weights of `state` are those before this batch.
         """
         X = check_inputs(X, self.problem.widths[0])
         Y = check_targets(Y, len(X), self.problem.widths[-1])
@@ -265,9 +290,13 @@ class MiniBatchThreeSplitting(BatchSweep):
         self,
         X: ArrayLike,
         Y: ArrayLike,
-        max_iter: int = 10,
+        max_iter: int | None = None,
         seed: int = 0,
         callbacks: Iterable[Callback] = (),
     ) -> Result:
-        """`init`, then `max_iter` passes, with `callbacks` after each; see `Result`."""
-        return run(self, self.init(X, Y, seed=seed, passes=max_iter), max_iter, callbacks)
+        """`init`, then `max_iter` passes, with `callbacks` after each; see `Result`.
+
+        Default for `max_iter`: 10, or more until there are 1200 batches.
+        """
+        state = self.init(X, Y, seed=seed, passes=max_iter)
+        return run(self, state, self.passes(state.n) if max_iter is None else max_iter, callbacks)

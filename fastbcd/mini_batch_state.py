@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from fastbcd.mini_batch_settings import Settings
+
 
 @dataclass
 class MiniBatchState:
@@ -27,6 +29,8 @@ class MiniBatchState:
         Inputs (n, d_0) and targets (n, d_L) as they were given, memory-mapped files included.
     gains : (L + 1,) array or None
         rms(D_l) for a unit of rms(D_{l+1}), as of the last batch; None before the first.
+    settings : Settings
+        Batch size, step size, momentum, damping and rank of this run.
     rms_U, rms_D : (L + 1,) array or None
         ``rms(U_l)`` of some batches ago, ``rms(D_l)`` of the last one; None before the first.
     output_unit : float
@@ -45,6 +49,7 @@ class MiniBatchState:
     metrics: list[Any]
     X: Any
     Y: Any
+    settings: Settings
     output_unit: float
     length: int
     rng: np.random.Generator

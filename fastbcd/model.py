@@ -20,7 +20,8 @@ from fastbcd.network import Network
 from fastbcd.specification import parse
 from fastbcd.validation import check_matrix
 
-FORMAT = 1
+# Format 2 knows inputs that are cut at a limit.
+FORMAT, READS = 2, (1, 2)
 
 
 @dataclass
@@ -59,6 +60,8 @@ class Model:
             "classes": self.classes.tolist(),
             "feature_names": self.feature_names,
         }
+        if np.isfinite(self.preprocessing.limit):
+            metadata["limit"] = self.preprocessing.limit
         # One key only: with several, their order in the file would vary.
         content = save(tensors, {"fastbcd": json.dumps(metadata, sort_keys=True)})
         write_atomically(path, content)
@@ -76,9 +79,9 @@ class Model:
             with safe_open(path, framework="numpy") as file:
                 metadata = json.loads((file.metadata() or {})["fastbcd"])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            if metadata["format"] != FORMAT:
+            if metadata["format"] not in READS:
                 raise InputError(
-                    f"{path} has format {metadata['format']}; this version reads {FORMAT}"
+                    f"{path} has format {metadata['format']}; this version reads {READS}"
                 )
             return cls._of(metadata, tensors)
         except FileNotFoundError:
@@ -96,13 +99,15 @@ class Model:
         weights = [tensors[f"W{l}"] for l in range(1, L + 1)]
         network = Network(weights, activations, metadata["residual"])
         classes = np.array(metadata["classes"])
-        preprocessing = Preprocessing(tensors["shift"], tensors["scale"])
+        limit = float(metadata.get("limit", np.inf))
+        preprocessing = Preprocessing(tensors["shift"], tensors["scale"], limit)
         d_in, d_out = network.widths[0], network.widths[-1]
         fits = (
             list(network.widths) == metadata["widths"]
             and len(activations) == len(network.residual) == L
             and classes.shape == (d_out,)
             and {preprocessing.shift.shape, preprocessing.scale.shape} <= {(1,), (d_in,)}
+            and limit > 0.0
             and all(np.isfinite(tensor).all() for tensor in tensors.values())
         )
         if not fits:

@@ -214,7 +214,8 @@ def test_a_residual_network_of_depth_20_is_as_good_as_a_plain_one_of_depth_3(tmp
 
 
 def test_mini_batches_learn_digits_in_ten_passes(tmp_path):
-    out, _ = fastbcd("train", "--batch-size", 100, "--hidden", "128,128", cwd=tmp_path)
+    options = ("--batch-size", 100, "--hidden", "128,128", "--epochs", 10)
+    out, _ = fastbcd("train", *options, cwd=tmp_path)
     folder = tmp_path / "runs" / "digits-1"
     assert len(history(folder)) == 10
     summary = json.loads((folder / "summary.json").read_text())
@@ -222,7 +223,7 @@ def test_mini_batches_learn_digits_in_ten_passes(tmp_path):
     assert "after 10 iterations" in out
     config = json.loads((folder / "config.json").read_text())
     assert config["batch_size"] == 100
-    assert config["step_size"] == pytest.approx(0.65 / 3**0.5)
+    assert config["step_size"] == pytest.approx(0.65 / 3**0.5 * 0.2**0.5)
     assert (config["schedule"], config["alpha"], config["weight_penalty"]) == (
         "cosine",
         None,
@@ -230,3 +231,13 @@ def test_mini_batches_learn_digits_in_ten_passes(tmp_path):
     )
     predicted, _ = fastbcd("predict", folder, cwd=tmp_path)
     assert predicted == f"digits: accuracy {summary['test_accuracy']} on 360 samples\n"
+
+
+def test_mini_batches_choose_everything_by_themselves(tmp_path):
+    fastbcd("train", "--batch-size", "auto", "--hidden", "128,128", "--quiet", cwd=tmp_path)
+    folder = tmp_path / "runs" / "digits-1"
+    config = json.loads((folder / "config.json").read_text())
+    assert config["batch_size"] == 1437 // 40
+    assert config["epochs"] == len(history(folder)) == -(-1200 // -(-1437 // 35))
+    assert config["momentum"] == pytest.approx(0.9)
+    assert json.loads((folder / "summary.json").read_text())["test_accuracy"] >= 0.98

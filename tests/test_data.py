@@ -220,3 +220,14 @@ def test_preprocessing_standardises_floats_and_keeps_images_images():
         Preprocessing.fit(np.array([[1.0, 1e300], [2.0, -1e300]]))
     with pytest.raises(InputError, match="preprocess must be one of auto"):
         Preprocessing.fit(X, "scale")
+
+
+def test_extreme_values_are_cut_at_five_deviations_unless_asked_not_to():
+    X = np.r_[np.random.default_rng(0).standard_normal((500, 2)), [[400.0, -300.0]]]
+    cut = Preprocessing.fit(X)
+    np.testing.assert_array_equal(cut(X, "float64")[-1], [5, -5])
+    np.testing.assert_array_equal(cut(np.array([[-1e9, 0.0]]), "float32")[0, 0], -5)
+    whole = Preprocessing.fit(X, "standard")(X, "float64")
+    assert whole[-1, 0] > 20
+    inner = np.abs(whole).max(axis=1) < 5
+    np.testing.assert_array_equal(cut(X, "float64")[inner], whole[inner])

@@ -2,6 +2,7 @@
 
 import pickle
 import tracemalloc
+from dataclasses import astuple
 from itertools import pairwise
 
 import numpy as np
@@ -85,7 +86,7 @@ def test_a_full_rank_metric_is_the_inverse_of_the_damped_gram_matrix():
         projected = np.empty((200, 7))
         metric.project(projected, V)
         metric.add(V, projected)
-        metric.refresh()
+        assert metric.refresh()
     G = V.T @ V / 200
     S = rng.standard_normal((4, 7))
     W, leading = np.zeros((4, 7)), np.empty((4, 7))
@@ -104,12 +105,16 @@ def test_a_metric_of_low_rank_keeps_the_leading_directions_and_the_mean_of_the_r
     for _ in range(30):
         metric.project(projected, V)
         metric.add(V, projected)
-        metric.refresh()
+        assert metric.refresh()
     values, vectors = np.linalg.eigh(V.T @ V / 4000)
     overlap = np.linalg.svd(metric.Q.T @ vectors[:, -3:], compute_uv=False)
     np.testing.assert_allclose(overlap, 1, atol=1e-6)
     expected = np.mean(values[:-3]) + 2 * np.sum(values) / 20
     assert metric.level == pytest.approx(expected, rel=1e-6)
+    metric.ceiling = 0.5  # directions that are not kept may be as large as the last one that is
+    metric.add(V, projected)
+    assert metric.refresh()
+    assert metric.level == pytest.approx(values[-3] / 0.5, rel=1e-6)
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.3])
@@ -333,7 +338,7 @@ def test_a_step_that_is_too_large_is_said_and_leaves_the_state_finite():
 def test_bad_input_is_an_error_that_names_the_cure(tmp_path):
     X, Y = random_data()
     problem = Problem((12, 20, 4))
-    solver = MiniBatchThreeSplitting(problem)
+    solver = MiniBatchThreeSplitting(problem, batch_size=500)
     cases = [
         (lambda: MiniBatchThreeSplitting(problem, batch_size=0), "batch_size"),
         (lambda: MiniBatchThreeSplitting(problem, momentum=1.0), "momentum"),
@@ -364,3 +369,43 @@ def test_bad_input_is_an_error_that_names_the_cure(tmp_path):
 
 def test_warmup_compiles_what_it_needs():
     assert fastbcd.warmup(MiniBatchThreeSplitting(Problem((12, 20, 4)))) > 0
+
+
+@pytest.mark.parametrize(
+    ("n", "expected"),
+    [
+        (60_000, (500, 0.65 / 3**0.5, 0.9, 5.0, 16)),
+        (8000, (200, 0.65 / 3**0.5 * 0.4**0.5, 0.9, 5.0, 16)),
+        (100, (16, 0.65 / 3**0.5 * (16 / 500) ** 0.5, 0.9, 5.0, 16)),
+    ],
+)
+def test_what_is_not_given_follows_from_the_samples_and_the_network(n, expected):
+    settings = MiniBatchThreeSplitting(Problem((12, 20, 20, 4))).settings(n)
+    assert astuple(settings) == pytest.approx(expected)
+
+
+def test_what_is_given_is_used():
+    options = {"momentum": 0.5, "damping": 3.0, "rank": 7}
+    given = MiniBatchThreeSplitting(Problem((12, 20, 4)), 2000, 0.1, **options)
+    assert astuple(given.settings(60_000)) == (2000, 0.1, 0.5, 3.0, 7)
+
+
+def test_large_batches_get_less_momentum_and_damping_and_a_higher_rank():
+    shallow = MiniBatchThreeSplitting(Problem((12, 20, 4)), 1000).settings(60_000)
+    assert astuple(shallow)[2:] == pytest.approx((0.8, 2.5, 64))
+    deep = MiniBatchThreeSplitting(Problem((12, *[20] * 15, 4)), 1000).settings(60_000)
+    assert astuple(deep)[2:] == pytest.approx((0.9, 5, 16))
+
+
+def test_few_samples_are_seen_more_often():
+    solver = MiniBatchThreeSplitting(Problem((12, 20, 4)))
+    assert solver.passes(60_000) == 10
+    X, Y = random_data(100)
+    assert solver.fit(X, Y).history[-1]["iteration"] == solver.passes(100) == -(-1200 // 7)
+
+
+def test_gram_sums_that_overflow_are_said():
+    X, Y = random_data()
+    solver = MiniBatchThreeSplitting(Problem((12, 20, 4)))
+    with pytest.raises(FloatingPointError, match="scale the inputs"):
+        solver.fit(1e20 * X, Y)

@@ -104,6 +104,6 @@ class MiniBatchPass:
 
 def ratio_of_pass(solver, state):
     """Time of a pass over the sum of its irreducible BLAS calls."""
-    batches = -(-state.n // solver.batch_size)
+    batches = -(-state.n // state.settings.batch_size)
     floor = Floor(mini_batch_calls(solver.problem.widths, state.n // batches), loops=10)
     return paired_ratio(lambda: solver.step(state), lambda: batches * floor.seconds(), repeat=3)

@@ -6,6 +6,7 @@ import argparse
 import os
 import platform
 from collections.abc import Iterable
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -49,7 +50,7 @@ FULL_BATCH_DEFAULTS: dict[str, Any] = {
     "bias": 0.0,
     "epochs": 50,
 }
-MINI_BATCH_DEFAULTS: dict[str, Any] = {"weight_penalty": "none", "epochs": 10, "schedule": "cosine"}
+MINI_BATCH_DEFAULTS: dict[str, Any] = {"weight_penalty": "none", "schedule": "cosine"}
 FULL_BATCH_ONLY = (
     "alpha",
     "alpha_weights",
@@ -62,13 +63,21 @@ FULL_BATCH_ONLY = (
 
 # Options of mini-batches: type and help; the defaults are the solver's.
 MINI_BATCH_OPTIONS: dict[str, tuple[type, str]] = {
-    "step_size": (float, "default: 0.65 over the root of the number of plain layers"),
+    "step_size": (float, "default: by batch size and number of plain layers; 0.65 for one layer"),
     "schedule": (str, f"of the step size, one of {', '.join(SCHEDULES)}; default: cosine"),
-    "momentum": (float, "default: 0.9"),
-    "damping": (float, "proximal weight of W, in mean eigenvalues of the Gram matrix; default: 5"),
+    "momentum": (float, "default: 0.9, or less for batches above 500"),
+    "damping": (
+        float,
+        "proximal weight of W, in mean eigenvalues of the Gram matrix; default: 5, "
+        "or less for batches above 500",
+    ),
     "weight_decay": (float, "default: 0.02"),
     "average": (float, "decay of the mean of weights that predicts; default: 0.98"),
 }
+
+
+def _batch_size(text: str) -> int | str:
+    return text if text == "auto" else int(text)
 
 
 class _Formatter(argparse.ArgumentDefaultsHelpFormatter):
@@ -117,13 +126,14 @@ def add_command(commands: Any) -> None:
     add("--reduction", choices=REDUCTIONS, default="mean", help="over samples")
     add("--init", metavar="NAME", help=f"one of {_names(INITIALIZATIONS)}; default: he")
     add("--bias", type=float, help="initial value of the biases; default: 0")
-    add("--epochs", type=int, help="iterations, each one pass over the data; default: 50, or 10 on "
-        "mini-batches")  # fmt: skip
+    add("--epochs", type=int, help="iterations, each one pass over the data; default: 50, or, on "
+        "mini-batches, 10 or as many as make 1200 batches")  # fmt: skip
     mini = parser.add_argument_group(
         "mini-batches", "three-splitting and resnet a batch at a time: learns in fewer passes, but "
         "the objective need not fall in each"
     )  # fmt: skip
-    mini.add_argument("--batch-size", type=int, metavar="M", help="samples of a batch; 500, say")
+    mini.add_argument("--batch-size", type=_batch_size, metavar="M", help="samples of a batch, or "
+                      "auto: a fortieth of all, between 16 and 500")  # fmt: skip
     for option, (kind, text) in MINI_BATCH_OPTIONS.items():
         mini.add_argument(f"--{option.replace('_', '-')}", type=kind, help=text)
     add("--seed", type=int, default=0, help="of the initial weights")
@@ -157,7 +167,7 @@ def run(options: argparse.Namespace) -> None:
     )
     classes, train_labels, test_labels = _classes(dataset)
     preprocessing = Preprocessing.fit(dataset.X_train, options.preprocess)
-    solver = _solver(options, dataset.X_train.shape[1], len(classes))
+    solver = _solver(options, dataset.X_train.shape, len(classes))
     require_integer(options.epochs, "--epochs", at_least=1)
     require_integer(options.seed, "--seed", at_least=0)
     require_integer(options.evaluate_every, "--evaluate-every", at_least=1)
@@ -216,7 +226,7 @@ def _classes(dataset: Dataset) -> tuple[Any, Any, Any]:
     return classes, train, encode(dataset.y_test, classes, "test set")
 
 
-def _solver(options: argparse.Namespace, n_features: int, n_classes: int) -> AnySolver:
+def _solver(options: argparse.Namespace, shape: tuple[int, int], n_classes: int) -> AnySolver:
     parts = options.hidden.split(",") if options.hidden else []
     if not all(part.isdecimal() for part in parts):
         raise InputError(f"--hidden must be widths separated by commas, got {options.hidden!r}")
@@ -234,7 +244,7 @@ def _solver(options: argparse.Namespace, n_features: int, n_classes: int) -> Any
         if getattr(options, name) is None:
             setattr(options, name, value)
     problem = Problem(
-        (n_features, *hidden, n_classes),
+        (shape[1], *hidden, n_classes),
         activation=options.activation,
         loss=options.loss,
         gamma=options.gamma,
@@ -251,10 +261,14 @@ def _solver(options: argparse.Namespace, n_features: int, n_classes: int) -> Any
             raise InputError(f"--batch-size: {options.algorithm} has no mini-batches")
         names = ("batch_size", "rho", *MINI_BATCH_OPTIONS)
         given = {name: getattr(options, name) for name in names}
-        given = {name: value for name, value in given.items() if value is not None}
+        given = {name: value for name, value in given.items() if value not in (None, "auto")}
         solver = MiniBatchThreeSplitting(problem, **given, **machine)
+        # What config.json shall say.
+        chosen = {**vars(solver), **asdict(solver.settings(shape[0]))}
         for name in set(names) - set(given):
-            setattr(options, name, getattr(solver, name))  # what config.json shall say
+            setattr(options, name, chosen[name])
+        if options.epochs is None:
+            options.epochs = solver.passes(shape[0])
         return solver
     if options.inner_steps is not None:
         if algorithm is not TwoSplitting:

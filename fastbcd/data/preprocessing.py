@@ -11,15 +11,21 @@ from numpy.typing import NDArray
 from fastbcd.errors import InputError
 
 ROWS = 4096
-PREPROCESSINGS = ("auto", "none", "unit", "standard")
+PREPROCESSINGS = ("auto", "none", "unit", "standard", "clipped")
+# Deviations from the mean beyond which "clipped" cuts.
+LIMIT = 5.0
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """``X -> (X - shift) * scale``; shift and scale (1,) or (d,), float64."""
+    """``X -> (X - shift) * scale``, cut at -limit and limit.
+
+    shift and scale (1,) or (d,), float64.
+    """
 
     shift: NDArray[np.float64]
     scale: NDArray[np.float64]
+    limit: float = np.inf
 
     @classmethod
     def fit(cls, X: NDArray[Any], kind: str = "auto") -> Preprocessing:
@@ -27,12 +33,14 @@ class Preprocessing:
 
         ``"none"``: as they are. ``"unit"``: divided by the largest magnitude of all, so
         images stay images. ``"standard"``: each feature to mean 0 and variance 1 (a constant
-        feature to 0). ``"auto"``: unit for unsigned integers (grey levels), else standard.
+        feature to 0). ``"clipped"``: the same, and cut at 5 deviations from the mean, so that a
+        few extreme values do not decide what is learned. ``"auto"``: unit for unsigned integers
+        (grey levels), else clipped.
         """
         if kind not in PREPROCESSINGS:
             raise InputError(f"preprocess must be one of {', '.join(PREPROCESSINGS)}, got {kind!r}")
         if kind == "auto":
-            kind = "unit" if X.dtype.kind == "u" else "standard"
+            kind = "unit" if X.dtype.kind == "u" else "clipped"
         if kind == "none":
             return cls(np.zeros(1), np.ones(1))
         if kind == "unit":
@@ -44,7 +52,8 @@ class Preprocessing:
             column = int(np.argmin(np.isfinite(deviation)))
             raise InputError(f"preprocess: the numbers of feature {column} are too large to scale")
         constant = deviation <= 1e-12 * np.maximum(np.abs(shift), 1e-300)
-        return cls(shift, np.where(constant, 0.0, 1.0 / np.where(constant, 1.0, deviation)))
+        scale = np.where(constant, 0.0, 1.0 / np.where(constant, 1.0, deviation))
+        return cls(shift, scale, LIMIT if kind == "clipped" else np.inf)
 
     def __call__(self, X: NDArray[Any], dtype: Any) -> NDArray[Any]:
         """X scaled, in `dtype`."""
@@ -54,5 +63,6 @@ class Preprocessing:
         with np.errstate(over="ignore"):  # infinity is reported where X is checked
             for start in range(0, len(X), ROWS):
                 rows = slice(start, start + ROWS)
-                out[rows] = (X[rows].astype(np.float64) - self.shift) * self.scale
+                scaled = (X[rows].astype(np.float64) - self.shift) * self.scale
+                out[rows] = np.clip(scaled, -self.limit, self.limit)
         return out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -21,10 +22,11 @@ class GramMetric:
         N H^-1 = (N - N Q directions) / level,   directions = diag(c) Q^T,
         c = (e - rest) / (level + e - rest)
 
-    Q (d, rank) are the leading eigenvectors, e their eigenvalues, rest the mean of the other
-    eigenvalues. Each batch adds ``V^^T (V^ Q) / m``, an estimate of G Q, to a running mean;
-    `refresh` makes that a step of the block power method. So nothing is d x d, and with a
-    damping of 1 or more it is the few directions above the mean eigenvalue that matter.
+    and level at least ``e_rank / ceiling``, so that no step goes too far in a direction that is
+    large but not kept. Q (d, rank) are the leading eigenvectors, e their eigenvalues, rest the
+    mean of the other eigenvalues. Each batch adds ``V^^T (V^ Q) / m``, an estimate of G Q, to a
+    running mean; `refresh` makes that a step of the block power method. So nothing is d x d, and
+    with a damping of 1 or more it is the few directions above the mean eigenvalue that matter.
 
     Parameters
     ----------
@@ -37,14 +39,18 @@ class GramMetric:
         Storage and products.
     seed : int
         Of the first Q.
+    ceiling : float
+        What ``G H^-1`` is at most in directions that are not kept, about.
 
     Notes
     -----
     Block power method on a stream: Mitliagkas, Caramanis, Jain (NeurIPS 2013).
     """
 
-    def __init__(self, d: int, rank: int, damping: float, dtype: Any, seed: int) -> None:
-        self.damping, self.rank = damping, min(rank, d)
+    def __init__(
+        self, d: int, rank: int, damping: float, dtype: Any, seed: int, ceiling: float = math.inf
+    ) -> None:
+        self.damping, self.rank, self.ceiling = damping, min(rank, d), ceiling
         start = np.random.default_rng(seed).standard_normal((d, self.rank))
         self.Q = np.ascontiguousarray(np.linalg.qr(start)[0], dtype)
         self.level = 1.0
@@ -62,18 +68,26 @@ class GramMetric:
         kernels.transposed_product(self._image, V, projected, 1.0 / len(V), 1.0)
         self._batches += 1
 
-    def refresh(self) -> None:
-        """Directions, eigenvalues and level from the batches since the last time."""
+    def refresh(self) -> bool:
+        """Directions, eigenvalues and level from the batches since the last time.
+
+        False where their sums are not finite; then nothing changes.
+        """
         d = len(self.Q)
         trace = self._trace_sum / self._batches
         image = self._image.astype(np.float64) / self._batches
+        if not (np.isfinite(image).all() and np.isfinite(trace)):
+            return False
         Q, R = np.linalg.qr(image)
         # |G q| of orthonormal q: the eigenvalue where q is an eigenvector, else between them.
         left, e, _ = np.linalg.svd(R)
         rest = max(trace - float(e.sum()), 0.0) / max(d - self.rank, 1)
         self.level = rest + self.damping * trace / d
+        if 0 < self.rank < d:
+            self.level = max(self.level, float(e[-1]) / self.ceiling)
         above = np.maximum(e - rest, 0.0)
         self.Q[:] = Q @ left
         self.directions[:] = (self.Q * (above / (self.level + above))).T
         self._image[:] = 0.0
         self._batches, self._trace_sum = 0, 0.0
+        return True
