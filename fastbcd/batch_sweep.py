@@ -18,7 +18,7 @@ from fastbcd.mini_batch_state import MiniBatchState
 from fastbcd.problem import Problem
 
 # The metric counts every so many batches, and is renewed every so many: it moves slowly.
-COUNT_EVERY, REFRESH_EVERY = 2, 10
+COUNT_EVERY, REFRESH_EVERY = 5, 10
 # Weights enter their mean every so many batches: neighbours hardly differ.
 MEAN_EVERY = 4
 # Rows of W that one thread updates at a time, at most.

@@ -115,8 +115,10 @@ def for_each_tile(
     if pool is None or n_tiles == 1:
         work(scratches[0])
         return
-    futures = [pool.submit(work, scratch) for scratch in scratches[:n_tiles]]
+    # This thread works, too: it is awake already.
+    futures = [pool.submit(work, scratch) for scratch in scratches[1:n_tiles]]
     try:
+        work(scratches[0])
         for future in futures:
             future.result()
     finally:
