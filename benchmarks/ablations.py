@@ -16,11 +16,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 sys.path.insert(0, str(Path(__file__).parent / "peers"))
 from arguments import Parser, count, widths
 from mnist import Samples, read, without_test_set
 
 from fastbcd import InputError, MiniBatchThreeSplitting, Problem, one_hot
+from fastbcd.batches import Samples as Batch
 from fastbcd.callbacks import Accuracy
 from fastbcd.mini_batch_state import MiniBatchState
 
@@ -28,10 +31,17 @@ from fastbcd.mini_batch_state import MiniBatchState
 class TwoSweeps(MiniBatchThreeSplitting):
     """Every batch twice in a row."""
 
-    def partial_fit(self, state: MiniBatchState, X: Any, Y: Any) -> MiniBatchState:
-        super().partial_fit(state, X, Y)
+    def _learn(self, state: MiniBatchState, samples: Batch) -> None:
+        super()._learn(state, samples)
         state.batches -= 1  # the schedule counts batches
-        return super().partial_fit(state, X, Y)
+        super()._learn(state, samples)
+
+
+class Unscaled(MiniBatchThreeSplitting):
+    """Displacements as large as the blocks make them."""
+
+    def _scale(self, state: MiniBatchState) -> Any:
+        return np.ones(self.problem.n_layers + 1)
 
 
 GROUPS: dict[str, list[dict[str, Any]]] = {
@@ -39,6 +49,7 @@ GROUPS: dict[str, list[dict[str, Any]]] = {
     "metric": [{"rank": rank} for rank in (0, 1, 4, 64)],
     "damping": [{"damping": value} for value in (1.0, 2.0, 10.0, 20.0)],
     "displacement": [{"displacement": value} for value in (1e-5, 1e-4, 1e-2, 1e-1, 1.0)],
+    "scaling of displacements": [{"scaling": "none"}, {"scaling": "none", "rho": 1.0}],
     "rho": [{"rho": value} for value in (0.05, 1.0, 100.0)],
     "momentum": [{"momentum": value} for value in (0.0, 0.8, 0.95)],
     "step size, times the default": [{"step": value} for value in (0.25, 0.5, 2.0)],
@@ -103,6 +114,7 @@ def run(
         **of_problem,
     )
     kind = TwoSweeps if change.pop("sweeps", 1) == 2 else MiniBatchThreeSplitting
+    kind = Unscaled if change.pop("scaling", "") == "none" else kind
     factor = change.pop("step", 1.0)
     solver = kind(problem, **change)
     solver.step_size = factor * solver.settings(len(samples.X)).step_size

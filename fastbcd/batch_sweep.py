@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastbcd.batches import Samples
+from fastbcd.batches import Samples, n_batches
 from fastbcd.devices import CPU
 from fastbcd.devices.batch import Batch
 from fastbcd.devices.tiles import Scratch, Tile, even_size
@@ -19,8 +19,11 @@ from fastbcd.problem import Problem
 
 # The metric counts every so many batches, and is renewed every so many: it moves slowly.
 COUNT_EVERY, REFRESH_EVERY = 5, 10
-# Weights enter their mean every so many batches: neighbours hardly differ.
+# Weights enter their mean every so many batches, where a pass has many: neighbours hardly differ.
 MEAN_EVERY = 4
+# A displacement that misses its size by such a factor is measured anew, in so many passes at most.
+TOLERANCE, PASSES = 30.0, 4
+SMALLER = "use a smaller step_size, scale the inputs, or float64"
 # Rows of W that one thread updates at a time, at most.
 BLOCK_ROWS = 256
 
@@ -46,84 +49,80 @@ class BatchSweep:
 
         Returns what D_{l+1} counts times on its way down, such that rms(D_l) is about
         `displacement` rms(U_l), for l = 1..L-1; None where nothing is left to learn from this
-        batch. It comes from sizes and gains of batches before, so that each tile can go through
-        all layers, up and down, in one piece.
+        batch. It comes from sizes and gains of the batch before, so that each tile can go through
+        all layers, up and down, in one piece; where this batch is so different that displacements
+        miss their size by far, from its own, in another pass.
         """
-        L = self.problem.n_layers
-        scale = np.ones(L + 1)
+        L, rounding = self.problem.n_layers, 8.0 * float(np.finfo(self.dtype).eps)
         if state.gains is None:
-            tile = even_size(len(batch), self.device.tile_rows(self.problem.widths, self.dtype))
-            scale[1:L] = np.nan
-            self._measure(state, scale, *self._pass(state, batch.first(tile), samples, scale))
+            self._guess(state)
+        for _ in range(PASSES):
+            scale = self._scale(state)
+            rms_U, rms_D = self._pass(state, batch, samples, scale)
+            if rms_D[L] <= rounding * rms_U[L]:
+                return None
+            moves = np.flatnonzero((rms_D[1:L] > 0.0) & (rms_D[2:] > 0.0)) + 1
+            state.gains[moves] = rms_D[moves] / (scale[moves] * rms_D[moves + 1])
+            state.rms_U, state.rms_D = rms_U, rms_D
+            sizes = rms_D[moves] / (self.displacement * rms_U[moves])
+            if ((sizes < TOLERANCE) & (sizes > 1.0 / TOLERANCE)).all():
+                break
+        return scale
+
+    def _guess(self, state: MiniBatchState) -> None:
+        """Sizes and gains before the first batch: of random weights and random displacements."""
+        problem, L = self.problem, self.problem.n_layers
+        state.gains, state.rms_U, state.rms_D = (np.ones(L + 1) for _ in range(3))
+        for l in range(1, L):
+            state.gains[l] = self._response(l) * (rms_gain(state.W[l + 1]) + problem.residual[l])
+        state.rms_D[L] = self._response(L) * state.output_unit
+
+    def _scale(self, state: MiniBatchState) -> Sizes:
+        """What D_{l+1} counts times, from sizes and gains of the batch before."""
+        L = self.problem.n_layers
         wanted = self.displacement * state.rms_U
         wanted[L] = state.rms_D[L]
         # Not by rms(D_{l+1}) of the batch before: each layer's fluctuation would double the next's.
         above = state.gains[1:L] * wanted[2:]
+        scale = np.ones(L + 1)
         scale[1:L] = wanted[1:L] / np.where(above > 0.0, above, 1.0)
-        rms_U, rms_D = self._pass(state, batch, samples, scale)
-        if not np.isfinite(rms_D).all():
-            raise self._overflow(state)
-        if rms_D[L] <= 8.0 * float(np.finfo(self.dtype).eps) * state.rms_U[L]:
-            return None
-        self._measure(state, scale, rms_U if self._renews(state) else state.rms_U, rms_D)
         return scale
-
-    def _overflow(self, state: MiniBatchState) -> FloatingPointError:
-        return FloatingPointError(
-            f"batch {state.batches + 1}: states are not finite any more in {self.dtype}; "
-            "use a smaller step_size, scale the inputs, or float64"
-        )
-
-    def _measure(self, state: MiniBatchState, scale: Sizes, rms_U: Sizes, rms_D: Sizes) -> None:
-        """Sizes of this batch, and ``gains[l]``, rms(D_l) for a unit of D_{l+1}."""
-        L = self.problem.n_layers
-        if state.gains is None:
-            state.gains = np.ones(L + 1)
-        moves = np.flatnonzero((rms_D[1:L] > 0.0) & (rms_D[2:] > 0.0)) + 1
-        state.gains[moves] = rms_D[moves] / (scale[moves] * rms_D[moves + 1])
-        state.rms_U, state.rms_D = rms_U, rms_D
 
     def _pass(
         self, state: MiniBatchState, batch: Batch, samples: Samples, scale: Sizes
     ) -> tuple[Sizes, Sizes]:
-        """States and displacements of `batch`; rms(U_l) where it is due, and rms(D_l), l = 1..L.
-
-        Where `scale` is NaN, for a single tile, it is set from the sizes in that tile.
-        """
+        """States and displacements of `batch`; rms(U_l) and rms(D_l), l = 1..L."""
         problem, L = self.problem, self.problem.n_layers
-        measures = self._renews(state)
         squares = np.zeros((2, L + 1))
-        sizes = len(batch) * np.array([1, *problem.widths[1:]], np.float64)
 
         def sweep(tile: Tile) -> None:
             rows, part = tile.rows, np.zeros((2, L + 1))
             samples.read(rows, batch.V[0][rows], batch.Y[rows])
-            self._forward(state, batch, rows)
-            if measures:
-                part[0, 1:] = [squared_norm(U[rows]) for U in batch.U[1:]]
+            for l in range(1, L + 1):
+                part[0, l] = self._forward(state, batch, l, rows)
             for l in range(L, 0, -1):
-                if np.isnan(scale[l]):
-                    rms_U, rms_D = np.sqrt(part / sizes)
-                    gain = rms_gain(state.W[l + 1]) + problem.residual[l]
-                    above = self._response(l) * gain * rms_D[l + 1]
-                    scale[l] = self.displacement * rms_U[l] / (above or 1.0)
                 part[1, l] = self._displace(state, batch, l, scale[l], tile)
             tile.wait_for_turn()
             squares[:] += part
 
         self.device.for_each_tile(len(batch), problem.widths, self.dtype, sweep, even=True)
-        rms_U, rms_D = np.sqrt(squares / sizes)
+        rms_U, rms_D = np.sqrt(squares / (len(batch) * np.array([1, *problem.widths[1:]])))
+        if not (np.isfinite(rms_U).all() and np.isfinite(rms_D).all()):
+            raise FloatingPointError(
+                f"batch {state.batches + 1}: states are not finite any more in {self.dtype}; "
+                f"{SMALLER}"
+            )
         return rms_U, rms_D
 
-    def _forward(self, state: MiniBatchState, batch: Batch, rows: slice) -> None:
-        """Consistent states: ``U_l = V^_{l-1} W_l^T, V_l = S_l V_{l-1} + act_l(U_l)``."""
-        problem, kernels, V, U = self.problem, self.device.kernels, batch.V, batch.U
-        for l, W in enumerate(state.W[1:], start=1):
-            if self._counts(state):
-                state.metrics[l].project(batch.projected[l][rows], V[l - 1][rows])
-            kernels.product_transposed(U[l][rows], V[l - 1][rows], W, 1.0, 0.0)
-            below = V[l - 1][rows] if problem.residual[l - 1] else None
-            kernels.activate_augmented(V[l][rows], problem.activations[l - 1], U[l][rows], below)
+    def _forward(self, state: MiniBatchState, batch: Batch, l: int, rows: slice) -> float:
+        """Consistent ``U_l = V^_{l-1} W_l^T`` and ``V_l = S_l V_{l-1} + act(U_l)``; ``|U_l|^2``."""
+        problem, kernels, below = self.problem, self.device.kernels, batch.V[l - 1][rows]
+        if self._counts(state):
+            state.metrics[l].project(batch.projected[l][rows], below)
+        U = batch.U[l][rows]
+        kernels.product_transposed(U, below, state.W[l], 1.0, 0.0)
+        skip = below if problem.residual[l - 1] else None
+        return kernels.activate_augmented(batch.V[l][rows], problem.activations[l - 1], U, skip)
 
     def _displace(
         self, state: MiniBatchState, batch: Batch, l: int, scale: float, tile: Tile
@@ -180,8 +179,15 @@ class BatchSweep:
 
         def renew(l: int, scratch: Scratch) -> None:
             add(l)
-            if not state.metrics[l].refresh():
-                raise self._overflow(state)
+            metric = state.metrics[l]
+            before = metric.level
+            if not metric.refresh():
+                raise FloatingPointError(
+                    f"batch {state.batches + 1}: sums of squares of states overflow {self.dtype}, "
+                    f"here or in the last batches; {SMALLER}"
+                )
+            if metric.level < 0.1 * before:  # after a batch of extreme values S is out of scale
+                state.S[l] *= self.dtype.type(metric.level / before)
 
         if self._renews(state):
             self.device.for_each_item(layers, renew)
@@ -210,10 +216,11 @@ class BatchSweep:
         problem, kernels, L = self.problem, self.device.kernels, self.problem.n_layers
         t, momentum = state.batches, state.settings.momentum
         size = state.settings.step_size * self.schedule(t / max(state.length, 1))
+        every = min(MEAN_EVERY, max(1, n_batches(state.n, state.settings.batch_size) // 8))
         # Of a plain mean of the first weights, until there are enough of them.
         share = max(1.0 - self.average, 1.0 / (1.0 + t / 10.0))
-        share = 1.0 - (1.0 - share) ** MEAN_EVERY
-        averages = self.average > 0.0 and t % MEAN_EVERY == 0
+        share = 1.0 - (1.0 - share) ** every
+        averages = self.average > 0.0 and t % every == 0
         # Where nothing is displaced (every margin of a hinge is wide enough), S fades away.
         weight, reach = np.zeros(L + 1), np.ones(L + 1)
         if scale is not None:

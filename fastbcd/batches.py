@@ -52,10 +52,14 @@ def shuffled_batches(
 
 @dataclass(frozen=True)
 class Samples:
-    """Some rows of X and Y, read a tile at a time: `index` (m,), or None for all."""
+    """Some rows of X and Y, read a tile at a time: `index` (m,), or None for all.
+
+    What is memory-mapped is checked here; targets by what `loss` asks of them.
+    """
 
     X: Any
     Y: Any
+    loss: Loss
     index: NDArray[np.intp] | None = None
 
     def __len__(self) -> int:
@@ -67,7 +71,10 @@ class Samples:
             V[:, :-1], Y[:] = self.X[rows], self.Y[rows]
         else:
             V[:, :-1] = take(self.X, self.index[rows], "X")
-            Y[:] = take(self.Y, self.index[rows], "Y")
+            targets = take(self.Y, self.index[rows], "Y")
+            if isinstance(self.Y, np.memmap):
+                check_loss_targets(targets, self.loss)
+            Y[:] = targets
 
 
 def take(data: Any, rows: NDArray[np.intp], name: str) -> NDArray[Any]:

@@ -25,6 +25,8 @@ from fastbcd.validation import check_dtype, check_inputs, check_loss_targets, ch
 # A thread takes so many samples of a batch at a time: fewer would pack W anew for each of them,
 # and the size must not follow from the number of threads, or results would.
 TILE_ROWS = 256
+# Samples, at least, by which the first weights are scaled.
+FIRST_SAMPLES = 500
 # The metric's ceiling for no momentum: what a step may be in directions that it does not resolve.
 CEILING = 0.35
 # Samples that a forward pass over all of them reads at a time.
@@ -51,8 +53,10 @@ class MiniBatchThreeSplitting(BatchSweep):
                     W_l = (1 - step_size weight_decay) W_l + step_size S_l H_l^-1
 
     with ``H_l = G_l + damping tr(G_l)/d I`` and G_l the streamed Gram matrix of ``V^_{l-1}``
-    (`GramMetric`): for a step size of 1 and no momentum, W_l is the W-block of Algorithm 2
-    for the targets D_l / rms(D_l) and the proximal weight ``alpha = damping tr(G_l)/d``.
+    (`GramMetric`, which adds to the damping where a large direction of G_l is not among those
+    it keeps): for a step size of 1 and no momentum, W_l is the W-block of Algorithm 2 for the
+    targets D_l / rms(D_l) and the proximal weight ``alpha = damping tr(G_l)/d``. With the squared
+    loss the last layer's step is in units of ``rms(Y - mean Y)``.
 
     Parameters
     ----------
@@ -61,8 +65,8 @@ class MiniBatchThreeSplitting(BatchSweep):
     batch_size : int, optional
         Default: a fortieth of the samples, between 16 and 500.
     step_size : float, optional
-        Default: 0.65 over the root of the number of layers that are not residual, times the root
-        of ``batch_size / 500`` where that is smaller than 1.
+        Default: 0.65 over the root of the number of layers that are not residual, times
+        ``(batch_size / 500)^(3/4)`` where that is smaller than 1.
     schedule : {"cosine", "linear", "constant"}, default="cosine"
         What the step size is multiplied with, from the first batch to the last.
     momentum, damping : float, optional
@@ -79,7 +83,8 @@ class MiniBatchThreeSplitting(BatchSweep):
     weight_decay : float, default=0.02
         Of weights, not of biases; times the step size.
     average : float, default=0.98
-        Decay of the mean of weights over batches that predicts; 0 for the last weights.
+        Decay, a batch, of the mean of weights that predicts; 0 for the last weights. The mean
+        takes the weights of every fourth batch, where a pass has 32 or more.
     device, dtype, n_threads, tile_rows
         As in `ThreeSplitting`.
 
@@ -191,8 +196,10 @@ class MiniBatchThreeSplitting(BatchSweep):
             length = passes * n_batches(len(inputs), settings.batch_size)
         length = require_integer(length, "length", at_least=0)
         rng = np.random.default_rng(seed)
-        sample = np.sort(rng.permutation(len(inputs))[: settings.batch_size])
+        n_first = max(settings.batch_size, FIRST_SAMPLES)
+        sample = np.sort(rng.permutation(len(inputs))[:n_first])
         first_X, first_Y = check_inputs(inputs[sample], problem.widths[0]), targets[sample]
+        check_loss_targets(first_Y, problem.loss)
         with device.session():  # BLAS has one thread in it, so that their number changes no bit
             weights = scaled_weights(problem, first_X, first_Y, seed, self.dtype)
             metrics = [
@@ -229,12 +236,15 @@ class MiniBatchThreeSplitting(BatchSweep):
         """
         with self.device.session():
             for rows in shuffled_batches(state.n, state.settings.batch_size, state.rng):
-                self._learn(state, Samples(state.X, state.Y, rows))
+                self._learn(state, Samples(state.X, state.Y, self.problem.loss, rows))
         state.iteration += 1
         return state
 
     def partial_fit(self, state: MiniBatchState, X: ArrayLike, Y: ArrayLike) -> MiniBatchState:
         """The sweep of one batch, in place: X (m, d_0), Y (m, d_L), any m.
+
+        For a stream, of which `init` sees the first samples only: give the solver its
+        `batch_size`, and `init` the `length`, or the solver ``schedule="constant"``.
 
         Raises
         ------
@@ -247,7 +257,7 @@ class MiniBatchThreeSplitting(BatchSweep):
         Y = check_targets(Y, len(X), self.problem.widths[-1])
         check_loss_targets(Y, self.problem.loss)
         with self.device.session():
-            self._learn(state, Samples(X, Y))
+            self._learn(state, Samples(X, Y, self.problem.loss))
         return state
 
     def _learn(self, state: MiniBatchState, samples: Samples) -> None:

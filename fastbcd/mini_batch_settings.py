@@ -2,13 +2,13 @@
 
     batch size   m = n / 40, between 16 and 500
     passes       10, or more until there are 1200 batches
-    step size    0.65 / sqrt(L') * min(1, sqrt(m / 500))
+    step size    0.65 / sqrt(L') * min(1, m / 500)^(3/4)
     momentum     1 - 0.1 f
     damping      5 / f
     rank         16 f^2                       f = m / 500, between 1 and max(1, 3.5 / sqrt(L'))
 
-L' is the number of layers that are not residual. Chosen on twelve small data sets, which
-`benchmarks/defaults.py` reads, and on 10,000 training samples of MNIST that were held out;
+L' is the number of layers that are not residual, at least 1. Chosen on small data sets
+(`benchmarks/defaults.py`) and on 10,000 training samples of MNIST that were held out;
 benchmarks/NOTES.md has the measurements.
 """
 
@@ -49,12 +49,13 @@ def settings_for(
     """For n samples, None being replaced by the rule."""
     if batch_size is None:
         batch_size = min(max(n // BATCHES_A_PASS, SMALLEST_BATCH), USUAL_BATCH)
-    size, depth = batch_size / USUAL_BATCH, problem.n_layers - sum(problem.residual)
+    m = -(-n // n_batches(n, batch_size))  # what batches have in fact
+    size, depth = m / USUAL_BATCH, max(1, problem.n_layers - sum(problem.residual))
     # Large batches bear less momentum and less damping, given more directions in the metric, and
     # the less so the deeper a plain network is.
     larger = min(max(size, 1.0), max(1.0, 3.5 / math.sqrt(depth)))
     if step_size is None:
-        step_size = 0.65 / math.sqrt(depth) * min(1.0, math.sqrt(size))
+        step_size = 0.65 / math.sqrt(depth) * min(1.0, size**0.75)
     if momentum is None:
         momentum = 1.0 - 0.1 * larger
     if damping is None:

@@ -32,7 +32,7 @@ class MiniBatchState:
     settings : Settings
         Batch size, step size, momentum, damping and rank of this run.
     rms_U, rms_D : (L + 1,) array or None
-        ``rms(U_l)`` of some batches ago, ``rms(D_l)`` of the last one; None before the first.
+        ``rms(U_l)`` and ``rms(D_l)`` of the last batch; None before the first.
     output_unit : float
         The scale of the outputs, which multiplies the last layer's step.
     length : int

@@ -81,7 +81,7 @@ class Model:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             if metadata["format"] not in READS:
                 raise InputError(
-                    f"{path} has format {metadata['format']}; this version reads {READS}"
+                    f"{path} has format {metadata['format']}; this version reads 1 and 2"
                 )
             return cls._of(metadata, tensors)
         except FileNotFoundError:

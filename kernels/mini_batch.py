@@ -9,16 +9,18 @@ from fastbcd.kernels.jit import kernel
 
 @kernel
 def activate_augmented(V, activation, U, below):
-    """``V^ = [S V_{l-1} + act(U), 1]``.
+    """``V^ = [S V_{l-1} + act(U), 1]``; returns ``|U|^2``, summed in float64.
 
     V (m, d + 1), U (m, d); below (m, d + 1), ``V^_{l-1}``, where the layer is residual, else None.
     """
-    d = U.shape[1]
+    d, total = U.shape[1], 0.0
     for i in range(U.shape[0]):
         for j in range(d):
             v = activation.value(U[i, j])
             V[i, j] = v if below is None else v + below[i, j]
+            total += np.float64(U[i, j]) * np.float64(U[i, j])
         V[i, d] = V.dtype.type(1)
+    return total
 
 
 @kernel

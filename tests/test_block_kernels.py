@@ -227,3 +227,16 @@ def test_a_step_of_weights_leaves_out_directions_and_spares_the_bias(dtype, rank
     kernels.step_weights(W, S, work, directions, 0.3, 0.9)
     expected = old * np.r_[np.full(11, 0.9), 1] + 0.3 * (S.astype(float) - work @ directions)
     np.testing.assert_allclose(W, expected, atol=10 * TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+def test_augmented_states_are_consistent_and_their_preactivations_are_summed(dtype):
+    U, below = draw((9, 4), (9, 5), dtype=dtype)
+    V = np.zeros((9, 5), dtype)
+    square = kernels.activate_augmented(V, tanh(), U, None)
+    assert square == pytest.approx(np.sum(U.astype(float) ** 2), rel=1e-6)
+    np.testing.assert_allclose(V[:, :-1], np.tanh(U), atol=TOLERANCE[dtype])
+    assert (V[:, -1] == 1).all()
+    kernels.activate_augmented(V, tanh(), U, below)
+    np.testing.assert_allclose(V[:, :-1], np.tanh(U) + below[:, :-1], atol=TOLERANCE[dtype])
+    assert (V[:, -1] == 1).all()

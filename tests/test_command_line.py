@@ -223,7 +223,7 @@ def test_mini_batches_learn_digits_in_ten_passes(tmp_path):
     assert "after 10 iterations" in out
     config = json.loads((folder / "config.json").read_text())
     assert config["batch_size"] == 100
-    assert config["step_size"] == pytest.approx(0.65 / 3**0.5 * 0.2**0.5)
+    assert config["step_size"] == pytest.approx(0.65 / 3**0.5 * 0.2**0.75)
     assert (config["schedule"], config["alpha"], config["weight_penalty"]) == (
         "cosine",
         None,

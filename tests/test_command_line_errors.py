@@ -32,6 +32,7 @@ BAD_COMMANDS = [
     (["train", "--algorithm", "two-splitting", "--rho", "2"], "rho: the two-splitting objective"),
     (["train", "--inner-steps", "2"], "--inner-steps: three-splitting solves every block in one"),
     (["train", "--certify", "0"], "--certify must be an integer of at least 1, got 0"),
+    (["train", "--batch-size", "x"], "--batch-size: 'x' is neither a whole number nor auto"),
     (["train", "--batch-size", "0"], "batch_size must be an integer of at least 1, got 0"),
     (["train", "--batch-size", "9", "--alpha", "1"], "--alpha does not go with --batch-size"),
     (["train", "--batch-size", "9", "--certify", "1"], "--certify does not go with --batch-size"),

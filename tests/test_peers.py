@@ -295,6 +295,25 @@ def test_ablations_print_a_line_for_each_change(images):
     assert printed[0] == "| changed | after 1 | after 2 | training |"
     assert re.fullmatch(r"\| nothing \| [\d.]+ \| [\d.]+ \| [\d.]+ \|", printed[2])
     assert printed[3].startswith("| sweeps 2 | ")
+    assert printed[3].split("|")[2:] != printed[2].split("|")[2:]
+
+
+def test_the_study_of_defaults_prints_errors_beside_those_of_the_peer():
+    arguments = ("--only", "wine", "diabetes", "--seeds", "1", "--hidden", "16")
+    lines = ("--lines", "defaults", "cross entropy", "scikit-learn's MLP, its defaults")
+    printed = subprocess.run(
+        [sys.executable, PEERS.parent / "defaults.py", *arguments, *lines],
+        env={**os.environ, "PYTHONPATH": package_root()},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+    assert printed[0] == "| changed | wine | diabetes | relative |"
+    cells = [[cell.strip() for cell in line.split("|")[2:-1]] for line in printed[2:]]
+    assert cells[0][2] == "1.00"
+    assert all(0 <= float(row[0]) < 30 and float(row[1]) < 120 for row in cells[:2])
+    assert cells[0][1] == cells[1][1]  # a loss of classes is not one of numbers
+    assert len(cells) == 3
 
 
 @pytest.mark.parametrize(

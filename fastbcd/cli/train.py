@@ -5,8 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 import platform
-from collections.abc import Iterable
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -14,70 +12,15 @@ import numpy as np
 import fastbcd
 from fastbcd.callbacks import Accuracy, Certify, HistoryFile, Objective, Progress
 from fastbcd.cli.run_folder import RunFolder
+from fastbcd.cli.solver_options import AnySolver, add_solver_options, solver_of
 from fastbcd.data import FORMS, PREPROCESSINGS, Dataset, Preprocessing, load
-from fastbcd.devices import DEVICES
 from fastbcd.errors import InputError
 from fastbcd.files import write_json
 from fastbcd.fit import Callback, Result
 from fastbcd.initialization import INITIALIZATIONS
-from fastbcd.kernels import ACTIVATIONS, LOSSES, PENALTIES
 from fastbcd.labels import encode, one_hot
-from fastbcd.mini_batch import MiniBatchThreeSplitting
 from fastbcd.model import Model
-from fastbcd.problem import REDUCTIONS, Problem
-from fastbcd.schedule import SCHEDULES
-from fastbcd.solver import BlockCoordinateDescent
 from fastbcd.specification import parse, require_integer
-from fastbcd.three_splitting import ThreeSplitting
-from fastbcd.two_splitting import TwoSplitting
-from fastbcd.validation import DTYPES, LOSS_UPDATES
-
-AnySolver = BlockCoordinateDescent | MiniBatchThreeSplitting
-
-# Algorithm 3 is Algorithm 2 with residual layers: one solver.
-ALGORITHMS: dict[str, type[ThreeSplitting] | type[TwoSplitting]] = {
-    "three-splitting": ThreeSplitting,
-    "two-splitting": TwoSplitting,
-    "resnet": ThreeSplitting,
-}
-
-# Defaults of options of which mini-batches have none, or another one.
-FULL_BATCH_DEFAULTS: dict[str, Any] = {
-    "alpha": 1e-3,
-    "weight_penalty": "ridge:3e-4",
-    "loss_update": "prox",
-    "init": "he",
-    "bias": 0.0,
-    "epochs": 50,
-}
-MINI_BATCH_DEFAULTS: dict[str, Any] = {"weight_penalty": "none", "schedule": "cosine"}
-FULL_BATCH_ONLY = (
-    "alpha",
-    "alpha_weights",
-    "loss_update",
-    "inner_steps",
-    "init",
-    "bias",
-    "certify",
-)
-
-# Options of mini-batches: type and help; the defaults are the solver's.
-MINI_BATCH_OPTIONS: dict[str, tuple[type, str]] = {
-    "step_size": (float, "default: by batch size and number of plain layers; 0.65 for one layer"),
-    "schedule": (str, f"of the step size, one of {', '.join(SCHEDULES)}; default: cosine"),
-    "momentum": (float, "default: 0.9, or less for batches above 500"),
-    "damping": (
-        float,
-        "proximal weight of W, in mean eigenvalues of the Gram matrix; default: 5, "
-        "or less for batches above 500",
-    ),
-    "weight_decay": (float, "default: 0.02"),
-    "average": (float, "decay of the mean of weights that predicts; default: 0.98"),
-}
-
-
-def _batch_size(text: str) -> int | str:
-    return text if text == "auto" else int(text)
 
 
 class _Formatter(argparse.ArgumentDefaultsHelpFormatter):
@@ -102,44 +45,8 @@ def add_command(commands: Any) -> None:
     add("--target", metavar="COLUMN", help="column of a CSV that holds the labels")
     add("--test-fraction", type=float, default=0.2, help="of digits or a CSV, held out")
     add("--preprocess", choices=PREPROCESSINGS, default="auto", help="scaling of the inputs")
-    add("--algorithm", choices=list(ALGORITHMS), default="three-splitting", help="which BCD")
-    add("--hidden", default="512,512", metavar="D1,D2,...", help="widths of the hidden layers")
-    add("--activation", default="relu", metavar="NAME", help=f"one of {_names(ACTIVATIONS)}")
-    add("--loss", default="squared", metavar="NAME", help=f"one of {_names(LOSSES)}")
-    add("--gamma", type=float, default=1.0, help="weight of the couplings")
-    add("--rho", type=float, help="weight of the linear coupling, if not gamma's")
-    add(
-        "--alpha",
-        type=float,
-        help=f"weight of the proximal terms; default: {FULL_BATCH_DEFAULTS['alpha']:g}",
-    )
-    add("--alpha-weights", type=float, help="the same for weights, if not alpha's")
-    add(
-        "--weight-penalty",
-        metavar="NAME",
-        help=f"one of {_names(PENALTIES)}; one for each layer with slashes: l1:1e-4/none/none; "
-        f"{_default('weight_penalty')}, or none on mini-batches, which have --weight-decay",
-    )
-    add("--state-penalty", default="none", metavar="NAME", help="the same for states V_l")
-    add("--loss-update", choices=LOSS_UPDATES, help="V_L: exact or linearised; default: prox")
-    add("--inner-steps", type=int, help="two-splitting: models solved per nonlinear block, 1")
-    add("--reduction", choices=REDUCTIONS, default="mean", help="over samples")
-    add("--init", metavar="NAME", help=f"one of {_names(INITIALIZATIONS)}; default: he")
-    add("--bias", type=float, help="initial value of the biases; default: 0")
-    add("--epochs", type=int, help="iterations, each one pass over the data; default: 50, or, on "
-        "mini-batches, 10 or as many as make 1200 batches")  # fmt: skip
-    mini = parser.add_argument_group(
-        "mini-batches", "three-splitting and resnet a batch at a time: learns in fewer passes, but "
-        "the objective need not fall in each"
-    )  # fmt: skip
-    mini.add_argument("--batch-size", type=_batch_size, metavar="M", help="samples of a batch, or "
-                      "auto: a fortieth of all, between 16 and 500")  # fmt: skip
-    for option, (kind, text) in MINI_BATCH_OPTIONS.items():
-        mini.add_argument(f"--{option.replace('_', '-')}", type=kind, help=text)
+    add_solver_options(parser)
     add("--seed", type=int, default=0, help="of the initial weights")
-    add("--device", choices=list(DEVICES), default="cpu", help="where to compute")
-    add("--dtype", choices=DTYPES, default="float32", help="of states, weights and products")
-    add("--threads", type=int, help="default: as many as BLAS would use")
     add(
         "--certify", type=int, metavar="EVERY", help="measure the theorems' promises in every "
         "iteration, the subgradient in every EVERY-th",
@@ -147,14 +54,6 @@ def add_command(commands: Any) -> None:
     add("--evaluate-every", type=int, default=1, metavar="K", help="measure every K iterations")
     add("--out", metavar="DIR", help="new folder for the run; default: runs/DATA-K")
     add("--quiet", action="store_true", help="no progress bar and no summary")
-
-
-def _default(option: str) -> str:
-    return f"default: {FULL_BATCH_DEFAULTS[option]}"
-
-
-def _names(table: Any) -> str:
-    return ", ".join(table)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -167,7 +66,7 @@ def run(options: argparse.Namespace) -> None:
     )
     classes, train_labels, test_labels = _classes(dataset)
     preprocessing = Preprocessing.fit(dataset.X_train, options.preprocess)
-    solver = _solver(options, dataset.X_train.shape, len(classes))
+    solver = solver_of(options, dataset.X_train.shape, len(classes))
     require_integer(options.epochs, "--epochs", at_least=1)
     require_integer(options.seed, "--seed", at_least=0)
     require_integer(options.evaluate_every, "--evaluate-every", at_least=1)
@@ -224,71 +123,6 @@ def _classes(dataset: Dataset) -> tuple[Any, Any, Any]:
         )
     train = encode(dataset.y_train, classes, "training set")
     return classes, train, encode(dataset.y_test, classes, "test set")
-
-
-def _solver(options: argparse.Namespace, shape: tuple[int, int], n_classes: int) -> AnySolver:
-    parts = options.hidden.split(",") if options.hidden else []
-    if not all(part.isdecimal() for part in parts):
-        raise InputError(f"--hidden must be widths separated by commas, got {options.hidden!r}")
-    hidden = [int(width) for width in parts]
-    full = options.batch_size is None
-    _refuse(
-        options,
-        *(
-            (MINI_BATCH_OPTIONS, "needs --batch-size")
-            if full
-            else (FULL_BATCH_ONLY, "does not go with --batch-size")
-        ),
-    )
-    for name, value in (FULL_BATCH_DEFAULTS if full else MINI_BATCH_DEFAULTS).items():
-        if getattr(options, name) is None:
-            setattr(options, name, value)
-    problem = Problem(
-        (shape[1], *hidden, n_classes),
-        activation=options.activation,
-        loss=options.loss,
-        gamma=options.gamma,
-        rho=options.rho if full else None,
-        weight_penalty=options.weight_penalty,
-        state_penalty=options.state_penalty,
-        residual=options.algorithm == "resnet",
-        reduction=options.reduction,
-    )
-    algorithm, more = ALGORITHMS[options.algorithm], {}
-    machine = {"device": options.device, "dtype": options.dtype, "n_threads": options.threads}
-    if not full:
-        if algorithm is not ThreeSplitting:
-            raise InputError(f"--batch-size: {options.algorithm} has no mini-batches")
-        names = ("batch_size", "rho", *MINI_BATCH_OPTIONS)
-        given = {name: getattr(options, name) for name in names}
-        given = {name: value for name, value in given.items() if value not in (None, "auto")}
-        solver = MiniBatchThreeSplitting(problem, **given, **machine)
-        # What config.json shall say.
-        chosen = {**vars(solver), **asdict(solver.settings(shape[0]))}
-        for name in set(names) - set(given):
-            setattr(options, name, chosen[name])
-        if options.epochs is None:
-            options.epochs = solver.passes(shape[0])
-        return solver
-    if options.inner_steps is not None:
-        if algorithm is not TwoSplitting:
-            raise InputError(f"--inner-steps: {options.algorithm} solves every block in one step")
-        more["inner_steps"] = options.inner_steps
-    return algorithm(
-        problem,
-        alpha=options.alpha,
-        alpha_weights=options.alpha_weights,
-        loss_update=options.loss_update,
-        **machine,
-        **more,
-    )
-
-
-def _refuse(options: argparse.Namespace, names: Iterable[str], why: str) -> None:
-    """`InputError` where one of these options is given."""
-    for name in names:
-        if getattr(options, name) is not None:
-            raise InputError(f"--{name.replace('_', '-')} {why}")
 
 
 def _config(options: argparse.Namespace) -> dict[str, Any]:

@@ -60,7 +60,7 @@ class Preprocessing:
         # Shifted in float64: a large offset would swallow the digits that matter. In pieces,
         # so that no float64 copy of all of X exists.
         out = np.empty(X.shape, dtype)
-        with np.errstate(over="ignore"):  # infinity is reported where X is checked
+        with np.errstate(over="ignore"):  # infinity is cut, or reported where X is checked
             for start in range(0, len(X), ROWS):
                 rows = slice(start, start + ROWS)
                 scaled = (X[rows].astype(np.float64) - self.shift) * self.scale

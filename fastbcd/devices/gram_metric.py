@@ -71,23 +71,23 @@ class GramMetric:
     def refresh(self) -> bool:
         """Directions, eigenvalues and level from the batches since the last time.
 
-        False where their sums are not finite; then nothing changes.
+        False where their sums are not finite: then they are forgotten, and nothing else changes.
         """
         d = len(self.Q)
         trace = self._trace_sum / self._batches
         image = self._image.astype(np.float64) / self._batches
+        self._image[:] = 0.0
+        self._batches, self._trace_sum = 0, 0.0
         if not (np.isfinite(image).all() and np.isfinite(trace)):
             return False
         Q, R = np.linalg.qr(image)
         # |G q| of orthonormal q: the eigenvalue where q is an eigenvector, else between them.
         left, e, _ = np.linalg.svd(R)
         rest = max(trace - float(e.sum()), 0.0) / max(d - self.rank, 1)
-        self.level = rest + self.damping * trace / d
+        level = rest + self.damping * trace / d
         if 0 < self.rank < d:
-            self.level = max(self.level, float(e[-1]) / self.ceiling)
+            level = max(level, float(e[-1]) / self.ceiling)
         above = np.maximum(e - rest, 0.0)
-        self.Q[:] = Q @ left
-        self.directions[:] = (self.Q * (above / (self.level + above))).T
-        self._image[:] = 0.0
-        self._batches, self._trace_sum = 0, 0.0
+        Q = Q @ left
+        self.level, self.Q[:], self.directions[:] = level, Q, (Q * (above / (level + above))).T
         return True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,8 +116,9 @@ def for_each_tile(
         work(scratches[0])
         return
     # This thread works, too: it is awake already.
-    futures = [pool.submit(work, scratch) for scratch in scratches[1:n_tiles]]
+    futures: list[Future[None]] = []
     try:
+        futures += [pool.submit(work, scratch) for scratch in scratches[1:n_tiles]]
         work(scratches[0])
         for future in futures:
             future.result()
