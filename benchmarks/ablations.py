@@ -23,9 +23,9 @@ from arguments import Parser, count, widths
 from mnist import Samples, read, without_test_set
 
 from fastbcd import InputError, MiniBatchThreeSplitting, Problem, one_hot
-from fastbcd.batches import Samples as Batch
 from fastbcd.callbacks import Accuracy
-from fastbcd.mini_batch_state import MiniBatchState
+from fastbcd.mini_batch.batches import Samples as Batch
+from fastbcd.mini_batch.state import MiniBatchState
 
 
 class TwoSweeps(MiniBatchThreeSplitting):

@@ -18,9 +18,9 @@ from fastbcd import (
     kernels,
     one_hot,
 )
-from fastbcd.batches import shuffled_batches
 from fastbcd.callbacks import Accuracy, Certify, Objective
 from fastbcd.devices.gram_metric import GramMetric
+from fastbcd.mini_batch.batches import shuffled_batches
 
 
 def digits(n=1500):

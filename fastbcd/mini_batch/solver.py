@@ -7,16 +7,16 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastbcd.batch_sweep import BatchSweep
-from fastbcd.batches import Samples, check_samples, n_batches, shuffled_batches
 from fastbcd.devices import CPU, get_device
 from fastbcd.devices.batch import Batch
 from fastbcd.devices.gram_metric import GramMetric
 from fastbcd.errors import InputError
 from fastbcd.fit import Callback, Result, network_of, run
 from fastbcd.initialization import output_unit, scaled_weights
-from fastbcd.mini_batch_settings import Settings, passes_for, settings_for
-from fastbcd.mini_batch_state import MiniBatchState
+from fastbcd.mini_batch.batches import Samples, check_samples, n_batches, shuffled_batches
+from fastbcd.mini_batch.settings import Settings, passes_for, settings_for
+from fastbcd.mini_batch.state import MiniBatchState
+from fastbcd.mini_batch.sweep import BatchSweep
 from fastbcd.problem import Problem
 from fastbcd.schedule import get_schedule
 from fastbcd.specification import SMALLEST, require, require_integer
@@ -71,7 +71,7 @@ class MiniBatchThreeSplitting(BatchSweep):
         What the step size is multiplied with, from the first batch to the last.
     momentum, damping : float, optional
         Damping is the weight of the proximal term, in units of the Gram matrix' mean eigenvalue.
-        Default: 0.9 and 5, less for larger batches (`fastbcd.mini_batch_settings`).
+        Default: 0.9 and 5, less for larger batches (`fastbcd.mini_batch.settings`).
     rank : int, optional
         Directions in which the metric differs from a multiple of the identity; with 0, none,
         the step size must be smaller. Default: 16, more for larger batches.

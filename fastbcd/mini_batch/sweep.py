@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastbcd.batches import Samples, n_batches
 from fastbcd.devices import CPU
 from fastbcd.devices.batch import Batch
 from fastbcd.devices.tiles import Scratch, Tile, even_size
 from fastbcd.kernels import squared_norm
-from fastbcd.mini_batch_state import MiniBatchState
+from fastbcd.mini_batch.batches import Samples, n_batches
+from fastbcd.mini_batch.state import MiniBatchState
 from fastbcd.problem import Problem
 
 # The metric counts every so many batches, and is renewed every so many: it moves slowly.

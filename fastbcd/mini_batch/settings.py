@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from fastbcd.batches import n_batches
+from fastbcd.mini_batch.batches import n_batches
 from fastbcd.problem import Problem
 
 # The batch size that the other numbers belong to.

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fastbcd.mini_batch_settings import Settings
+from fastbcd.mini_batch.settings import Settings
 
 
 @dataclass
