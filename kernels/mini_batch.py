@@ -9,17 +9,21 @@ from fastbcd.kernels.jit import kernel
 
 @kernel
 def activate_augmented(V, activation, U, below):
-    """``V^ = [S V_{l-1} + act(U), 1]``; returns ``|U|^2``, summed in float64.
+    """``V^ = [S V_{l-1} + act(U), 1]``; returns ``|U|^2``.
 
     V (m, d + 1), U (m, d); below (m, d + 1), ``V^_{l-1}``, where the layer is residual, else None.
     """
-    d, total = U.shape[1], 0.0
+    d, total, one = U.shape[1], 0.0, V.dtype.type(1)
     for i in range(U.shape[0]):
+        square = U.dtype.type(
+            0
+        )  # of the loop's own type, row by row: wider would halve its vectors
         for j in range(d):
             v = activation.value(U[i, j])
             V[i, j] = v if below is None else v + below[i, j]
-            total += np.float64(U[i, j]) * np.float64(U[i, j])
-        V[i, d] = V.dtype.type(1)
+            square += U[i, j] * U[i, j]
+        V[i, d] = one
+        total += np.float64(square)
     return total
 
 

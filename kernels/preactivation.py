@@ -128,12 +128,14 @@ def displacement(D, T, U, activation, gamma, rho):
             for j in range(U.shape[1]):
                 a_row[j] = activation.value(U[i, j]) + D[i, j]
             quick_prox_row(solution, activation, a_row, U[i], q)
+        square = U.dtype.type(0)  # of the loop's own type: a wider one would halve its vectors
         for j in range(U.shape[1]):
             old = U[i, j]
             a = a_row[j] if activation.has_quick_prox else activation.value(old) + D[i, j]
             new = solution[j] if activation.has_quick_prox else activation.prox(a, old, q)
             D[i, j] = new - old
-            total += np.float64(new - old) * np.float64(new - old)
+            square += (new - old) * (new - old)
             if T is not None:
                 T[i, j] = a - activation.value(new)
+        total += np.float64(square)
     return total
