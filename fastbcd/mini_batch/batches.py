@@ -67,14 +67,12 @@ class Samples:
 
     def read(self, rows: slice, V: NDArray[Any], Y: NDArray[Any]) -> None:
         """Rows `rows` of these into V (m, d + 1), but its last column, and Y (m, k)."""
-        if self.index is None:
-            V[:, :-1], Y[:] = self.X[rows], self.Y[rows]
-        else:
-            V[:, :-1] = take(self.X, self.index[rows], "X")
-            targets = take(self.Y, self.index[rows], "Y")
-            if isinstance(self.Y, np.memmap):
-                check_loss_targets(targets, self.loss)
-            Y[:] = targets
+        part = rows if self.index is None else self.index[rows]
+        V[:, :-1] = take(self.X, part, "X")
+        targets = take(self.Y, part, "Y")
+        if isinstance(self.Y, np.memmap):
+            check_loss_targets(targets, self.loss)
+        Y[:] = targets
 
 
 def take(data: Any, rows: NDArray[np.intp], name: str) -> NDArray[Any]:
