@@ -75,12 +75,13 @@ class Samples:
         Y[:] = targets
 
 
-def take(data: Any, rows: NDArray[np.intp], name: str) -> NDArray[Any]:
+def take(data: Any, rows: NDArray[np.intp] | slice, name: str) -> NDArray[Any]:
     """Some rows in memory; `InputError` for NaN or infinity in a memory-mapped file."""
     part = np.asarray(data[rows])
     if isinstance(data, np.memmap) and part.dtype.kind == "f" and not np.isfinite(part).all():
         row, column = np.argwhere(~np.isfinite(part))[0]
+        number = np.arange(len(data))[rows][row]
         raise InputError(
-            f"{name} must be finite, but row {rows[row]}, column {column} is {part[row, column]}"
+            f"{name} must be finite, but row {number}, column {column} is {part[row, column]}"
         )
     return part
