@@ -68,6 +68,7 @@ from fastbcd.kernels.majorised import (
 )
 from fastbcd.kernels.mini_batch import (
     activate_augmented,
+    gather,
     mean_of_weights,
     shrink_weights,
     step_weights,
@@ -123,6 +124,7 @@ __all__ = [
     "displacement",
     "elastic_net",
     "exponential",
+    "gather",
     "hinge",
     "l1",
     "leaky_relu",

@@ -8,6 +8,18 @@ from fastbcd.kernels.jit import kernel
 
 
 @kernel
+def gather(out, A, index):
+    """``out_i = A_index(i)``, in the type of `out`; out (m, d), A (n, d), index (m,) integers.
+
+    Indices are trusted to be rows of A.
+    """
+    for i in range(out.shape[0]):
+        row = A[index[i]]
+        for j in range(out.shape[1]):
+            out[i, j] = row[j]
+
+
+@kernel
 def activate_augmented(V, activation, U, below):
     """``V^ = [S V_{l-1} + act(U), 1]``; returns ``|U|^2``.
 
@@ -15,9 +27,7 @@ def activate_augmented(V, activation, U, below):
     """
     d, total, one = U.shape[1], 0.0, V.dtype.type(1)
     for i in range(U.shape[0]):
-        square = U.dtype.type(
-            0
-        )  # of the loop's own type, row by row: wider would halve its vectors
+        square = U.dtype.type(0)  # of the loop's own type: a wider one would halve its vectors
         for j in range(d):
             v = activation.value(U[i, j])
             V[i, j] = v if below is None else v + below[i, j]

@@ -240,3 +240,12 @@ def test_augmented_states_are_consistent_and_their_preactivations_are_summed(dty
     kernels.activate_augmented(V, tanh(), U, below)
     np.testing.assert_allclose(V[:, :-1], np.tanh(U) + below[:, :-1], atol=TOLERANCE[dtype])
     assert (V[:, -1] == 1).all()
+
+
+@pytest.mark.parametrize("source", [np.float32, np.float64, np.uint8, np.bool_, np.int64])
+def test_gathered_rows_are_those_of_the_index(source):
+    A = (np.arange(60).reshape(10, 6) % 200).astype(source)[:, ::2]
+    index, out = np.array([7, 2, 2, 9]), np.full((4, 4), np.nan, np.float32)
+    kernels.gather(out[:, :-1], A, index)
+    np.testing.assert_array_equal(out[:, :-1], A[index])
+    assert np.isnan(out[:, -1]).all()

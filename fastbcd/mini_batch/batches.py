@@ -10,8 +10,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastbcd.errors import InputError
-from fastbcd.kernels import Loss
+from fastbcd.kernels import Loss, gather
 from fastbcd.validation import check_inputs, check_loss_targets, check_targets
+
+# Types of elements that `gather` compiles for; no half precision, for instance.
+COMPILED = frozenset(np.dtype(code) for code in "?bBhHiIlLqQfd")
 
 
 def check_samples(
@@ -68,20 +71,29 @@ class Samples:
     def read(self, rows: slice, V: NDArray[Any], Y: NDArray[Any]) -> None:
         """Rows `rows` of these into V (m, d + 1), but its last column, and Y (m, k)."""
         part = rows if self.index is None else self.index[rows]
-        V[:, :-1] = take(self.X, part, "X")
-        targets = take(self.Y, part, "Y")
+        take(V[:, :-1], self.X, part, "X")
+        targets = take(Y, self.Y, part, "Y")
         if isinstance(self.Y, np.memmap):
             check_loss_targets(targets, self.loss)
-        Y[:] = targets
 
 
-def take(data: Any, rows: NDArray[np.intp] | slice, name: str) -> NDArray[Any]:
-    """Some rows in memory; `InputError` for NaN or infinity in a memory-mapped file."""
+def take(out: NDArray[Any], data: Any, rows: NDArray[np.intp] | slice, name: str) -> NDArray[Any]:
+    """Some rows of `data` into `out`; returns them, in whichever type is at hand.
+
+    `InputError` for NaN or infinity in a memory-mapped file.
+    """
+    if not isinstance(data, np.memmap):
+        if isinstance(rows, slice) or data.dtype not in COMPILED:
+            out[:] = data[rows]
+        else:
+            gather(out, data, rows)  # without the interpreter lock or a copy in between
+        return out
     part = np.asarray(data[rows])
-    if isinstance(data, np.memmap) and part.dtype.kind == "f" and not np.isfinite(part).all():
+    if part.dtype.kind == "f" and not np.isfinite(part).all():
         row, column = np.argwhere(~np.isfinite(part))[0]
         number = np.arange(len(data))[rows][row]
         raise InputError(
             f"{name} must be finite, but row {number}, column {column} is {part[row, column]}"
         )
+    out[:] = part
     return part
