@@ -6,6 +6,7 @@ Descent in Deep Learning* (ICML 2019). See `Problem`, `TwoSplitting` and `ThreeS
 
 from __future__ import annotations
 
+from fastbcd.checkpoint import resume
 from fastbcd.devices.threads import OversubscriptionWarning
 from fastbcd.errors import InputError
 from fastbcd.fit import DescentWarning, Result
@@ -35,5 +36,6 @@ __all__ = [
     "TwoSplitting",
     "__version__",
     "one_hot",
+    "resume",
     "warmup",
 ]

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from fastbcd.errors import InputError
@@ -47,7 +47,10 @@ def write_sealed(path: Path, tensors: Mapping[str, NDArray[Any]], metadata: dict
     text = json.dumps({**metadata, "checksum": BLANK.decode()}, sort_keys=True)
     with replacing(path) as temporary:
         # One key only: with several, their order in the file would vary.
-        save_file(contiguous, temporary, {"fastbcd": text})
+        try:
+            save_file(contiguous, temporary, {"fastbcd": text})
+        except SafetensorError as error:  # that is how it reports a full disk
+            raise OSError(str(error)) from None
         with temporary.open("r+b") as file:
             position = _position(file)
             assert position is not None

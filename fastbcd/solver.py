@@ -133,6 +133,10 @@ class BlockCoordinateDescent:
             )
         return state
 
+    def blank(self, X: ArrayLike, Y: ArrayLike) -> State:
+        """A state of the right shapes for what a checkpoint holds; parameters as for `init`."""
+        return self.init(X, Y, init="normal:0")
+
     def step(self, state: State) -> State:
         """One iteration in place: all blocks of layer L, then of L - 1, ..., 1.
 

@@ -1,11 +1,22 @@
-"""Callbacks of the fit loop: measurements, certificate, history, progress."""
+"""Callbacks of the fit loop: measurements, certificate, history, progress, checkpoints."""
 
 from __future__ import annotations
 
 from fastbcd.callbacks.certificate import Certify
+from fastbcd.callbacks.checkpoint import SaveCheckpoint
 from fastbcd.callbacks.history_file import HistoryFile
+from fastbcd.callbacks.interrupt import StopOnSignal
 from fastbcd.callbacks.measurements import Accuracy, Objective
 from fastbcd.callbacks.progress import Progress
 from fastbcd.fit import Callback
 
-__all__ = ["Accuracy", "Callback", "Certify", "HistoryFile", "Objective", "Progress"]
+__all__ = [
+    "Accuracy",
+    "Callback",
+    "Certify",
+    "HistoryFile",
+    "Objective",
+    "Progress",
+    "SaveCheckpoint",
+    "StopOnSignal",
+]

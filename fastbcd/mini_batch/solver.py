@@ -226,6 +226,10 @@ class MiniBatchThreeSplitting(BatchSweep):
             rng=rng,
         )
 
+    def blank(self, X: ArrayLike, Y: ArrayLike) -> MiniBatchState:
+        """A state of the right shapes for what a checkpoint holds; parameters as for `init`."""
+        return self.init(X, Y)
+
     def step(self, state: MiniBatchState) -> MiniBatchState:
         """One pass over all samples in place, in batches of a new random order.
 
