@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +61,7 @@ class Checkpoint:
         InputError
             Another solver, another network or other data; says what differs.
         """
-        for name, now in describe(solver).items():
+        for name, now in describe(solver, state).items():
             before = self.metadata["solver"].get(name)
             if before != now:
                 raise InputError(
@@ -95,7 +95,7 @@ def write(path: Path, solver: Any, state: Any, data: str, max_iter: int, result:
     tensors: Tensors = {}
     metadata = {
         "format": FORMAT,
-        "solver": describe(solver),
+        "solver": describe(solver, state),
         "data": data,
         "max_iter": max_iter,
         "state": _pack(state, "", tensors),
@@ -159,14 +159,15 @@ def resume(
     return run(solver, state, checkpoint.max_iter, callbacks, checkpoint.past())
 
 
-def describe(solver: Any) -> dict[str, Any]:
-    """Every hyperparameter of a solver by name, as JSON can hold it; nothing of the machine."""
+def describe(solver: Any, state: Any) -> dict[str, Any]:
+    """Every hyperparameter of a run by name, as JSON can hold it; nothing of the machine."""
     described: dict[str, Any] = {"solver": type(solver).__name__}
     for part in (solver, solver.problem):
         for name, value in vars(part).items():
             if name not in LEFT_OUT and not isinstance(value, Problem):
                 described[name] = _in_words(value)
-    return described
+    # What a rule chose is as good as given.
+    return described | (asdict(state.settings) if hasattr(state, "settings") else {})
 
 
 def _in_words(value: Any) -> Any:

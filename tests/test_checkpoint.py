@@ -152,6 +152,14 @@ def test_other_data_are_refused(saved):
             resume(saved, SOLVERS["three-splitting"](), inputs, targets)
 
 
+def test_what_a_rule_chose_may_be_given(tmp_path):
+    path, problem = tmp_path / "c.safetensors", Problem((6, 8, 3))
+    solver = MiniBatchThreeSplitting(problem)
+    solver.fit(X, Y, max_iter=5, callbacks=[StopAfter(2), SaveCheckpoint(path)])
+    given = MiniBatchThreeSplitting(problem, **vars(solver.settings(len(X))))
+    assert bits(resume(path, given, X, Y).state) == bits(solver.fit(X, Y, max_iter=5).state)
+
+
 def test_another_number_of_threads_is_not_another_run(saved):
     problem = Problem((6, 8, 3), weight_penalty="l1:1e-4")
     one, three = (resume(saved, ThreeSplitting(problem, n_threads=k), X, Y).state for k in (1, 3))
