@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from fastbcd.callbacks.block_times import BlockTimes
 from fastbcd.callbacks.certificate import Certify
 from fastbcd.callbacks.history_file import HistoryFile
 from fastbcd.callbacks.measurements import Accuracy, Objective
 from fastbcd.callbacks.progress import Progress
 from fastbcd.fit import Callback
 
-__all__ = ["Accuracy", "Callback", "Certify", "HistoryFile", "Objective", "Progress"]
+__all__ = [
+    "Accuracy",
+    "BlockTimes",
+    "Callback",
+    "Certify",
+    "HistoryFile",
+    "Objective",
+    "Progress",
+]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 import fastbcd
-from fastbcd.callbacks import Accuracy, Certify, HistoryFile, Objective, Progress
+from fastbcd.callbacks import Accuracy, BlockTimes, Certify, HistoryFile, Objective, Progress
 from fastbcd.cli.run_folder import RunFolder
 from fastbcd.cli.solver_options import AnySolver, add_solver_options, solver_of
 from fastbcd.data import FORMS, PREPROCESSINGS, Dataset, Preprocessing, load
@@ -92,11 +92,13 @@ def run(options: argparse.Namespace) -> None:
         Objective(every),
         Accuracy("train", X_train, train_labels, every),
         Accuracy("test", X_test, test_labels, every),
+        BlockTimes(),
     ]
     if options.certify is not None:
         callbacks.append(Certify(options.certify))
     columns = () if options.certify is None else Certify.columns
-    callbacks.append(HistoryFile(folder.history, columns))
+    more = ("constraint_gap", *BlockTimes.columns, *columns)
+    callbacks.append(HistoryFile(folder.history, more))
     if not options.quiet:
         callbacks.append(Progress())
     result = fastbcd.fit.run(solver, state, options.epochs, callbacks)
