@@ -22,7 +22,8 @@ class BlockTimes(Callback):
         seconds_W    the sums over samples that W_l needs, its solve, and all that is left
 
     In mini-batches: V are reading the batch and the displacements of V_l; U are the forward
-    pass and the displacements of U_l; W are the metrics and the weights. Shuffling is in none.
+    pass and the displacements of U_l; W are the metrics and the weights. Shuffling and handing work
+    to threads are in none.
     """
 
     columns = ("seconds_V", "seconds_U", "seconds_W")
