@@ -215,21 +215,23 @@ def test_compared_runs_are_named_by_the_options_in_which_they_differ(folders):
     assert names == ["certified: defaults", "batches: batch size 100"]
 
 
-def test_the_command_draws_one_run_and_several(folders, tmp_path):
-    out, err = fastbcd("plot", folders / "certified", cwd=tmp_path, env={"DISPLAY": ""})
+def test_the_command_draws_one_run_and_several(folders, tmp_path, capsys, monkeypatch):
     target = folders / "certified" / "plot.png"
+    out, err = fastbcd("plot", folders / "certified", cwd=tmp_path, env={"DISPLAY": ""})
     assert (out, err) == (f"drawn in {target}\n", "")
     pixels = image.imread(target)
     assert pixels.shape[0] >= 900
     assert pixels.shape[1] >= 1800
     assert pixels[0, 0, :3].tolist() == [1, 1, 1]
     target.write_bytes(b"")
-    fastbcd("plot", folders / "certified", cwd=tmp_path)  # a run goes on, and is drawn anew
+    assert main(["plot", str(folders / "certified")]) == 0  # a run goes on, and is drawn anew
     assert (image.imread(target) == pixels).all()
-    both = [folders / "certified", folders / "tanh"]
+    assert not pyplot.get_fignums()  # no window, even where there could be one
+    monkeypatch.chdir(tmp_path)
+    capsys.readouterr()
     for k in (1, 2):
-        out, _ = fastbcd("plot", *both, cwd=tmp_path)
-        assert out == f"drawn in plot-{k}.png\n"
+        assert main(["plot", str(folders / "certified"), str(folders / "tanh")]) == 0
+        assert capsys.readouterr().out == f"drawn in plot-{k}.png\n"
         assert (tmp_path / f"plot-{k}.png").is_file()
 
 
