@@ -202,7 +202,7 @@ def test_a_folder_gives_what_its_files_hold(folders):
     (line,) = axes["objective"].get_lines()
     assert points(line) == [(int(row["iteration"]), float(row["objective"])) for row in rows]
     title = axes["objective"].figure.get_suptitle()
-    assert title.startswith("certified: algorithm three-splitting, hidden 8, activation relu")
+    assert title.startswith("certified: three-splitting, hidden 8, relu, squared")
     # Rows in which nothing was evaluated have no point.
     (line,) = plot_objective(folders / "tanh").get_lines()
     assert line.get_xdata().tolist() == [2, 4, 5]
@@ -210,7 +210,7 @@ def test_a_folder_gives_what_its_files_hold(folders):
 
 def test_compared_runs_are_named_by_the_options_in_which_they_differ(folders):
     names = [run.name for run in read_runs([folders / "certified", folders / "tanh"])]
-    assert names == ["certified: activation relu", "tanh: activation tanh"]
+    assert names == ["certified: relu", "tanh: tanh"]
     names = [run.name for run in read_runs([folders / "certified", folders / "batches"])]
     assert names == ["certified: defaults", "batches: batch size 100"]
 

@@ -20,7 +20,9 @@ from fastbcd.fit import Record, Result
 TELLING = ("data", "algorithm", "hidden", "activation", "loss", "batch_size")
 # They say where or how a run was made, not which one it is.
 UNTELLING = {"fastbcd", "epochs", "evaluate_every", "certify", "threads", "quiet", "out"}
-MOST_OPTIONS = 3
+# Their values need no name beside them.
+SELF_EVIDENT = {"data", "algorithm", "activation", "loss"}
+MOST_OPTIONS = 5
 
 
 @dataclass
@@ -170,7 +172,11 @@ def _distinct(runs: Sequence[Run]) -> list[str]:
 def options_of(run: Run, names: Sequence[str] = TELLING) -> str:
     """These options of a run in words, as far as it has them."""
     given = {name: run.config.get(name) for name in names}
-    words = [f"{name.replace('_', ' ')} {_short(v)}" for name, v in given.items() if v is not None]
+    words = [
+        _short(value) if name in SELF_EVIDENT else f"{name.replace('_', ' ')} {_short(value)}"
+        for name, value in given.items()
+        if value is not None
+    ]
     return ", ".join(words) or "defaults"
 
 
