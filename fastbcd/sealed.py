@@ -86,13 +86,17 @@ def read_sealed(
                     raise InputError(f"{path} is damaged: its checksum is wrong")
         with safe_open(path, framework="numpy") as file:
             metadata = json.loads((file.metadata() or {})["fastbcd"])
+            if not isinstance(metadata, dict):
+                raise ValueError("its metadata are no table")
             if not sealed and metadata["format"] not in unsealed_formats:
                 raise InputError(f"{path} is damaged: it has no checksum")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         return tensors, metadata
     except FileNotFoundError:
         raise InputError(f"{path} does not exist") from None
-    except InputError:
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
+    except (InputError, MemoryError):
         raise
     except Exception as error:
         # Whatever a file that we did not write can break: it is the file's fault.

@@ -114,7 +114,7 @@ def test_damaged_models_are_refused(tmp_path):
         assert "is not a fastbcd model, or damaged" in err
     model.unlink()
     _, err = fastbcd("predict", "run", cwd=tmp_path, status=2)
-    assert "cannot be read; a finished run has one" in err
+    assert "does not exist; a finished run has one" in err
 
 
 def load_file_of(content):

@@ -15,7 +15,6 @@ from fastbcd.data import FORMS, load
 from fastbcd.errors import InputError
 from fastbcd.files import write_atomically
 from fastbcd.labels import encode
-from fastbcd.model import Model
 
 
 def add_command(commands: Any) -> None:
@@ -25,7 +24,8 @@ def add_command(commands: Any) -> None:
         help="predict with a trained network",
         description=(
             "Predict class labels with the model of a run. Where the data has labels the accuracy "
-            "is printed; predictions go to --out, or to standard output where there are no labels."
+            "is printed; predictions go to --out, or, alone, to standard output where there are no "
+            "labels or probabilities are asked for."
         ),
         allow_abbrev=False,
     )
@@ -35,6 +35,7 @@ def add_command(commands: Any) -> None:
     add("data", nargs="?", metavar="DATA", help=f"{FORMS}; without it, the run's own test set")
     add("--target", metavar="COLUMN", help="column of a CSV with labels; default: the run's own")
     add("--out", metavar="FILE", help="new CSV file for the predictions")
+    add("--proba", action="store_true", help="write the probability of each class, too")
     add("--threads", type=int, help="default: as many as BLAS would use")
 
 
@@ -42,7 +43,11 @@ def run(options: argparse.Namespace) -> None:
     """Predict, compare with labels where there are any, and write."""
     folder = RunFolder(Path(options.folder))
     config = folder.read_config()
-    model = Model.load(folder.model)
+    model = folder.read_model()
+    if model.classes is None:
+        raise InputError(f"{folder.model} predicts numbers; this command is for classes")
+    if options.proba:
+        model.loss_of_probabilities()
     own = options.data is None
     dataset = load(
         config["data"] if own else options.data,
@@ -59,22 +64,29 @@ def run(options: argparse.Namespace) -> None:
     labels = None
     if dataset.y_test is not None:
         labels = encode(dataset.y_test, model.classes, dataset.name)
+    columns: dict[str, list[Any]] = {"prediction": predicted.tolist()}
+    if options.proba:
+        probabilities = model.predict_proba(X, options.threads)
+        names = [f"probability of {label}" for label in model.classes.tolist()]
+        columns |= dict(zip(names, probabilities.T.tolist(), strict=True))
 
     if options.out is not None:
         try:
-            write_atomically(Path(options.out), _table(predicted).encode())
+            write_atomically(Path(options.out), _table(columns).encode())
         except OSError as error:
             raise InputError(f"--out: {options.out} cannot be written: {error}") from None
-    elif labels is None:
-        print(_table(predicted), end="")
+    elif labels is None or options.proba:
+        print(_table(columns), end="")
+        return
     if labels is not None:
         accuracy = float(np.mean(predicted == model.classes[labels]))
         print(f"{dataset.name}: accuracy {accuracy!r} on {len(predicted)} samples")
 
 
-def _table(predicted: Any) -> str:
+def _table(columns: dict[str, list[Any]]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["sample", "prediction"])
-    writer.writerows(enumerate(predicted.tolist()))
+    writer.writerow(["sample", *columns])
+    rows = zip(*columns.values(), strict=True)
+    writer.writerows([sample, *row] for sample, row in enumerate(rows))
     return text.getvalue()

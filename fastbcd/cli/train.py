@@ -101,7 +101,8 @@ def run(options: argparse.Namespace) -> None:
         callbacks.append(Progress())
     result = fastbcd.fit.run(solver, state, options.epochs, callbacks)
 
-    Model(result.network, classes, preprocessing, dataset.feature_names).save(folder.model)
+    loss = solver.problem.loss.name
+    Model(result.network, classes, preprocessing, dataset.feature_names, loss).save(folder.model)
     summary = _summary(dataset, solver, result)
     write_json(folder.summary, summary)
     if not options.quiet:
