@@ -80,6 +80,12 @@ def probabilities(loss: str, outputs: ArrayLike) -> Array:
     InputError
         The loss has no probabilities, or outputs are not finite.
     """
+    check_has_probabilities(loss)
+    return LINKS[loss](check_matrix(outputs, "outputs").astype(np.float64))
+
+
+def check_has_probabilities(loss: str) -> str:
+    """`loss`; `InputError` where it has no probabilities."""
     if loss not in LINKS:
         raise InputError(f"loss: {loss} gives no probabilities; those that do: {', '.join(LINKS)}")
-    return LINKS[loss](check_matrix(outputs, "outputs").astype(np.float64))
+    return loss

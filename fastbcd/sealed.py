@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -46,8 +47,11 @@ def write_sealed(path: Path, tensors: Mapping[str, NDArray[Any]], metadata: dict
     contiguous = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
     text = json.dumps({**metadata, "checksum": BLANK.decode()}, sort_keys=True)
     with replacing(path) as temporary:
+        with temporary.open("wb") as file:
+            mode = os.fstat(file.fileno()).st_mode
         # One key only: with several, their order in the file would vary.
         save_file(contiguous, temporary, {"fastbcd": text})
+        temporary.chmod(stat.S_IMODE(mode))  # safetensors makes files that only their owner reads
         with temporary.open("r+b") as file:
             position = _position(file)
             assert position is not None

@@ -47,6 +47,12 @@ def test_the_same_content_gives_the_same_bytes_in_any_order(path, tmp_path):
     assert (tmp_path / "other").read_bytes() == path.read_bytes()
 
 
+def test_others_may_read_it_as_any_new_file(path):
+    ordinary = path.with_name("ordinary")
+    ordinary.write_text("")
+    assert path.stat().st_mode == ordinary.stat().st_mode
+
+
 def test_any_reader_of_safetensors_can_open_it(path):
     with safe_open(path, "numpy") as file:
         assert json.loads(file.metadata()["fastbcd"])["format"] == 3

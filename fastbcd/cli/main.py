@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from fastbcd import __version__
-from fastbcd.cli import info, predict, train
+from fastbcd.cli import export, info, predict, train
 from fastbcd.errors import InputError
 
 USAGE_STATUS = 2
@@ -33,7 +33,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"fastbcd {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
-    for module in (train, predict, info):
+    for module in (train, predict, export, info):
         module.add_command(commands)
     return parser
 
