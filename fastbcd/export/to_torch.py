@@ -87,7 +87,7 @@ def torch_source(model: Model, dtype: str | None = None) -> str:
     refuse = '        raise ValueError("this model has no probabilities")'
     return "\n".join(
         [
-            f'"""Network in PyTorch, written by fastbcd {fastbcd.__version__}: ``load("model.pt")``.',
+            f'"""Network in PyTorch, by fastbcd {fastbcd.__version__}: ``load("model.pt")``.',
             "",
             f"Takes raw inputs (n, {model.network.widths[0]}) in {chosen}.",
             '"""',
