@@ -40,6 +40,22 @@ def make(activation="relu", kind="clipped", residual=False, loss="squared", **ch
     return Model(network, **{**parts, **changes})
 
 
+def identity(loss, dtype, activation="linear"):
+    """A model whose outputs are its three inputs, or the activation of them."""
+    W = np.eye(3, 4, dtype=dtype)
+    network = Network([W, W], [parse(activation, ACTIVATIONS, "activation"), linear()], [False] * 2)
+    nothing = Preprocessing(np.zeros(1), np.ones(1))
+    return Model(network, np.arange(3), nothing, loss=loss)
+
+
+EXTREME = np.array(
+    [
+        *([0.0, 0, 0], [1e30, 0, 0], [-1e30, -1e30, 1e30], [1e30, 1e30, -1e30], [3e37] * 3),
+        *([3e38, -3e38, 0], [-800, -801, -900], [800, 801, 900], [1e-30, 0, -1e-30], [1e7, 1, 0]),
+    ]
+)
+
+
 def on_mnist(folder):
     """A model after one pass over MNIST, and the inputs of its test set."""
     data = load(str(folder))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from exporting import ACTIVATION_TEXTS, KINDS, X, make, on_mnist
+from exporting import ACTIVATION_TEXTS, EXTREME, KINDS, X, identity, make, on_mnist
 
 from fastbcd import InputError, Model, Network
 from fastbcd.cli.main import main
@@ -57,6 +57,21 @@ def test_every_activation_scaling_and_loss_gives_the_same_in_torch(activation, d
         else:
             with pytest.raises(InputError, match="loss: hinge gives no probabilities"):
                 torch_module(model, probabilities=True)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("loss", LINKS)
+def test_probabilities_of_extreme_outputs_are_those_of_the_model(loss, dtype):
+    model = identity(loss, dtype)
+    p = evaluate(torch_module(model, probabilities=True), EXTREME)
+    np.testing.assert_allclose(p, model.predict_proba(EXTREME.astype(dtype)), atol=1e-5)
+
+
+def test_softplus_has_all_digits_above_the_threshold_of_torch():
+    model = identity("squared", "float64", "softplus")
+    inputs = np.arange(-60.0, 60.0).reshape(-1, 3)
+    outputs = evaluate(torch_module(model), inputs)
+    np.testing.assert_allclose(outputs, model.outputs(inputs), rtol=1e-14, atol=1e-300)
 
 
 @pytest.mark.parametrize("activation", ACTIVATION_TEXTS)

@@ -56,7 +56,6 @@ def _simplex(graph: Graph, v: str, T: Any, k: int) -> str:
     """``max(v - t, 0)`` with ``t = max_m (v_(1) + ... + v_(m) - 1) / m``."""
     one = graph.constant(T(1))
     below = graph.add("Sub", v, graph.add("ReduceMax", v, axes=[1], keepdims=1))
-    below = graph.add("Max", below, graph.constant(T(-1)))
     descending = graph.add_first("TopK", below, graph.constant(np.array([k])), axis=1, sorted=1)
     sums = graph.add("CumSum", descending, graph.constant(np.int64(1)))
     counts = graph.constant(np.arange(1, k + 1, dtype=T))

@@ -38,7 +38,7 @@ class Simplex(nn.Module):
 
     def forward(self, v: torch.Tensor) -> torch.Tensor:
         """(n, k) to (n, k)."""
-        v = (v - v.amax(-1, keepdim=True)).clamp(min=-1)
+        v = v - v.amax(-1, keepdim=True)
         counts = torch.arange(1, v.shape[-1] + 1, dtype=v.dtype, device=v.device)
         means = (v.sort(-1, descending=True).values.cumsum(-1) - 1) / counts
         return (v - means.amax(-1, keepdim=True)).clamp(min=0)
