@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from fastbcd.callbacks.batch_loss import BatchLoss
 from fastbcd.callbacks.certificate import Certify
+from fastbcd.callbacks.early_stopping import EarlyStopping
 from fastbcd.callbacks.history_file import HistoryFile
 from fastbcd.callbacks.measurements import Accuracy, Objective
 from fastbcd.callbacks.progress import Progress
 from fastbcd.fit import Callback
 
-__all__ = ["Accuracy", "Callback", "Certify", "HistoryFile", "Objective", "Progress"]
+__all__ = [
+    "Accuracy",
+    "BatchLoss",
+    "Callback",
+    "Certify",
+    "EarlyStopping",
+    "HistoryFile",
+    "Objective",
+    "Progress",
+]
