@@ -29,9 +29,12 @@ class Model:
     """Network, class labels (sorted) and preprocessing: all that prediction needs."""
 
     network: Network
-    classes: NDArray[Any]
+    classes: NDArray[Any] | None
     preprocessing: Preprocessing
     feature_names: list[str] | None = None
+    loss: str | None = None
+    target_shift: NDArray[np.float64] | None = None
+    target_scale: NDArray[np.float64] | None = None
 
     def outputs(self, X: Any, n_threads: int | None = None) -> NDArray[Any]:
         """Network outputs (n, k) for raw inputs X (n, d)."""
