@@ -47,7 +47,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """The estimators, imported when they are asked for: they need scikit-learn, nothing else does."""
+    """The estimators, imported when they are asked for: only they need scikit-learn."""
     if name in ("BCDClassifier", "BCDRegressor"):
         from fastbcd import estimators
 

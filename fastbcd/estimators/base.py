@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastbcd.callbacks import BatchLoss, EarlyStopping, Objective, Progress
 from fastbcd.data.preprocessing import Preprocessing
+from fastbcd.devices.tiles import even_size
 from fastbcd.errors import InputError
 from fastbcd.estimators.canonical import canonical
 from fastbcd.estimators.score import ValidationScore
@@ -54,7 +55,7 @@ class BaseBCD(BaseEstimator):
 
     def __init__(
         self,
-        hidden_layer_sizes: Any = (256, 256),
+        hidden_layer_sizes: Any = (128, 128),
         activation: Any = "relu",
         *,
         loss: Any = "squared",
@@ -205,13 +206,13 @@ class BaseBCD(BaseEstimator):
         if previous is not None:
             continue_from(solver, state, previous.network)
         if held_out is not None:
-            Z, codes, weight = preprocessing(held_out[0], solver.dtype), *held_out[1:]
-            held_out = Z, self._network_targets(codes, targets), weight
+            inputs = preprocessing(held_out[0], solver.dtype)
+            held_out = inputs, self._network_targets(held_out[1], targets), held_out[2]
         callbacks = self._callbacks(solver, held_out)
         result = run(solver, state, max_iter, callbacks)
         self._keep(result, preprocessing, targets, go_on=known)
-        self._keep_scores(result, callbacks, go_on=known)
-        self._stream = None
+        self._keep_scores(result, callbacks)
+        self._stream: Any = None
         return self
 
     @available_if(takes_streams)
@@ -270,8 +271,9 @@ class BaseBCD(BaseEstimator):
                 continue_from(solver, state, model.network)
             self._stream = state
         state.batch_loss = np.zeros(2)
-        for start in range(0, len(Z), batch_size):
-            rows = slice(start, start + batch_size)
+        size = even_size(len(Z), batch_size)
+        for start in range(0, len(Z), size):
+            rows = slice(start, start + size)
             part = None if weight is None else weight[rows]
             solver.partial_fit(state, Z[rows], Y[rows], part)
         total, samples = state.batch_loss
@@ -354,9 +356,10 @@ class BaseBCD(BaseEstimator):
             **targets,
         )
         self.network_ = network
-        curve = [record.get("batch_loss", record.get("objective")) for record in result.history]
-        before = self.loss_curve_ if go_on else []
-        self.loss_curve_ = [*before, *curve]
+        quantity = "batch_loss" if self.solver == MINI_BATCH else "objective"
+        curve: list[float] = [record[quantity] for record in result.history]
+        before: list[float] = self.loss_curve_ if go_on else []
+        self.loss_curve_: list[float] = [*before, *curve]
         self.loss_ = self.loss_curve_[-1]
         self.n_iter_ = len(self.loss_curve_)
         self.n_layers_ = len(network.widths)
@@ -365,7 +368,7 @@ class BaseBCD(BaseEstimator):
         self.validation_scores_: list[float] | None = None
         self.best_validation_score_: float | None = None
 
-    def _keep_scores(self, result: Result, callbacks: list[Callback], go_on: bool) -> None:
+    def _keep_scores(self, result: Result, callbacks: list[Callback]) -> None:
         for callback in callbacks:
             if isinstance(callback, EarlyStopping):
                 self.validation_scores_ = [row["validation_score"] for row in result.history]
@@ -373,7 +376,7 @@ class BaseBCD(BaseEstimator):
 
     # -- prediction -----------------------------------------------------------------------------
 
-    def _outputs(self, X: ArrayLike) -> NDArray[np.float64]:
+    def _outputs(self, X: Any) -> NDArray[np.float64]:
         """Outputs (n, k) of the network, in float64.
 
         In float64 whatever `dtype` is, so that what a row gets does not depend, in any digit that

@@ -42,7 +42,7 @@ class BCDClassifier(ClassifierMixin, BaseBCD):
 
     Parameters
     ----------
-    hidden_layer_sizes : int or sequence of int, default=(256, 256)
+    hidden_layer_sizes : int or sequence of int, default=(128, 128)
         Widths of the hidden layers; ``()`` is a linear model.
     activation : str or Formula, default="relu"
         Of the hidden layers; see `Problem`.
@@ -126,7 +126,7 @@ class BCDClassifier(ClassifierMixin, BaseBCD):
 
     def __init__(
         self,
-        hidden_layer_sizes: Any = (256, 256),
+        hidden_layer_sizes: Any = (128, 128),
         activation: Any = "relu",
         *,
         loss: Any = "cross_entropy",

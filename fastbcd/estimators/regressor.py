@@ -23,7 +23,7 @@ class BCDRegressor(MultiOutputMixin, RegressorMixin, BaseBCD):
 
     Parameters
     ----------
-    hidden_layer_sizes, activation, solver, residual, gamma, rho, proximal_weight, weight_penalty, ...
+    hidden_layer_sizes, activation, solver, residual, gamma, rho, weight_penalty, ...
         As in `BCDClassifier`, which has a `class_weight` more.
     loss : str or Loss, default="squared"
         Of standardised targets; the others that fastbcd has are for classes.
@@ -83,5 +83,6 @@ class BCDRegressor(MultiOutputMixin, RegressorMixin, BaseBCD):
     def predict(self, X: ArrayLike) -> NDArray[np.float64]:
         """Numbers (n,), or (n, k) where y was a matrix, for X (n, d)."""
         outputs = self._outputs(X)
-        y = outputs * self.model_.target_scale + self.model_.target_shift
+        model: Any = self.model_
+        y: NDArray[np.float64] = outputs * model.target_scale + model.target_shift
         return y[:, 0] if self._y_is_vector else y

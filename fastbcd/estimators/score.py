@@ -20,5 +20,6 @@ class ValidationScore(Callback):
         self.X, self.score = X, score
 
     def on_iteration(self, solver: Solver, state: Any, record: Record) -> None:
+        """Score the weights that predict."""
         outputs = network_of(solver, state).forward(self.X, solver.device.n_threads)
         record["validation_score"] = self.score(outputs)
