@@ -18,6 +18,8 @@ def layer_of(module):
         return LAYERS["kernels"]
     if module.startswith("fastbcd.estimators"):
         return LAYERS["estimators"]
+    if module == "fastbcd.__init__":
+        return LAYERS["estimators"]  # it offers them, without importing them
     return LAYERS["cli"] if module.startswith("fastbcd.cli") else LAYERS["solvers"]
 
 
