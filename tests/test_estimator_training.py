@@ -1,4 +1,4 @@
-"""What estimators learn: weights, streams, early stopping, warm starts, seeds, labels."""
+"""What estimators learn: weights, streams, early stopping, warm starts, seeds."""
 
 import pickle
 
@@ -7,7 +7,7 @@ import pytest
 from sklearn.datasets import load_diabetes, load_digits, load_iris, make_classification
 from sklearn.metrics import recall_score
 
-from fastbcd import BCDClassifier, BCDRegressor, InputError, probabilities
+from fastbcd import BCDClassifier, BCDRegressor, InputError
 
 IRIS = load_iris(return_X_y=True)
 
@@ -103,7 +103,8 @@ def test_a_warm_start_goes_on_from_the_weights(solver):
     first, scale = weights(warm), warm.model_.preprocessing
     warm.fit(X[:140], y[:140])
     assert warm.n_iter_ == len(warm.loss_curve_) == 10
-    assert warm.loss_curve_[5] < 1.5 * warm.loss_curve_[4] < warm.loss_curve_[0]
+    start, end, again = (warm.loss_curve_[i] for i in (0, 4, 5))
+    assert abs(again - end) < 0.5 * (start - end)
     assert warm.model_.preprocessing is scale
     cold = quick(**options | {"warm_start": False}).fit(X, y)
     np.testing.assert_array_equal(weights(cold), first)
@@ -177,51 +178,6 @@ def test_streams_refuse_what_has_no_meaning_for_them():
     assert not hasattr(quick(solver="three-splitting"), "partial_fit")
 
 
-@pytest.mark.parametrize(
-    "labels",
-    [
-        np.array(["versicolor", "setosa", "virginica"]),
-        np.array(["b", "a", "c"], object),
-        np.array([0.0, -1.0, 3.0]),
-        np.array([True, False, True]),
-        np.array([300, 2, 70000]),
-    ],
-    ids=lambda labels: str(labels.dtype),
-)
-def test_labels_come_back_as_they_were(labels):
-    X, y = IRIS[0], labels[IRIS[1]]
-    classifier = quick(max_iter=40).fit(X, y)
-    assert classifier.classes_.tolist() == sorted(set(labels.tolist()))
-    predicted = classifier.predict(X)
-    assert predicted.dtype == y.dtype
-    assert np.mean(predicted == y) > 0.8
-
-
-@pytest.mark.parametrize("loss", ["cross_entropy", "squared", "logistic_ovr", "exponential"])
-@pytest.mark.parametrize("k", [2, 3])
-def test_probabilities_belong_to_the_loss_and_decisions_agree_with_them(loss, k):
-    X, y = IRIS[0][50 * (3 - k) :], IRIS[1][50 * (3 - k) :]
-    classifier = quick(loss=loss, max_iter=30).fit(X, y)
-    p, decision = classifier.predict_proba(X), classifier.decision_function(X)
-    np.testing.assert_allclose(p, probabilities.probabilities(loss, classifier._outputs(X)))
-    np.testing.assert_allclose(p.sum(axis=1), 1)
-    assert -np.mean(np.log(np.maximum(p[np.arange(len(y)), y - 3 + k], 1e-3))) < 0.6
-    assert decision.shape == ((len(X),) if k == 2 else (len(X), 3))
-    column = (decision > 0).astype(int) if k == 2 else decision.argmax(axis=1)
-    np.testing.assert_array_equal(classifier.predict(X), classifier.classes_[column])
-    finite = p > 0
-    np.testing.assert_allclose(classifier.predict_log_proba(X)[finite], np.log(p[finite]))
-
-
-def test_the_hinge_loss_has_no_probabilities():
-    classifier = quick(loss="hinge").fit(*IRIS)
-    assert not hasattr(classifier, "predict_proba")
-    assert not hasattr(classifier, "predict_log_proba")
-    with pytest.raises(AttributeError, match="predict_proba"):
-        classifier.predict_proba(IRIS[0])
-    assert classifier.decision_function(IRIS[0]).shape == (150, 3)
-
-
 def test_seeds():
     X, y = IRIS
     same = [weights(quick(random_state=s).fit(X, y)) for s in (3, 3, np.random.RandomState(3))]
@@ -258,14 +214,6 @@ def test_a_regressor_does_not_depend_on_the_unit_of_its_targets():
     assert regressor.predict(X[:5]).dtype == np.float64
     with pytest.raises(InputError, match="y: its numbers are too large to scale"):
         regressor.fit(X, 1e200 * y)
-
-
-def test_one_class_is_an_error_also_where_weights_leave_only_one():
-    X, y = IRIS
-    with pytest.raises(InputError, match="of one class, 0; at least two"):
-        quick().fit(X[:50], y[:50])
-    with pytest.raises(InputError, match="of one class, 1; at least two"):
-        quick().fit(X, y, y == 1)
 
 
 def test_verbose_shows_progress(capsys):

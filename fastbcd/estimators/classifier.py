@@ -14,7 +14,8 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import validate_data
 
 from fastbcd.errors import InputError
-from fastbcd.estimators.base import Array, BaseBCD, takes_streams
+from fastbcd.estimators.base import BaseBCD, takes_streams
+from fastbcd.estimators.fitting import Array
 from fastbcd.estimators.solvers import MINI_BATCH
 from fastbcd.labels import encode, one_hot
 from fastbcd.probabilities import LINKS, probabilities

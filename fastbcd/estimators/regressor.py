@@ -12,7 +12,8 @@ from sklearn.utils.validation import validate_data
 
 from fastbcd.data.preprocessing import weighted_moments
 from fastbcd.errors import InputError
-from fastbcd.estimators.base import Array, BaseBCD
+from fastbcd.estimators.base import BaseBCD
+from fastbcd.estimators.fitting import Array
 
 
 class BCDRegressor(MultiOutputMixin, RegressorMixin, BaseBCD):
