@@ -166,6 +166,8 @@ def test_streams_refuse_what_has_no_meaning_for_them():
     X, y = IRIS
     with pytest.raises(InputError, match="classes: the first call of partial_fit needs all"):
         quick().partial_fit(X, y)
+    with pytest.raises(InputError, match="X has 1 sample, but the first call fixes the scaling"):
+        quick().partial_fit(X[:1], y[:1], classes=[0, 1, 2])
     started = quick().partial_fit(X[:100], y[:100], classes=[0, 1, 2])
     with pytest.raises(InputError, match="classes: they were"):
         started.partial_fit(X, y, classes=[0, 1])
@@ -214,6 +216,12 @@ def test_a_regressor_does_not_depend_on_the_unit_of_its_targets():
     assert regressor.predict(X[:5]).dtype == np.float64
     with pytest.raises(InputError, match="y: its numbers are too large to scale"):
         regressor.fit(X, 1e200 * y)
+
+
+def test_inputs_that_say_nothing_give_the_mean():
+    regressor = BCDRegressor((8,), max_iter=3, random_state=0)
+    regressor.fit(np.ones((10, 2)), np.arange(10.0))  # warnings are errors
+    np.testing.assert_allclose(regressor.predict(np.ones((2, 2))), 4.5, atol=0.1)
 
 
 def test_verbose_shows_progress(capsys):

@@ -191,6 +191,8 @@ REFUSED = [
     ({"hidden_layer_sizes": "10"}, "hidden_layer_sizes must be whole numbers"),
     ({"hidden_layer_sizes": (10, 0)}, "hidden_layer_sizes must be an integer of at least 1"),
     ({"activation": "rely"}, "activation: unknown name 'rely'"),
+    ({"activation": None}, "activation must be a name or a Formula, got None"),
+    ({"class_weight": {0: -1.0}}, "class_weight must be finite and not negative"),
     ({"loss": "logistic"}, "logistic is for two classes"),
     ({"max_iter": 0}, "max_iter must be an integer of at least 1"),
     ({"preprocess": "whiten"}, "preprocess must be one of"),

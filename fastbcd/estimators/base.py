@@ -137,6 +137,8 @@ class BaseBCD(Fitting):
             )
         model = getattr(self, "model_", None)
         X, codes = self._validate(X, y, reset=model is None, stream=True, classes=classes)
+        if model is None and len(X) < 2:
+            raise InputError("X has 1 sample, but the first call fixes the scaling: give it more")
         weight = None if sample_weight is None else check_sample_weight(sample_weight, len(X))
         self._check_weight(weight)
         preprocessing, targets = self._preparations(model, X, codes, weight)

@@ -262,7 +262,10 @@ class BCDClassifier(ClassifierMixin, BaseBCD):
             each = totals.sum() / (k * np.where(totals > 0.0, totals, 1.0))
         else:
             each = compute_class_weight(self.class_weight, classes=self.classes_, y=y)
-        factors = np.asarray(each, np.float64)[codes[:, 0]]
+        each = np.asarray(each, np.float64)
+        if not (np.isfinite(each) & (each >= 0.0)).all():
+            raise InputError(f"class_weight must be finite and not negative, got {each}")
+        factors = each[codes[:, 0]]
         return factors if weight is None else factors * weight
 
     def _fit_targets(self, codes: Array, weight: Array | None) -> dict[str, Any]:

@@ -74,13 +74,13 @@ def make_solver(
     given = {**usual, **{name: value for name, value in parameters.items() if value is not None}}
     problem = Problem(
         widths,
-        activation=given["activation"],
-        loss=given["loss"],
-        gamma=given["gamma"],
-        residual=given["residual"],
+        activation=parameters["activation"],
+        loss=parameters["loss"],
+        gamma=parameters["gamma"],
+        residual=parameters["residual"],
         **_some(given, ("weight_penalty", "state_penalty", *(() if mini_batch else ("rho",)))),
     )
-    machine = {"dtype": given["dtype"], "n_threads": given.get("n_threads")}
+    machine = {"dtype": parameters["dtype"], "n_threads": given.get("n_threads")}
     if not mini_batch:
         return FULL_BATCH[given["solver"]](problem, alpha=given["proximal_weight"], **machine)
     options = _some(given, ("rho", *MINI_BATCH_ONLY))

@@ -66,7 +66,8 @@ class BatchSweep:
             moves = np.flatnonzero((rms_D[1:L] > 0.0) & (rms_D[2:] > 0.0)) + 1
             state.gains[moves] = rms_D[moves] / (scale[moves] * rms_D[moves + 1])
             state.rms_U, state.rms_D = rms_U, rms_D
-            sizes = rms_D[moves] / (self.displacement * rms_U[moves])
+            with np.errstate(divide="ignore"):  # states are all 0 where inputs are
+                sizes = rms_D[moves] / (self.displacement * rms_U[moves])
             if ((sizes < TOLERANCE) & (sizes > 1.0 / TOLERANCE)).all():
                 break
         if state.batch_loss is not None:
