@@ -6,6 +6,8 @@ Descent in Deep Learning* (ICML 2019). See `Problem`, `TwoSplitting` and `ThreeS
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from fastbcd.checkpoint import resume
 from fastbcd.devices.threads import OversubscriptionWarning
 from fastbcd.errors import InputError
@@ -20,9 +22,14 @@ from fastbcd.three_splitting import ThreeSplitting
 from fastbcd.two_splitting import TwoSplitting
 from fastbcd.warmup import warmup
 
+if TYPE_CHECKING:
+    from fastbcd.estimators import BCDClassifier, BCDRegressor
+
 __version__ = "0.1.0"
 
 __all__ = [
+    "BCDClassifier",
+    "BCDRegressor",
     "DescentWarning",
     "InputError",
     "MiniBatchThreeSplitting",
@@ -39,3 +46,17 @@ __all__ = [
     "resume",
     "warmup",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """The estimators, imported when they are asked for: only they need scikit-learn."""
+    if name in ("BCDClassifier", "BCDRegressor"):
+        from fastbcd import estimators
+
+        globals()[name] = getattr(estimators, name)
+        return globals()[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

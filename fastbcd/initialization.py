@@ -60,12 +60,18 @@ def initial_weights(
 
 
 def scaled_weights(
-    problem: Problem, X: NDArray[Any], Y: NDArray[Any], seed: int, dtype: np.dtype
+    problem: Problem,
+    X: NDArray[Any],
+    Y: NDArray[Any],
+    seed: int,
+    dtype: np.dtype,
+    sample_weight: NDArray[Any] | None = None,
 ) -> list[NDArray[np.floating]]:
     """He weights, each W_l scaled so that ``rms(U_l)`` over samples X (m, d_0) is 1.
 
     The output layer: a third of ``rms(Y - mean Y)`` for the squared loss, 1 for others; its
-    biases start at the mean of Y for the squared loss, else at 0. So neither the scale of the
+    biases start at the mean of Y, weighted by `sample_weight` (m,), for the squared loss, else
+    at 0. So neither the scale of the
     data nor the activation decides how fast a network learns.
 
     Raises
@@ -77,8 +83,8 @@ def scaled_weights(
     V = np.asarray(X, np.float64)
     wanted = np.ones(problem.n_layers)
     if problem.loss.name == "squared":
-        wanted[-1] = output_unit(problem, Y) / 3
-        drawn[-1][:, -1] = np.mean(Y, axis=0)
+        wanted[-1] = output_unit(problem, Y, sample_weight) / 3
+        drawn[-1][:, -1] = weighted_mean(Y, sample_weight)
     for W, size, activation, skip in zip(
         drawn, wanted, problem.activations, problem.residual, strict=True
     ):
@@ -94,8 +100,20 @@ def scaled_weights(
     return drawn
 
 
-def output_unit(problem: Problem, Y: NDArray[Any]) -> float:
+def output_unit(
+    problem: Problem, Y: NDArray[Any], sample_weight: NDArray[Any] | None = None
+) -> float:
     """The scale of the outputs: ``rms(Y - mean Y)`` for the squared loss, 1 for others."""
     if problem.loss.name != "squared":
         return 1.0
-    return float(np.sqrt(np.mean(np.var(np.asarray(Y, np.float64), axis=0)))) or 1.0
+    if sample_weight is None:
+        return float(np.sqrt(np.mean(np.var(np.asarray(Y, np.float64), axis=0)))) or 1.0
+    deviations = Y - weighted_mean(Y, sample_weight)
+    return float(np.sqrt(np.mean(weighted_mean(deviations**2, sample_weight)))) or 1.0
+
+
+def weighted_mean(Y: NDArray[Any], sample_weight: NDArray[Any] | None) -> NDArray[Any]:
+    """Mean of the rows of Y (m, k); the plain one where no weight is above 0."""
+    if sample_weight is None or not sample_weight.any():
+        return np.asarray(np.mean(Y, axis=0))
+    return np.asarray(np.average(np.asarray(Y, np.float64), axis=0, weights=sample_weight))

@@ -68,6 +68,24 @@ def check_targets(Y: ArrayLike, n: int, width: int) -> NDArray[Any]:
     return Y
 
 
+def check_sample_weight(sample_weight: ArrayLike, n: int) -> NDArray[np.float64]:
+    """Weights (n,) of samples, finite and not negative, as float64."""
+    try:
+        weight = np.asarray(sample_weight, np.float64)
+    except (TypeError, ValueError):
+        raise InputError("sample_weight must hold numbers only") from None
+    if weight.shape != (n,):
+        raise InputError(
+            f"sample_weight must be one number for each of {n} samples, got shape {weight.shape}"
+        )
+    if not (np.isfinite(weight) & (weight >= 0.0)).all():
+        row = int(np.argmin(np.isfinite(weight) & (weight >= 0.0)))
+        raise InputError(
+            f"sample_weight must be finite and not negative, but number {row} is {weight[row]}"
+        )
+    return weight
+
+
 def check_loss_targets(Y: NDArray[Any], loss: Loss) -> None:
     """`InputError` where the loss is not made for such targets; says which one is."""
     k = Y.shape[1]

@@ -70,8 +70,10 @@ from fastbcd.kernels.mini_batch import (
     activate_augmented,
     gather,
     mean_of_weights,
+    scale_rows,
     shrink_weights,
     step_weights,
+    weighted_loss_sum,
 )
 from fastbcd.kernels.norms import squared_distance, squared_norm
 from fastbcd.kernels.output_state import (
@@ -153,6 +155,7 @@ __all__ = [
     "ridge_factor",
     "ridge_right_hand_side",
     "ridge_solve",
+    "scale_rows",
     "search_rows",
     "search_states",
     "shrink_weights",
@@ -177,4 +180,5 @@ __all__ = [
     "update_output_state_linearised",
     "update_output_state_penalised",
     "update_preactivation",
+    "weighted_loss_sum",
 ]

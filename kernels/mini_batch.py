@@ -20,6 +20,24 @@ def gather(out, A, index):
 
 
 @kernel
+def scale_rows(A, weight):
+    """``A_i = weight_i A_i``; A (m, d), weight (m,) float64."""
+    for i in range(A.shape[0]):
+        w = A.dtype.type(weight[i])
+        for j in range(A.shape[1]):
+            A[i, j] *= w
+
+
+@kernel
+def weighted_loss_sum(loss, V, Y, weight):
+    """``sum_i weight_i loss(v_i; y_i)``, in float64; V, Y (m, k), weight (m,) float64."""
+    total = 0.0
+    for i in range(V.shape[0]):
+        total += weight[i] * loss.row_value(V[i], Y[i])
+    return total
+
+
+@kernel
 def activate_augmented(V, activation, U, below):
     """``V^ = [S V_{l-1} + act(U), 1]``; returns ``|U|^2``.
 

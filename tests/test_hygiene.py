@@ -10,12 +10,16 @@ import fastbcd
 
 ROOT = Path(__file__).parent.parent
 SOURCES = sorted([*(ROOT / "fastbcd").glob("**/*.py"), *(ROOT / "kernels").glob("**/*.py")])
-LAYERS = {"kernels": 0, "solvers": 1, "cli": 2}
+LAYERS = {"kernels": 0, "solvers": 1, "estimators": 2, "cli": 3}
 
 
 def layer_of(module):
     if module.startswith("fastbcd.kernels"):
         return LAYERS["kernels"]
+    if module.startswith("fastbcd.estimators"):
+        return LAYERS["estimators"]
+    if module == "fastbcd.__init__":
+        return LAYERS["estimators"]  # it offers them, without importing them
     return LAYERS["cli"] if module.startswith("fastbcd.cli") else LAYERS["solvers"]
 
 

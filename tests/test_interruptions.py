@@ -1,6 +1,7 @@
 """A run survives Ctrl-C, a scheduler's signal and kill -9: it goes on to the same model."""
 
 import fcntl
+import logging
 import os
 import pty
 import random
@@ -11,10 +12,12 @@ import sys
 import termios
 import time
 
+import numpy as np
 import pytest
 from command import fastbcd, history, package_root
 
-from fastbcd import Model
+from fastbcd import Model, Problem, ThreeSplitting
+from fastbcd.callbacks import Objective, Progress
 from fastbcd.cli.main import main
 
 ROOT_ENVIRONMENT = {"PYTHONWARNINGS": "error"}
@@ -193,3 +196,18 @@ def test_in_a_terminal_progress_is_a_bar_and_in_a_file_it_is_lines(tmp_path):
     assert process.wait() == 0
     for word in (b"objective=", b"train=", b"test=", b"3/3", b"\r"):
         assert word in shown
+
+
+def test_progress_goes_to_the_log_where_there_is_one(caplog, capsys):
+    rng = np.random.default_rng(0)
+    X, Y = rng.random((30, 3)), rng.random((30, 2))
+    solver = ThreeSplitting(Problem((3, 4, 2)))
+    with caplog.at_level(logging.INFO, "fastbcd"):
+        solver.fit(X, Y, max_iter=3, callbacks=[Objective(), Progress()])
+    assert [record.message.split(",")[0] for record in caplog.records] == [
+        "iteration 1 of 3",
+        "iteration 3 of 3",
+    ]
+    assert capsys.readouterr().err == ""
+    solver.fit(X, Y, max_iter=3, callbacks=[Progress()])
+    assert capsys.readouterr().err.startswith("iteration 1 of 3, ")

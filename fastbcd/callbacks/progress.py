@@ -21,8 +21,9 @@ logger = logging.getLogger("fastbcd")
 class Progress(Callback):
     """Iterations, time left, objective, train and test accuracy as they come.
 
-    In a terminal and in a notebook a tqdm bar; elsewhere (a file, a pipe) lines of the logger
-    ``fastbcd`` at level INFO: the first and the last iteration, and one every ten seconds.
+    In a terminal and in a notebook a tqdm bar; elsewhere (a file, a pipe) lines for the first and
+    the last iteration, and one every ten seconds: of the logger ``fastbcd``, where that takes
+    level INFO, else on standard error.
     """
 
     def on_start(self, solver: Solver, state: Any, max_iter: int) -> None:
@@ -54,7 +55,9 @@ class Progress(Callback):
     def _log(self) -> None:
         self._written, self._iteration = time.perf_counter(), self._record["iteration"]
         shown = "".join(f", {label} {value}" for label, value in self._shown.items())
-        logger.info(
-            "iteration %d of %d, %.1f s%s",
-            *(self._iteration, self._max_iter, self._record["seconds"], shown),
-        )
+        seconds = self._record["seconds"]
+        line = f"iteration {self._iteration} of {self._max_iter}, {seconds:.1f} s{shown}"
+        if logger.isEnabledFor(logging.INFO):
+            logger.info(line)
+        else:  # whoever asks for progress wants to see it, with logging set up or without
+            print(line, file=sys.stderr)

@@ -28,14 +28,19 @@ class Preprocessing:
     limit: float = np.inf
 
     @classmethod
-    def fit(cls, X: NDArray[Any], kind: str = "auto") -> Preprocessing:
+    def fit(
+        cls,
+        X: NDArray[Any],
+        kind: str = "auto",
+        sample_weight: NDArray[np.float64] | None = None,
+    ) -> Preprocessing:
         """Choose shift and scale for training inputs X (n, d).
 
         ``"none"``: as they are. ``"unit"``: divided by the largest magnitude of all, so
         images stay images. ``"standard"``: each feature to mean 0 and variance 1 (a constant
         feature to 0). ``"clipped"``: the same, and cut at 5 deviations from the mean, so that a
         few extreme values do not decide what is learned. ``"auto"``: unit for unsigned integers
-        (grey levels), else clipped.
+        (grey levels), else clipped. Mean and variance count each sample `sample_weight` (n,) times.
         """
         if kind not in PREPROCESSINGS:
             raise InputError(f"preprocess must be one of {', '.join(PREPROCESSINGS)}, got {kind!r}")
@@ -47,7 +52,10 @@ class Preprocessing:
             largest = max(abs(float(X.min())), abs(float(X.max())))
             return cls(np.zeros(1), np.array([1.0 / largest if largest > 0 else 1.0]))
         with np.errstate(all="ignore"):
-            shift, deviation = X.mean(axis=0, dtype=np.float64), X.std(axis=0, dtype=np.float64)
+            if sample_weight is None:
+                shift, deviation = X.mean(axis=0, dtype=np.float64), X.std(axis=0, dtype=np.float64)
+            else:
+                shift, deviation = weighted_moments(X, sample_weight)
         if not np.isfinite(deviation).all():
             column = int(np.argmin(np.isfinite(deviation)))
             raise InputError(f"preprocess: the numbers of feature {column} are too large to scale")
@@ -66,3 +74,17 @@ class Preprocessing:
                 scaled = (X[rows].astype(np.float64) - self.shift) * self.scale
                 out[rows] = np.clip(scaled, -self.limit, self.limit)
         return out
+
+
+def weighted_moments(
+    X: NDArray[Any], weight: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and standard deviation (d,) of each feature of X (n, d), with weights (n,)."""
+    share = weight / weight.sum()
+    mean, variance = np.zeros(X.shape[1]), np.zeros(X.shape[1])
+    pieces = [slice(start, start + ROWS) for start in range(0, len(X), ROWS)]
+    for rows in pieces:
+        mean += share[rows] @ X[rows].astype(np.float64)
+    for rows in pieces:
+        variance += share[rows] @ (X[rows] - mean) ** 2
+    return mean, np.sqrt(variance)

@@ -11,7 +11,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastbcd.errors import InputError
 from fastbcd.kernels import Loss, gather
-from fastbcd.validation import check_inputs, check_loss_targets, check_targets
+from fastbcd.validation import (
+    check_inputs,
+    check_loss_targets,
+    check_sample_weight,
+    check_targets,
+)
 
 # Types of elements that `gather` compiles for; no half precision, for instance.
 COMPILED = frozenset(np.dtype(code) for code in "?bBhHiIlLqQfd")
@@ -39,6 +44,20 @@ def check_samples(
     return inputs, targets
 
 
+def mean_one(sample_weight: ArrayLike | None, n: int) -> NDArray[np.float64] | None:
+    """Weights of n samples in units of their mean; None where all are equal: nothing to do."""
+    if sample_weight is None:
+        return None
+    weight = check_sample_weight(sample_weight, n)
+    largest = float(weight.max())
+    if largest == 0.0:
+        raise InputError("sample_weight is zero for every sample: nothing is left to learn from")
+    if float(weight.min()) == largest:
+        return None
+    weight = weight / largest  # the sum of large ones might overflow
+    return weight / weight.mean()
+
+
 def n_batches(n: int, batch_size: int) -> int:
     """How many batches a pass has."""
     return -(-n // batch_size)
@@ -57,13 +76,32 @@ def shuffled_batches(
 class Samples:
     """Some rows of X and Y, read a tile at a time: `index` (m,), or None for all.
 
-    What is memory-mapped is checked here; targets by what `loss` asks of them.
+    What is memory-mapped is checked here; targets by what `loss` asks of them. `weight` (m,)
+    float64 belongs to these rows, in units of `level`, its root mean square; None for 1 each.
     """
 
     X: Any
     Y: Any
     loss: Loss
     index: NDArray[np.intp] | None = None
+    weight: NDArray[np.float64] | None = None
+    level: float = 1.0
+
+    @classmethod
+    def of(
+        cls,
+        X: Any,
+        Y: Any,
+        loss: Loss,
+        index: NDArray[np.intp] | None = None,
+        weight: NDArray[np.float64] | None = None,
+    ) -> Samples:
+        """Rows `index` of X, Y and weight (n,), float64 or None."""
+        if weight is None:
+            return cls(X, Y, loss, index)
+        part = weight if index is None else weight[index]
+        level = float(np.sqrt(np.mean(part * part)))
+        return cls(X, Y, loss, index, part / level if level > 0.0 else part, level)
 
     def __len__(self) -> int:
         return len(self.X if self.index is None else self.index)

@@ -13,14 +13,26 @@ from fastbcd.devices.gram_metric import GramMetric
 from fastbcd.errors import InputError
 from fastbcd.fit import Callback, Result, network_of, run
 from fastbcd.initialization import output_unit, scaled_weights
-from fastbcd.mini_batch.batches import Samples, check_samples, n_batches, shuffled_batches
+from fastbcd.mini_batch.batches import (
+    Samples,
+    check_samples,
+    mean_one,
+    n_batches,
+    shuffled_batches,
+)
 from fastbcd.mini_batch.settings import Settings, passes_for, settings_for
 from fastbcd.mini_batch.state import MiniBatchState
 from fastbcd.mini_batch.sweep import BatchSweep
 from fastbcd.problem import Problem
 from fastbcd.schedule import get_schedule
 from fastbcd.specification import SMALLEST, require, require_integer
-from fastbcd.validation import check_dtype, check_inputs, check_loss_targets, check_targets
+from fastbcd.validation import (
+    check_dtype,
+    check_inputs,
+    check_loss_targets,
+    check_sample_weight,
+    check_targets,
+)
 
 # A thread takes so many samples of a batch at a time: fewer would pack W anew for each of them,
 # and the size must not follow from the number of threads, or results would.
@@ -56,7 +68,9 @@ class MiniBatchThreeSplitting(BatchSweep):
     (`GramMetric`, which adds to the damping where a large direction of G_l is not among those
     it keeps): for a step size of 1 and no momentum, W_l is the W-block of Algorithm 2 for the
     targets D_l / rms(D_l) and the proximal weight ``alpha = damping tr(G_l)/d``. With the squared
-    loss the last layer's step is in units of ``rms(Y - mean Y)``.
+    loss the last layer's step is in units of ``rms(Y - mean Y)``. With weights w_i of samples,
+    D_L of a sample counts w_i times, and F is the mean of ``w_i loss_i``: small displacements
+    follow its gradient.
 
     Parameters
     ----------
@@ -164,6 +178,7 @@ class MiniBatchThreeSplitting(BatchSweep):
         seed: int = 0,
         passes: int | None = None,
         length: int | None = None,
+        sample_weight: ArrayLike | None = None,
     ) -> MiniBatchState:
         """State before the first batch: random weights, scaled so that each rms(U_l) is 1.
 
@@ -179,15 +194,19 @@ class MiniBatchThreeSplitting(BatchSweep):
             After which the schedule ends; default: 10, or more until there are 1200 batches.
         length : int, optional
             The same in batches, for `partial_fit`; default: those of `passes`.
+        sample_weight : (n,) array, optional
+            What each sample counts, relative to their mean; not negative. Default: the same.
 
         Raises
         ------
         InputError
-            Shapes that disagree with the problem, no samples, NaN or infinity.
+            Shapes that disagree with the problem, no samples, NaN or infinity, weights that are
+            negative or all zero.
         """
         problem, device = self.problem, self.device
         seed = require_integer(seed, "seed", at_least=0)
         inputs, targets = check_samples(X, Y, problem.widths, problem.loss)
+        weight = mean_one(sample_weight, len(inputs))
         settings = self.settings(len(inputs))
         if passes is None:
             passes = self.passes(len(inputs))
@@ -200,8 +219,9 @@ class MiniBatchThreeSplitting(BatchSweep):
         sample = np.sort(rng.permutation(len(inputs))[:n_first])
         first_X, first_Y = check_inputs(inputs[sample], problem.widths[0]), targets[sample]
         check_loss_targets(first_Y, problem.loss)
+        first_weight = None if weight is None else weight[sample]
         with device.session():  # BLAS has one thread in it, so that their number changes no bit
-            weights = scaled_weights(problem, first_X, first_Y, seed, self.dtype)
+            weights = scaled_weights(problem, first_X, first_Y, seed, self.dtype, first_weight)
             metrics = [
                 GramMetric(
                     *(W.shape[1], settings.rank, settings.damping, self.dtype, seed),
@@ -221,9 +241,10 @@ class MiniBatchThreeSplitting(BatchSweep):
             X=inputs,
             Y=targets,
             settings=settings,
-            output_unit=output_unit(problem, first_Y),
+            output_unit=output_unit(problem, first_Y, first_weight),
             length=length,
             rng=rng,
+            sample_weight=weight,
         )
 
     def blank(self, X: ArrayLike, Y: ArrayLike) -> MiniBatchState:
@@ -240,14 +261,25 @@ class MiniBatchThreeSplitting(BatchSweep):
         """
         if state.clock is not None:
             state.clock.clear()
+        weight = state.sample_weight
         with self.device.session():
             for rows in shuffled_batches(state.n, state.settings.batch_size, state.rng):
-                self._learn(state, Samples(state.X, state.Y, self.problem.loss, rows))
+                samples = Samples.of(state.X, state.Y, self.problem.loss, rows, weight)
+                self._learn(state, samples)
         state.iteration += 1
         return state
 
-    def partial_fit(self, state: MiniBatchState, X: ArrayLike, Y: ArrayLike) -> MiniBatchState:
+    def partial_fit(
+        self,
+        state: MiniBatchState,
+        X: ArrayLike,
+        Y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+    ) -> MiniBatchState:
         """The sweep of one batch, in place: X (m, d_0), Y (m, d_L), any m.
+
+        `sample_weight` (m,) is taken as it is, 1 being the weight of a usual sample: a batch of
+        weights 2 moves W twice as far.
 
         For a stream, of which `init` sees the first samples only: give the solver its
         `batch_size`, and `init` the `length`, or the solver ``schedule="constant"``.
@@ -262,8 +294,9 @@ class MiniBatchThreeSplitting(BatchSweep):
         X = check_inputs(X, self.problem.widths[0])
         Y = check_targets(Y, len(X), self.problem.widths[-1])
         check_loss_targets(Y, self.problem.loss)
+        weight = None if sample_weight is None else check_sample_weight(sample_weight, len(X))
         with self.device.session():
-            self._learn(state, Samples(X, Y, self.problem.loss))
+            self._learn(state, Samples.of(X, Y, self.problem.loss, weight=weight))
         return state
 
     def _learn(self, state: MiniBatchState, samples: Samples) -> None:
@@ -275,7 +308,7 @@ class MiniBatchThreeSplitting(BatchSweep):
             )
         batch = self._batch(state, len(samples))
         scale = self._sweep(state, batch, samples)
-        self._update_metrics_and_weights(state, batch, scale)
+        self._update_metrics_and_weights(state, batch, scale, samples.level)
         state.batches += 1
 
     def _batch(self, state: MiniBatchState, m: int) -> Batch:
@@ -289,7 +322,10 @@ class MiniBatchThreeSplitting(BatchSweep):
         return held if len(held) == m else held.first(m)
 
     def objective(self, state: MiniBatchState) -> float:
-        """Loss of all samples by the mean weights, plus ``r_l(W_l)``: F at consistent states."""
+        """Loss of all samples by the mean weights, plus ``r_l(W_l)``: F at consistent states.
+
+        Each sample counts its weight.
+        """
         problem, device = self.problem, self.device
         network = network_of(self, state)
         total = 0.0
@@ -297,7 +333,8 @@ class MiniBatchThreeSplitting(BatchSweep):
             rows = slice(start, start + OBJECTIVE_ROWS)
             outputs = network.forward(state.X[rows], device.n_threads)
             Y = device.array(state.Y[rows], self.dtype)
-            total += device.kernels.loss_sum(problem.loss, outputs, Y)
+            weight = None if state.sample_weight is None else state.sample_weight[rows]
+            total += self._loss(outputs, Y, weight)
         penalties = zip(problem.weight_penalties, state.weights, strict=True)
         weights = sum(device.penalty_sum(penalty, W[:, :-1]) for penalty, W in penalties)
         return problem.per_sample(state.n) * total + weights
@@ -309,10 +346,11 @@ class MiniBatchThreeSplitting(BatchSweep):
         max_iter: int | None = None,
         seed: int = 0,
         callbacks: Iterable[Callback] = (),
+        sample_weight: ArrayLike | None = None,
     ) -> Result:
         """`init`, then `max_iter` passes, with `callbacks` after each; see `Result`.
 
         Default for `max_iter`: 10, or more until there are 1200 batches.
         """
-        state = self.init(X, Y, seed=seed, passes=max_iter)
+        state = self.init(X, Y, seed=seed, passes=max_iter, sample_weight=sample_weight)
         return run(self, state, self.passes(state.n) if max_iter is None else max_iter, callbacks)

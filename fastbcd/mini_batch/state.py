@@ -30,6 +30,8 @@ class MiniBatchState:
         Inputs (n, d_0) and targets (n, d_L) as they were given, memory-mapped files included.
     gains : (L + 1,) array or None
         rms(D_l) for a unit of rms(D_{l+1}), as of the last batch; None before the first.
+    sample_weight : (n,) float64 array or None
+        What each sample counts, 1 in the mean; None where all count the same.
     settings : Settings
         Batch size, step size, momentum, damping and rank of this run.
     rms_U, rms_D : (L + 1,) array or None
@@ -40,6 +42,8 @@ class MiniBatchState:
         Batches until the schedule ends.
     rng : numpy.random.Generator
         Shuffles.
+    batch_loss : (2,) array or None
+        Where one is set, each batch adds its loss, before its step, and its number of samples.
     batches, iteration : int
         Batches and passes done.
     clock : BlockClock or None
@@ -56,9 +60,11 @@ class MiniBatchState:
     output_unit: float
     length: int
     rng: np.random.Generator
+    sample_weight: Any = None
     gains: Any = None
     rms_U: Any = None
     rms_D: Any = None
+    batch_loss: Any = None
     batches: int = 0
     iteration: int = 0
     clock: BlockClock | None = None

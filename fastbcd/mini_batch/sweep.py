@@ -57,17 +57,22 @@ class BatchSweep:
         L, rounding = self.problem.n_layers, 8.0 * float(np.finfo(self.dtype).eps)
         if state.gains is None:
             self._guess(state)
+        scale: Sizes | None = None
         for _ in range(PASSES):
             scale = self._scale(state)
-            rms_U, rms_D = self._pass(state, batch, samples, scale)
+            rms_U, rms_D, loss = self._pass(state, batch, samples, scale)
             if rms_D[L] <= rounding * rms_U[L]:
-                return None
+                scale = None
+                break
             moves = np.flatnonzero((rms_D[1:L] > 0.0) & (rms_D[2:] > 0.0)) + 1
             state.gains[moves] = rms_D[moves] / (scale[moves] * rms_D[moves + 1])
             state.rms_U, state.rms_D = rms_U, rms_D
-            sizes = rms_D[moves] / (self.displacement * rms_U[moves])
+            with np.errstate(divide="ignore"):  # states are all 0 where inputs are
+                sizes = rms_D[moves] / (self.displacement * rms_U[moves])
             if ((sizes < TOLERANCE) & (sizes > 1.0 / TOLERANCE)).all():
                 break
+        if state.batch_loss is not None:
+            state.batch_loss += loss, len(batch)
         return scale
 
     def _guess(self, state: MiniBatchState) -> None:
@@ -91,23 +96,31 @@ class BatchSweep:
 
     def _pass(
         self, state: MiniBatchState, batch: Batch, samples: Samples, scale: Sizes
-    ) -> tuple[Sizes, Sizes]:
-        """States and displacements of `batch`; rms(U_l) and rms(D_l), l = 1..L."""
+    ) -> tuple[Sizes, Sizes, float]:
+        """States and displacements of `batch`; rms(U_l) and rms(D_l), l = 1..L, and its loss.
+
+        The loss is 0 where nobody asks for it.
+        """
         problem, L = self.problem, self.problem.n_layers
-        squares = np.zeros((2, L + 1))
+        squares, loss = np.zeros((2, L + 1)), np.zeros(1)
 
         def sweep(tile: Tile) -> None:
             rows, part, lap = tile.rows, np.zeros((2, L + 1)), laps(state.clock)
+            weight = None if samples.weight is None else samples.weight[rows]
             samples.read(rows, batch.V[0][rows], batch.Y[rows])
             lap("V", 0)
             for l in range(1, L + 1):
                 part[0, l] = self._forward(state, batch, l, rows)
                 lap("U", l)
+            part_loss = 0.0
+            if state.batch_loss is not None:
+                part_loss = self._loss(batch.V[L][rows, :-1], batch.Y[rows], weight)
             for l in range(L, 0, -1):
-                part[1, l] = self._displace(state, batch, l, scale[l], tile, lap)
+                part[1, l] = self._displace(state, batch, l, scale[l], tile, weight, lap)
                 lap("U", l)
             tile.wait_for_turn()
             squares[:] += part
+            loss[0] += samples.level * part_loss
 
         self.device.for_each_tile(len(batch), problem.widths, self.dtype, sweep, even=True)
         rms_U, rms_D = np.sqrt(squares / (len(batch) * np.array([1, *problem.widths[1:]])))
@@ -116,7 +129,13 @@ class BatchSweep:
                 f"batch {state.batches + 1}: states are not finite any more in {self.dtype}; "
                 f"{SMALLER}"
             )
-        return rms_U, rms_D
+        return rms_U, rms_D, float(loss[0])
+
+    def _loss(self, V: NDArray[Any], Y: NDArray[Any], weight: NDArray[Any] | None) -> float:
+        """``sum_i weight_i loss(V_i; Y_i)``, weights being 1 where there are none."""
+        if weight is None:
+            return self.device.kernels.loss_sum(self.problem.loss, V, Y)
+        return self.device.kernels.weighted_loss_sum(self.problem.loss, V, Y, weight)
 
     def _forward(self, state: MiniBatchState, batch: Batch, l: int, rows: slice) -> float:
         """Consistent ``U_l = V^_{l-1} W_l^T`` and ``V_l = S_l V_{l-1} + act(U_l)``; ``|U_l|^2``."""
@@ -129,9 +148,19 @@ class BatchSweep:
         return kernels.activate_augmented(batch.V[l][rows], problem.activations[l - 1], U, skip)
 
     def _displace(
-        self, state: MiniBatchState, batch: Batch, l: int, scale: float, tile: Tile, lap: Laps
+        self,
+        state: MiniBatchState,
+        batch: Batch,
+        l: int,
+        scale: float,
+        tile: Tile,
+        sample_weight: NDArray[np.float64] | None,
+        lap: Laps,
     ) -> float:
-        """Blocks V_l and U_l: D_l from D_{l+1}, which counts `scale` times; ``|D_l|^2``."""
+        """Blocks V_l and U_l: D_l from D_{l+1}, which counts `scale` times; ``|D_l|^2``.
+
+        D_L of each sample counts its `sample_weight`.
+        """
         problem, device, L, rows = self.problem, self.device, self.problem.n_layers, tile.rows
         U, D, T = batch.U[l][rows], batch.D[l][rows], batch.T[l]
         if l == L:
@@ -143,6 +172,8 @@ class BatchSweep:
                 *(below, batch.Y[rows], problem.gamma, 0.0, None),
             )
             D -= V
+            if sample_weight is not None:
+                device.kernels.scale_rows(D, sample_weight)
         else:
             # V_l: gamma (1 + S_{l+1}) (V_l - V_l') = gamma S_{l+1} T_{l+1} + rho D_{l+1} W
             skips = problem.residual[l]
@@ -174,7 +205,7 @@ class BatchSweep:
         return t % REFRESH_EVERY == 0 or t & (t - 1) == 0  # 1, 2, 4, 8, too: early ones are rough
 
     def _update_metrics_and_weights(
-        self, state: MiniBatchState, batch: Batch, scale: Sizes | None
+        self, state: MiniBatchState, batch: Batch, scale: Sizes | None, level: float
     ) -> None:
         """G_l of every layer, where this batch counts, and the blocks W_l, by rows."""
         layers = range(1, self.problem.n_layers + 1)
@@ -198,7 +229,7 @@ class BatchSweep:
 
         if self._renews(state):
             self.device.for_each_item(layers, renew)
-        update = self._weight_update(state, batch, scale)
+        update = self._weight_update(state, batch, scale, level)
         items: list[tuple[int, slice | None]] = []
         for l in layers:
             n = len(state.W[l])
@@ -218,9 +249,9 @@ class BatchSweep:
         self.device.for_each_item(items, work)
 
     def _weight_update(
-        self, state: MiniBatchState, batch: Batch, scale: Sizes | None
+        self, state: MiniBatchState, batch: Batch, scale: Sizes | None, level: float
     ) -> Callable[[int, slice, Scratch], None]:
-        """The W-block of some rows of a layer."""
+        """The W-block of some rows of a layer, for a batch whose samples count `level` each."""
         problem, kernels, L = self.problem, self.device.kernels, self.problem.n_layers
         t, momentum = state.batches, state.settings.momentum
         size = state.settings.step_size * self.schedule(t / max(state.length, 1))
@@ -233,7 +264,7 @@ class BatchSweep:
         weight, reach = np.zeros(L + 1), np.ones(L + 1)
         if scale is not None:
             moves = state.rms_D > 0.0
-            weight[moves] = (1.0 - momentum) / (len(batch) * state.rms_D[moves])
+            weight[moves] = level * (1.0 - momentum) / (len(batch) * state.rms_D[moves])
             # How far a unit of the loss's negative gradient displaces U_l, in units of rms(D_l).
             for l in range(L, 0, -1):
                 reach[l] = self._response(l) * (scale[l] * reach[l + 1] if l < L else 1.0)

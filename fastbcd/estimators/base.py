@@ -1,0 +1,191 @@
+"""What classifier and regressor share: fit, partial_fit, outputs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.utils import check_random_state
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from fastbcd.devices.tiles import even_size
+from fastbcd.errors import InputError
+from fastbcd.estimators.canonical import canonical
+from fastbcd.estimators.fitting import Fitting
+from fastbcd.estimators.solvers import MINI_BATCH, check_solver, make_solver, worth_threads
+from fastbcd.estimators.start import continue_from
+from fastbcd.fit import Result, network_of, run
+from fastbcd.mini_batch import MiniBatchThreeSplitting
+from fastbcd.mini_batch.batches import mean_one
+from fastbcd.mini_batch.settings import USUAL_BATCH
+from fastbcd.network import Network
+from fastbcd.validation import check_dtype, check_sample_weight
+
+
+def takes_streams(estimator: Any) -> bool:
+    """Whether it has `partial_fit`; an `AttributeError` that says why not."""
+    if estimator.solver != MINI_BATCH:
+        raise AttributeError(
+            f"partial_fit needs solver={MINI_BATCH!r}; {estimator.solver!r} wants all samples at "
+            "once"
+        )
+    return True
+
+
+class BaseBCD(Fitting):
+    """Base of `BCDClassifier`, whose docstring describes the parameters, and `BCDRegressor`."""
+
+    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Any:
+        """Train on X (n, d), y (n,) or, for several outputs of a regressor, (n, k).
+
+        Parameters
+        ----------
+        X : (n, d) array
+            Dense numbers, a pandas DataFrame included; its column names are kept.
+        y : array
+        sample_weight : (n,) array, optional
+            Mini-batches only. A weight of 2 is a sample that is there twice, one of 0 a sample
+            that is not there, to the last bit.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            Naming the parameter or the data, and what would be right.
+        """
+        mini_batch = check_solver(self.get_params(deep=False))
+        previous = getattr(self, "model_", None) if self.warm_start else None
+        known = previous is not None
+        X, codes = self._validate(X, y, reset=not known)
+        weight = None if sample_weight is None else check_sample_weight(sample_weight, len(X))
+        self._check_weight(weight)
+        if mini_batch:
+            rows, weight = canonical(X, codes, weight)
+            X, codes = X[rows], codes[rows]
+        elif mean_one(weight, len(X)) is not None:
+            raise InputError(f"sample_weight: {self.solver} has no weights; use {MINI_BATCH}")
+        else:
+            weight = None
+        self._check_kept(codes)
+        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        held_out: Any = None
+        if self.early_stopping:
+            train, test = self._split(codes, seed)
+            held_out = X[test], codes[test], None if weight is None else weight[test]
+            X, codes = X[train], codes[train]
+            weight = None if weight is None else weight[train]
+            self._check_kept(codes)
+        preprocessing, targets = self._preparations(previous, X, codes, weight)
+        weight = self._with_class_weight(codes, weight)
+        if not mini_batch and mean_one(weight, len(X)) is not None:
+            raise InputError(f"class_weight: {self.solver} has no weights; use {MINI_BATCH}")
+        Y = self._network_targets(codes, targets)
+        Z = preprocessing(X, check_dtype(self.dtype))
+        solver = make_solver(self.get_params(deep=False), Z.shape[1], Y.shape[1], samples=len(Z))
+        max_iter = self._iterations(solver, len(Z))
+        state: Any
+        if isinstance(solver, MiniBatchThreeSplitting):
+            state = solver.init(Z, Y, seed=seed, passes=max_iter, sample_weight=weight)
+        else:
+            state = solver.init(Z, Y, seed=seed)
+        if previous is not None:
+            continue_from(solver, state, previous.network)
+        if held_out is not None:
+            inputs = preprocessing(held_out[0], solver.dtype)
+            held_out = inputs, self._network_targets(held_out[1], targets), held_out[2]
+        callbacks = self._callbacks(solver, held_out)
+        result = run(solver, state, max_iter, callbacks)
+        self._keep(result, preprocessing, targets, go_on=known)
+        self._keep_scores(result, callbacks)
+        self._stream: Any = None
+        return self
+
+    @available_if(takes_streams)
+    def partial_fit(
+        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> Any:
+        """Train on a part of a stream, in the order given: `MiniBatchThreeSplitting.partial_fit`.
+
+        The first call fixes the scaling of inputs and targets and the network; after `fit` it
+        goes on from there. X is taken in batches of at most `batch_size` samples, 500 unless
+        given, and the step size is constant: a stream has no end. Predictions use the mean of
+        weights over batches, see `average`.
+
+        Parameters
+        ----------
+        X : (n, d) array
+        y : array
+        sample_weight : (n,) array, optional
+            Taken as it is: 1 is the weight of a usual sample.
+
+        Returns
+        -------
+        self
+        """
+        return self._partial_fit(X, y, sample_weight, classes=None)
+
+    def _partial_fit(self, X: Any, y: Any, sample_weight: Any, classes: Any) -> Any:
+        if self.schedule not in (None, "constant"):
+            raise InputError(
+                f"schedule: partial_fit takes a stream without an end, for which {self.schedule!r} "
+                "has no meaning; use constant, or leave it at None"
+            )
+        model = getattr(self, "model_", None)
+        X, codes = self._validate(X, y, reset=model is None, stream=True, classes=classes)
+        if model is None and len(X) < 2:
+            raise InputError("X has 1 sample, but the first call fixes the scaling: give it more")
+        weight = None if sample_weight is None else check_sample_weight(sample_weight, len(X))
+        self._check_weight(weight)
+        preprocessing, targets = self._preparations(model, X, codes, weight)
+        weight = self._with_class_weight(codes, weight, stream=True)
+        Y = self._network_targets(codes, targets)
+        Z = preprocessing(X, check_dtype(self.dtype))
+        batch_size = self.batch_size or min(len(Z), USUAL_BATCH)
+        solver = make_solver(
+            self.get_params(deep=False),
+            *(Z.shape[1], Y.shape[1], batch_size),
+            batch_size=batch_size,
+            schedule="constant",
+        )
+        assert isinstance(solver, MiniBatchThreeSplitting)
+        state = getattr(self, "_stream", None)
+        if state is None:
+            seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+            state = solver.init(Z, Y, seed=seed, passes=1, sample_weight=weight)
+            # Of these samples nothing is kept.
+            state.X, state.Y, state.sample_weight = state.X[:1], state.Y[:1], None
+            if model is not None:
+                continue_from(solver, state, model.network)
+            self._stream = state
+        state.batch_loss = np.zeros(2)
+        size = even_size(len(Z), batch_size)
+        for start in range(0, len(Z), size):
+            rows = slice(start, start + size)
+            part = None if weight is None else weight[rows]
+            solver.partial_fit(state, Z[rows], Y[rows], part)
+        total, samples = state.batch_loss
+        state.batch_loss, state.iteration = None, state.iteration + 1
+        history = [{"iteration": state.iteration, "batch_loss": float(total / samples)}]
+        result = Result(state, network_of(solver, state), history)
+        self._keep(result, preprocessing, targets, go_on=model is not None)
+        return self
+
+    def _outputs(self, X: Any) -> NDArray[np.float64]:
+        """Outputs (n, k) of the network, in float64.
+
+        In float64 whatever `dtype` is, so that what a row gets does not depend, in any digit that
+        matters, on which rows it stands beside.
+        """
+        check_is_fitted(self)
+        X = validate_data(self, X, reset=False)
+        weights = [W.astype(np.float64) for W in self.network_.W]
+        network = Network(weights, self.network_.activations, self.network_.residual)
+        n_threads = self.n_threads
+        if n_threads is None and not worth_threads(network.widths, len(X)):
+            n_threads = 1
+        return network.forward(self.model_.preprocessing(X, np.float64), n_threads)

@@ -1,0 +1,306 @@
+"""The classifier."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import ClassifierMixin
+from sklearn.metrics import accuracy_score
+from sklearn.utils.class_weight import compute_class_weight
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import validate_data
+
+from fastbcd.errors import InputError
+from fastbcd.estimators.base import BaseBCD, takes_streams
+from fastbcd.estimators.fitting import Array
+from fastbcd.estimators.solvers import MINI_BATCH
+from fastbcd.labels import encode, one_hot
+from fastbcd.probabilities import LINKS, probabilities
+
+
+def _has_probabilities(estimator: Any) -> bool:
+    name = _loss_name(estimator.loss)
+    if name not in LINKS:
+        raise AttributeError(
+            f"the loss {name} gives no probabilities; those that do: {', '.join(LINKS)}"
+        )
+    return True
+
+
+def _loss_name(loss: Any) -> str:
+    return str(getattr(loss, "name", loss)).partition(":")[0]
+
+
+class BCDClassifier(ClassifierMixin, BaseBCD):
+    """Network that finds classes, trained by block coordinate descent, without backpropagation.
+
+    Minimises the mean of ``w_i loss(network(x_i); y_i)``, y_i being the one-hot row of a class
+    and w_i the weight of a sample, with the solver that is chosen; `predict` takes the largest
+    output, `predict_proba` what the loss makes of the outputs (`fastbcd.probabilities`).
+
+    Parameters
+    ----------
+    hidden_layer_sizes : int or sequence of int, default=(128, 128)
+        Widths of the hidden layers; ``()`` is a linear model.
+    activation : str or Formula, default="relu"
+        Of the hidden layers; see `Problem`.
+    loss : str or Loss, default="cross_entropy"
+        ``"cross_entropy"``, ``"squared"``, ``"logistic"`` (two classes), ``"logistic_ovr"``,
+        ``"exponential"``, or ``"hinge"``, which has no probabilities.
+    solver : {"mini-batch", "three-splitting", "two-splitting"}, default="mini-batch"
+        `MiniBatchThreeSplitting`, which learns fastest; `ThreeSplitting` and `TwoSplitting`, full
+        batches, whose objective falls in every iteration.
+    residual : bool, default=False
+        Equal widths of consecutive hidden layers become residual; not for two-splitting.
+    gamma : float, default=1
+        Weight of the couplings.
+    rho : float, optional
+        Weight of the linear coupling; default: gamma, or 16 on mini-batches.
+    proximal_weight : float, optional
+        Full batches: weight alpha of the proximal terms; default: 1e-3.
+    weight_penalty : str, Penalty, or one for each layer, optional
+        See `Problem`. Default: none on mini-batches, which have `weight_decay`, and
+        ``"ridge:3e-4"`` on full batches.
+    state_penalty : the same, optional
+        Full batches: on the states of the layers.
+    batch_size, step_size, schedule, momentum, damping, rank, weight_decay, average : optional
+        Mini-batches: see `MiniBatchThreeSplitting`. What is not given follows from the number of
+        samples and the network, or is that solver's default.
+    max_iter : int, optional
+        Passes over the samples. Default: 10 on mini-batches, or as many as make 1200 batches; 50
+        on full batches.
+    preprocess : {"auto", "none", "unit", "standard", "clipped"}, default="auto"
+        Scaling of inputs, fitted in `fit`: grey levels (unsigned integers) to [0, 1], other
+        numbers to mean 0 and variance 1, cut at five deviations. See `Preprocessing.fit`.
+    early_stopping : bool, default=False
+        Hold `validation_fraction` of the samples out, stop once their accuracy has not risen by
+        `tol` for `n_iter_no_change` passes, and keep the best weights.
+    validation_fraction : float, default=0.1
+    n_iter_no_change : int, default=10
+    tol : float, default=1e-4
+        These three are for early stopping only.
+    class_weight : dict, "balanced" or None, default=None
+        Mini-batches: weights of classes; they multiply those of samples.
+    warm_start : bool, default=False
+        `fit` goes on from the weights, and with the scaling, of the last `fit`.
+    random_state : int, RandomState or None, default=None
+        Of the first weights, the order of samples, and what is held out.
+    dtype : {"float32", "float64"}, default="float32"
+        Training computes in it; predictions are computed in float64.
+    n_threads : int, optional
+        Default: as many as BLAS would use, and one where batches are too small for more. No
+        result depends on it.
+    verbose : bool, default=False
+        A progress bar.
+
+    Attributes
+    ----------
+    classes_ : (k,) array
+        Sorted labels.
+    model_ : Model
+        Network, scaling and classes: ``model_.save(path)`` writes what ``fastbcd predict`` reads.
+    network_ : Network
+    n_features_in_, feature_names_in_
+        As everywhere in scikit-learn.
+    n_iter_ : int
+        Passes, or calls of `partial_fit`.
+    loss_curve_ : list of float
+        Of each pass the mean loss on its way, without penalties; the objective F on full batches.
+    loss_, best_loss_ : float
+        The last and the smallest of them; best_loss_ is None with early stopping.
+    validation_scores_, best_validation_score_ : list of float, float
+        Accuracies on what is held out; None without early stopping.
+    n_layers_, n_outputs_ : int
+        Layers with the input's, and outputs.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from fastbcd import BCDClassifier
+    >>> X, y = load_digits(return_X_y=True)
+    >>> bool(BCDClassifier(random_state=0).fit(X[:1500], y[:1500]).score(X[1500:], y[1500:]) > 0.9)
+    True
+    """
+
+    def __init__(
+        self,
+        hidden_layer_sizes: Any = (128, 128),
+        activation: Any = "relu",
+        *,
+        loss: Any = "cross_entropy",
+        solver: str = MINI_BATCH,
+        residual: bool = False,
+        gamma: float = 1.0,
+        rho: float | None = None,
+        proximal_weight: float | None = None,
+        weight_penalty: Any = None,
+        state_penalty: Any = None,
+        batch_size: int | None = None,
+        step_size: float | None = None,
+        schedule: str | None = None,
+        momentum: float | None = None,
+        damping: float | None = None,
+        rank: int | None = None,
+        weight_decay: float | None = None,
+        average: float | None = None,
+        max_iter: int | None = None,
+        preprocess: str = "auto",
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 10,
+        tol: float = 1e-4,
+        class_weight: Any = None,
+        warm_start: bool = False,
+        random_state: Any = None,
+        dtype: str = "float32",
+        n_threads: int | None = None,
+        verbose: bool = False,
+    ) -> None:
+        super().__init__(
+            hidden_layer_sizes,
+            activation,
+            loss=loss,
+            solver=solver,
+            residual=residual,
+            gamma=gamma,
+            rho=rho,
+            proximal_weight=proximal_weight,
+            weight_penalty=weight_penalty,
+            state_penalty=state_penalty,
+            batch_size=batch_size,
+            step_size=step_size,
+            schedule=schedule,
+            momentum=momentum,
+            damping=damping,
+            rank=rank,
+            weight_decay=weight_decay,
+            average=average,
+            max_iter=max_iter,
+            preprocess=preprocess,
+            early_stopping=early_stopping,
+            validation_fraction=validation_fraction,
+            n_iter_no_change=n_iter_no_change,
+            tol=tol,
+            warm_start=warm_start,
+            random_state=random_state,
+            dtype=dtype,
+            n_threads=n_threads,
+            verbose=verbose,
+        )
+        self.class_weight = class_weight
+
+    @available_if(takes_streams)
+    def partial_fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        classes: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> Any:
+        """Train on a part of a stream; see `BaseBCD.partial_fit`.
+
+        Parameters
+        ----------
+        X : (n, d) array
+        y : (n,) array
+        classes : array, optional
+            All labels that the stream may have. The first call needs them, unless `fit` came
+            before; later ones may repeat them.
+        sample_weight : (n,) array, optional
+            Taken as it is: 1 is the weight of a usual sample.
+        """
+        return self._partial_fit(X, y, sample_weight, classes)
+
+    def _validate(
+        self, X: Any, y: Any, reset: bool, stream: bool = False, classes: Any = None
+    ) -> tuple[Array, Array]:
+        X, y = validate_data(self, X, y, reset=reset)
+        check_classification_targets(y)
+        given = None if classes is None else np.unique(np.asarray(classes))
+        if stream and reset:
+            if given is None:
+                raise InputError("classes: the first call of partial_fit needs all of them")
+            self.classes_ = given
+        elif stream and given is not None and not np.array_equal(given, self.classes_):
+            raise InputError(
+                f"classes: they were {self.classes_} in the first call, but are {given} now"
+            )
+        elif not stream and reset:
+            self.classes_ = np.unique(y)
+        elif not stream and not np.array_equal(np.unique(y), self.classes_):
+            raise InputError(
+                f"warm_start: y has the classes {np.unique(y)}, but had {self.classes_} in the "
+                "last fit; fit a new estimator"
+            )
+        return X, encode(y, self.classes_, "y")[:, None]
+
+    def _check_kept(self, codes: Array) -> None:
+        if len(np.unique(codes)) < 2:
+            label = self.classes_[int(codes[0, 0])]
+            raise InputError(
+                f"y: all samples that are left to train on are of one class, {label!s}; at least "
+                "two classes are needed"
+            )
+
+    def _with_class_weight(
+        self, codes: Array, weight: Array | None, stream: bool = False
+    ) -> Array | None:
+        if self.class_weight is None:
+            return weight
+        y, k = self.classes_[codes[:, 0]], len(self.classes_)
+        if self.class_weight == "balanced":
+            if stream:
+                raise InputError(
+                    "class_weight: a part of a stream says nothing of all classes' frequencies; "
+                    "give partial_fit a dict of weights, or sample_weight"
+                )
+            # n / (k n_c), samples counting their weights.
+            totals = np.bincount(codes[:, 0], weight, minlength=k)
+            each = totals.sum() / (k * np.where(totals > 0.0, totals, 1.0))
+        else:
+            each = compute_class_weight(self.class_weight, classes=self.classes_, y=y)
+        each = np.asarray(each, np.float64)
+        if not (np.isfinite(each) & (each >= 0.0)).all():
+            raise InputError(f"class_weight must be finite and not negative, got {each}")
+        factors = each[codes[:, 0]]
+        return factors if weight is None else factors * weight
+
+    def _fit_targets(self, codes: Array, weight: Array | None) -> dict[str, Any]:
+        return {"classes": self.classes_}
+
+    def _network_targets(self, codes: Array, targets: dict[str, Any]) -> Array:
+        return one_hot(codes[:, 0], len(self.classes_))
+
+    def _score(self, outputs: Array, Y: Array, weight: Array | None) -> float:
+        right, found = Y.argmax(axis=1), outputs.argmax(axis=1)
+        return float(accuracy_score(right, found, sample_weight=weight))
+
+    def predict(self, X: ArrayLike) -> NDArray[Any]:
+        """Label of each row of X (n, d): the class of the largest output."""
+        outputs = self._outputs(X)
+        return np.asarray(self.classes_[outputs.argmax(axis=1)])
+
+    def decision_function(self, X: ArrayLike) -> NDArray[np.float64]:
+        """Outputs (n, k) of the network; of two classes the second less the first, (n,)."""
+        outputs = self._outputs(X)
+        return outputs[:, 1] - outputs[:, 0] if outputs.shape[1] == 2 else outputs
+
+    @available_if(_has_probabilities)
+    def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
+        """Probabilities (n, k) of the classes, in the order of `classes_`.
+
+        By the link of the loss: softmax for cross-entropy, the nearest vector of probabilities
+        for the squared loss, the logistic function of each class against the rest, made to add
+        up to 1, for the others. With the hinge loss the method does not exist.
+        """
+        outputs = self._outputs(X)
+        return probabilities(_loss_name(self.model_.loss), outputs)
+
+    @available_if(_has_probabilities)
+    def predict_log_proba(self, X: ArrayLike) -> NDArray[np.float64]:
+        """Logarithms of `predict_proba`; minus infinity where a probability is 0."""
+        with np.errstate(divide="ignore"):
+            return np.asarray(np.log(self.predict_proba(X)))

@@ -1,0 +1,147 @@
+"""The pieces of training: what is held out, scaled, watched and kept."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import is_classifier
+from sklearn.model_selection import train_test_split
+
+from fastbcd.callbacks import BatchLoss, EarlyStopping, Objective, Progress
+from fastbcd.data.preprocessing import Preprocessing
+from fastbcd.errors import InputError
+from fastbcd.estimators.parameters import Parameters
+from fastbcd.estimators.score import ValidationScore
+from fastbcd.estimators.solvers import FULL_BATCH_ITERATIONS, MINI_BATCH, AnySolver, hidden_widths
+from fastbcd.fit import Callback, Result
+from fastbcd.mini_batch import MiniBatchThreeSplitting
+from fastbcd.model import Model
+from fastbcd.specification import require, require_integer
+
+Array = NDArray[Any]
+
+
+class Fitting(Parameters):
+    """What `BaseBCD` trains with, and what classifier and regressor fill in."""
+
+    # -- what classifier and regressor differ in ------------------------------------------------
+
+    def _validate(
+        self, X: Any, y: Any, reset: bool, stream: bool = False, classes: Any = None
+    ) -> tuple[Array, Array]:
+        """X (n, d) and targets (n, c), numbers; sets what follows from y."""
+        raise NotImplementedError
+
+    def _check_kept(self, codes: Array) -> None:
+        """`InputError` where what is left of the samples cannot be learned from."""
+
+    def _with_class_weight(
+        self, codes: Array, weight: Array | None, stream: bool = False
+    ) -> Array | None:
+        """Weights of samples, times those of their classes."""
+        return weight
+
+    def _fit_targets(self, codes: Array, weight: Array | None) -> dict[str, Any]:
+        """What `Model` has to know of the targets."""
+        raise NotImplementedError
+
+    def _network_targets(self, codes: Array, targets: dict[str, Any]) -> Array:
+        """Y (n, k) for the network, `targets` being what `_fit_targets` gave."""
+        raise NotImplementedError
+
+    def _score(self, outputs: Array, Y: Array, weight: Array | None) -> float:
+        """Accuracy or R^2 of outputs (n, k) of the network, for its targets Y."""
+        raise NotImplementedError
+
+    # -- pieces of `fit` and `partial_fit` --------------------------------------------------------
+
+    def _check_weight(self, weight: Array | None) -> None:
+        if weight is not None and not weight.any():
+            raise InputError("sample_weight is zero for every sample: nothing is left to learn")
+
+    def _split(self, codes: Array, seed: int) -> tuple[Array, Array]:
+        """Rows to train on and rows held out."""
+        fraction = require(self.validation_fraction, "validation_fraction", at_least=0, at_most=1)
+        if not 0.0 < fraction < 1.0:
+            raise InputError(f"validation_fraction must lie between 0 and 1, got {fraction}")
+        labels = codes[:, 0] if is_classifier(self) else None
+        rows = np.arange(len(codes))
+        train, test = train_test_split(rows, test_size=fraction, stratify=labels, random_state=seed)
+        if len(test) < 2:
+            raise InputError(
+                f"validation_fraction: {fraction} of {len(codes)} samples is one alone; more are "
+                "needed"
+            )
+        return np.sort(train), np.sort(test)
+
+    def _preparations(
+        self, previous: Model | None, X: Array, codes: Array, weight: Array | None
+    ) -> tuple[Preprocessing, dict[str, Any]]:
+        """Scaling of inputs and targets: of the run that goes on, or fitted to these samples."""
+        if previous is None:
+            return Preprocessing.fit(X, self.preprocess, weight), self._fit_targets(codes, weight)
+        hidden = hidden_widths(self.hidden_layer_sizes)
+        widths = (X.shape[1], *hidden, previous.network.widths[-1])
+        if widths != previous.network.widths:
+            raise InputError(
+                f"hidden_layer_sizes: the network so far has widths {previous.network.widths}, "
+                f"but now they should be {widths}; fit a new estimator"
+            )
+        targets = {
+            "classes": previous.classes,
+            "target_shift": previous.target_shift,
+            "target_scale": previous.target_scale,
+        }
+        return previous.preprocessing, targets
+
+    def _iterations(self, solver: AnySolver, n: int) -> int:
+        if self.max_iter is not None:
+            return require_integer(self.max_iter, "max_iter", at_least=1)
+        if isinstance(solver, MiniBatchThreeSplitting):
+            return solver.passes(n)
+        return FULL_BATCH_ITERATIONS
+
+    def _callbacks(self, solver: AnySolver, held_out: Any) -> list[Callback]:
+        mini_batch = isinstance(solver, MiniBatchThreeSplitting)
+        callbacks: list[Callback] = [BatchLoss() if mini_batch else Objective()]
+        if held_out is not None:
+            X, Y, weight = held_out
+            callbacks.append(ValidationScore(X, lambda outputs: self._score(outputs, Y, weight)))
+            callbacks.append(EarlyStopping("validation_score", self.n_iter_no_change, self.tol))
+        if self.verbose:
+            callbacks.append(Progress())
+        return callbacks
+
+    def _keep(
+        self, result: Result, preprocessing: Preprocessing, targets: dict[str, Any], go_on: bool
+    ) -> None:
+        """What is known after training."""
+        names = getattr(self, "feature_names_in_", None)
+        network = result.network
+        self.model_ = Model(
+            network,
+            preprocessing=preprocessing,
+            feature_names=None if names is None else [str(name) for name in names],
+            loss=getattr(self.loss, "name", self.loss),
+            **targets,
+        )
+        self.network_ = network
+        quantity = "batch_loss" if self.solver == MINI_BATCH else "objective"
+        curve: list[float] = [record[quantity] for record in result.history]
+        before: list[float] = self.loss_curve_ if go_on else []
+        self.loss_curve_: list[float] = [*before, *curve]
+        self.loss_ = self.loss_curve_[-1]
+        self.n_iter_ = len(self.loss_curve_)
+        self.n_layers_ = len(network.widths)
+        self.n_outputs_ = network.widths[-1]
+        self.best_loss_: float | None = min(self.loss_curve_)
+        self.validation_scores_: list[float] | None = None
+        self.best_validation_score_: float | None = None
+
+    def _keep_scores(self, result: Result, callbacks: list[Callback]) -> None:
+        for callback in callbacks:
+            if isinstance(callback, EarlyStopping):
+                self.validation_scores_ = [row["validation_score"] for row in result.history]
+                self.best_validation_score_, self.best_loss_ = callback.best, None

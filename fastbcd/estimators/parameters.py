@@ -1,0 +1,76 @@
+"""The parameters that classifier and regressor have in common."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sklearn.base import BaseEstimator
+
+from fastbcd.estimators.solvers import MINI_BATCH
+
+
+class Parameters(BaseEstimator):
+    """Keeps parameters as given, as scikit-learn wants it; `BCDClassifier` describes them."""
+
+    def __init__(
+        self,
+        hidden_layer_sizes: Any = (128, 128),
+        activation: Any = "relu",
+        *,
+        loss: Any = "squared",
+        solver: str = MINI_BATCH,
+        residual: bool = False,
+        gamma: float = 1.0,
+        rho: float | None = None,
+        proximal_weight: float | None = None,
+        weight_penalty: Any = None,
+        state_penalty: Any = None,
+        batch_size: int | None = None,
+        step_size: float | None = None,
+        schedule: str | None = None,
+        momentum: float | None = None,
+        damping: float | None = None,
+        rank: int | None = None,
+        weight_decay: float | None = None,
+        average: float | None = None,
+        max_iter: int | None = None,
+        preprocess: str = "auto",
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 10,
+        tol: float = 1e-4,
+        warm_start: bool = False,
+        random_state: Any = None,
+        dtype: str = "float32",
+        n_threads: int | None = None,
+        verbose: bool = False,
+    ) -> None:
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.loss = loss
+        self.solver = solver
+        self.residual = residual
+        self.gamma = gamma
+        self.rho = rho
+        self.proximal_weight = proximal_weight
+        self.weight_penalty = weight_penalty
+        self.state_penalty = state_penalty
+        self.batch_size = batch_size
+        self.step_size = step_size
+        self.schedule = schedule
+        self.momentum = momentum
+        self.damping = damping
+        self.rank = rank
+        self.weight_decay = weight_decay
+        self.average = average
+        self.max_iter = max_iter
+        self.preprocess = preprocess
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.dtype = dtype
+        self.n_threads = n_threads
+        self.verbose = verbose

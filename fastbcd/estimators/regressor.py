@@ -1,0 +1,89 @@
+"""The regressor."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import MultiOutputMixin, RegressorMixin
+from sklearn.metrics import r2_score
+from sklearn.utils.validation import validate_data
+
+from fastbcd.data.preprocessing import weighted_moments
+from fastbcd.errors import InputError
+from fastbcd.estimators.base import BaseBCD
+from fastbcd.estimators.fitting import Array
+
+
+class BCDRegressor(MultiOutputMixin, RegressorMixin, BaseBCD):
+    """Network that predicts numbers, trained by block coordinate descent, without backpropagation.
+
+    Minimises the mean of ``w_i loss(network(x_i); y_i)``, each output of y standardised
+    beforehand (mean 0, variance 1, weights of samples included) and scaled back in `predict`.
+
+    Parameters
+    ----------
+    hidden_layer_sizes, activation, solver, residual, gamma, rho, weight_penalty, ...
+        As in `BCDClassifier`, which has a `class_weight` more.
+    loss : str or Loss, default="squared"
+        Of standardised targets; the others that fastbcd has are for classes.
+    early_stopping : bool, default=False
+        By R^2 on what is held out.
+
+    Attributes
+    ----------
+    model_, network_, n_iter_, loss_curve_, validation_scores_, ...
+        As in `BCDClassifier`; losses are those of standardised targets.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from fastbcd import BCDRegressor
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> BCDRegressor((64,), random_state=0).fit(X, y).predict(X[:3]).shape
+    (3,)
+    """
+
+    def _validate(
+        self, X: Any, y: Any, reset: bool, stream: bool = False, classes: Any = None
+    ) -> tuple[Array, Array]:
+        X, y = validate_data(self, X, y, reset=reset, multi_output=True, y_numeric=True)
+        y = np.asarray(y, np.float64)
+        targets = y[:, None] if y.ndim == 1 else y
+        if not reset and targets.shape[1] != self.n_outputs_:
+            raise InputError(
+                f"y has {targets.shape[1]} outputs, but had {self.n_outputs_} before; fit a new "
+                "estimator"
+            )
+        # A vector stays a vector.
+        self._y_is_vector = y.ndim == 1
+        return X, targets
+
+    def _fit_targets(self, codes: Array, weight: Array | None) -> dict[str, Any]:
+        with np.errstate(all="ignore"):
+            shift, scale = weighted_moments(
+                codes, np.ones(len(codes)) if weight is None else weight
+            )
+        if not (np.isfinite(shift) & np.isfinite(scale)).all():
+            raise InputError("y: its numbers are too large to scale")
+        constant = scale <= 1e-12 * np.maximum(np.abs(shift), 1e-300)
+        return {
+            "classes": None,
+            "target_shift": shift,
+            "target_scale": np.where(constant, 1.0, scale),
+        }
+
+    def _network_targets(self, codes: Array, targets: dict[str, Any]) -> Array:
+        return np.asarray((codes - targets["target_shift"]) / targets["target_scale"])
+
+    def _score(self, outputs: Array, Y: Array, weight: Array | None) -> float:
+        # R^2 of targets that are scaled and of those that are not is the same.
+        return float(r2_score(Y, outputs, sample_weight=weight))
+
+    def predict(self, X: ArrayLike) -> NDArray[np.float64]:
+        """Numbers (n,), or (n, k) where y was a matrix, for X (n, d)."""
+        outputs = self._outputs(X)
+        model: Any = self.model_
+        y: NDArray[np.float64] = outputs * model.target_scale + model.target_shift
+        return y[:, 0] if self._y_is_vector else y

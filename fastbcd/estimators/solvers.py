@@ -1,0 +1,99 @@
+"""From an estimator's parameters to its solver; what a solver does not know is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from fastbcd.errors import InputError
+from fastbcd.mini_batch import MiniBatchThreeSplitting
+from fastbcd.problem import Problem
+from fastbcd.solver import BlockCoordinateDescent
+from fastbcd.specification import require_integer
+from fastbcd.three_splitting import ThreeSplitting
+from fastbcd.two_splitting import TwoSplitting
+
+AnySolver = BlockCoordinateDescent | MiniBatchThreeSplitting
+
+MINI_BATCH = "mini-batch"
+FULL_BATCH: dict[str, type[ThreeSplitting] | type[TwoSplitting]] = {
+    "three-splitting": ThreeSplitting,
+    "two-splitting": TwoSplitting,
+}
+SOLVERS = (MINI_BATCH, *FULL_BATCH)
+
+# Parameters of one kind of solver; None is its default.
+MINI_BATCH_ONLY = (
+    *("batch_size", "step_size", "schedule", "momentum", "damping", "rank", "weight_decay"),
+    "average",
+)
+FULL_BATCH_ONLY = ("proximal_weight", "state_penalty")
+# As on the command line, where the first is --alpha. (scikit-learn's checks set any parameter
+# of that name to 0.01, as if it were a penalty on weights.)
+FULL_BATCH_USUAL = {"proximal_weight": 1e-3, "weight_penalty": "ridge:3e-4"}
+FULL_BATCH_ITERATIONS = 50
+
+# Products of a batch and all weights, below which the threads would wait for each other.
+WORTH_A_THREAD = 2e7
+
+
+def check_solver(parameters: dict[str, Any]) -> bool:
+    """Whether the solver takes mini-batches; `InputError` where it does not know a parameter."""
+    solver = parameters["solver"]
+    if solver not in SOLVERS:
+        raise InputError(f"solver must be one of {', '.join(SOLVERS)}, got {solver!r}")
+    mini_batch = solver == MINI_BATCH
+    for name in FULL_BATCH_ONLY if mini_batch else MINI_BATCH_ONLY:
+        if parameters[name] is not None:
+            others = FULL_BATCH if mini_batch else (MINI_BATCH,)
+            raise InputError(
+                f"{name} belongs to the solver {' or '.join(others)}, but solver is {solver!r}; "
+                "leave it at None"
+            )
+    return mini_batch
+
+
+def hidden_widths(given: Any) -> tuple[int, ...]:
+    """``hidden_layer_sizes`` as a tuple; one number is one layer."""
+    if isinstance(given, str):
+        raise InputError(f"hidden_layer_sizes must be whole numbers, got {given!r}")
+    widths = given if isinstance(given, Iterable) else [given]
+    return tuple(require_integer(d, "hidden_layer_sizes", at_least=1) for d in widths)
+
+
+def make_solver(
+    parameters: dict[str, Any], n_features: int, n_outputs: int, samples: int, **more: Any
+) -> AnySolver:
+    """The solver for so many samples; `more` replaces parameters."""
+    parameters = parameters | more
+    mini_batch = check_solver(parameters)
+    widths = (n_features, *hidden_widths(parameters["hidden_layer_sizes"]), n_outputs)
+    usual = {} if mini_batch else FULL_BATCH_USUAL
+    given = {**usual, **{name: value for name, value in parameters.items() if value is not None}}
+    problem = Problem(
+        widths,
+        activation=parameters["activation"],
+        loss=parameters["loss"],
+        gamma=parameters["gamma"],
+        residual=parameters["residual"],
+        **_some(given, ("weight_penalty", "state_penalty", *(() if mini_batch else ("rho",)))),
+    )
+    machine = {"dtype": parameters["dtype"], "n_threads": given.get("n_threads")}
+    if not mini_batch:
+        return FULL_BATCH[given["solver"]](problem, alpha=given["proximal_weight"], **machine)
+    options = _some(given, ("rho", *MINI_BATCH_ONLY))
+    solver = MiniBatchThreeSplitting(problem, **options, **machine)
+    if "n_threads" not in given and not worth_threads(widths, solver.settings(samples).batch_size):
+        solver = MiniBatchThreeSplitting(problem, **options, **machine | {"n_threads": 1})
+    return solver
+
+
+def worth_threads(widths: tuple[int, ...], samples: int) -> bool:
+    """Whether so many samples keep more than one thread busy; no result depends on it."""
+    return samples * float(np.dot(widths[:-1], widths[1:])) > WORTH_A_THREAD
+
+
+def _some(given: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    return {name: given[name] for name in names if name in given}

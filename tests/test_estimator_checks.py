@@ -1,0 +1,68 @@
+"""scikit-learn's own checks, every one of them, with no failure expected."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from sklearn.utils.estimator_checks import estimator_checks_generator, parametrize_with_checks
+
+from fastbcd import BCDClassifier, BCDRegressor
+
+
+@parametrize_with_checks([BCDClassifier(), BCDRegressor()])
+def test_the_defaults_pass_every_check(estimator, check):
+    check(estimator)
+
+
+ARRAY_API = """
+from sklearn.utils.estimator_checks import estimator_checks_generator
+from fastbcd import BCDClassifier, BCDRegressor
+ran = 0
+for estimator in (BCDClassifier(), BCDRegressor()):
+    for one, check in estimator_checks_generator(estimator):
+        if "array_api" in str(check):
+            check(one)
+            ran += 1
+print(ran)
+"""
+
+
+def test_checks_that_are_skipped_without_scipy_s_array_api_pass_with_it():
+    run = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", ARRAY_API],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "SCIPY_ARRAY_API": "1"},
+    )
+    assert run.returncode == 0, run.stderr
+    assert int(run.stdout) >= 2
+
+
+OTHERS = [
+    BCDClassifier((16,), loss="squared", solver="three-splitting"),
+    BCDClassifier((16,), loss="squared", solver="two-splitting"),
+    BCDRegressor((16,), solver="three-splitting"),
+    BCDClassifier((16,), loss="hinge", dtype="float64"),
+    BCDClassifier((16, 16), loss="squared", residual=True),
+    BCDClassifier((16,), loss="logistic_ovr", activation="tanh"),
+]
+# Full batches have no weights; every other check is theirs, too.
+WEIGHTS = ("weight",)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("estimator", OTHERS, ids=repr)
+def test_other_solvers_and_losses_pass_every_check_that_has_a_meaning_for_them(estimator):
+    full = estimator.solver != "mini-batch"
+    failed = []
+    for one, check in estimator_checks_generator(estimator):
+        name = str(getattr(check, "func", check).__name__)
+        if "array_api" in name or (full and any(word in name for word in WEIGHTS)):
+            continue
+        try:
+            check(one)
+        except Exception as error:
+            failed.append(f"{name}: {error}")
+    assert not failed, "\n".join(failed)
