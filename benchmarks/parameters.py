@@ -127,7 +127,7 @@ def draw(figure: Figure, path: Path) -> None:
         1, n_panels, figsize=(1.5 + 3 * n_panels, 3.6), layout="constrained"
     )
     # Points that lie alike on a logarithmic axis.
-    shown = np.unique(np.geomspace(1, figure.iterations, 32).round().astype(int))
+    shown = np.unique(np.geomspace(1, figure.iterations, 28).round().astype(int))
     for value, colour, style in zip(figure.values, COLOURS, STYLES, strict=True):
         lines = curves(figure.solver(value), figure.iterations)
         print(f"{path.stem} {value:g}", *(f"{lines[name][-1]:.4g}" for name in COLUMNS), sep="\t")

@@ -26,7 +26,19 @@ FORMAT, READS = 2, (1, 2)
 
 @dataclass
 class Model:
-    """Network, class labels (sorted) and preprocessing: all that prediction needs."""
+    """Network, classes and preprocessing: all that prediction needs.
+
+    Parameters
+    ----------
+    network : Network
+        d inputs, k outputs.
+    classes : (k,) array
+        Sorted labels.
+    preprocessing : Preprocessing
+        Of the inputs.
+    feature_names : list of str, optional
+        Of the d inputs, in the order of training.
+    """
 
     network: Network
     classes: NDArray[Any]
@@ -34,7 +46,7 @@ class Model:
     feature_names: list[str] | None = None
 
     def outputs(self, X: Any, n_threads: int | None = None) -> NDArray[Any]:
-        """Network outputs (n, k) for raw inputs X (n, d)."""
+        """Network outputs (n, k) for raw inputs X (n, d); `InputError` where X does not fit."""
         X = check_matrix(X, "X")
         width = self.network.widths[0]
         if X.shape[1] != width:
@@ -46,7 +58,7 @@ class Model:
         return self.classes[np.argmax(self.outputs(X, n_threads), axis=1)]
 
     def save(self, path: Path) -> None:
-        """Write a safetensors file: plain arrays, and one JSON text of metadata.
+        """Write a safetensors file to `path`: plain arrays, and one JSON text of metadata.
 
         The same model gives the same bytes.
         """
@@ -68,7 +80,7 @@ class Model:
 
     @classmethod
     def load(cls, path: Path) -> Model:
-        """Read what `save` wrote; runs no code from the file.
+        """Read what `save` wrote to `path`; runs no code from the file.
 
         Raises
         ------
@@ -115,7 +127,10 @@ class Model:
         return cls(network, classes, preprocessing, metadata.get("feature_names"))
 
     def arrange(self, X: NDArray[Any], names: list[str] | None, source: str) -> NDArray[Any]:
-        """Columns of X, called `names`, in the order of training; `InputError` where one lacks."""
+        """Columns of X, called `names`, in the order of training; `InputError` where one lacks.
+
+        `source` says in the message where X is from.
+        """
         if self.feature_names is None or names is None or names == self.feature_names:
             return X
         missing = [name for name in self.feature_names if name not in names]

@@ -53,7 +53,7 @@ def words(text):
 def test_every_block_runs_and_prints_what_stands_below_it(path, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     prepare(tmp_path)
-    names, printed = {"__name__": "page"}, ""
+    names, printed = {"__name__": "page"}, None
     for block in blocks(path):
         if block.language == "python":
             exec(block.compiled(str(path)), names)
@@ -64,10 +64,11 @@ def test_every_block_runs_and_prints_what_stands_below_it(path, tmp_path, monkey
             shown = capsys.readouterr()
             printed = shown.out + shown.err
         else:
-            assert block.language == "text", f"{path.name}, line {block.line}: run it, or text"
-            if printed:  # of the block before; else it is no output
-                assert words(block.text) == words(printed), f"{path.name}, line {block.line}"
-                printed = ""
+            where = f"{path.name}, line {block.line}"
+            assert block.language == "text", f"{where}: python, bash, or text that they print"
+            assert printed is not None, f"{where}: no block before it; indent what is no output"
+            assert words(block.text) == words(printed), where
+            printed = None
     for command in indented_commands(path):
         execute(command, f"{path.name}: {command}")
 

@@ -12,7 +12,12 @@ from fastbcd.specification import require_integer
 
 
 class Every(Callback):
-    """Measures in iterations `every`, 2 `every`, ..., and in the last one."""
+    """Measures in iterations `every`, 2 `every`, ..., and in the last one.
+
+    Parameters
+    ----------
+    every : int
+    """
 
     def __init__(self, every: int) -> None:
         self.every = require_integer(every, "every", at_least=1)
@@ -27,7 +32,13 @@ class Every(Callback):
 
 
 class Objective(Every):
-    """Adds ``objective``: F of the state. Costs a product per layer and pass."""
+    """Adds ``objective``: F of the state. Costs a product per layer and pass.
+
+    Parameters
+    ----------
+    every : int, default=1
+        Iterations between measurements; the last one is measured in any case.
+    """
 
     def __init__(self, every: int = 1) -> None:
         super().__init__(every)

@@ -20,7 +20,10 @@ LIMIT = 5.0
 class Preprocessing:
     """``X -> (X - shift) * scale``, cut at -limit and limit.
 
-    shift and scale (1,) or (d,), float64.
+    Parameters
+    ----------
+    shift, scale : (1,) or (d,) float64 array
+    limit : float, default=infinity
     """
 
     shift: NDArray[np.float64]
@@ -29,7 +32,7 @@ class Preprocessing:
 
     @classmethod
     def fit(cls, X: NDArray[Any], kind: str = "auto") -> Preprocessing:
-        """Choose shift and scale for training inputs X (n, d).
+        """Choose shift and scale for training inputs X (n, d), of a `kind`; else an `InputError`.
 
         ``"none"``: as they are. ``"unit"``: divided by the largest magnitude of all, so
         images stay images. ``"standard"``: each feature to mean 0 and variance 1 (a constant

@@ -88,6 +88,11 @@ class MiniBatchThreeSplitting(BatchSweep):
     device, dtype, n_threads, tile_rows
         As in `ThreeSplitting`.
 
+    Raises
+    ------
+    InputError
+        Naming the parameter and what would be right.
+
     Notes
     -----
     States are consistent at the start of each batch, so the three-splitting objective equals
@@ -231,7 +236,7 @@ class MiniBatchThreeSplitting(BatchSweep):
         return self.init(X, Y)
 
     def step(self, state: MiniBatchState) -> MiniBatchState:
-        """One pass over all samples in place, in batches of a new random order.
+        """One pass of `state` over all samples, in place, in batches of a new random order.
 
         Raises
         ------
@@ -245,7 +250,7 @@ class MiniBatchThreeSplitting(BatchSweep):
         return state
 
     def partial_fit(self, state: MiniBatchState, X: ArrayLike, Y: ArrayLike) -> MiniBatchState:
-        """The sweep of one batch, in place: X (m, d_0), Y (m, d_L), any m.
+        """The sweep of one batch on `state`, in place: X (m, d_0), Y (m, d_L), any m.
 
         For a stream, of which `init` sees the first samples only: give the solver its
         `batch_size`, and `init` the `length`, or the solver ``schedule="constant"``.
@@ -287,7 +292,7 @@ class MiniBatchThreeSplitting(BatchSweep):
         return held if len(held) == m else held.first(m)
 
     def objective(self, state: MiniBatchState) -> float:
-        """Loss of all samples by the mean weights, plus ``r_l(W_l)``: F at consistent states."""
+        """Loss of all samples of `state` by the mean weights, plus ``r_l(W_l)``: F, consistent."""
         problem, device = self.problem, self.device
         network = network_of(self, state)
         total = 0.0
@@ -310,7 +315,8 @@ class MiniBatchThreeSplitting(BatchSweep):
     ) -> Result:
         """`init`, then `max_iter` passes, with `callbacks` after each; see `Result`.
 
-        Default for `max_iter`: 10, or more until there are 1200 batches.
+        X, Y and seed as for `init`. Default for `max_iter`: 10, or more until there are 1200
+        batches.
         """
         state = self.init(X, Y, seed=seed, passes=max_iter)
         return run(self, state, self.passes(state.n) if max_iter is None else max_iter, callbacks)
