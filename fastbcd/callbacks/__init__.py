@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fastbcd.callbacks.block_times import BlockTimes
 from fastbcd.callbacks.certificate import Certify
 from fastbcd.callbacks.checkpoint import SaveCheckpoint
 from fastbcd.callbacks.history_file import HistoryFile
@@ -12,6 +13,7 @@ from fastbcd.fit import Callback
 
 __all__ = [
     "Accuracy",
+    "BlockTimes",
     "Callback",
     "Certify",
     "HistoryFile",

@@ -8,14 +8,11 @@ import io
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from fastbcd.cli.prediction import predict
 from fastbcd.cli.run_folder import RunFolder
-from fastbcd.data import FORMS, load
+from fastbcd.data import FORMS
 from fastbcd.errors import InputError
 from fastbcd.files import write_atomically
-from fastbcd.labels import encode
-from fastbcd.model import Model
 
 
 def add_command(commands: Any) -> None:
@@ -40,36 +37,21 @@ def add_command(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Predict, compare with labels where there are any, and write."""
-    folder = RunFolder(Path(options.folder))
-    config = folder.read_config()
-    model = Model.load(folder.model)
-    own = options.data is None
-    dataset = load(
-        config["data"] if own else options.data,
-        target=options.target or config["target"],
-        target_required=options.target is not None,
-        test_fraction=config["test_fraction"],
-        training=False,
-        held_out=own,
-    )
     if options.out is not None and Path(options.out).exists():
         raise InputError(f"--out: {options.out} exists already; name a new file")
-    X = model.arrange(dataset.X_test, dataset.feature_names, dataset.name)
-    predicted = model.predict(X, options.threads)
-    labels = None
-    if dataset.y_test is not None:
-        labels = encode(dataset.y_test, model.classes, dataset.name)
+    folder = RunFolder(Path(options.folder))
+    prediction = predict(folder, options.data, options.target, options.threads)
 
     if options.out is not None:
         try:
-            write_atomically(Path(options.out), _table(predicted).encode())
+            write_atomically(Path(options.out), _table(prediction.predicted).encode())
         except OSError as error:
             raise InputError(f"--out: {options.out} cannot be written: {error}") from None
-    elif labels is None:
-        print(_table(predicted), end="")
-    if labels is not None:
-        accuracy = float(np.mean(predicted == model.classes[labels]))
-        print(f"{dataset.name}: accuracy {accuracy!r} on {len(predicted)} samples")
+    elif prediction.labels is None:
+        print(_table(prediction.predicted), end="")
+    if prediction.labels is not None:
+        n = len(prediction.predicted)
+        print(f"{prediction.name}: accuracy {prediction.accuracy!r} on {n} samples")
 
 
 def _table(predicted: Any) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 import fastbcd
 from fastbcd.callbacks import (
     Accuracy,
+    BlockTimes,
     Certify,
     HistoryFile,
     Objective,
@@ -112,11 +113,13 @@ def run(options: argparse.Namespace) -> int:
         Objective(every),
         Accuracy("train", X_train, train_labels, every),
         Accuracy("test", X_test, test_labels, every),
+        BlockTimes(),
     ]
     if options.certify is not None:
         callbacks.append(Certify(options.certify))
     columns = () if options.certify is None else Certify.columns
-    callbacks.append(HistoryFile(folder.history, columns))
+    more = ("constraint_gap", *BlockTimes.columns, *columns)
+    callbacks.append(HistoryFile(folder.history, more))
     if not options.quiet:
         callbacks.append(Progress())
     callbacks += [stop, SaveCheckpoint(folder.checkpoint, options.checkpoint_every)]

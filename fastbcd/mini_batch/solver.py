@@ -243,6 +243,8 @@ class MiniBatchThreeSplitting(BatchSweep):
         InputError
             The schedule has ended; a batch of a memory-mapped file holds NaN or infinity.
         """
+        if state.clock is not None:
+            state.clock.clear()
         with self.device.session():
             for rows in shuffled_batches(state.n, state.settings.batch_size, state.rng):
                 self._learn(state, Samples(state.X, state.Y, self.problem.loss, rows))
