@@ -201,7 +201,7 @@ class BlockCoordinateDescent:
         return self.objective_and_gap(state)[0]
 
     def objective_and_gap(self, state: State) -> tuple[float, float]:
-        """F, and how far the states are from those of a forward pass, in one pass over samples.
+        """F, and how far `state` is from a forward pass, in one pass over samples.
 
         .. code-block:: text
 

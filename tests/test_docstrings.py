@@ -3,8 +3,8 @@
 Everywhere: a section "Parameters" has the names of the signature, all of them, in their order.
 Public classes and functions have that section (records may have "Attributes" instead). In methods
 and kernels, which explain theirs by a formula, and where there is one parameter only, it is enough
-that the text names every parameter, or sends the reader to another method: "as for `init`". What
-a public function raises itself, its docstring names.
+that the text names every parameter, or sends the reader to another docstring: "as for `init`".
+What a public function raises itself, its docstring names.
 """
 
 import ast
@@ -19,10 +19,10 @@ import pytest
 from numpydoc.docscrape import NumpyDocString
 
 import fastbcd
-from fastbcd import callbacks, data, kernels, mini_batch
+from fastbcd import callbacks, data, kernels, mini_batch, plots
 
 # What users import from; names in `__all__` are public.
-PUBLIC = (fastbcd, callbacks, data, mini_batch, kernels)
+PUBLIC = (fastbcd, callbacks, data, mini_batch, plots, kernels)
 # Public, though no `__all__` has them.
 ALSO = (
     "fastbcd.certificate.Certificate",
@@ -129,22 +129,26 @@ def test_a_section_of_parameters_matches_the_signature(name):
 def test_what_is_public_documents_every_parameter_and_its_errors(name):
     thing = EVERYTHING[name]
     names, found = parameters(thing), sections(thing)
-    owner = EVERYTHING.get(name.rpartition(".")[0])
+    method = name.rpartition(".")[0] in EVERYTHING
+    explained = set(names) - set(missing_words(thing, names)) | elsewhere(name)
+    brief = method or len(names) <= 1 or name.startswith("fastbcd.kernels.") or elsewhere(name)
     if dataclasses.is_dataclass(thing) and found["Attributes"]:
         hidden = {field.name for field in dataclasses.fields(thing) if not field.repr}
         assert set(names) - hidden <= set(found["Attributes"]) <= set(names), name
-    elif owner or (names and not inspect.isclass(thing) and is_brief(name, names)):
-        missing = missing_words(thing, names)
-        for other in re.findall(r"as for `(\w+)`", thing.__doc__):
-            missing = [n for n in missing if n not in parameters(getattr(owner, other))]
-        assert set(missing) <= ONCE, name
+    elif brief and not inspect.isclass(thing):
+        assert set(names) <= explained | ONCE, name
     elif names:
         assert found["Parameters"], f"{name}: no section Parameters"
     assert not missing_words(thing, raised(thing)), f"{name}: raises what it does not name"
 
 
-def is_brief(name, names):
-    return len(names) == 1 or name.startswith("fastbcd.kernels.")
+def elsewhere(name):
+    """Parameters that a docstring leaves to another one: "as for `init`", "as in `other`"."""
+    text, owner = EVERYTHING[name].__doc__, name.rpartition(".")[0]
+    others = re.findall(r"as (?:for|in) `(\w+)`", text)
+    named = [EVERYTHING[f"{owner}.{other}"] for other in others if f"{owner}.{other}" in EVERYTHING]
+    named += [thing for thing in EVERYTHING.values() if thing.__name__ in others and not named]
+    return {parameter for thing in named for parameter in parameters(thing)}
 
 
 def raised(thing):
