@@ -24,8 +24,7 @@ def test_train_without_arguments_learns_digits(tmp_path):
     assert summary["test_accuracy"] >= 0.97
     assert len(out.splitlines()) == 1
     assert f"test accuracy {summary['test_accuracy']:.4f}" in out
-    for word in ("objective=", "train=", "test=", "it/s"):
-        assert word in err  # the progress bar
+    assert err.splitlines()[-1].startswith("iteration 50 of 50")
     rows = history(folder)
     assert list(rows[0])[:5] == [
         "iteration",

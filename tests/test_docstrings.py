@@ -19,10 +19,10 @@ import pytest
 from numpydoc.docscrape import NumpyDocString
 
 import fastbcd
-from fastbcd import callbacks, data, kernels, mini_batch, plots
+from fastbcd import callbacks, data, export, kernels, mini_batch, plots
 
 # What users import from; names in `__all__` are public.
-PUBLIC = (fastbcd, callbacks, data, mini_batch, plots, kernels)
+PUBLIC = (fastbcd, callbacks, data, export, mini_batch, plots, kernels)
 # Public, though no `__all__` has them.
 ALSO = (
     "fastbcd.certificate.Certificate",

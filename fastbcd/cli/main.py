@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from fastbcd import __version__
-from fastbcd.cli import info, plot, predict, train
+from fastbcd.cli import export, info, plot, predict, train
 from fastbcd.cli.parser import USAGE_STATUS, Parser
 from fastbcd.errors import InputError
 
@@ -27,7 +27,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"fastbcd {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
-    for module in (train, predict, plot, info):
+    for module in (train, predict, export, plot, info):
         module.add_command(commands)
     return parser
 

@@ -9,21 +9,22 @@ import numpy as np
 
 from fastbcd.cli.run_folder import RunFolder
 from fastbcd.data import load
+from fastbcd.errors import InputError
 from fastbcd.labels import encode
-from fastbcd.model import Model
 
 
 @dataclass
 class Prediction:
     """Predicted and known labels (n,) of data called `name`; known ones may be None.
 
-    `classes` are those that the model knows, sorted.
+    `classes` are those that the model knows, sorted; `probabilities` (n, k) where asked for.
     """
 
     name: str
     predicted: Any
     labels: Any
     classes: Any
+    probabilities: Any = None
 
     @property
     def accuracy(self) -> float:
@@ -36,6 +37,7 @@ def predict(
     data: str | None = None,
     target: str | None = None,
     threads: int | None = None,
+    proba: bool = False,
 ) -> Prediction:
     """Labels for `data`, or for the run's own test set, by the model of `folder`.
 
@@ -46,7 +48,11 @@ def predict(
         did not occur in training.
     """
     config = folder.read_config()
-    model = Model.load(folder.model)
+    model = folder.read_model()
+    if model.classes is None:
+        raise InputError(f"{folder.model} predicts numbers; this command is for classes")
+    if proba:
+        model.loss_of_probabilities()
     own = data is None
     dataset = load(
         config["data"] if own else data,
@@ -61,4 +67,5 @@ def predict(
     labels = dataset.y_test
     if labels is not None:
         labels = model.classes[encode(labels, model.classes, dataset.name)]
-    return Prediction(dataset.name, predicted, labels, model.classes)
+    probabilities = model.predict_proba(X, threads) if proba else None
+    return Prediction(dataset.name, predicted, labels, model.classes, probabilities)

@@ -12,6 +12,7 @@ from typing import Any
 
 from fastbcd.errors import InputError
 from fastbcd.files import partial, write_json
+from fastbcd.model import Model
 
 DEFAULT_PARENT = Path("runs")
 
@@ -77,6 +78,12 @@ class RunFolder:
             raise InputError(f"{self.path} is not a run folder: it has no config.json") from None
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"{self.config} cannot be used: {error}") from None
+
+    def read_model(self) -> Model:
+        """The trained model; `InputError` where there is none, or a damaged one."""
+        if not self.model.exists():
+            raise InputError(f"{self.model} does not exist; a finished run has one")
+        return Model.load(self.model)
 
 
 def _files(path: Path) -> set[str]:

@@ -132,7 +132,8 @@ def run(options: argparse.Namespace) -> int:
         )
         return 128 + stop.received
 
-    Model(result.network, classes, preprocessing, dataset.feature_names).save(folder.model)
+    loss = solver.problem.loss.name
+    Model(result.network, classes, preprocessing, dataset.feature_names, loss).save(folder.model)
     summary = _summary(dataset, solver, result)
     folder.finish(summary)
     if not options.quiet:
