@@ -1,4 +1,4 @@
-"""The results table of the README: whole runs of ``fastbcd train``, their summaries as Markdown.
+"""The first table of docs/benchmarks.md: whole runs of ``fastbcd train``, their summaries.
 
     python benchmarks/results.py [--mnist FOLDER] [--only NAME]
 

@@ -75,6 +75,18 @@ class Certificate:
     ) -> dict[str, float]:
         """Add an iteration; the row of history that describes it (NaN where not measured).
 
+        Parameters
+        ----------
+        iteration : int
+        decrease : float
+            By how much F fell, by what blocks report.
+        squared_step : float
+            ``|P - P'|^2``.
+        objective : float, optional
+            F, where it was evaluated.
+        squared_subgradient : float, optional
+            ``|g|^2``, where it was measured.
+
         Raises
         ------
         FloatingPointError

@@ -27,7 +27,16 @@ Tensors = dict[str, NDArray[Any]]
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A run in the middle: what `write` wrote and `read` read."""
+    """A run in the middle: what `write` wrote and `read` read.
+
+    Parameters
+    ----------
+    path : Path
+    tensors : dict of str to array
+        All arrays of the state.
+    metadata : dict
+        All the rest, as JSON can hold it.
+    """
 
     path: Path
     tensors: Tensors

@@ -42,20 +42,29 @@ class Callback:
     """Of the run, growing: history so far, all callbacks. The loop sets it before `on_start`."""
 
     def on_start(self, solver: Solver, state: Any, max_iter: int) -> None:
-        """Before the first iteration, also of a run that goes on from a checkpoint."""
+        """Before the first iteration, also of a run that goes on from a checkpoint.
+
+        `state` is where `solver` starts from; `max_iter` is counted from iteration 0.
+        """
 
     def on_iteration(self, solver: Solver, state: Any, record: Record) -> bool | None:
-        """After each iteration: add to `record`; return True to stop. Its time is not counted."""
+        """After each iteration: add to `record`; return True to stop. Its time is not counted.
+
+        `solver` and its `state` after the iteration are not to be changed.
+        """
 
     def on_end(self, result: Result) -> None:
-        """After the last iteration, also when an exception ended the run: close what is open."""
+        """After the last iteration, also when an exception ended the run: close what is open.
+
+        `result` is what `fit` will return.
+        """
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint must keep of this callback: numbers, texts, arrays, lists of these."""
         return {}
 
     def load_state_dict(self, remembered: dict[str, Any]) -> None:
-        """Go on from what `state_dict` gave; called after `on_start`."""
+        """Go on from what `state_dict` gave, `remembered`; called after `on_start`."""
 
 
 @dataclass

@@ -11,9 +11,14 @@ from fastbcd.errors import InputError
 
 
 def one_hot(labels: ArrayLike, n_classes: int | None = None) -> NDArray[np.float32]:
-    """``Y[i, labels[i]] = 1``, zero elsewhere; labels (n,) of int from 0 to n_classes - 1.
+    """``Y[i, labels[i]] = 1``, zero elsewhere: (n, n_classes), float32.
 
-    `n_classes` defaults to the largest label plus one.
+    Parameters
+    ----------
+    labels : (n,) array of int
+        From 0 to n_classes - 1.
+    n_classes : int, optional
+        Default: the largest label plus one.
 
     Raises
     ------

@@ -31,7 +31,11 @@ class Ledger:
         self.blocks.clear()
 
     def add(self, kind: str, l: int, report: Any, unit: float = 1.0) -> None:
-        """Add what block ``kind_l`` reports (of some samples, or whole)."""
+        """Add what block ``kind_l`` reports (of some samples, or whole).
+
+        `report` (2,) is decrease of F and squared step, `unit` their weight; `kind` is "V", "U"
+        or "W", and `l` the layer.
+        """
         self.blocks.setdefault((kind, l), np.zeros(2))
         self.blocks[kind, l] += unit * report
 

@@ -78,7 +78,7 @@ class Model:
         return scalings
 
     def outputs(self, X: Any, n_threads: int | None = None) -> NDArray[Any]:
-        """Network outputs (n, k) for raw inputs X (n, d)."""
+        """Network outputs (n, k) for raw inputs X (n, d); `InputError` where X does not fit."""
         X = check_matrix(X, "X")
         width = self.network.widths[0]
         if X.shape[1] != width:
@@ -102,7 +102,7 @@ class Model:
         return targets[:, 0] if targets.shape[1] == 1 else targets
 
     def predict_proba(self, X: Any, n_threads: int | None = None) -> NDArray[np.float64]:
-        """Probabilities (n, k) of the classes, float64, rows of which add up to 1.
+        """Probabilities (n, k) of the classes for X (n, d), float64; rows add up to 1.
 
         Raises
         ------
@@ -126,7 +126,7 @@ class Model:
         return self.loss
 
     def save(self, path: Path | str) -> None:
-        """Write a safetensors file: plain arrays, one JSON text of metadata, a checksum.
+        """Write a safetensors file to `path`: plain arrays, one JSON text of metadata, a checksum.
 
         The same model gives the same bytes, and the file is whole or not there.
 
@@ -140,7 +140,7 @@ class Model:
 
     @classmethod
     def load(cls, path: Path | str) -> Model:
-        """Read what `save` wrote; runs no code from the file.
+        """Read what `save` wrote to `path`; runs no code from the file.
 
         Raises
         ------
@@ -155,7 +155,10 @@ class Model:
             raise InputError(f"{path} is not a fastbcd model, or damaged: {error}") from None
 
     def arrange(self, X: NDArray[Any], names: list[str] | None, source: str) -> NDArray[Any]:
-        """Columns of X, called `names`, in the order of training; `InputError` where one lacks."""
+        """Columns of X, called `names`, in the order of training; `InputError` where one lacks.
+
+        `source` says in the message where X is from.
+        """
         if self.feature_names is None or names is None or names == self.feature_names:
             return X
         missing = [name for name in self.feature_names if name not in names]

@@ -26,6 +26,11 @@ class Network:
     activations : sequence of Formula, l = 1..L
     residual : sequence of bool, l = 1..L
         ``S_l``.
+
+    Raises
+    ------
+    InputError
+        Widths of two layers disagree, or a type that is neither float32 nor float64.
     """
 
     def __init__(
@@ -51,7 +56,10 @@ class Network:
         return (self.W[0].shape[1] - 1, *(len(W) for W in self.W))
 
     def forward(self, X: ArrayLike, n_threads: int | None = None) -> NDArray[Any]:
-        """Outputs V_L (n, d_L) for inputs X (n, d_0), in the type of the weights."""
+        """Outputs V_L (n, d_L) for inputs X (n, d_0), in the type of the weights.
+
+        `n_threads` as in `fastbcd.ThreeSplitting`; `InputError` where X does not fit.
+        """
         device, dtype = CPU(n_threads), self.W[0].dtype
         inputs = device.array(check_inputs(X, self.widths[0]), dtype)
         outputs = np.empty((len(inputs), self.widths[-1]), dtype)

@@ -138,7 +138,7 @@ class BlockCoordinateDescent:
         return self.init(X, Y, init="normal:0")
 
     def step(self, state: State) -> State:
-        """One iteration in place: all blocks of layer L, then of L - 1, ..., 1.
+        """One iteration of `state`, in place: all blocks of layer L, then of L - 1, ..., 1.
 
         Raises
         ------
@@ -201,7 +201,7 @@ class BlockCoordinateDescent:
         return self.objective_and_gap(state)[0]
 
     def objective_and_gap(self, state: State) -> tuple[float, float]:
-        """F, and how far the states are from those of a forward pass, in one pass over samples.
+        """F, and how far `state` is from a forward pass, in one pass over samples.
 
         .. code-block:: text
 
@@ -238,7 +238,7 @@ class BlockCoordinateDescent:
         raise NotImplementedError
 
     def energy(self, state: State) -> float:
-        """``unit (1 + gamma + rho) (|Y|^2 + |V|^2 + |U|^2)``: F if nothing cancelled, nearly.
+        """``unit (1 + gamma + rho) (|Y|^2 + |V|^2 + |U|^2)`` of `state`: F if nothing cancelled.
 
         Rounding of the storage type moves F by about the square of its eps times this.
         """
@@ -252,7 +252,10 @@ class BlockCoordinateDescent:
         return squared_subgradient(self, state)
 
     def miss_and_pull(self, tile: Tile, state: State, l: int, layer: Any) -> tuple[Any, Any, float]:
-        """A_l, R_l and |g_U|^2 of one tile; see `fastbcd.subgradient`. New arrays."""
+        """A_l, R_l and |g_U|^2 of one `tile` of `state`; see `fastbcd.subgradient`. New arrays.
+
+        `layer` is W_l on the device, layer `l` from 1 to L.
+        """
         raise NotImplementedError
 
     def promised_decrease(self) -> float:
@@ -279,5 +282,9 @@ class BlockCoordinateDescent:
         bias: float = 0.0,
         callbacks: Iterable[Callback] = (),
     ) -> Result:
-        """`init`, then `max_iter` times `step`, with `callbacks` after each; see `Result`."""
+        """`init`, then `max_iter` times `step`, with `callbacks` after each; see `Result`.
+
+        X, Y, seed, init and bias as for `init`; `FloatingPointError` where a measured objective
+        is not finite.
+        """
         return run(self, self.init(X, Y, seed=seed, init=init, bias=bias), max_iter, callbacks)

@@ -104,7 +104,7 @@ def coordinate_descent(
 
 @kernel
 def penalty_sum(penalty, W):
-    """``r(W)``, summed in float64; W (m, d) without the bias column."""
+    """``r(W)``, summed in float64, r being `penalty`; W (m, d) without the bias column."""
     total = 0.0
     for i in range(W.shape[0]):
         for j in range(W.shape[1]):

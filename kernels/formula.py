@@ -91,6 +91,11 @@ class Formula:
     **functions
         Functions compiled with `fastbcd.kernels.jit.scalar`, under the names
         in `METHODS`; each takes the arguments listed there and then `p`.
+
+    Raises
+    ------
+    TypeError
+        A function under another name, or one that is not compiled.
     """
 
     _registry: ClassVar[dict[str, Formula]] = {}

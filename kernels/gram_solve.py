@@ -107,9 +107,10 @@ def _scaled(out, scale, gram, weight, shift):
 
 @kernel
 def ridge_solve(step, factor, scale, method, work):
-    """``step = step H^-1``, with what `ridge_factor` left in `factor` and `scale`.
+    """``step = step H^-1``, with what `ridge_factor` left in `factor` and `scale`, and returned.
 
-    step (m, d) float64 holds N on entry and D on exit; work (m, d) float64.
+    step (m, d) float64 holds N on entry and D on exit; method is the number that `ridge_factor`
+    returned; work (m, d) float64.
     """
     m, d = step.shape
     for i in range(m):
@@ -143,7 +144,8 @@ def report_step(report, step, cross, W, weight, ridge, alpha):
     """Add to report: by how much F falls by the step from W on, and ``|step|^2``.
 
     The exact step falls by ``1/2 <D, N>`` with the proximal term, and by ``alpha/2 |D|^2``
-    more without; N as in `ridge_right_hand_side`. step, cross, W (m, d + 1), report (2,) float64.
+    more without; N from weight, cross and ridge as in `ridge_right_hand_side`. step, cross,
+    W (m, d + 1), report (2,) float64.
     """
     last = W.shape[1] - 1
     for i in range(W.shape[0]):

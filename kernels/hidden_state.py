@@ -42,11 +42,11 @@ def state_factor(factor, W, k, info):
 
 @kernel
 def state_operator(M, W, factor, tall, info):
-    """``M = W (k I + W^T W)^-1 = (k I + W W^T)^-1 W``, from `state_factor`.
+    """``M = W (k I + W^T W)^-1 = (k I + W W^T)^-1 W``, with the `factor` of `state_factor`.
 
     M (float32 or float64) and W (float64, overwritten) have the same shape: all of
     W, or some columns of it where `tall` (``d_next < d``), or else some rows, so that
-    several threads can share the work.
+    several threads can share the work. info (1,) int32 receives LAPACK's.
     """
     if tall:
         cholesky_solve_columns(W, factor)
@@ -70,10 +70,14 @@ def state_center(C, activation, U, below, activation_next, U_next, V_next, scale
     ----------
     C : (m, d) array, float32 or float64
         The result; may be V.
-    activation, activation_next : Formula
-    U, U_next : (m, d), (m, d_next) arrays
+    activation : Formula
+        Of layer l.
+    U : (m, d) array
     below : (m, d) array or None
         ``V_{l-1}`` where layer l is residual, else None.
+    activation_next : Formula
+        Of layer l + 1.
+    U_next : (m, d_next) array
     V_next : (m, d) array or None
         ``V_{l+1}`` where layer l + 1 is residual (``d_next = d``), else None.
     scale : float
@@ -148,11 +152,15 @@ def solve_state_penalised(
         As in `solve_state`.
     H : (d, d) float64 array
         From `state_hessian`, with the same kappa and rho.
-    tolerance, max_sweeps, report
+    kappa, rho : float
+        Weights of the two terms, > 0.
+    tolerance, max_sweeps
         As in `coordinate_descent`.
     residual, pull : (m, d_next), (m, d) arrays of V's type
     slopes, work : (m, d), (2, d) float64 arrays
         Work space.
+    report
+        As in `coordinate_descent`.
 
     Notes
     -----
@@ -195,7 +203,10 @@ def report_state(report, V, old, W_next, kappa, rho, work):
 
 @kernel
 def activate(V, activation, U, below):
-    """``V = S V_{l-1} + act(U)``; V, U (m, d), may be the same array; below (m, d) or None."""
+    """``V = S V_{l-1} + act(U)``, act being `activation`.
+
+    V, U (m, d), may be the same array; below (m, d) is ``V_{l-1}``, or None for S = 0.
+    """
     for i in range(V.shape[0]):
         for j in range(V.shape[1]):
             v = activation.value(U[i, j])
@@ -204,7 +215,10 @@ def activate(V, activation, U, below):
 
 @kernel
 def activation_residual(activation, V, U, below):
-    """``|V - S V_{l-1} - act(U)|^2``, summed in float64; V, U (m, d); below (m, d) or None."""
+    """``|V - S V_{l-1} - act(U)|^2``, summed in float64, act being `activation`.
+
+    V, U (m, d); below (m, d) is ``V_{l-1}``, or None for S = 0.
+    """
     total = 0.0
     for i in range(V.shape[0]):
         for j in range(V.shape[1]):

@@ -39,9 +39,9 @@ def curvature_bound(activation, V, Z):
 
 @kernel
 def majorised_residual(R, activation, V, Z, curvature):
-    """``R = t - Z = act'(Z) (V - act(Z)) / c``; R, V, Z (m, d), R may be Z.
+    """``R = t - Z = act'(Z) (V - act(Z)) / curvature``, act being `activation`.
 
-    At curvature 1 minus the slope h'(Z).
+    R, V, Z (m, d), R may be Z. At curvature 1 minus the slope h'(Z).
     """
     inverse = R.dtype.type(1.0 / curvature)
     for i in range(R.shape[0]):
@@ -130,7 +130,7 @@ def search_states(V, end, center, Z, P, activation, V_next, penalty, kappa, gamm
 def state_terms(V, A, penalty, Z, activation, V_next, gamma):
     """``sum s(V) + gamma/2 |V - A|^2 + gamma/2 |V_next - act(Z)|^2``, in float64.
 
-    V, A (m, d); Z, V_next (m, d_next).
+    V, A (m, d); Z, V_next (m, d_next); s is `penalty`, act `activation`.
     """
     total = 0.0
     for i in range(V.shape[0]):
@@ -145,7 +145,7 @@ def state_terms(V, A, penalty, Z, activation, V_next, gamma):
 def add_row_sums(sums, activation, V, Z, P, steps):
     """``sums[k, j] += sum_i (V[i, j] - act(Z[i, j] + steps[k] P[i, j]))^2``.
 
-    sums (n_steps, d) float64; V, Z, P (m, d); steps (n_steps,).
+    sums (n_steps, d) float64; V, Z, P (m, d); steps (n_steps,); act is `activation`.
     """
     T = Z.dtype.type
     for i in range(V.shape[0]):

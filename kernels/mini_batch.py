@@ -39,7 +39,7 @@ def weighted_loss_sum(loss, V, Y, weight):
 
 @kernel
 def activate_augmented(V, activation, U, below):
-    """``V^ = [S V_{l-1} + act(U), 1]``; returns ``|U|^2``.
+    """``V^ = [S V_{l-1} + act(U), 1]``, act being `activation`; returns ``|U|^2``.
 
     V (m, d + 1), U (m, d); below (m, d + 1), ``V^_{l-1}``, where the layer is residual, else None.
     """
@@ -91,7 +91,10 @@ def step_weights(W, S, work, directions, size, keep):
 
 @kernel
 def shrink_weights(W, penalty, length):
-    """``W = argmin_Z r(Z) + 1/(2 length) |Z - W|^2``, the bias left alone; W (m, d + 1)."""
+    """``W = argmin_Z r(Z) + 1/(2 length) |Z - W|^2``, r being `penalty`; not the bias.
+
+    W (m, d + 1).
+    """
     for i in range(W.shape[0]):
         for j in range(W.shape[1] - 1):
             W[i, j] = penalty.shrink(np.float64(W[i, j]), length)

@@ -19,10 +19,12 @@ def update_output_state(V, loss, U, below, Y, weight, gamma, alpha, ridge, work)
         Output states, updated in place; v' is its value on entry.
     loss : Formula
         See `fastbcd.kernels.losses`.
-    U, Y : (m, k) array
-        Pre-activations and targets of the same samples.
+    U : (m, k) array
+        Pre-activations of the same samples.
     below : (m, k) array or None
         b, the states below, where the output layer is residual; else None.
+    Y : (m, k) array
+        Targets.
     weight, gamma, alpha, ridge : float
         ``weight, gamma > 0``, ``alpha, ridge >= 0``.
     work : (3, k) float64 array
@@ -46,7 +48,8 @@ def update_output_state_penalised(V, loss, penalty, U, below, Y, weight, gamma, 
 
     ``argmin_v weight (loss(v; y) + s(v)) + gamma/2 |v - b - u|^2 + alpha/2 |v - v'|^2``
 
-    Arguments as in `update_output_state`, and the penalty s; see `fastbcd.kernels.penalties`.
+    V, loss, U, below, Y, weight, gamma, alpha, work as in `update_output_state`; penalty is s, see
+    `fastbcd.kernels.penalties`.
     """
     quadratic = gamma + alpha
     center = work[2]
@@ -69,7 +72,8 @@ def update_output_state_linearised(V, loss, penalty, U, below, Y, weight, gamma,
 
     ``argmin_v weight (<grad loss(v'), v> + s(v)) + gamma/2 |v - b - u|^2 + alpha/2 |v - v'|^2``
 
-    Arguments as in `update_output_state_penalised`; the loss needs a gradient. It descends where
+    V, loss, penalty, U, below, Y, weight, gamma, alpha, work as in
+    `update_output_state_penalised`; the loss needs a gradient. It descends where
     ``alpha > max(0, (L - gamma) / 2)``, L the Lipschitz constant of weight times the gradient.
 
     Notes
@@ -89,7 +93,7 @@ def update_output_state_linearised(V, loss, penalty, U, below, Y, weight, gamma,
 def output_terms(loss, penalty, V, U, below, Y, weight, gamma):
     """What V_L adds to F: ``sum_i weight (loss(v; y) + s(v)) + gamma/2 |v - b - u|^2``, in float64.
 
-    Arguments as in `update_output_state_penalised`.
+    loss, penalty, V, U, below, Y, weight, gamma as in `update_output_state_penalised`.
     """
     total = 0.0
     for i in range(V.shape[0]):

@@ -19,7 +19,10 @@ def _nearest_to_zero(low, high):
 
 @kernel
 def activation_miss(A, activation, V, U, below):
-    """``A = V - S V_{l-1} - act(U)``; A, V, U (m, d); below (m, d) or None."""
+    """``A = V - S V_{l-1} - act(U)``, act being `activation`.
+
+    A, V, U (m, d); below (m, d) is ``V_{l-1}``, or None for S = 0.
+    """
     for i in range(A.shape[0]):
         for j in range(A.shape[1]):
             miss = V[i, j] - activation.value(U[i, j])
@@ -28,7 +31,7 @@ def activation_miss(A, activation, V, U, below):
 
 @kernel
 def preactivation_subgradient(activation, U, A, R, gamma, rho):
-    """``|rho R - gamma act'(U) A|^2``, in float64: the subgradient in U.
+    """``|rho R - gamma act'(U) A|^2``, in float64: the subgradient in U, act being `activation`.
 
     A (m, d) from `activation_miss`, R (m, d) the linear residual. At a kink, ``u = 0``, the
     slopes of both sides count: the interval between them, or the two alone where F has a
@@ -53,7 +56,7 @@ def preactivation_subgradient(activation, U, A, R, gamma, rho):
 
 @kernel
 def penalty_subgradient(penalty, W, G):
-    """``|G + dr(W)|^2``, in float64: W (m, d), G (m, d) the gradient of the smooth part."""
+    """``|G + dr(W)|^2``, in float64, r being `penalty`; W (m, d), G (m, d) the smooth gradient."""
     total = 0.0
     for i in range(W.shape[0]):
         for j in range(W.shape[1]):
@@ -65,7 +68,10 @@ def penalty_subgradient(penalty, W, G):
 
 @kernel
 def output_subgradient(loss, penalty, V, G, Y, work):
-    """``|G + d(loss + s)(V)|^2``, in float64: V, G, Y (m, k); work (2, k) or more, float64."""
+    """``|G + d(loss + s)(V)|^2``, in float64, s being `penalty`.
+
+    V, G, Y (m, k): states, gradient of the smooth part, targets; work (2, k) or more, float64.
+    """
     total = 0.0
     low, high = work[0], work[1]
     for i in range(V.shape[0]):

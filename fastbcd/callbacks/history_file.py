@@ -18,11 +18,17 @@ COLUMNS = ("iteration", "seconds", "objective", "train_accuracy", "test_accuracy
 class HistoryFile(Callback):
     """Writes `COLUMNS` of each record to `path`; a quantity not measured is an empty field.
 
-    `more` names further columns, to the right of these. A run that goes on from a checkpoint
-    starts the file anew with the rows up to there; else the file must not exist yet.
+    A run that goes on from a checkpoint starts the file anew with the rows up to there; else the
+    file must not exist yet.
+
+    Parameters
+    ----------
+    path : str or Path
+    more : sequence of str
+        Further columns, to the right of these.
     """
 
-    def __init__(self, path: Path, more: Sequence[str] = ()) -> None:
+    def __init__(self, path: str | Path, more: Sequence[str] = ()) -> None:
         self.path, self.columns = Path(path), (*COLUMNS, *more)
 
     def on_start(self, solver: Solver, state: Any, max_iter: int) -> None:

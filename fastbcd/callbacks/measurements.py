@@ -13,7 +13,12 @@ from fastbcd.specification import require_integer
 
 
 class Every(Callback):
-    """Measures in iterations `every`, 2 `every`, ..., and in the last one."""
+    """Measures in iterations `every`, 2 `every`, ..., and in the last one.
+
+    Parameters
+    ----------
+    every : int
+    """
 
     def __init__(self, every: int) -> None:
         self.every = require_integer(every, "every", at_least=1)
@@ -32,6 +37,11 @@ class Objective(Every):
 
     In the same pass ``constraint_gap``, where the solver keeps states from one iteration to the
     next: how far they are from those of a forward pass (`ThreeSplitting.objective_and_gap`).
+
+    Parameters
+    ----------
+    every : int, default=1
+        Iterations between measurements; the last one is measured in any case.
     """
 
     def __init__(self, every: int = 1) -> None:

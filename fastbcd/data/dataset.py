@@ -18,8 +18,21 @@ LARGEST_LABEL = 2**53
 class Dataset:
     """Raw features (n, d) and labels (n,) of a training and a test set.
 
-    Where labels are unknown (prediction) they are None; where only prediction
-    is asked for, so is the training set.
+    Parameters
+    ----------
+    name : str
+        Of the data, for messages and the run's folder.
+    X_train, y_train : (n, d), (n,) array or None
+        None where only prediction is asked for.
+    X_test, y_test : (n, d), (n,) array
+        Labels are None where they are unknown.
+    feature_names : list of str, optional
+        Columns of a CSV.
+
+    Raises
+    ------
+    InputError
+        The two sets have different numbers of features.
     """
 
     name: str

@@ -20,7 +20,10 @@ LIMIT = 5.0
 class Preprocessing:
     """``X -> (X - shift) * scale``, cut at -limit and limit.
 
-    shift and scale (1,) or (d,), float64.
+    Parameters
+    ----------
+    shift, scale : (1,) or (d,) float64 array
+    limit : float, default=infinity
     """
 
     shift: NDArray[np.float64]
@@ -34,7 +37,7 @@ class Preprocessing:
         kind: str = "auto",
         sample_weight: NDArray[np.float64] | None = None,
     ) -> Preprocessing:
-        """Choose shift and scale for training inputs X (n, d).
+        """Choose shift and scale for training inputs X (n, d), of a `kind`; else an `InputError`.
 
         ``"none"``: as they are. ``"unit"``: divided by the largest magnitude of all, so
         images stay images. ``"standard"``: each feature to mean 0 and variance 1 (a constant

@@ -55,8 +55,8 @@ class BaseBCD(Fitting):
 
         Raises
         ------
-        ValueError
-            Naming the parameter or the data, and what would be right.
+        InputError
+            A `ValueError`: names the parameter or the data, and what would be right.
         """
         mini_batch = check_solver(self.get_params(deep=False))
         previous = getattr(self, "model_", None) if self.warm_start else None

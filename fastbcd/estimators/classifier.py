@@ -284,7 +284,7 @@ class BCDClassifier(ClassifierMixin, BaseBCD):
         return np.asarray(self.classes_[outputs.argmax(axis=1)])
 
     def decision_function(self, X: ArrayLike) -> NDArray[np.float64]:
-        """Outputs (n, k) of the network; of two classes the second less the first, (n,)."""
+        """Outputs (n, k) of the network for X (n, d); of two classes second less first, (n,)."""
         outputs = self._outputs(X)
         return outputs[:, 1] - outputs[:, 0] if outputs.shape[1] == 2 else outputs
 

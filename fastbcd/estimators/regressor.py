@@ -24,12 +24,17 @@ class BCDRegressor(MultiOutputMixin, RegressorMixin, BaseBCD):
 
     Parameters
     ----------
-    hidden_layer_sizes, activation, solver, residual, gamma, rho, weight_penalty, ...
-        As in `BCDClassifier`, which has a `class_weight` more.
+    hidden_layer_sizes, activation
+        As in `BCDClassifier`, and so is all that is not described here.
     loss : str or Loss, default="squared"
         Of standardised targets; the others that fastbcd has are for classes.
+    solver, residual, gamma, rho, proximal_weight, weight_penalty, state_penalty
+    batch_size, step_size, schedule, momentum, damping, rank, weight_decay, average
+    max_iter, preprocess
     early_stopping : bool, default=False
         By R^2 on what is held out.
+    validation_fraction, n_iter_no_change, tol, warm_start, random_state
+    dtype, n_threads, verbose
 
     Attributes
     ----------

@@ -75,7 +75,8 @@ def torch_module(model: Model, probabilities: bool = False, dtype: str | None = 
 def torch_source(model: Model, dtype: str | None = None) -> str:
     """Python file that needs PyTorch alone: ``build(probabilities=False)`` and ``load(path)``.
 
-    The first makes the module of `torch_module`, the second gives it the state in a file.
+    The first makes the module of `torch_module`, the second gives it the state in a file. Model
+    and dtype as in `torch_state`.
     """
     library("torch")
     from fastbcd.export import torch_layers

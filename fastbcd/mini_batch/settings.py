@@ -28,7 +28,14 @@ PASSES, BATCHES = 10, 1200
 
 @dataclass(frozen=True)
 class Settings:
-    """Of one run: what was given, and what the rules say for the rest."""
+    """Of one run: what was given, and what the rules say for the rest.
+
+    Attributes
+    ----------
+    batch_size : int
+    step_size, momentum, damping : float
+    rank : int
+    """
 
     batch_size: int
     step_size: float

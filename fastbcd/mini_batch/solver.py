@@ -102,6 +102,11 @@ class MiniBatchThreeSplitting(BatchSweep):
     device, dtype, n_threads, tile_rows
         As in `ThreeSplitting`.
 
+    Raises
+    ------
+    InputError
+        Naming the parameter and what would be right.
+
     Notes
     -----
     States are consistent at the start of each batch, so the three-splitting objective equals
@@ -252,7 +257,7 @@ class MiniBatchThreeSplitting(BatchSweep):
         return self.init(X, Y)
 
     def step(self, state: MiniBatchState) -> MiniBatchState:
-        """One pass over all samples in place, in batches of a new random order.
+        """One pass of `state` over all samples, in place, in batches of a new random order.
 
         Raises
         ------
@@ -276,7 +281,7 @@ class MiniBatchThreeSplitting(BatchSweep):
         Y: ArrayLike,
         sample_weight: ArrayLike | None = None,
     ) -> MiniBatchState:
-        """The sweep of one batch, in place: X (m, d_0), Y (m, d_L), any m.
+        """The sweep of one batch on `state`, in place: X (m, d_0), Y (m, d_L), any m.
 
         `sample_weight` (m,) is taken as it is, 1 being the weight of a usual sample: a batch of
         weights 2 moves W twice as far.
@@ -322,7 +327,7 @@ class MiniBatchThreeSplitting(BatchSweep):
         return held if len(held) == m else held.first(m)
 
     def objective(self, state: MiniBatchState) -> float:
-        """Loss of all samples by the mean weights, plus ``r_l(W_l)``: F at consistent states.
+        """Loss of all samples of `state` by the mean weights, plus ``r_l(W_l)``: F, consistent.
 
         Each sample counts its weight.
         """
@@ -350,7 +355,8 @@ class MiniBatchThreeSplitting(BatchSweep):
     ) -> Result:
         """`init`, then `max_iter` passes, with `callbacks` after each; see `Result`.
 
-        Default for `max_iter`: 10, or more until there are 1200 batches.
+        X, Y, seed and `sample_weight` as for `init`. Default for `max_iter`: 10, or more until
+        there are 1200 batches.
         """
         state = self.init(X, Y, seed=seed, passes=max_iter, sample_weight=sample_weight)
         return run(self, state, self.passes(state.n) if max_iter is None else max_iter, callbacks)

@@ -17,7 +17,7 @@ NAMED = 20
 
 
 def confusion_size(n_classes: int) -> tuple[float, float]:
-    """Width and height in inches that a picture of so many classes wants."""
+    """Width and height in inches that a picture of `n_classes` wants."""
     if n_classes > COUNTED:
         return 9.0, 7.8
     return 2.2 + 0.5 * max(n_classes, 6), 2.2 + 0.5 * max(n_classes, 6)

@@ -60,7 +60,13 @@ def style() -> Iterator[None]:
 
 
 def new_figure(width: float = 6.0, height: float = 4.0) -> Any:
-    """A white figure of such inches that belongs to no window: for a file."""
+    """A white figure that belongs to no window: for a file.
+
+    Parameters
+    ----------
+    width, height : float
+        In inches.
+    """
     with style():
         from matplotlib.figure import Figure
 
@@ -163,7 +169,21 @@ def picture_form(path: Path) -> str:
 
 
 def save_picture(figure: Any, path: Path) -> None:
-    """Write a PNG or SVG whole or not at all; the same figure gives the same bytes."""
+    """Write a PNG or SVG whole or not at all; the same figure gives the same bytes.
+
+    Parameters
+    ----------
+    figure : matplotlib Figure
+    path : Path
+        Ends in ``.png`` or ``.svg``; a file that is there is replaced.
+
+    Raises
+    ------
+    InputError
+        Another ending.
+    OSError
+        It cannot be written.
+    """
     form, content = picture_form(path), io.BytesIO()
     with style():
         figure.savefig(content, format=form, metadata={"Date": None} if form == "svg" else None)

@@ -29,11 +29,15 @@ class Loss(Formula):
 
     Parameters
     ----------
-    targets : str
+    name : str
+        What users call it.
+    targets : str, default="real"
         A key of `TARGETS`.
     lipschitz : float or None
         Lipschitz constant of the gradient; None where there is none, and then no
         prox-linear update.
+    **functions
+        The compiled functions above, with the tuple of parameters as their last argument.
     """
 
     def __init__(

@@ -32,7 +32,7 @@ def _subdifferential(w, p):
 
 
 def box(low: float, high: float) -> Penalty:
-    """Values in the interval [low, high]."""
+    """Values in the interval [low, high]; `ValueError` unless ``low <= high``, both finite."""
     if not (math.isfinite(low) and math.isfinite(high) and low <= high):
         raise ValueError(f"box: needs two numbers, the lower one first, got {low}, {high}")
     return Penalty(

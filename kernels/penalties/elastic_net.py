@@ -29,7 +29,13 @@ def _subdifferential(w, p):
 
 
 def elastic_net(strength: float = 1e-3, ratio: float = 0.5) -> Penalty:
-    """Elastic net, ``r(w) = strength (ratio |w| + (1 - ratio)/2 w^2)``, ratio in [0, 1]."""
+    """Elastic net, ``r(w) = strength (ratio |w| + (1 - ratio)/2 w^2)``.
+
+    Raises
+    ------
+    ValueError
+        The ratio is not in [0, 1], or the strength not in [0, 1e15].
+    """
     check_strength("elastic_net", strength)
     if not 0 <= ratio <= 1:
         raise ValueError(f"elastic_net: ratio must lie between 0 and 1, got {ratio}")

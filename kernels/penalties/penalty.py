@@ -20,10 +20,16 @@ class Penalty(Formula):
 
     Parameters
     ----------
+    name : str
+        What users call it.
+    parameters : tuple of float
+        The last argument p of its functions.
     ridge : float or None
         The strength, where ``r(w) = ridge/2 w^2``: then the W-block is one linear solve
         (`fastbcd.kernels.gram_solve`). None: coordinate descent
         (`fastbcd.kernels.coordinate_descent`).
+    **functions
+        The compiled functions above, with the tuple of parameters as their last argument.
     """
 
     def __init__(
