@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from fastbcd.checkpoint import resume
 from fastbcd.devices.threads import OversubscriptionWarning
 from fastbcd.errors import InputError
 from fastbcd.fit import DescentWarning, Result
@@ -42,6 +43,7 @@ __all__ = [
     "TwoSplitting",
     "__version__",
     "one_hot",
+    "resume",
     "warmup",
 ]
 

@@ -10,6 +10,11 @@ from pathlib import Path
 from typing import Any
 
 
+def partial(path: Path) -> Path:
+    """Where `replacing` writes what will be `path`."""
+    return path.with_name(path.name + ".partial")
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A name beside `path` to write to, which becomes `path` at the end of the context.
@@ -17,12 +22,23 @@ def replacing(path: Path) -> Iterator[Path]:
     A reader sees the old file or the new one. After an exception the old one is untouched and
     nothing else is left.
     """
-    temporary = path.with_name(path.name + ".partial")
+    temporary = partial(path)
     try:
         yield temporary
         temporary.replace(path)
+        _sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a renaming in `folder` outlast a loss of power, where the system can."""
+    if hasattr(os, "O_DIRECTORY"):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -38,14 +38,32 @@ class Solver(Protocol):
 class Callback:
     """Called by the loop; override what you need. Order matters: earlier ones fill the record."""
 
+    result: Result
+    """Of the run, growing: history so far, all callbacks. The loop sets it before `on_start`."""
+
     def on_start(self, solver: Solver, state: Any, max_iter: int) -> None:
-        """Before the first iteration."""
+        """Before the first iteration, also of a run that goes on from a checkpoint."""
 
     def on_iteration(self, solver: Solver, state: Any, record: Record) -> bool | None:
         """After each iteration: add to `record`; return True to stop. Its time is not counted."""
 
     def on_end(self, result: Result) -> None:
         """After the last iteration, also when an exception ended the run: close what is open."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint must keep of this callback: numbers, texts, arrays, lists of these."""
+        return {}
+
+    def load_state_dict(self, remembered: dict[str, Any]) -> None:
+        """Go on from what `state_dict` gave; called after `on_start`."""
+
+
+@dataclass
+class Past:
+    """Of a run that goes on: its history, and by name what callbacks remember."""
+
+    history: list[Record]
+    callbacks: list[tuple[str, dict[str, Any]]]
 
 
 @dataclass
@@ -65,6 +83,8 @@ class Result:
         The callback that ended the run before `max_iter`.
     certificate : Certificate or None
         Where the callback `Certify` took part: whether each promise of the theorems held.
+    callbacks : list of Callback
+        Those that took part.
     """
 
     state: Any
@@ -72,6 +92,7 @@ class Result:
     history: list[Record] = field(default_factory=list)
     stopped_by: Callback | None = None
     certificate: Certificate | None = None
+    callbacks: list[Callback] = field(default_factory=list, repr=False)
 
 
 def network_of(solver: Solver, state: Any) -> Network:
@@ -80,8 +101,26 @@ def network_of(solver: Solver, state: Any) -> Network:
     return Network(weights, solver.problem.activations, solver.problem.residual)
 
 
-def run(solver: Solver, state: Any, max_iter: int, callbacks: Iterable[Callback] = ()) -> Result:
+def run(
+    solver: Solver,
+    state: Any,
+    max_iter: int,
+    callbacks: Iterable[Callback] = (),
+    past: Past | None = None,
+) -> Result:
     """Step from `state` until `max_iter` iterations are done or a callback returns True.
+
+    Parameters
+    ----------
+    solver : Solver
+    state : State or MiniBatchState
+        Stepped in place.
+    max_iter : int
+        Counted from the first iteration of the whole run.
+    callbacks : iterable of Callback
+        Called in this order.
+    past : Past, optional
+        Of a run that goes on, see `fastbcd.resume`.
 
     Raises
     ------
@@ -89,13 +128,22 @@ def run(solver: Solver, state: Any, max_iter: int, callbacks: Iterable[Callback]
         When a measured objective, step or subgradient is not finite.
     """
     max_iter = require_integer(max_iter, "max_iter", at_least=0)
-    callbacks = list(callbacks)
-    result = Result(state, network_of(solver, state))
-    seconds, previous, started = 0.0, np.inf, []
+    callbacks, past = list(callbacks), past or Past([], [])
+    history = list(past.history)
+    result = Result(state, network_of(solver, state), history, callbacks=callbacks)
+    seconds = history[-1]["seconds"] if history else 0.0
+    measured = (record["objective"] for record in reversed(history) if "objective" in record)
+    previous, started, remembered = next(measured, np.inf), [], list(past.callbacks)
     try:
         for callback in callbacks:
+            callback.result = result
             callback.on_start(solver, state, max_iter)
             started.append(callback)
+            for entry in remembered:
+                if entry[0] == type(callback).__name__:
+                    callback.load_state_dict(entry[1])
+                    remembered.remove(entry)  # the next of this kind gets the next one
+                    break
         while state.iteration < max_iter and result.stopped_by is None:
             start = time.perf_counter()
             state = solver.step(state)

@@ -1,32 +1,45 @@
-"""A trained classifier on disk and in use: network, classes, preprocessing."""
+"""A trained model in use and on disk: network, classes or target scale, preprocessing."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import safe_open
-from safetensors.numpy import save
 
 from fastbcd.data.preprocessing import Preprocessing
 from fastbcd.errors import InputError
-from fastbcd.files import write_atomically
-from fastbcd.kernels import ACTIVATIONS
+from fastbcd.model_file import read_model, write_model
 from fastbcd.network import Network
-from fastbcd.specification import parse
 from fastbcd.validation import check_matrix
-
-# Format 2 knows inputs that are cut at a limit.
-FORMAT, READS = 2, (1, 2)
 
 
 @dataclass
 class Model:
-    """Network, class labels (sorted) and preprocessing: all that prediction needs."""
+    """All that prediction needs: the class of the largest output, or outputs in the targets' units.
+
+    Parameters
+    ----------
+    network : Network
+        d inputs, k outputs.
+    classes : (k,) array or None
+        Sorted labels, numbers, bools or texts; None for regression.
+    preprocessing : Preprocessing
+        Of the inputs.
+    feature_names : list of str, optional
+        Of the d inputs, in the order of training.
+    loss : str, optional
+        Name of the loss that the network was trained with; class probabilities follow from it.
+    target_shift, target_scale : (k,) array, optional
+        float64, regression only: targets are ``outputs * target_scale + target_shift``.
+
+    Raises
+    ------
+    InputError
+        Parts that do not fit each other.
+    """
 
     network: Network
     classes: NDArray[Any] | None
@@ -35,6 +48,34 @@ class Model:
     loss: str | None = None
     target_shift: NDArray[np.float64] | None = None
     target_scale: NDArray[np.float64] | None = None
+
+    def __post_init__(self) -> None:
+        d, k = self.network.widths[0], self.network.widths[-1]
+        if self.classes is not None:
+            self.classes = np.asarray(self.classes)
+            if self.classes.shape != (k,):
+                raise InputError(f"classes must be one for each of the {k} outputs of the network")
+        for name, array in self._scalings().items():
+            allowed = ((1,), (d,)) if name in ("shift", "scale") else ((k,),)
+            if array.shape not in allowed or not np.isfinite(array).all():
+                raise InputError(f"{name} must be {' or '.join(map(str, allowed))} finite numbers")
+        if not self.preprocessing.limit > 0:
+            raise InputError(f"limit must be above 0, got {self.preprocessing.limit}")
+        if not isinstance(self.loss, str | None):
+            raise InputError(f"loss must be the name of a loss, got {self.loss!r}")
+        if self.feature_names is not None and len(self.feature_names) != d:
+            raise InputError(f"feature_names has {len(self.feature_names)} names, needed: {d}")
+
+    def _scalings(self) -> dict[str, NDArray[Any]]:
+        """Shifts and scales of inputs and targets, checked for whether there may be some."""
+        scalings = {"shift": self.preprocessing.shift, "scale": self.preprocessing.scale}
+        for name in ("target_shift", "target_scale"):
+            if getattr(self, name) is not None:
+                if self.classes is not None:
+                    raise InputError(f"{name} is for regression, but there are classes")
+                setattr(self, name, np.asarray(getattr(self, name), np.float64))
+                scalings[name] = getattr(self, name)
+        return scalings
 
     def outputs(self, X: Any, n_threads: int | None = None) -> NDArray[Any]:
         """Network outputs (n, k) for raw inputs X (n, d)."""
@@ -45,77 +86,73 @@ class Model:
         return self.network.forward(self.preprocessing(X, self.network.W[0].dtype), n_threads)
 
     def predict(self, X: Any, n_threads: int | None = None) -> NDArray[Any]:
-        """Class label of each row of X: that of the largest output."""
-        return self.classes[np.argmax(self.outputs(X, n_threads), axis=1)]
+        """Class of the largest output for each row of X (n, d), with the type of `classes`.
 
-    def save(self, path: Path) -> None:
-        """Write a safetensors file: plain arrays, and one JSON text of metadata.
-
-        The same model gives the same bytes.
+        For regression ``outputs * target_scale + target_shift``, float64, (n,) for one target,
+        else (n, k).
         """
-        tensors = {f"W{l}": W for l, W in enumerate(self.network.W, start=1)}
-        tensors |= {"shift": self.preprocessing.shift, "scale": self.preprocessing.scale}
-        metadata = {
-            "format": FORMAT,
-            "widths": list(self.network.widths),
-            "activations": [repr(activation) for activation in self.network.activations],
-            "residual": list(self.network.residual),
-            "classes": self.classes.tolist(),
-            "feature_names": self.feature_names,
-        }
-        if np.isfinite(self.preprocessing.limit):
-            metadata["limit"] = self.preprocessing.limit
-        # One key only: with several, their order in the file would vary.
-        content = save(tensors, {"fastbcd": json.dumps(metadata, sort_keys=True)})
-        write_atomically(path, content)
+        outputs = self.outputs(X, n_threads)
+        if self.classes is not None:
+            return self.classes[np.argmax(outputs, axis=1)]
+        targets = outputs.astype(np.float64)
+        if self.target_scale is not None:
+            targets *= self.target_scale
+        if self.target_shift is not None:
+            targets += self.target_shift
+        return targets[:, 0] if targets.shape[1] == 1 else targets
+
+    def predict_proba(self, X: Any, n_threads: int | None = None) -> NDArray[np.float64]:
+        """Probabilities (n, k) of the classes, float64, rows of which add up to 1.
+
+        Raises
+        ------
+        InputError
+            Regression, an unknown loss, or one without probabilities; see
+            `fastbcd.probabilities`.
+        """
+        from fastbcd.probabilities import probabilities  # scipy.special takes a while
+
+        return probabilities(self.loss_of_probabilities(), self.outputs(X, n_threads))
+
+    def loss_of_probabilities(self) -> str:
+        """Name of the loss; `InputError` where there are no classes or it is not known."""
+        if self.classes is None:
+            raise InputError("probabilities: this model predicts numbers, not classes")
+        if self.loss is None:
+            raise InputError(
+                "probabilities: this model does not say which loss it was trained with (files "
+                "before format 3 do not); train again, or set model.loss"
+            )
+        return self.loss
+
+    def save(self, path: Path | str) -> None:
+        """Write a safetensors file: plain arrays, one JSON text of metadata, a checksum.
+
+        The same model gives the same bytes, and the file is whole or not there.
+
+        Raises
+        ------
+        InputError
+            The model has a part that such a file cannot hold: an activation that is not one of
+            `ACTIVATIONS`, say.
+        """
+        write_model(Path(path), vars(self))
 
     @classmethod
-    def load(cls, path: Path) -> Model:
+    def load(cls, path: Path | str) -> Model:
         """Read what `save` wrote; runs no code from the file.
 
         Raises
         ------
         InputError
-            No such file, damaged, or not a model of ours.
+            No such file, damaged in any of its bytes, or not a model of ours.
         """
+        path = Path(path)
+        parts = read_model(path)
         try:
-            with safe_open(path, framework="numpy") as file:
-                metadata = json.loads((file.metadata() or {})["fastbcd"])
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            if metadata["format"] not in READS:
-                raise InputError(
-                    f"{path} has format {metadata['format']}; this version reads 1 and 2"
-                )
-            return cls._of(metadata, tensors)
-        except FileNotFoundError:
-            raise InputError(f"{path} cannot be read; a finished run has one") from None
-        except InputError:
-            raise
-        except Exception as error:
-            # Whatever a file that we did not write can break: it is the file's fault.
+            return cls(**parts)
+        except InputError as error:
             raise InputError(f"{path} is not a fastbcd model, or damaged: {error}") from None
-
-    @classmethod
-    def _of(cls, metadata: dict[str, Any], tensors: dict[str, NDArray[Any]]) -> Model:
-        L = len(metadata["widths"]) - 1
-        activations = [parse(text, ACTIVATIONS, "activation") for text in metadata["activations"]]
-        weights = [tensors[f"W{l}"] for l in range(1, L + 1)]
-        network = Network(weights, activations, metadata["residual"])
-        classes = np.array(metadata["classes"])
-        limit = float(metadata.get("limit", np.inf))
-        preprocessing = Preprocessing(tensors["shift"], tensors["scale"], limit)
-        d_in, d_out = network.widths[0], network.widths[-1]
-        fits = (
-            list(network.widths) == metadata["widths"]
-            and len(activations) == len(network.residual) == L
-            and classes.shape == (d_out,)
-            and {preprocessing.shift.shape, preprocessing.scale.shape} <= {(1,), (d_in,)}
-            and limit > 0.0
-            and all(np.isfinite(tensor).all() for tensor in tensors.values())
-        )
-        if not fits:
-            raise ValueError("its arrays do not have the sizes it names, or are not finite")
-        return cls(network, classes, preprocessing, metadata.get("feature_names"))
 
     def arrange(self, X: NDArray[Any], names: list[str] | None, source: str) -> NDArray[Any]:
         """Columns of X, called `names`, in the order of training; `InputError` where one lacks."""

@@ -6,22 +6,26 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import log_expit, log_softmax, softmax
+from scipy.special import log_expit
 
 from fastbcd.errors import InputError
+from fastbcd.validation import check_matrix
 
 Array = NDArray[np.float64]
+LOWEST = np.finfo(np.float64).min
 
 
 def simplex(v: Array) -> Array:
-    """``p = argmin_{p >= 0, sum p = 1} |p - v|^2``: ``p_j = max(v_j - t, 0)``, rows of v (n, k).
+    """``p = argmin_{p >= 0, sum p = 1} |p - v|^2``, rows of v (n, k).
 
-    For the squared loss on one-hot targets, whose minimiser is the vector of probabilities.
+    ``p_j = max(v_j - t, 0)`` with ``t = max_m (v_(1) + ... + v_(m) - 1) / m``, v_(1) being the
+    largest. For the squared loss on one-hot targets, whose minimiser is the vector of
+    probabilities.
     """
-    descending = -np.sort(-v, axis=1)
-    means = (np.cumsum(descending, axis=1) - 1.0) / np.arange(1, v.shape[1] + 1)
-    positive = np.count_nonzero(descending > means, axis=1)
-    return np.maximum(v - means[np.arange(len(v)), positive - 1, None], 0.0)
+    # What lies 1 below the largest gets nothing, however far below it lies.
+    v = np.maximum(_below_largest(v), -1.0)
+    means = (np.cumsum(-np.sort(-v, axis=1), axis=1) - 1.0) / np.arange(1, v.shape[1] + 1)
+    return np.maximum(v - means.max(axis=1, keepdims=True), 0.0)
 
 
 def one_against_rest(slope: float) -> Callable[[Array], Array]:
@@ -30,17 +34,30 @@ def one_against_rest(slope: float) -> Callable[[Array], Array]:
     Slope 1 for the logistic loss, 2 for the exponential one: what minimises the expected loss
     of class j against the rest.
     """
-    return lambda v: softmax(log_expit(slope * v), axis=1)
+
+    def link(v: Array) -> Array:
+        with np.errstate(over="ignore"):  # at infinity the logarithm is 0 or minus infinity
+            logarithms = log_expit(slope * v)
+        return softmax(np.maximum(logarithms, LOWEST))
+
+    return link
 
 
-def _softmax(v: Array) -> Array:
-    """``p_j`` proportional to ``exp(v_j)``."""
-    return np.exp(log_softmax(v, axis=1))
+def softmax(v: Array) -> Array:
+    """``p_j = exp(v_j) / sum_i exp(v_i)``."""
+    powers = np.exp(_below_largest(v))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+def _below_largest(v: Array) -> Array:
+    """``v_j - max_i v_i``, infinite where that is beyond float64."""
+    with np.errstate(over="ignore"):
+        return v - v.max(axis=1, keepdims=True)
 
 
 LINKS: dict[str, Callable[[Array], Array]] = {
     "squared": simplex,
-    "cross_entropy": _softmax,
+    "cross_entropy": softmax,
     "logistic": one_against_rest(1.0),
     "logistic_ovr": one_against_rest(1.0),
     "exponential": one_against_rest(2.0),
@@ -61,8 +78,14 @@ def probabilities(loss: str, outputs: ArrayLike) -> Array:
     Raises
     ------
     InputError
-        The loss has no probabilities.
+        The loss has no probabilities, or outputs are not finite.
     """
+    check_has_probabilities(loss)
+    return LINKS[loss](check_matrix(outputs, "outputs").astype(np.float64))
+
+
+def check_has_probabilities(loss: str) -> str:
+    """`loss`; `InputError` where it has no probabilities."""
     if loss not in LINKS:
         raise InputError(f"loss: {loss} gives no probabilities; those that do: {', '.join(LINKS)}")
-    return LINKS[loss](np.asarray(outputs, np.float64))
+    return loss

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from fastbcd.errors import InputError
@@ -46,8 +47,14 @@ def write_sealed(path: Path, tensors: Mapping[str, NDArray[Any]], metadata: dict
     contiguous = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
     text = json.dumps({**metadata, "checksum": BLANK.decode()}, sort_keys=True)
     with replacing(path) as temporary:
+        with temporary.open("wb") as file:
+            mode = os.fstat(file.fileno()).st_mode
         # One key only: with several, their order in the file would vary.
-        save_file(contiguous, temporary, {"fastbcd": text})
+        try:
+            save_file(contiguous, temporary, {"fastbcd": text})
+        except SafetensorError as error:  # that is how it reports a full disk
+            raise OSError(str(error)) from None
+        temporary.chmod(stat.S_IMODE(mode))  # safetensors makes files that only their owner reads
         with temporary.open("r+b") as file:
             position = _position(file)
             assert position is not None
@@ -86,13 +93,17 @@ def read_sealed(
                     raise InputError(f"{path} is damaged: its checksum is wrong")
         with safe_open(path, framework="numpy") as file:
             metadata = json.loads((file.metadata() or {})["fastbcd"])
+            if not isinstance(metadata, dict):
+                raise ValueError("its metadata are no table")
             if not sealed and metadata["format"] not in unsealed_formats:
                 raise InputError(f"{path} is damaged: it has no checksum")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         return tensors, metadata
     except FileNotFoundError:
         raise InputError(f"{path} does not exist") from None
-    except InputError:
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
+    except (InputError, MemoryError):
         raise
     except Exception as error:
         # Whatever a file that we did not write can break: it is the file's fault.

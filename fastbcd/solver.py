@@ -133,6 +133,10 @@ class BlockCoordinateDescent:
             )
         return state
 
+    def blank(self, X: ArrayLike, Y: ArrayLike) -> State:
+        """A state of the right shapes for what a checkpoint holds; parameters as for `init`."""
+        return self.init(X, Y, init="normal:0")
+
     def step(self, state: State) -> State:
         """One iteration in place: all blocks of layer L, then of L - 1, ..., 1.
 
@@ -147,6 +151,8 @@ class BlockCoordinateDescent:
             )
         if state.ledger is not None:
             state.ledger.clear()
+        if state.clock is not None:
+            state.clock.clear()
         with self.device.session():
             for l in range(self.problem.n_layers, 0, -1):
                 self._update_layer(state, l)
@@ -192,27 +198,43 @@ class BlockCoordinateDescent:
 
     def objective(self, state: State) -> float:
         """F of `Problem`, evaluated on the arrays of `state`, its sums in float64."""
+        return self.objective_and_gap(state)[0]
+
+    def objective_and_gap(self, state: State) -> tuple[float, float]:
+        """F, and how far the states are from those of a forward pass, in one pass over samples.
+
+        .. code-block:: text
+
+            gap = sqrt(unit sum_l (|V_l - S_l V_{l-1} - act_l(U_l)|^2 + |U_l - V^_{l-1} W_l^T|^2))
+
+        with unit = 1/n or 1 as in `Problem.per_sample`; two-splitting:
+        ``|V_l - act_l(V^_{l-1} W_l^T)|^2``. At gap 0 F is the penalised loss of the network.
+        """
         problem, device = self.problem, self.device
-        total = np.zeros(1)
+        total = np.zeros(2)
         with device.session():
             layers = [device.layer(W) for W in state.W[1:]]
 
             def add_terms(tile: Tile) -> None:
                 V, Y = state.V[-1][tile.rows], state.Y[tile.rows]
-                part = device.kernels.loss_sum(problem.loss, V, Y)
+                part, gap = device.kernels.loss_sum(problem.loss, V, Y), 0.0
                 for l, layer in enumerate(layers, start=1):
                     V, penalty = state.V[l][tile.rows], problem.state_penalties[l - 1]
-                    part += self._couplings(tile, state, l, layer) + device.penalty_sum(penalty, V)
+                    miss, distance = self._couplings(tile, state, l, layer)
+                    coupling = 0.5 * (problem.gamma * miss + problem.rho * distance)
+                    part += coupling + device.penalty_sum(penalty, V)
+                    gap += miss + distance
                 tile.wait_for_turn()
-                total[0] += part
+                total[:] += part, gap
 
             device.for_each_tile(state.n, problem.widths, self.dtype, add_terms)
         penalties = zip(problem.weight_penalties, state.W[1:], strict=True)
         weights = sum(device.penalty_sum(penalty, W[:, :-1]) for penalty, W in penalties)
-        return problem.per_sample(state.n) * float(total[0]) + weights
+        unit = problem.per_sample(state.n)
+        return unit * float(total[0]) + weights, math.sqrt(unit * float(total[1]))
 
-    def _couplings(self, tile: Tile, state: State, l: int, layer: Any) -> float:
-        """The quadratic terms of layer l over one tile, each sample at weight 1."""
+    def _couplings(self, tile: Tile, state: State, l: int, layer: Any) -> tuple[float, float]:
+        """What gamma/2 and rho/2 weigh in layer l, over one tile, each sample at weight 1."""
         raise NotImplementedError
 
     def energy(self, state: State) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from fastbcd.clock import BlockClock
 from fastbcd.ledger import Ledger
 
 
@@ -27,6 +28,8 @@ class State:
         Iterations done.
     ledger : Ledger or None
         Where one is set, `step` empties it, and each block reports to it how much it gained.
+    clock : BlockClock or None
+        Where one is set, `step` empties it, and adds to it how long each block takes.
     cache : dict
         What a solver keeps between iterations (the Gram matrix of X); derived from the
         arrays above, never needed to continue a run. After a change of X *in place*,
@@ -39,10 +42,11 @@ class State:
     Y: Any
     iteration: int = 0
     ledger: Ledger | None = None
+    clock: BlockClock | None = None
     cache: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "cache": {}, "ledger": None}
+        return {**self.__dict__, "cache": {}, "ledger": None, "clock": None}
 
     @property
     def weights(self) -> list[Any]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from fastbcd.clock import laps, laps_of_all_threads
 from fastbcd.devices.tiles import Tile
 from fastbcd.solver import BlockCoordinateDescent
 from fastbcd.state import State
@@ -47,6 +48,7 @@ class ThreeSplitting(BlockCoordinateDescent):
         """V_l, U_l and the sums for W_l in one pass over tiles of samples; then W_l."""
         problem, device, L = self.problem, self.device, self.problem.n_layers
         W, V, U, ledger = state.W, state.V, state.U, state.ledger
+        lap = laps_of_all_threads(state.clock)
         gamma, rho, alpha = problem.gamma, problem.rho, self.alpha
         unit = problem.per_sample(state.n)
         activation = problem.activations[l - 1]
@@ -54,10 +56,11 @@ class ThreeSplitting(BlockCoordinateDescent):
         if l < L:
             kappa = gamma * (1 + problem.residual[l])
             solve = device.state_solve(W[l + 1], problem.state_penalties[l - 1], kappa, rho)
+            lap("V", l)
         equations = self._normal_equations(state, l)
 
         def update_samples(tile: Tile) -> None:
-            rows = tile.rows
+            rows, lap = tile.rows, laps(state.clock)
             below = self._skip(state, l, rows)
             report_V, report_U = (None, None) if ledger is None else np.zeros((2, 2))
             if l == L:
@@ -75,6 +78,7 @@ class ThreeSplitting(BlockCoordinateDescent):
                     *(problem.activations[l], U[l + 1][rows], V_next, solve.scale),
                 )
                 solve.solve(tile, V[l][rows], C, U[l + 1][rows], report_V)
+            lap("V", l)
             # U_l = argmin gamma/2 |V_l - S_l V_{l-1} - act(U_l)|^2
             #            + rho/2 |U_l - V^_{l-1} W_l^T|^2 + alpha/2 |U_l - U_l'|^2 (hidden layers)
             B = device.forward(tile, layer, V[l - 1][rows])
@@ -82,7 +86,9 @@ class ThreeSplitting(BlockCoordinateDescent):
                 *(U[l][rows], activation, V[l][rows], below, B),
                 *(gamma, rho, alpha if l < L else 0.0, report_U),
             )
+            lap("U", l)
             equations.add(tile, B, V[l - 1][rows])
+            lap("W", l)
             if ledger is not None:
                 ledger.add("V", l, report_V, unit)
                 ledger.add("U", l, report_U, unit)
@@ -94,15 +100,16 @@ class ThreeSplitting(BlockCoordinateDescent):
         equations.solve(W[l], rho * unit, penalty, self.alpha_weights, report_W)
         if ledger is not None:
             ledger.add("W", l, report_W)
+        lap("W", l)
 
-    def _couplings(self, tile: Tile, state: State, l: int, layer: Any) -> float:
+    def _couplings(self, tile: Tile, state: State, l: int, layer: Any) -> tuple[float, float]:
         problem, rows = self.problem, tile.rows
         V, U, activation = state.V[l][rows], state.U[l][rows], problem.activations[l - 1]
         below = self._skip(state, l, rows)
         kernels = self.device.kernels
         miss = kernels.activation_residual(activation, V, U, below)
         B = self.device.forward(tile, layer, state.V[l - 1][rows])
-        return 0.5 * (problem.gamma * miss + problem.rho * kernels.squared_distance(U, B))
+        return miss, kernels.squared_distance(U, B)
 
     def miss_and_pull(self, tile: Tile, state: State, l: int, layer: Any) -> tuple[Any, Any, float]:
         """A_l, R_l and |g_U|^2 of one tile; see `fastbcd.subgradient`."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from fastbcd.clock import laps, laps_of_all_threads
 from fastbcd.devices.tiles import Tile
 from fastbcd.errors import InputError
 from fastbcd.kernels import Formula, linear
@@ -89,7 +90,7 @@ class TwoSplitting(BlockCoordinateDescent):
     def _update_layer(self, state: State, l: int) -> None:
         """V_l and the sums for W_l in one pass over tiles of samples; then W_l."""
         problem, device, L = self.problem, self.device, self.problem.n_layers
-        W, V, ledger = state.W, state.V, state.ledger
+        W, V, ledger, lap = state.W, state.V, state.ledger, laps_of_all_threads(state.clock)
         gamma, unit = problem.gamma, problem.per_sample(state.n)
         activation = problem.activations[l - 1]
         layer = device.layer(W[l])
@@ -101,11 +102,12 @@ class TwoSplitting(BlockCoordinateDescent):
             solve = device.nonlinear_state_solve(
                 model, problem.activations[l], c_next, gamma, self.alpha
             )
+            lap("V", l)
         equations = self._normal_equations(state, l)
         curvatures: list[float] = []
 
         def update_samples(tile: Tile) -> None:
-            rows = tile.rows
+            rows, lap = tile.rows, laps(state.clock)
             report = None if ledger is None else np.zeros(2)
             B = device.forward(tile, layer, V[l - 1][rows])
             if l == L:
@@ -119,9 +121,11 @@ class TwoSplitting(BlockCoordinateDescent):
                 device.kernels.activate(A, activation, B, None)
                 steps = self._steps(problem.activations[l])
                 solve.update(tile, V[l][rows], A, V[l + 1][rows], steps, report)
+            lap("V", l)
             curvatures.append(device.kernels.curvature_bound(activation, V[l][rows], B))
             device.kernels.majorised_residual(B, activation, V[l][rows], B, 1.0)
             equations.add(tile, B, V[l - 1][rows])
+            lap("W", l)
             if ledger is not None:
                 ledger.add("V", l, report, unit)
 
@@ -131,6 +135,7 @@ class TwoSplitting(BlockCoordinateDescent):
         state.cache[f"curvature {l}"] = c
         # W_l = argmin r_l(W_l) + gamma/2 |V_l - act(V^_{l-1} W_l^T)|^2 + alpha/2 |W_l - W_l'|^2
         self._update_weights(state, l, equations, c)
+        lap("W", l)
 
     def _steps(self, activation: Formula) -> int:
         """A linear layer's coupling is its own model: one solve is exact."""
@@ -192,11 +197,11 @@ class TwoSplitting(BlockCoordinateDescent):
         alpha = self.alpha_weights
         device.kernels.search_rows(W[l], end, sums, STEPS, penalty, weight, alpha, report)
 
-    def _couplings(self, tile: Tile, state: State, l: int, layer: Any) -> float:
+    def _couplings(self, tile: Tile, state: State, l: int, layer: Any) -> tuple[float, float]:
         problem, rows = self.problem, tile.rows
         B = self.device.forward(tile, layer, state.V[l - 1][rows])
         V, activation = state.V[l][rows], problem.activations[l - 1]
-        return 0.5 * problem.gamma * self.device.kernels.activation_residual(activation, V, B, None)
+        return self.device.kernels.activation_residual(activation, V, B, None), 0.0
 
     def miss_and_pull(self, tile: Tile, state: State, l: int, layer: Any) -> tuple[Any, Any, float]:
         """A_l, R_l and |g_U|^2 of one tile; see `fastbcd.subgradient`."""

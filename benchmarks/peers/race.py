@@ -6,7 +6,8 @@
 
 Both follow a cosine schedule over K passes. Methods take turns, each in a process of its own
 with all cores; the clock counts training. ``--out`` receives each run as it ends; runs that
-it holds already are not made again, so an interrupted race goes on where it was. ``--tune``
+it holds already, of this very code, are not made again, so an interrupted race goes on where it
+was. ``--tune``
 tries Adam's rates and batch sizes on the first 50,000 training samples, prints the accuracy on
 the last 10,000, and reads no test set; the winners stand in `ADAM`.
 """
@@ -14,10 +15,12 @@ the last 10,000, and reads no test set; the winners stand in `ADAM`.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import itertools
 import json
 import math
 import tempfile
+from functools import cache
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -27,6 +30,7 @@ from mnist import read, without_test_set
 from process import Job, stream
 from report import machine
 
+import fastbcd
 from fastbcd import InputError
 
 NETWORKS = ((500, 500), (1500, 1500, 1500), (600,) * 10)
@@ -101,6 +105,8 @@ def race(folder: str, network: tuple[int, ...], passes: int, seeds: int, out: Pa
     first: dict[str, Any] = {}
     for seed, (name, settings) in itertools.product(range(seeds), methods.items()):
         key = f"{name_of(network)} {name} {json.dumps(settings, sort_keys=True)} {seed}"
+        if name == "mini-batch":
+            key += f" {digest_of_code()}"
         if key not in held:
             job = Job(name, folder, network, math.inf, passes, {**settings, "seed": seed})
             lines = stream(job)
@@ -124,6 +130,14 @@ def race(folder: str, network: tuple[int, ...], passes: int, seeds: int, out: Pa
         ]
         print("| " + " | ".join(cells) + " |")
     print(f"\n{machine(first)}\n", flush=True)
+
+
+@cache
+def digest_of_code() -> str:
+    """Of all of our sources: runs of other code are other runs."""
+    root = Path(fastbcd.__file__).parent
+    sources = sorted({*root.rglob("*.py"), *(root / "kernels").rglob("*.py")})
+    return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:12]
 
 
 def time_to(records: list[dict[str, Any]], mark: float) -> float:

@@ -1,11 +1,14 @@
-"""Callbacks of the fit loop: measurements, certificate, history, progress."""
+"""Callbacks of the fit loop: measurements, certificate, history, progress, checkpoints."""
 
 from __future__ import annotations
 
 from fastbcd.callbacks.batch_loss import BatchLoss
+from fastbcd.callbacks.block_times import BlockTimes
 from fastbcd.callbacks.certificate import Certify
+from fastbcd.callbacks.checkpoint import SaveCheckpoint
 from fastbcd.callbacks.early_stopping import EarlyStopping
 from fastbcd.callbacks.history_file import HistoryFile
+from fastbcd.callbacks.interrupt import StopOnSignal
 from fastbcd.callbacks.measurements import Accuracy, Objective
 from fastbcd.callbacks.progress import Progress
 from fastbcd.fit import Callback
@@ -13,10 +16,13 @@ from fastbcd.fit import Callback
 __all__ = [
     "Accuracy",
     "BatchLoss",
+    "BlockTimes",
     "Callback",
     "Certify",
     "EarlyStopping",
     "HistoryFile",
     "Objective",
     "Progress",
+    "SaveCheckpoint",
+    "StopOnSignal",
 ]

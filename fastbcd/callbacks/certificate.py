@@ -77,3 +77,9 @@ class Certify(Every):
     def on_end(self, result: Result) -> None:
         self._state.ledger = result.state.ledger = self._ledger_before
         result.certificate = self.certificate
+
+    def state_dict(self) -> dict[str, Any]:
+        return dict(vars(self.certificate))
+
+    def load_state_dict(self, remembered: dict[str, Any]) -> None:
+        vars(self.certificate).update(remembered)

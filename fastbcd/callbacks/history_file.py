@@ -5,10 +5,11 @@ from __future__ import annotations
 import csv
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 
+from fastbcd.files import replacing
 from fastbcd.fit import Callback, Record, Result, Solver
 
 COLUMNS = ("iteration", "seconds", "objective", "train_accuracy", "test_accuracy")
@@ -17,16 +18,28 @@ COLUMNS = ("iteration", "seconds", "objective", "train_accuracy", "test_accuracy
 class HistoryFile(Callback):
     """Writes `COLUMNS` of each record to `path`; a quantity not measured is an empty field.
 
-    `more` names further columns, to the right of these.
+    `more` names further columns, to the right of these. A run that goes on from a checkpoint
+    starts the file anew with the rows up to there; else the file must not exist yet.
     """
 
     def __init__(self, path: Path, more: Sequence[str] = ()) -> None:
         self.path, self.columns = Path(path), (*COLUMNS, *more)
 
     def on_start(self, solver: Solver, state: Any, max_iter: int) -> None:
-        self._file = self.path.open("x", newline="")
-        self._writer = csv.DictWriter(self._file, self.columns, restval="", extrasaction="ignore")
-        self._writer.writeheader()
+        past = self.result.history
+        if past:
+            with replacing(self.path) as temporary, temporary.open("x", newline="") as file:
+                self._write(file, past)
+        self._file = self.path.open("a" if past else "x", newline="")
+        self._writer = self._write(self._file, [], header=not past)
+
+    def _write(self, file: TextIO, records: list[Record], header: bool = True) -> Any:
+        writer = csv.DictWriter(file, self.columns, restval="", extrasaction="ignore")
+        if header:
+            writer.writeheader()
+        for record in records:
+            writer.writerow({name: _shortest(value) for name, value in record.items()})
+        return writer
 
     def on_iteration(self, solver: Solver, state: Any, record: Record) -> None:
         self._writer.writerow({name: _shortest(value) for name, value in record.items()})

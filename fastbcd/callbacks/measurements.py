@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fastbcd.fit import Callback, Record, Solver, network_of
+from fastbcd.solver import BlockCoordinateDescent
 from fastbcd.specification import require_integer
 
 
@@ -27,13 +28,21 @@ class Every(Callback):
 
 
 class Objective(Every):
-    """Adds ``objective``: F of the state. Costs a product per layer and pass."""
+    """Adds ``objective``: F of the state. Costs a product per layer and pass.
+
+    In the same pass ``constraint_gap``, where the solver keeps states from one iteration to the
+    next: how far they are from those of a forward pass (`ThreeSplitting.objective_and_gap`).
+    """
 
     def __init__(self, every: int = 1) -> None:
         super().__init__(every)
 
     def on_iteration(self, solver: Solver, state: Any, record: Record) -> None:
-        if self.due(record):
+        if not self.due(record):
+            return
+        if isinstance(solver, BlockCoordinateDescent):
+            record["objective"], record["constraint_gap"] = solver.objective_and_gap(state)
+        else:
             record["objective"] = solver.objective(state)
 
 

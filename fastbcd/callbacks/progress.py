@@ -1,30 +1,66 @@
-"""Callback that shows a progress bar with the latest measurements and the time left."""
+"""Callback that shows how a run gets on: a bar in a terminal or notebook, else lines of a log."""
 
 from __future__ import annotations
 
+import logging
+import sys
+import time
 from typing import Any
 
 from tqdm.auto import tqdm
 
 from fastbcd.fit import Callback, Record, Result, Solver
 
-LABELS = {"objective": "objective", "train_accuracy": "train", "test_accuracy": "test"}
+LABELS = {
+    "objective": "objective",
+    "batch_loss": "loss",
+    "train_accuracy": "train",
+    "test_accuracy": "test",
+    "validation_score": "validation",
+}
+# Between two lines of a log, at least.
+SECONDS = 10.0
+
+logger = logging.getLogger("fastbcd")
 
 
 class Progress(Callback):
-    """A tqdm bar: iterations, time left, objective, train and test accuracy."""
+    """Iterations, time left, objective, train and test accuracy as they come.
+
+    In a terminal and in a notebook a tqdm bar; elsewhere (a file, a pipe) lines of the logger
+    ``fastbcd`` at level INFO: the first and the last iteration, and one every ten seconds.
+    """
 
     def on_start(self, solver: Solver, state: Any, max_iter: int) -> None:
-        self._bar = tqdm(total=max_iter, initial=state.iteration, unit="it", dynamic_ncols=True)
-        self._shown: dict[str, str] = {}
+        self._max_iter, self._shown = max_iter, dict[str, str]()
+        self._written, self._iteration = -float("inf"), state.iteration
+        self._record: Record = {}
+        self._bar: Any = None
+        if sys.stderr.isatty() or "ipykernel" in sys.modules:
+            self._bar = tqdm(total=max_iter, initial=state.iteration, unit="it", dynamic_ncols=True)
 
     def on_iteration(self, solver: Solver, state: Any, record: Record) -> None:
         for name, label in LABELS.items():
             if name in record:
                 value = record[name]
                 self._shown[label] = f"{value:.6g}" if name == "objective" else f"{value:.4f}"
-        self._bar.set_postfix(self._shown, refresh=False)
-        self._bar.update()
+        self._record = record
+        if self._bar is not None:
+            self._bar.set_postfix(self._shown, refresh=False)
+            self._bar.update()
+        elif time.perf_counter() - self._written >= SECONDS:
+            self._log()
 
     def on_end(self, result: Result) -> None:
-        self._bar.close()
+        if self._bar is not None:
+            self._bar.close()
+        elif self._record and self._record["iteration"] != self._iteration:
+            self._log()
+
+    def _log(self) -> None:
+        self._written, self._iteration = time.perf_counter(), self._record["iteration"]
+        shown = "".join(f", {label} {value}" for label, value in self._shown.items())
+        logger.info(
+            "iteration %d of %d, %.1f s%s",
+            *(self._iteration, self._max_iter, self._record["seconds"], shown),
+        )

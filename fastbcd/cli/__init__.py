@@ -1,1 +1,1 @@
-"""The command line: fastbcd train, predict, info."""
+"""The command line: fastbcd train, predict, export, info."""

@@ -8,14 +8,11 @@ import io
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from fastbcd.cli.prediction import predict
 from fastbcd.cli.run_folder import RunFolder
-from fastbcd.data import FORMS, load
+from fastbcd.data import FORMS
 from fastbcd.errors import InputError
 from fastbcd.files import write_atomically
-from fastbcd.labels import encode
-from fastbcd.model import Model
 
 
 def add_command(commands: Any) -> None:
@@ -25,7 +22,8 @@ def add_command(commands: Any) -> None:
         help="predict with a trained network",
         description=(
             "Predict class labels with the model of a run. Where the data has labels the accuracy "
-            "is printed; predictions go to --out, or to standard output where there are no labels."
+            "is printed; predictions go to --out, or, alone, to standard output where there are no "
+            "labels or probabilities are asked for."
         ),
         allow_abbrev=False,
     )
@@ -35,46 +33,38 @@ def add_command(commands: Any) -> None:
     add("data", nargs="?", metavar="DATA", help=f"{FORMS}; without it, the run's own test set")
     add("--target", metavar="COLUMN", help="column of a CSV with labels; default: the run's own")
     add("--out", metavar="FILE", help="new CSV file for the predictions")
+    add("--proba", action="store_true", help="write the probability of each class, too")
     add("--threads", type=int, help="default: as many as BLAS would use")
 
 
 def run(options: argparse.Namespace) -> None:
     """Predict, compare with labels where there are any, and write."""
-    folder = RunFolder(Path(options.folder))
-    config = folder.read_config()
-    model = Model.load(folder.model)
-    own = options.data is None
-    dataset = load(
-        config["data"] if own else options.data,
-        target=options.target or config["target"],
-        target_required=options.target is not None,
-        test_fraction=config["test_fraction"],
-        training=False,
-        held_out=own,
-    )
     if options.out is not None and Path(options.out).exists():
         raise InputError(f"--out: {options.out} exists already; name a new file")
-    X = model.arrange(dataset.X_test, dataset.feature_names, dataset.name)
-    predicted = model.predict(X, options.threads)
-    labels = None
-    if dataset.y_test is not None:
-        labels = encode(dataset.y_test, model.classes, dataset.name)
+    folder = RunFolder(Path(options.folder))
+    prediction = predict(folder, options.data, options.target, options.threads, options.proba)
+    columns: dict[str, list[Any]] = {"prediction": prediction.predicted.tolist()}
+    if options.proba:
+        names = [f"probability of {label}" for label in prediction.classes.tolist()]
+        columns |= dict(zip(names, prediction.probabilities.T.tolist(), strict=True))
 
     if options.out is not None:
         try:
-            write_atomically(Path(options.out), _table(predicted).encode())
+            write_atomically(Path(options.out), _table(columns).encode())
         except OSError as error:
             raise InputError(f"--out: {options.out} cannot be written: {error}") from None
-    elif labels is None:
-        print(_table(predicted), end="")
-    if labels is not None:
-        accuracy = float(np.mean(predicted == model.classes[labels]))
-        print(f"{dataset.name}: accuracy {accuracy!r} on {len(predicted)} samples")
+    elif prediction.labels is None or options.proba:
+        print(_table(columns), end="")
+        return
+    if prediction.labels is not None:
+        n = len(prediction.predicted)
+        print(f"{prediction.name}: accuracy {prediction.accuracy!r} on {n} samples")
 
 
-def _table(predicted: Any) -> str:
+def _table(columns: dict[str, list[Any]]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["sample", "prediction"])
-    writer.writerows(enumerate(predicted.tolist()))
+    writer.writerow(["sample", *columns])
+    rows = zip(*columns.values(), strict=True)
+    writer.writerows([sample, *row] for sample, row in enumerate(rows))
     return text.getvalue()

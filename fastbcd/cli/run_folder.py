@@ -1,4 +1,7 @@
-"""The folder that a run writes: config.json, history.csv, model.safetensors, summary.json."""
+"""The folder that a run writes: config.json, history.csv, model.safetensors, summary.json.
+
+While it is under way also checkpoint.safetensors, where one was asked for.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from fastbcd.errors import InputError
-from fastbcd.files import write_json
+from fastbcd.files import partial, write_json
+from fastbcd.model import Model
 
 DEFAULT_PARENT = Path("runs")
 
@@ -22,6 +26,7 @@ class RunFolder:
         self.history = path / "history.csv"
         self.model = path / "model.safetensors"
         self.summary = path / "summary.json"
+        self.checkpoint = path / "checkpoint.safetensors"
 
     @classmethod
     def create(cls, requested: str | None, data_name: str) -> RunFolder:
@@ -38,13 +43,19 @@ class RunFolder:
             path = Path(requested)
             if path.exists() and not path.is_dir():
                 raise InputError(f"--out: {path} is a file; name a new or empty folder")
-            if path.exists() and any(path.iterdir()):
+            if path.exists() and _files(path) - {"config.json.partial"}:  # of a run killed at once
                 held = "holds another run" if (path / "config.json").exists() else "is not empty"
                 raise InputError(f"--out: {path} {held}; name a new or empty folder")
             path.mkdir(parents=True, exist_ok=True)
             return cls(path)
         except OSError as error:
             raise InputError(f"--out: the folder cannot be made: {error}") from None
+
+    def finish(self, summary: dict[str, Any]) -> None:
+        """Write summary.json, which says that the run is over; the checkpoint goes."""
+        write_json(self.summary, summary)
+        for path in (self.checkpoint, partial(self.checkpoint)):
+            path.unlink(missing_ok=True)
 
     def write_config(self, config: dict[str, Any]) -> None:
         """Write config.json: what the run was asked to do."""
@@ -67,6 +78,16 @@ class RunFolder:
             raise InputError(f"{self.path} is not a run folder: it has no config.json") from None
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"{self.config} cannot be used: {error}") from None
+
+    def read_model(self) -> Model:
+        """The trained model; `InputError` where there is none, or a damaged one."""
+        if not self.model.exists():
+            raise InputError(f"{self.model} does not exist; a finished run has one")
+        return Model.load(self.model)
+
+
+def _files(path: Path) -> set[str]:
+    return {file.name for file in path.iterdir()}
 
 
 def _next_free(data_name: str) -> Path:

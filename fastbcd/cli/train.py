@@ -5,17 +5,29 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import shlex
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import fastbcd
-from fastbcd.callbacks import Accuracy, Certify, HistoryFile, Objective, Progress
+from fastbcd.callbacks import (
+    Accuracy,
+    BlockTimes,
+    Certify,
+    HistoryFile,
+    Objective,
+    Progress,
+    SaveCheckpoint,
+    StopOnSignal,
+)
+from fastbcd.cli.resume import restored, resumed_options
 from fastbcd.cli.run_folder import RunFolder
 from fastbcd.cli.solver_options import AnySolver, add_solver_options, solver_of
 from fastbcd.data import FORMS, PREPROCESSINGS, Dataset, Preprocessing, load
 from fastbcd.errors import InputError
-from fastbcd.files import write_json
 from fastbcd.fit import Callback, Result
 from fastbcd.initialization import INITIALIZATIONS
 from fastbcd.labels import encode, one_hot
@@ -40,6 +52,11 @@ def add_command(commands: Any) -> None:
         allow_abbrev=False,
     )
     parser.set_defaults(run=run)
+    add_options(parser)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add them to `parser`."""
     add = parser.add_argument
     add("data", nargs="?", metavar="DATA", help=f"{FORMS}; without it, scikit-learn's digits")
     add("--target", metavar="COLUMN", help="column of a CSV that holds the labels")
@@ -53,11 +70,20 @@ def add_command(commands: Any) -> None:
     )  # fmt: skip
     add("--evaluate-every", type=int, default=1, metavar="K", help="measure every K iterations")
     add("--out", metavar="DIR", help="new folder for the run; default: runs/DATA-K")
-    add("--quiet", action="store_true", help="no progress bar and no summary")
+    add(
+        "--checkpoint-every", type=int, metavar="K", help="save the whole state every K "
+        "iterations; without it, only where the run is interrupted",
+    )  # fmt: skip
+    add("--resume", metavar="DIR", help="go on with the run in DIR, with its own options")
+    add("--quiet", action="store_true", help="no progress and no summary")
 
 
-def run(options: argparse.Namespace) -> None:
-    """Check everything, then train, then write the results."""
+def run(options: argparse.Namespace) -> int:
+    """Train until the end or an interruption; the exit status."""
+    folder = None
+    if options.resume is not None:
+        folder = RunFolder(Path(options.resume))
+        options = resumed_options(add_options, options.arguments, folder)
     dataset = load(
         options.data,
         target=options.target,
@@ -67,43 +93,49 @@ def run(options: argparse.Namespace) -> None:
     classes, train_labels, test_labels = _classes(dataset)
     preprocessing = Preprocessing.fit(dataset.X_train, options.preprocess)
     solver = solver_of(options, dataset.X_train.shape, len(classes))
-    require_integer(options.epochs, "--epochs", at_least=1)
-    require_integer(options.seed, "--seed", at_least=0)
-    require_integer(options.evaluate_every, "--evaluate-every", at_least=1)
-    if options.certify is not None:
-        require_integer(options.certify, "--certify", at_least=1)
-    initial: dict[str, Any] = {"passes": options.epochs}
-    if options.batch_size is None:
-        initial = {"init": options.init, "bias": options.bias}
-        parse(initial["init"], INITIALIZATIONS, "init")
-
+    _check(options)
     X_train = preprocessing(dataset.X_train, solver.dtype)
     X_test = preprocessing(dataset.X_test, solver.dtype)
-    state = solver.init(
-        X_train,
-        one_hot(train_labels, len(classes)),
-        seed=options.seed,
-        **initial,
-    )
-    folder = RunFolder.create(options.out, dataset.name)
-    folder.write_config(_config(options))
-    every = options.evaluate_every
+    Y_train = one_hot(train_labels, len(classes))
+    past = None
+    if folder is not None and folder.checkpoint.exists():
+        state, past = restored(folder, solver, X_train, Y_train)
+    else:
+        state = solver.init(X_train, Y_train, seed=options.seed, **_initial(options))
+        if folder is None:
+            folder = RunFolder.create(options.out, dataset.name)
+            folder.write_config(_config(options))
+        else:  # killed before its first checkpoint
+            folder.history.unlink(missing_ok=True)
+
+    every, stop = options.evaluate_every, StopOnSignal()
     callbacks: list[Callback] = [
         Objective(every),
         Accuracy("train", X_train, train_labels, every),
         Accuracy("test", X_test, test_labels, every),
+        BlockTimes(),
     ]
     if options.certify is not None:
         callbacks.append(Certify(options.certify))
     columns = () if options.certify is None else Certify.columns
-    callbacks.append(HistoryFile(folder.history, columns))
+    more = ("constraint_gap", *BlockTimes.columns, *columns)
+    callbacks.append(HistoryFile(folder.history, more))
     if not options.quiet:
         callbacks.append(Progress())
-    result = fastbcd.fit.run(solver, state, options.epochs, callbacks)
+    callbacks += [stop, SaveCheckpoint(folder.checkpoint, options.checkpoint_every)]
+    result = fastbcd.fit.run(solver, state, options.epochs, callbacks, past)
+    if stop.received is not None:
+        print(
+            f"fastbcd train: stopped after iteration {result.state.iteration} of {options.epochs}; "
+            f"go on with: fastbcd train --resume {shlex.quote(str(folder.path))}",
+            file=sys.stderr,
+        )
+        return 128 + stop.received
 
-    Model(result.network, classes, preprocessing, dataset.feature_names).save(folder.model)
+    loss = solver.problem.loss.name
+    Model(result.network, classes, preprocessing, dataset.feature_names, loss).save(folder.model)
     summary = _summary(dataset, solver, result)
-    write_json(folder.summary, summary)
+    folder.finish(summary)
     if not options.quiet:
         print(
             f"{dataset.name}: test accuracy {summary['test_accuracy']:.4f}, "
@@ -112,6 +144,26 @@ def run(options: argparse.Namespace) -> None:
         )
         if result.certificate is not None:
             print(result.certificate)
+    return 0
+
+
+def _check(options: argparse.Namespace) -> None:
+    """`InputError` for options that neither the solver nor the parser checks."""
+    require_integer(options.epochs, "--epochs", at_least=1)
+    require_integer(options.seed, "--seed", at_least=0)
+    require_integer(options.evaluate_every, "--evaluate-every", at_least=1)
+    for name in ("certify", "checkpoint_every"):
+        if getattr(options, name) is not None:
+            require_integer(getattr(options, name), f"--{name.replace('_', '-')}", at_least=1)
+    if options.batch_size is None:
+        parse(options.init, INITIALIZATIONS, "init")
+
+
+def _initial(options: argparse.Namespace) -> dict[str, Any]:
+    """What the solver's `init` takes besides data and seed."""
+    if options.batch_size is None:
+        return {"init": options.init, "bias": options.bias}
+    return {"passes": options.epochs}
 
 
 def _classes(dataset: Dataset) -> tuple[Any, Any, Any]:
@@ -127,7 +179,7 @@ def _classes(dataset: Dataset) -> tuple[Any, Any, Any]:
 
 def _config(options: argparse.Namespace) -> dict[str, Any]:
     """Every option as given, the data's place made absolute, and the version."""
-    skipped = {"run", "command", "quiet", "out"}
+    skipped = {"run", "command", "arguments", "quiet", "out", "resume"}
     config = {name: value for name, value in vars(options).items() if name not in skipped}
     if options.data is not None:
         config["data"] = os.path.abspath(options.data)

@@ -247,6 +247,10 @@ class MiniBatchThreeSplitting(BatchSweep):
             sample_weight=weight,
         )
 
+    def blank(self, X: ArrayLike, Y: ArrayLike) -> MiniBatchState:
+        """A state of the right shapes for what a checkpoint holds; parameters as for `init`."""
+        return self.init(X, Y)
+
     def step(self, state: MiniBatchState) -> MiniBatchState:
         """One pass over all samples in place, in batches of a new random order.
 
@@ -256,6 +260,8 @@ class MiniBatchThreeSplitting(BatchSweep):
             The schedule has ended; a batch of a memory-mapped file holds NaN or infinity.
         """
         weight = state.sample_weight
+        if state.clock is not None:
+            state.clock.clear()
         with self.device.session():
             for rows in shuffled_batches(state.n, state.settings.batch_size, state.rng):
                 samples = Samples.of(state.X, state.Y, self.problem.loss, rows, weight)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from fastbcd.clock import BlockClock
 from fastbcd.mini_batch.settings import Settings
 
 
@@ -45,6 +46,8 @@ class MiniBatchState:
         Where one is set, each batch adds its loss, before its step, and its number of samples.
     batches, iteration : int
         Batches and passes done.
+    clock : BlockClock or None
+        Where one is set, `step` empties it, and batches add to it how long each block takes.
     """
 
     W: list[Any]
@@ -64,10 +67,11 @@ class MiniBatchState:
     batch_loss: Any = None
     batches: int = 0
     iteration: int = 0
+    clock: BlockClock | None = None
     cache: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "cache": {}}
+        return {**self.__dict__, "cache": {}, "clock": None}
 
     @property
     def weights(self) -> list[Any]:

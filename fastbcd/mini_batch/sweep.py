@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastbcd.clock import Laps, laps
 from fastbcd.devices import CPU
 from fastbcd.devices.batch import Batch
 from fastbcd.devices.tiles import Scratch, Tile, even_size
@@ -104,16 +105,19 @@ class BatchSweep:
         squares, loss = np.zeros((2, L + 1)), np.zeros(1)
 
         def sweep(tile: Tile) -> None:
-            rows, part = tile.rows, np.zeros((2, L + 1))
+            rows, part, lap = tile.rows, np.zeros((2, L + 1)), laps(state.clock)
             weight = None if samples.weight is None else samples.weight[rows]
             samples.read(rows, batch.V[0][rows], batch.Y[rows])
+            lap("V", 0)
             for l in range(1, L + 1):
                 part[0, l] = self._forward(state, batch, l, rows)
+                lap("U", l)
             part_loss = 0.0
             if state.batch_loss is not None:
                 part_loss = self._loss(batch.V[L][rows, :-1], batch.Y[rows], weight)
             for l in range(L, 0, -1):
-                part[1, l] = self._displace(state, batch, l, scale[l], tile, weight)
+                part[1, l] = self._displace(state, batch, l, scale[l], tile, lap, weight)
+                lap("U", l)
             tile.wait_for_turn()
             squares[:] += part
             loss[0] += samples.level * part_loss
@@ -150,6 +154,7 @@ class BatchSweep:
         l: int,
         scale: float,
         tile: Tile,
+        lap: Laps,
         sample_weight: NDArray[np.float64] | None,
     ) -> float:
         """Blocks V_l and U_l: D_l from D_{l+1}, which counts `scale` times; ``|D_l|^2``.
@@ -177,6 +182,7 @@ class BatchSweep:
                 np.multiply(batch.T[l + 1][rows], self.dtype.type(share), out=D)
             W, weight = state.W[l + 1][:, :-1], share * self.rho / problem.gamma
             device.kernels.product(D, batch.D[l + 1][rows], W, weight, float(skips))
+        lap("V", l)
         # U_l = argmin gamma/2 |V_l - S_l V_{l-1} - act(U_l)|^2 + rho/2 |U_l - V^_{l-1} W_l^T|^2
         act, T = problem.activations[l - 1], None if T is None else T[rows]
         return device.kernels.displacement(D, T, U, act, problem.gamma, self.rho)
@@ -208,6 +214,7 @@ class BatchSweep:
             state.metrics[l].add(batch.V[l - 1], batch.projected[l])
 
         def renew(l: int, scratch: Scratch) -> None:
+            lap = laps(state.clock)
             add(l)
             metric = state.metrics[l]
             before = metric.level
@@ -218,6 +225,7 @@ class BatchSweep:
                 )
             if metric.level < 0.1 * before:  # after a batch of extreme values S is out of scale
                 state.S[l] *= self.dtype.type(metric.level / before)
+            lap("W", l)
 
         if self._renews(state):
             self.device.for_each_item(layers, renew)
@@ -231,11 +239,12 @@ class BatchSweep:
             items += [(l, None) for l in layers]
 
         def work(item: tuple[int, slice | None], scratch: Scratch) -> None:
-            l, rows = item
+            (l, rows), lap = item, laps(state.clock)
             if rows is None:
                 add(l)
             else:
                 update(l, rows, scratch)
+            lap("W", l)
 
         self.device.for_each_item(items, work)
 

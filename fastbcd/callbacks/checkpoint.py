@@ -1,0 +1,63 @@
+"""Callback that saves checkpoints, every so many iterations and where a run is stopped."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from fastbcd import checkpoint
+from fastbcd.errors import InputError
+from fastbcd.fit import Callback, Record, Result, Solver
+from fastbcd.specification import require_integer
+
+logger = logging.getLogger("fastbcd")
+
+
+class SaveCheckpoint(Callback):
+    """Writes the whole state to `path`, each time in the place of the last; see `fastbcd.resume`.
+
+    Weights, states, momentum and metrics, counters, random state, history and what the other
+    callbacks remember; of the data a hash only. Give it last, so that it sees what the others
+    did in an iteration.
+
+    Parameters
+    ----------
+    path : str or Path
+        A ``.safetensors`` file in a folder that exists. It has the size of the state: for
+        full-batch solvers that of V and U, several times the data.
+    every : int, optional
+        Iterations between checkpoints; None: only where another callback stops the run.
+
+    Raises
+    ------
+    InputError
+        The folder does not exist.
+    OSError
+        A checkpoint cannot be written (disk full, folder read-only); the last one is untouched.
+    """
+
+    def __init__(self, path: str | Path, every: int | None = None) -> None:
+        self.path = Path(path)
+        self.every = None if every is None else require_integer(every, "every", at_least=1)
+        if not self.path.parent.is_dir():
+            raise InputError(f"path: the folder {self.path.parent} does not exist")
+
+    def on_start(self, solver: Solver, state: Any, max_iter: int) -> None:
+        self._solver, self._max_iter = solver, max_iter
+        self._data = checkpoint.fingerprint(state)
+        self._saved: int | None = state.iteration
+
+    def on_iteration(self, solver: Solver, state: Any, record: Record) -> None:
+        if self.every is not None and state.iteration % self.every == 0:
+            self._save(state)
+
+    def on_end(self, result: Result) -> None:
+        # A stopped run only: after an exception the last good one is the better one.
+        if result.stopped_by is not None and result.state.iteration != self._saved:
+            self._save(result.state)
+
+    def _save(self, state: Any) -> None:
+        checkpoint.write(*(self.path, self._solver, state, self._data, self._max_iter, self.result))
+        self._saved = state.iteration
+        logger.debug("checkpoint of iteration %d in %s", state.iteration, self.path)

@@ -1,0 +1,56 @@
+"""Callback that turns Ctrl-C into the end of a run after the current iteration."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from typing import Any
+
+from fastbcd.fit import Callback, Record, Result, Solver
+
+logger = logging.getLogger("fastbcd")
+
+
+class StopOnSignal(Callback):
+    """Stops the run after the iteration in which a signal came; a second one acts at once.
+
+    Without it Ctrl-C raises `KeyboardInterrupt` in the middle of an iteration. In threads other
+    than the main one, where Python handles no signals, it does nothing.
+
+    Parameters
+    ----------
+    signals : sequence of int, default=(SIGINT, SIGTERM)
+        Ctrl-C, and what job schedulers send before they kill.
+
+    Attributes
+    ----------
+    received : int or None
+        The signal that came.
+    """
+
+    def __init__(self, signals: tuple[int, ...] = (signal.SIGINT, signal.SIGTERM)) -> None:
+        self.signals = signals
+        self.received: int | None = None
+
+    def on_start(self, solver: Solver, state: Any, max_iter: int) -> None:
+        self.received = None
+        self._before: dict[int, Any] = {}
+        if threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.signal(number, self._note) for number in self.signals}
+
+    def _note(self, number: int, frame: Any) -> None:
+        self.received = number
+        self._restore()
+        logger.warning("stopping after this iteration; once more stops at once")
+
+    def on_iteration(self, solver: Solver, state: Any, record: Record) -> bool:
+        return self.received is not None
+
+    def on_end(self, result: Result) -> None:
+        self._restore()
+
+    def _restore(self) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before = {}

@@ -1,0 +1,84 @@
+"""``fastbcd plot``: pictures of finished runs, and of those that are still going."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+from pathlib import Path
+from typing import Any
+
+from fastbcd import plots
+from fastbcd.cli.prediction import predict
+from fastbcd.cli.run_folder import RunFolder
+from fastbcd.errors import InputError
+
+
+def add_command(commands: Any) -> None:
+    """Add ``plot`` and its options to the command line."""
+    parser = commands.add_parser(
+        "plot",
+        help="draw runs",
+        description=(
+            "Draw objective, accuracy, constraint gap, subgradients (of runs with --certify) and "
+            "time per block of one run, or of several in comparison."
+        ),
+        allow_abbrev=False,
+    )
+    parser.set_defaults(run=run)
+    add = parser.add_argument
+    add("folders", nargs="+", metavar="DIR", help="folders that fastbcd train wrote")
+    add(
+        "--out", metavar="FILE", help="new file, .png or .svg; default: plot.png or confusion.png "
+        "in DIR, drawn anew each time, or for several runs the next free plot-K.png here",
+    )  # fmt: skip
+    add(
+        "--confusion", action="store_true", help="of one finished run: draw the confusion matrix "
+        "of its own test set instead",
+    )  # fmt: skip
+
+
+def run(options: argparse.Namespace) -> None:
+    """Read, draw, write."""
+    folders = [Path(folder) for folder in options.folders]
+    if options.confusion and len(folders) > 1:
+        raise InputError(f"--confusion: one DIR at a time, got {len(folders)}")
+    out = None if options.out is None else _new_file(Path(options.out))
+    figure = plots.new_figure()
+    if options.confusion:
+        _draw_confusion(folders[0], figure)
+    else:
+        plots.plot_runs(folders, figure)
+    if out is None:
+        name = "confusion.png" if options.confusion else "plot.png"
+        out = folders[0] / name if len(folders) == 1 else _next_free()
+    try:
+        plots.save_picture(figure, out)
+    except OSError as error:
+        raise InputError(f"--out: {out} cannot be written: {error}") from None
+    print(f"drawn in {out}")
+
+
+def _draw_confusion(path: Path, figure: Any) -> None:
+    folder = RunFolder(path)
+    prediction = predict(folder)
+    if prediction.labels is None:
+        raise InputError(f"--confusion: {prediction.name} has no labels to compare with")
+    figure.set_size_inches(plots.confusion_size(len(prediction.classes)))
+    ax = plots.plot_confusion(
+        prediction.labels, prediction.predicted, prediction.classes, figure.add_subplot()
+    )
+    ax.set_title(f"{path.resolve().name}: {ax.get_title(loc='left')}", loc="left")
+
+
+def _new_file(path: Path) -> Path:
+    try:
+        plots.picture_form(path)
+    except InputError as error:
+        raise InputError(f"--out: {error}") from None
+    if path.exists():
+        raise InputError(f"--out: {path} exists already; name a new file")
+    return path
+
+
+def _next_free() -> Path:
+    return next(path for k in itertools.count(1) if not (path := Path(f"plot-{k}.png")).exists())

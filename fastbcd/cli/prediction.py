@@ -1,0 +1,71 @@
+"""Predictions of a finished run, and the labels to compare them with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fastbcd.cli.run_folder import RunFolder
+from fastbcd.data import load
+from fastbcd.errors import InputError
+from fastbcd.labels import encode
+
+
+@dataclass
+class Prediction:
+    """Predicted and known labels (n,) of data called `name`; known ones may be None.
+
+    `classes` are those that the model knows, sorted; `probabilities` (n, k) where asked for.
+    """
+
+    name: str
+    predicted: Any
+    labels: Any
+    classes: Any
+    probabilities: Any = None
+
+    @property
+    def accuracy(self) -> float:
+        """Share of samples whose predicted label is the known one."""
+        return float(np.mean(self.predicted == self.labels))
+
+
+def predict(
+    folder: RunFolder,
+    data: str | None = None,
+    target: str | None = None,
+    threads: int | None = None,
+    proba: bool = False,
+) -> Prediction:
+    """Labels for `data`, or for the run's own test set, by the model of `folder`.
+
+    Raises
+    ------
+    InputError
+        No finished run, data that cannot be read or do not fit the model, or a label that
+        did not occur in training.
+    """
+    config = folder.read_config()
+    model = folder.read_model()
+    if model.classes is None:
+        raise InputError(f"{folder.model} predicts numbers; this command is for classes")
+    if proba:
+        model.loss_of_probabilities()
+    own = data is None
+    dataset = load(
+        config["data"] if own else data,
+        target=target or config["target"],
+        target_required=target is not None,
+        test_fraction=config["test_fraction"],
+        training=False,
+        held_out=own,
+    )
+    X = model.arrange(dataset.X_test, dataset.feature_names, dataset.name)
+    predicted = model.predict(X, threads)
+    labels = dataset.y_test
+    if labels is not None:
+        labels = model.classes[encode(labels, model.classes, dataset.name)]
+    probabilities = model.predict_proba(X, threads) if proba else None
+    return Prediction(dataset.name, predicted, labels, model.classes, probabilities)

@@ -1,0 +1,91 @@
+"""What ``fastbcd train --resume DIR`` means: the run's own options, and no others."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from fastbcd.checkpoint import read
+from fastbcd.cli.parser import Parser
+from fastbcd.cli.run_folder import RunFolder
+from fastbcd.cli.solver_options import AnySolver
+from fastbcd.errors import InputError
+from fastbcd.fit import Past
+
+# Change no result, so that they may be given anew.
+FREE = ("resume", "threads", "quiet", "checkpoint_every")
+
+AddOptions = Callable[[argparse.ArgumentParser], None]
+
+
+def resumed_options(
+    add_options: AddOptions, arguments: Sequence[str], folder: RunFolder
+) -> argparse.Namespace:
+    """Options of the run in `folder`, with those of `FREE` as they are in `arguments`.
+
+    Raises
+    ------
+    InputError
+        The folder holds no run or a finished one, or an option differs from the run's.
+    """
+    config = folder.read_config()
+    if folder.summary.exists():
+        raise InputError(f"--resume: the run in {folder.path} is finished; its model is there")
+    given = _given(add_options, arguments)
+    if "out" in given:
+        raise InputError("--out does not go with --resume: a run goes on in its own folder")
+    own = _parse(add_options, _arguments_of(config, add_options))
+    for name, value in given.items():
+        if name == "data":
+            value = os.path.abspath(value)
+        before = getattr(own, name)
+        if name not in FREE and value != before:
+            option = f"--{name.replace('_', '-')}"
+            if name == "data":
+                option, before = "DATA", before or "digits"
+            raise InputError(
+                f"{option}: the run in {folder.path} was started with {before}, not {value}; leave "
+                "it out to go on with that run, or start a new one without --resume"
+            )
+    for name in FREE:
+        if name in given:
+            setattr(own, name, given[name])
+    return own
+
+
+def restored(folder: RunFolder, solver: AnySolver, X: Any, Y: Any) -> tuple[Any, Past]:
+    """State and past from the checkpoint in `folder`."""
+    checkpoint = read(folder.checkpoint)
+    state = solver.blank(X, Y)
+    checkpoint.restore(solver, state)
+    return state, checkpoint.past()
+
+
+def _parse(
+    add_options: AddOptions,
+    arguments: Sequence[str],
+    namespace: argparse.Namespace | None = None,
+) -> argparse.Namespace:
+    parser = Parser(prog="fastbcd train", allow_abbrev=False)
+    add_options(parser)
+    return parser.parse_args(arguments, namespace)
+
+
+def _given(add_options: AddOptions, arguments: Sequence[str]) -> dict[str, Any]:
+    """Options that stand in `arguments`, without those that have a default only."""
+    absent = object()
+    names = vars(_parse(add_options, []))
+    # A default does not replace what a namespace has already.
+    options = _parse(add_options, arguments, argparse.Namespace(**dict.fromkeys(names, absent)))
+    if options.data is None:  # but for arguments without a name
+        options.data = absent
+    return {name: value for name, value in vars(options).items() if value is not absent}
+
+
+def _arguments_of(config: dict[str, Any], add_options: AddOptions) -> list[str]:
+    """The command line that says what config.json says: it is checked like any other."""
+    names = set(vars(_parse(add_options, []))) - {"data"}
+    arguments = [f"--{n.replace('_', '-')}={config[n]}" for n in names if config.get(n) is not None]
+    return arguments + ([] if config["data"] is None else ["--", config["data"]])

@@ -1,0 +1,64 @@
+"""Activations and links as nodes of an ONNX graph.
+
+Each takes a graph, a value x of it and `T`, the scalar type of x (`numpy.float32`,
+`numpy.float64`), and returns a value. Operators that onnxruntime has for float32 alone
+(LeakyRelu, Softplus) are made of those that it has for both.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastbcd.export.onnx_graph import Graph
+from fastbcd.kernels import Formula
+
+
+def activation(graph: Graph, x: str, T: Any, formula: Formula) -> str:
+    """``act(x)``, elementwise."""
+    if formula.name == "linear":
+        return x
+    if formula.name in ("relu", "sigmoid", "tanh"):
+        return graph.add(formula.name.capitalize(), x)
+    if formula.name == "softplus":
+        return _softplus(graph, x, T)
+    arguments = [T(argument) for argument in formula.arguments]
+    if formula.name == "leaky_relu":  # its slope is below 1
+        return graph.add("Max", x, graph.add("Mul", x, graph.constant(arguments[0])))
+    assert formula.name == "polynomial"
+    value = graph.constant(arguments[-1])
+    for argument in arguments[-2::-1]:
+        value = graph.add("Add", graph.add("Mul", value, x), graph.constant(argument))
+    return value
+
+
+def link(graph: Graph, v: str, T: Any, k: int, loss: str) -> str:
+    """Probabilities of outputs v (n, k), see `fastbcd.probabilities`."""
+    if loss == "squared":
+        return _simplex(graph, v, T, k)
+    if loss == "cross_entropy":
+        return graph.add("Softmax", v, axis=1)
+    slope = {"logistic": 1.0, "logistic_ovr": 1.0, "exponential": 2.0}[loss]
+    negative = graph.add("Mul", v, graph.constant(T(-slope)))
+    logarithms = graph.add("Neg", _softplus(graph, negative, T))
+    return graph.add("Softmax", logarithms, axis=1)
+
+
+def _softplus(graph: Graph, x: str, T: Any) -> str:
+    """``max(x, 0) + log(1 + exp(-|x|))``."""
+    power = graph.add("Exp", graph.add("Neg", graph.add("Abs", x)))
+    logarithm = graph.add("Log", graph.add("Add", power, graph.constant(T(1))))
+    return graph.add("Add", graph.add("Relu", x), logarithm)
+
+
+def _simplex(graph: Graph, v: str, T: Any, k: int) -> str:
+    """``max(v - t, 0)`` with ``t = max_m (v_(1) + ... + v_(m) - 1) / m``."""
+    one = graph.constant(T(1))
+    below = graph.add("Sub", v, graph.add("ReduceMax", v, axes=[1], keepdims=1))
+    descending = graph.add_first("TopK", below, graph.constant(np.array([k])), axis=1, sorted=1)
+    sums = graph.add("CumSum", descending, graph.constant(np.int64(1)))
+    counts = graph.constant(np.arange(1, k + 1, dtype=T))
+    means = graph.add("Div", graph.add("Sub", sums, one), counts)
+    threshold = graph.add("ReduceMax", means, axes=[1], keepdims=1)
+    return graph.add("Relu", graph.add("Sub", below, threshold))

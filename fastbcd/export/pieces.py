@@ -1,0 +1,134 @@
+"""A model as a chain of PyTorch layers, described without PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastbcd.export.support import check_activations, target_scale, target_shift
+from fastbcd.kernels import Formula
+from fastbcd.model import Model
+from fastbcd.probabilities import check_has_probabilities
+
+Array = NDArray[Any]
+# Layers of our own, see `fastbcd.export.torch_layers`; all others are PyTorch's.
+OWN = ("Residual", "Polynomial", "Simplex", "OneAgainstRest")
+LINKS: dict[str, tuple[str, tuple[float, ...]]] = {
+    "squared": ("Simplex", ()),
+    "cross_entropy": ("Softmax", (-1,)),
+    "logistic": ("OneAgainstRest", (1.0,)),
+    "logistic_ovr": ("OneAgainstRest", (1.0,)),
+    "exponential": ("OneAgainstRest", (2.0,)),
+}
+ACTIVATIONS = {
+    "relu": "ReLU",
+    "leaky_relu": "LeakyReLU",
+    "sigmoid": "Sigmoid",
+    "tanh": "Tanh",
+    "polynomial": "Polynomial",
+}
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A layer: what makes it, as its `repr`, and its tensors by name."""
+
+    name: str
+    arguments: tuple[Any, ...] = ()
+    keywords: dict[str, Any] = field(default_factory=dict)
+    tensors: dict[str, Array] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        named = [f"{name}={value!r}" for name, value in self.keywords.items()]
+        return f"{self.called}({', '.join([*map(repr, self.arguments), *named])})"
+
+    @property
+    def called(self) -> str:
+        """Its class in a file that has ``from torch import nn``."""
+        return self.name if self.name in OWN else f"nn.{self.name}"
+
+
+def pieces(model: Model) -> list[Piece]:
+    """Layers from raw inputs to `Model.outputs`, or, for regression, to `Model.predict`.
+
+    Shift and scale of inputs are folded into the first ``Linear``, in float64, where nothing
+    lies between; where inputs are cut they are a ``Conv1d`` with one weight and bias a feature,
+    before the ``Hardtanh`` that cuts. Scale and shift of targets are folded into the last
+    ``Linear``, or, after an activation, another such ``Conv1d``.
+    """
+    check_activations(model)
+    network, preprocessing = model.network, model.preprocessing
+    first, last = 0, len(network.W) - 1
+    W = [w.astype(np.float64) for w in network.W]
+    d = network.widths[0]
+    scale = np.broadcast_to(preprocessing.scale, d)
+    offset = -np.broadcast_to(preprocessing.shift, d) * scale
+    before, after = _diagonal(scale, offset), _diagonal(target_scale(model), target_shift(model))
+    if np.isfinite(preprocessing.limit):
+        before.append(Piece("Hardtanh", (-preprocessing.limit, preprocessing.limit)))
+    elif not network.residual[first]:
+        W[first][:, -1] += W[first][:, :-1] @ offset
+        W[first][:, :-1] *= scale
+        before = []
+    if network.activations[last].name == "linear" and not network.residual[last]:
+        W[last] *= target_scale(model)[:, None]
+        W[last][:, -1] += target_shift(model)
+        after = []
+    chain = before
+    for weights, activation, residual in zip(W, network.activations, network.residual, strict=True):
+        layer = [_linear(weights), *_activation(activation)]
+        chain += [Piece("Residual", tuple(layer))] if residual else layer
+    return chain + after
+
+
+def link(model: Model) -> Piece:
+    """Layer from outputs to probabilities; `InputError` where there is none."""
+    loss = check_has_probabilities(model.loss_of_probabilities())
+    name, arguments = LINKS[loss]
+    return Piece(name, arguments)
+
+
+def state(chain: list[Piece] | tuple[Piece, ...], prefix: str = "") -> Iterator[tuple[str, Array]]:
+    """Keys and tensors of a ``Sequential`` of these layers."""
+    for k, piece in enumerate(chain):
+        for name, tensor in piece.tensors.items():
+            yield f"{prefix}{k}.{name}", tensor
+        if piece.name == "Residual":
+            yield from state(piece.arguments, f"{prefix}{k}.layers.")
+
+
+def names(chain: list[Piece] | tuple[Piece, ...]) -> set[str]:
+    """Classes of all layers, those inside others, too."""
+    inner = [names(piece.arguments) for piece in chain if piece.name == "Residual"]
+    return {piece.name for piece in chain}.union(*inner)
+
+
+def _linear(W: Array) -> Piece:
+    d_out, d_in = W.shape[0], W.shape[1] - 1
+    return Piece("Linear", (d_in, d_out), tensors={"weight": W[:, :-1], "bias": W[:, -1]})
+
+
+def _diagonal(scale: Array, offset: Array) -> list[Piece]:
+    """``x * scale + offset``; nothing where that changes nothing."""
+    if (scale == 1).all() and (offset == 0).all():
+        return []
+    d = len(scale)
+    tensors = {"weight": scale.reshape(d, 1, 1), "bias": offset}
+    return [
+        Piece("Unflatten", (-1, (d, 1))),
+        Piece("Conv1d", (d, d, 1), {"groups": d}, tensors),
+        Piece("Flatten", (-2,)),
+    ]
+
+
+def _activation(activation: Formula) -> list[Piece]:
+    if activation.name == "linear":
+        return []
+    if activation.name == "softplus":
+        # PyTorch's threshold of 20, above which it is the identity, would cost float64 digits.
+        return [Piece("Softplus", keywords={"threshold": 40.0})]
+    return [Piece(ACTIVATIONS[activation.name], activation.arguments)]

@@ -1,0 +1,82 @@
+"""What both exports ask: the library, the type of the inputs, the link of the loss."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastbcd.errors import InputError
+from fastbcd.kernels import ACTIVATIONS
+from fastbcd.model import Model
+from fastbcd.probabilities import LINKS
+from fastbcd.validation import check_dtype
+
+# Deviations from 0 that cost float32 five of its 24 bits, which leaves 2e-6 of a deviation.
+FAR = 32.0
+SMALL, LARGE = 1e-30, 1e30
+
+
+def library(name: str) -> Any:
+    """The module of this name; `InputError` that names the extra where it is not installed."""
+    try:
+        return import_module(name)
+    except ModuleNotFoundError:
+        raise InputError(
+            f"{name} is not installed: pip install 'fastbcd[{name}]', or pip install {name}"
+        ) from None
+
+
+def input_dtype(model: Model, dtype: str | None) -> np.dtype:
+    """`dtype`, or by default the least in which inputs (and targets) keep their digits.
+
+    float64 for a network in float64, and where a feature or a target lies more than 32
+    deviations from 0 (a date in seconds, say: float32 would round away what it says); else
+    float32.
+    """
+    if dtype is not None:
+        return check_dtype(dtype)
+    shift, scale = model.preprocessing.shift, np.abs(model.preprocessing.scale)
+    fits = bool(np.all(np.abs(shift) * scale <= FAR))
+    fits &= bool(np.all((scale == 0) | ((scale >= SMALL) & (scale <= LARGE))))
+    if model.target_shift is not None:
+        fits &= bool(np.all(np.abs(model.target_shift) <= FAR * np.abs(target_scale(model))))
+    return model.network.W[0].dtype if fits else np.dtype(np.float64)
+
+
+def target_scale(model: Model) -> Any:
+    """(k,) float64."""
+    k = model.network.widths[-1]
+    return np.ones(k) if model.target_scale is None else model.target_scale
+
+
+def target_shift(model: Model) -> Any:
+    """(k,) float64."""
+    k = model.network.widths[-1]
+    return np.zeros(k) if model.target_shift is None else model.target_shift
+
+
+def check_activations(model: Model) -> None:
+    """`InputError` for an activation of a user's own: another library has no code for it."""
+    for activation in model.network.activations:
+        if activation.name not in ACTIVATIONS:
+            raise InputError(
+                f"activation: {activation.name} cannot be exported; those that can: "
+                f"{', '.join(ACTIVATIONS)}"
+            )
+
+
+def cast(array: NDArray[Any], dtype: np.dtype) -> NDArray[Any]:
+    """A copy in `dtype`; `InputError` where numbers are beyond it."""
+    with np.errstate(over="ignore"):
+        copy = np.array(array, dtype)
+    if not np.isfinite(copy).all():
+        raise InputError(f"dtype: the model has numbers beyond {dtype}; use float64")
+    return copy
+
+
+def has_probabilities(model: Model) -> bool:
+    """Whether `Model.predict_proba` would answer."""
+    return model.classes is not None and model.loss in LINKS

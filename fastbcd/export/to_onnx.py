@@ -1,0 +1,133 @@
+"""Models as ONNX graphs."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import fastbcd
+from fastbcd.errors import InputError
+from fastbcd.export.onnx_functions import activation, link
+from fastbcd.export.onnx_graph import Graph
+from fastbcd.export.support import (
+    cast,
+    check_activations,
+    has_probabilities,
+    input_dtype,
+    target_scale,
+    target_shift,
+)
+from fastbcd.model import Model
+
+SAMPLES = "samples"
+
+
+def onnx_model(model: Model, dtype: str | None = None) -> Any:
+    """ONNX graph from raw inputs to predictions, an ``onnx.ModelProto`` of opset 13.
+
+    .. code-block:: text
+
+        classes:     X (n, d) -> outputs (n, k), probabilities (n, k), label (n,)
+        regression:  X (n, d) -> prediction (n, k), or (n,) for one target
+
+    Names are those; n is free. Labels are int64, string, bool or float64, as the classes are. A
+    loss without probabilities (hinge, or a model that does not know its loss) leaves that output
+    out. Scaling of inputs and targets is in the graph, in the type of X; the network computes in
+    its own. Columns of X are in the order of training: ``metadata_props`` has
+    ``feature_names``, ``classes``, ``loss``, ``widths``, ``activations``, ``residual`` and
+    ``fastbcd``, the version, each as JSON.
+
+    Parameters
+    ----------
+    model : Model
+    dtype : {"float32", "float64"}, optional
+        Of X and of the prediction; default: float64 where the network has it or float32 inputs
+        would lose what matters, else float32 (`fastbcd.export.support.input_dtype`).
+
+    Raises
+    ------
+    InputError
+        onnx is not installed, an activation is a user's own, or numbers are beyond `dtype`.
+    """
+    check_activations(model)
+    network, outer = model.network, input_dtype(model, dtype)
+    inner = network.W[0].dtype
+    graph = Graph()
+    X = graph.input("X", outer, (SAMPLES, network.widths[0]))
+    v = graph.cast(_scaled(graph, model, X, outer), outer, inner)
+    layers = zip(network.W, network.activations, network.residual, strict=True)
+    for l, (W, formula, residual) in enumerate(layers, start=1):
+        weights = graph.constant(W[:, :-1], f"W{l}"), graph.constant(W[:, -1], f"b{l}")
+        u = graph.add("Gemm", v, *weights, transB=1)
+        act = activation(graph, u, inner.type, formula)
+        v = graph.add("Add", v, act) if residual else act
+    if model.classes is None:
+        _add_prediction(graph, model, graph.cast(v, inner, outer), outer)
+    else:
+        _add_classes(graph, model, v, inner)
+    metadata = {
+        "fastbcd": fastbcd.__version__,
+        "widths": list(network.widths),
+        "activations": [repr(formula) for formula in network.activations],
+        "residual": [bool(residual) for residual in network.residual],
+        "classes": None if model.classes is None else model.classes.tolist(),
+        "feature_names": model.feature_names,
+        "loss": model.loss,
+    }
+    return graph.finish({name: json.dumps(value) for name, value in metadata.items()})
+
+
+def _scaled(graph: Graph, model: Model, x: str, dtype: np.dtype) -> str:
+    """``clip((x - shift) * scale, -limit, limit)``."""
+    preprocessing = model.preprocessing
+    if (preprocessing.shift != 0).any():
+        x = graph.add("Sub", x, graph.constant(cast(preprocessing.shift, dtype), "shift"))
+    if (preprocessing.scale != 1).any():
+        x = graph.add("Mul", x, graph.constant(cast(preprocessing.scale, dtype), "scale"))
+    if np.isfinite(preprocessing.limit):
+        limit = dtype.type(preprocessing.limit)
+        x = graph.add("Clip", x, graph.constant(-limit), graph.constant(limit))
+    return x
+
+
+def _add_prediction(graph: Graph, model: Model, v: str, dtype: np.dtype) -> None:
+    """``v * target_scale + target_shift``."""
+    k = model.network.widths[-1]
+    if model.target_scale is not None:
+        v = graph.add("Mul", v, graph.constant(cast(target_scale(model), dtype), "target_scale"))
+    if model.target_shift is not None:
+        v = graph.add("Add", v, graph.constant(cast(target_shift(model), dtype), "target_shift"))
+    if k == 1:
+        v = graph.add("Squeeze", v, graph.constant(np.array([1])))
+    graph.output(v, "prediction", dtype, (SAMPLES,) if k == 1 else (SAMPLES, k))
+
+
+def _add_classes(graph: Graph, model: Model, v: str, dtype: np.dtype) -> None:
+    """Outputs, probabilities where there are some, and the class of the largest output."""
+    assert model.classes is not None
+    k, labels = len(model.classes), _labels(model.classes)
+    graph.output(v, "outputs", dtype, (SAMPLES, k))
+    if has_probabilities(model):
+        assert model.loss is not None
+        p = link(graph, v, dtype.type, k, model.loss)
+        graph.output(p, "probabilities", dtype, (SAMPLES, k))
+    largest = graph.add("ArgMax", v, axis=1, keepdims=0)
+    label = graph.add("Gather", graph.constant(labels, "classes"), largest, axis=0)
+    graph.output(label, "label", labels.dtype, (SAMPLES,))
+
+
+def _labels(classes: NDArray[Any]) -> NDArray[Any]:
+    """Classes in one of the types that ONNX users expect."""
+    if classes.dtype.kind == "b":
+        return classes
+    if classes.dtype.kind in "iu":
+        fits = classes.max() <= np.iinfo(np.int64).max
+        return classes.astype(np.int64 if fits else np.uint64)
+    if classes.dtype.kind == "f":
+        return classes.astype(np.float64)
+    if all(isinstance(label, str) for label in classes.tolist()):
+        return classes.astype(object)
+    raise InputError(f"classes: ONNX has numbers, bools and texts, got {classes!r}")

@@ -1,0 +1,56 @@
+"""Layers that PyTorch lacks. `torch_source` copies those that a network has into its file."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+
+class Residual(nn.Module):
+    """``x + layers(x)``."""
+
+    def __init__(self, *layers: nn.Module) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(n, d) to (n, d)."""
+        return x + self.layers(x)
+
+
+class Polynomial(nn.Module):
+    """``p_0 + p_1 x + ... + p_k x^k``, elementwise."""
+
+    def __init__(self, *coefficients: float) -> None:
+        super().__init__()
+        self.coefficients = coefficients
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Any shape."""
+        value = torch.full_like(x, self.coefficients[-1])
+        for coefficient in self.coefficients[-2::-1]:
+            value = value * x + coefficient
+        return value
+
+
+class Simplex(nn.Module):
+    """Probabilities of the squared loss: the nearest point with p >= 0 and sum p = 1."""
+
+    def forward(self, v: torch.Tensor) -> torch.Tensor:
+        """(n, k) to (n, k)."""
+        v = v - v.amax(-1, keepdim=True)
+        counts = torch.arange(1, v.shape[-1] + 1, dtype=v.dtype, device=v.device)
+        means = (v.sort(-1, descending=True).values.cumsum(-1) - 1) / counts
+        return (v - means.amax(-1, keepdim=True)).clamp(min=0)
+
+
+class OneAgainstRest(nn.Module):
+    """Probabilities of the logistic losses and the exponential one: ``sigmoid(slope v) / sum``."""
+
+    def __init__(self, slope: float) -> None:
+        super().__init__()
+        self.slope = slope
+
+    def forward(self, v: torch.Tensor) -> torch.Tensor:
+        """(n, k) to (n, k)."""
+        return nn.functional.logsigmoid(self.slope * v).softmax(-1)

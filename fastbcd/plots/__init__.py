@@ -1,0 +1,31 @@
+"""Pictures of runs, by matplotlib: one function a panel, all of them in `plot_runs`.
+
+``runs`` is one run or several: folders that ``fastbcd train`` wrote, results or histories of
+`fit`, in a sequence, or in a dict with their names; see `read_runs`.
+"""
+
+from __future__ import annotations
+
+from fastbcd.plots.block_times import plot_block_times
+from fastbcd.plots.confusion import confusion_size, plot_confusion
+from fastbcd.plots.curves import plot_accuracy, plot_constraint_gap, plot_objective
+from fastbcd.plots.overview import plot_runs
+from fastbcd.plots.run import Run, read_runs
+from fastbcd.plots.style import new_figure, picture_form, save_picture
+from fastbcd.plots.subgradient import plot_subgradient
+
+__all__ = [
+    "Run",
+    "confusion_size",
+    "new_figure",
+    "picture_form",
+    "plot_accuracy",
+    "plot_block_times",
+    "plot_confusion",
+    "plot_constraint_gap",
+    "plot_objective",
+    "plot_runs",
+    "plot_subgradient",
+    "read_runs",
+    "save_picture",
+]

@@ -1,0 +1,90 @@
+"""The confusion matrix of a classifier."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from fastbcd.errors import InputError
+from fastbcd.plots.style import axes_or_new, style
+
+# With more classes than this, counts would not be readable: colours and their scale remain.
+COUNTED = 20
+# Of classes whose names are written at the axes, at most.
+NAMED = 20
+
+
+def confusion_size(n_classes: int) -> tuple[float, float]:
+    """Width and height in inches that a picture of so many classes wants."""
+    if n_classes > COUNTED:
+        return 9.0, 7.8
+    return 2.2 + 0.5 * max(n_classes, 6), 2.2 + 0.5 * max(n_classes, 6)
+
+
+def plot_confusion(
+    labels: ArrayLike, predicted: ArrayLike, classes: ArrayLike | None = None, ax: Any = None
+) -> Any:
+    """How many samples of each class (row) were predicted as each class (column); the Axes.
+
+    The darker a field, the larger its share of its row's samples; fields without a sample stay
+    empty. Above 20 classes there are no numbers, but a scale of the colours.
+
+    Parameters
+    ----------
+    labels, predicted : (n,) array
+        Known and predicted classes.
+    classes : array, optional
+        All classes in the order of rows; default: those that occur, sorted.
+    ax : matplotlib Axes, optional
+        Default: those of a new figure of pyplot's.
+
+    Raises
+    ------
+    InputError
+        Vectors of different lengths, no samples, a label that is not among `classes`;
+        matplotlib is not installed.
+    """
+    labels, predicted = np.asarray(labels), np.asarray(predicted)
+    if labels.ndim != 1 or labels.shape != predicted.shape or len(labels) == 0:
+        raise InputError(
+            "labels, predicted: two vectors of the same length are needed, got shapes "
+            f"{labels.shape} and {predicted.shape}"
+        )
+    names = np.unique([*labels, *predicted]) if classes is None else np.asarray(classes)
+    unknown = np.setdiff1d(np.concatenate([labels, predicted]), names)
+    if len(unknown):
+        raise InputError(f"classes: the label {unknown[0].item()!r} is not among them")
+    with style():
+        from sklearn.metrics import confusion_matrix
+
+        counts = confusion_matrix(labels, predicted, labels=names)
+        ax = axes_or_new(ax, *confusion_size(len(names)))
+        rows = np.maximum(counts.sum(axis=1, keepdims=True), 1)
+        image = ax.imshow(counts / rows, cmap="Blues", vmin=0.0, vmax=1.0)
+        if len(names) <= COUNTED:
+            for i, j in np.argwhere(counts):
+                dark = counts[i, j] > 0.5 * rows[i, 0]
+                colour = "white" if dark else "black"
+                ax.text(j, i, str(counts[i, j]), ha="center", va="center", color=colour)
+        else:
+            ax.figure.colorbar(image, ax=ax, label="share of the class's samples", shrink=0.8)
+        shown = np.arange(0, len(names), -(-len(names) // NAMED))
+        long = max(len(str(names[k])) for k in shown) > 3
+        ax.set_xticks(shown, [str(names[k]) for k in shown], rotation=90 if long else 0)
+        ax.set_yticks(shown, [str(names[k]) for k in shown])
+        ax.tick_params(length=0)
+        edges = np.arange(1, len(names)) - 0.5
+        if len(names) <= COUNTED:
+            ax.hlines(edges, -0.5, len(names) - 0.5, color="#dddddd", linewidth=0.6)
+            ax.vlines(edges, -0.5, len(names) - 0.5, color="#dddddd", linewidth=0.6)
+        for side in ax.spines.values():
+            side.set_visible(True)
+        ax.set_xlabel("predicted class")
+        ax.set_ylabel("true class")
+        right = int(np.trace(counts))
+        ax.set_title(
+            f"accuracy {right / len(labels):.4f}: {right} of {len(labels)} samples", loc="left"
+        )
+    return ax

@@ -1,0 +1,116 @@
+"""Objective, accuracy and constraint gap of runs over their iterations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastbcd.errors import InputError
+from fastbcd.plots.run import Run, read_runs
+from fastbcd.plots.style import (
+    GREY,
+    axes_or_new,
+    colour,
+    finish,
+    line_style,
+    logarithmic,
+    run_legend,
+    style,
+    whole_iterations,
+)
+
+# Of training samples dashed and hollow, of test samples solid.
+ACCURACIES: dict[str, tuple[str, dict[str, Any]]] = {
+    "train_accuracy": ("train", {"linestyle": "--", "markerfacecolor": "white"}),
+    "test_accuracy": ("test", {"linestyle": "-"}),
+}
+
+
+def plot_objective(runs: Any, ax: Any = None, legend: bool = True) -> Any:
+    """F after each iteration, on a logarithmic axis; returns the Axes.
+
+    Parameters
+    ----------
+    runs : run, sequence of runs, or dict of name -> run
+        See `fastbcd.plots.read_runs`.
+    ax : matplotlib Axes, optional
+        Default: those of a new figure of pyplot's.
+    legend : bool, default=True
+        Names of the runs, where there are several.
+
+    Raises
+    ------
+    InputError
+        No run has an objective; matplotlib is not installed.
+    """
+    return _plot_on_log_axis(runs, "objective", "Objective", "F", ax, legend)
+
+
+def plot_constraint_gap(runs: Any, ax: Any = None, legend: bool = True) -> Any:
+    """How far states are from those of a forward pass; returns the Axes.
+
+    The root of the squared violations of all constraints, see
+    `fastbcd.ThreeSplitting.objective_and_gap`; parameters as in `plot_objective`.
+    """
+    label = "norm of all violations"
+    return _plot_on_log_axis(runs, "constraint_gap", "Constraint gap", label, ax, legend)
+
+
+def plot_accuracy(runs: Any, ax: Any = None, legend: bool = True) -> Any:
+    """Accuracy on training (dashed) and test samples (solid); returns the Axes.
+
+    Parameters as in `plot_objective`.
+    """
+    runs = read_runs(runs)
+    require_column(runs, *ACCURACIES)
+    with style():
+        from matplotlib.lines import Line2D
+
+        ax, shown = axes_or_new(ax), {}
+        for k, run in enumerate(runs):
+            named = False
+            for column, (name, look) in ACCURACIES.items():
+                x, y = run.measured(column)
+                if len(x):
+                    label, named = f"_{name} {run.name}" if named else run.name, True
+                    own = line_style(k, len(runs), len(x))
+                    ax.plot(x, y, label=label, **look, **own)
+                    shown[name] = {**look, "marker": "o" if "marker" in own else ""}
+        whole_iterations(ax)
+        finish(ax, "Accuracy", "share of samples")
+        shade = colour(0) if len(runs) == 1 else GREY
+        names = [name for name, _ in ACCURACIES.values() if name in shown]
+        lines = [Line2D([], [], color=shade, **shown[name]) for name in names]
+        kinds = ax.legend(lines, names, loc="lower right")
+        if legend and len(runs) > 1:
+            ax.add_artist(kinds)
+            ax.legend(loc="center right")
+    return ax
+
+
+def _plot_on_log_axis(runs: Any, column: str, title: str, label: str, ax: Any, legend: bool) -> Any:
+    runs = read_runs(runs)
+    require_column(runs, column)
+    with style():
+        ax, drawn = axes_or_new(ax), []
+        for k, run in enumerate(runs):
+            x, y = run.measured(column)
+            if len(x):
+                ax.plot(x, y, label=run.name, **line_style(k, len(runs), len(x)))
+                drawn.append(y)
+        whole_iterations(ax)
+        finish(ax, title, label)
+        logarithmic(ax, "y", drawn)
+        run_legend(ax, len(runs), legend)
+    return ax
+
+
+def measured(runs: list[Run], *columns: str) -> bool:
+    """Whether some run has measured one of `columns`."""
+    return any(len(run.measured(column)[0]) for run in runs for column in columns)
+
+
+def require_column(runs: list[Run], *columns: str, cure: str = "") -> None:
+    """`InputError` unless some run has measured one of `columns`."""
+    if not measured(runs, *columns):
+        names = ", ".join(run.name for run in runs)
+        raise InputError(f"{names}: {' and '.join(columns)} were not measured{cure}")

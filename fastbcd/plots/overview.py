@@ -1,0 +1,102 @@
+"""All panels of one run or several in one figure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from fastbcd.callbacks.block_times import BlockTimes
+from fastbcd.errors import InputError
+from fastbcd.plots.block_times import plot_block_times
+from fastbcd.plots.curves import (
+    ACCURACIES,
+    measured,
+    plot_accuracy,
+    plot_constraint_gap,
+    plot_objective,
+)
+from fastbcd.plots.run import Run, options_of, read_runs
+from fastbcd.plots.style import STYLE, line_style, style
+from fastbcd.plots.subgradient import MEAN, plot_subgradient
+
+# What each panel needs one of, and who draws it.
+PANELS: dict[str, tuple[tuple[str, ...], Callable[..., Any]]] = {
+    "objective": (("objective",), plot_objective),
+    "accuracy": (tuple(ACCURACIES), plot_accuracy),
+    "constraint_gap": (("constraint_gap",), plot_constraint_gap),
+    "subgradient": ((MEAN,), plot_subgradient),
+    "block_times": (BlockTimes.columns, plot_block_times),
+}
+# Panels have about this size, in inches.
+WIDTH, HEIGHT = 4.5, 3.4
+MOST_ACROSS = 3
+
+
+def plot_runs(runs: Any, figure: Any = None) -> dict[str, Any]:
+    """Every panel for which some run has data; returns their Axes by name.
+
+    Parameters
+    ----------
+    runs : run, sequence of runs, or dict of name -> run
+        See `fastbcd.plots.read_runs`.
+    figure : matplotlib Figure, optional
+        An empty one; default: a new one of pyplot's.
+
+    Returns
+    -------
+    dict of str -> Axes
+        Of ``objective``, ``accuracy``, ``constraint_gap``, ``subgradient`` and ``block_times``
+        those that have data.
+
+    Raises
+    ------
+    InputError
+        No run has data for any panel; a run cannot be read; matplotlib is not installed.
+    """
+    runs = read_runs(runs)
+    panels = {name: draw for name, (columns, draw) in PANELS.items() if measured(runs, *columns)}
+    if not panels:
+        names = ", ".join(run.name for run in runs)
+        raise InputError(f"{names}: nothing was measured that could be drawn")
+    with style():
+        if figure is None:
+            from matplotlib import pyplot
+
+            figure = pyplot.figure(layout="constrained")
+        axes = _places(figure, list(panels), len(runs))
+        for name, draw in panels.items():
+            draw(runs, ax=axes[name], legend=False)
+        _name_runs(figure, runs)
+    return axes
+
+
+def _places(figure: Any, names: list[str], n_runs: int) -> dict[str, Any]:
+    """Axes in one row or two, each filled from side to side."""
+    n = len(names)
+    across = n if n <= MOST_ACROSS else -(-n // 2)
+    rows = [names[:across], names[across:]] if n > across else [names]
+    figure.set_size_inches(WIDTH * across, HEIGHT * len(rows) + 0.2 * (n_runs + 1))
+    figure.get_layout_engine().set(w_pad=0.08)
+    grid = figure.add_gridspec(len(rows), 6)
+    return {
+        name: figure.add_subplot(grid[k, j * 6 // len(row) : (j + 1) * 6 // len(row)])
+        for k, row in enumerate(rows)
+        for j, name in enumerate(row)
+    }
+
+
+def _name_runs(figure: Any, runs: list[Run]) -> None:
+    """Above the panels each run's colour, marker and name, and how well it ended."""
+    from matplotlib.lines import Line2D
+
+    names = []
+    for run in runs:
+        name, accuracy = run.name, run.measured("test_accuracy")[1]
+        if len(runs) == 1 and run.config:
+            name += f": {options_of(run)}"
+        names.append(f"{name} (test accuracy {accuracy[-1]:.4f})" if len(accuracy) else name)
+    if len(runs) == 1:
+        figure.suptitle(names[0], x=0.01, ha="left", fontsize=STYLE["axes.titlesize"])
+    else:
+        keys = [Line2D([], [], **line_style(k, len(runs))) for k in range(len(runs))]
+        figure.legend(keys, names, loc="outside upper left")

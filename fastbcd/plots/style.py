@@ -1,0 +1,170 @@
+"""How pictures look: colours, markers, sizes, axes; and how they get into files."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fastbcd.errors import InputError
+from fastbcd.files import write_atomically
+
+# Okabe and Ito's colours but the yellow, which is too light on white: told apart with every kind
+# of colour blindness. Eight markers and seven colours make 56 different pairs.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+GREY = "#555555"
+# At most so many markers on a line.
+MARKS = 12
+DPI = 140
+FORMS = (".png", ".svg")
+STYLE: dict[str, Any] = {
+    "font.size": 11,
+    "axes.titlesize": 12,
+    "axes.labelsize": 11,
+    "xtick.labelsize": 10,
+    "ytick.labelsize": 10,
+    "legend.fontsize": 10.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": GREY,
+    "axes.facecolor": "white",
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+    "lines.linewidth": 1.8,
+    "lines.markersize": 5.5,
+    "legend.frameon": False,
+    "svg.hashsalt": "fastbcd",
+}
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Our settings of matplotlib, within the context only.
+
+    Raises
+    ------
+    InputError
+        matplotlib is not installed.
+    """
+    try:
+        import matplotlib
+    except ModuleNotFoundError:
+        raise InputError("pictures need matplotlib: pip install 'fastbcd[plot]'") from None
+    with matplotlib.rc_context(STYLE):
+        yield
+
+
+def new_figure(width: float = 6.0, height: float = 4.0) -> Any:
+    """A white figure of such inches that belongs to no window: for a file."""
+    with style():
+        from matplotlib.figure import Figure
+
+        return Figure(figsize=(width, height), dpi=DPI, layout="constrained")
+
+
+def axes_or_new(ax: Any, width: float = 6.0, height: float = 4.0) -> Any:
+    """`ax`, or new axes in a figure of pyplot's, which a notebook shows."""
+    if ax is not None:
+        return ax
+    from matplotlib import pyplot
+
+    return pyplot.figure(figsize=(width, height), layout="constrained").add_subplot()
+
+
+def colour(k: int) -> str:
+    """Of the k-th run."""
+    return COLOURS[k % len(COLOURS)]
+
+
+def line_style(k: int, n_runs: int, n_points: int = 1) -> dict[str, Any]:
+    """Colour and marker of the k-th run, the markers spread over its points.
+
+    One run needs none, unless its points are few.
+    """
+    every = -(-n_points // MARKS)
+    if n_runs == 1 and every > 1:
+        return {"color": colour(k)}
+    # Each run's begin elsewhere, so that they do not cover each other where lines do.
+    return {
+        "color": colour(k),
+        "marker": MARKERS[k % len(MARKERS)],
+        "markevery": (k % max(every, 1), max(every, 1)),
+    }
+
+
+def finish(ax: Any, title: str, y: str, x: str = "iteration") -> None:
+    """Title, labels, and a light grid behind the lines."""
+    ax.set_title(title, loc="left")
+    ax.set_xlabel(x)
+    ax.set_ylabel(y)
+    ax.grid(visible=True, which="major", color="#dddddd", linewidth=0.6)
+    ax.set_axisbelow(True)
+
+
+def whole_iterations(ax: Any) -> None:
+    """Ticks of x at whole numbers."""
+    from matplotlib.ticker import MaxNLocator
+
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6, min_n_ticks=1))
+
+
+def logarithmic(ax: Any, axis: str, values: Sequence[Any]) -> None:
+    """A logarithmic axis for all `values` (arrays), with plain numbers at its ticks.
+
+    Its label says so. Linear below the smallest positive value where some are not positive, and
+    altogether where there is only one value, or none above 0.
+    """
+    from matplotlib.ticker import (
+        FuncFormatter,
+        LogLocator,
+        MaxNLocator,
+        NullFormatter,
+        NullLocator,
+    )
+
+    numbers = np.unique(np.concatenate([np.ravel(array) for array in values]))
+    positive = numbers[numbers > 0.0]
+    if len(positive) == 0 or len(numbers) == 1:
+        return
+    which = getattr(ax, f"{axis}axis")
+    set_scale, label = getattr(ax, f"set_{axis}scale"), which.get_label_text()
+    if len(positive) < len(numbers):
+        set_scale("symlog", linthresh=float(positive[0]))
+        which.set_label_text(f"{label} (log scale, linear around 0)")
+        return
+    set_scale("log")
+    which.set_label_text(f"{label} (log scale)")
+    decades = np.log10(positive[-1] / positive[0])
+    if decades < 0.7:  # too short for powers of ten
+        which.set_major_locator(MaxNLocator(nbins=5))
+        which.set_minor_locator(NullLocator())
+    else:
+        which.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if decades < 2.5 else (1.0,)))
+    which.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    which.set_minor_formatter(NullFormatter())
+
+
+def run_legend(ax: Any, n_runs: int, legend: bool) -> None:
+    """Names of the runs, where there are several."""
+    if legend and n_runs > 1:
+        ax.legend()
+
+
+def picture_form(path: Path) -> str:
+    """``"png"`` or ``"svg"``, by the ending of `path`; `InputError` for another one."""
+    if path.suffix.lower() not in FORMS:
+        raise InputError(f"{path} must end in {' or '.join(FORMS)}")
+    return path.suffix.lower().removeprefix(".")
+
+
+def save_picture(figure: Any, path: Path) -> None:
+    """Write a PNG or SVG whole or not at all; the same figure gives the same bytes."""
+    form, content = picture_form(path), io.BytesIO()
+    with style():
+        figure.savefig(content, format=form, metadata={"Date": None} if form == "svg" else None)
+    write_atomically(path, content.getvalue())

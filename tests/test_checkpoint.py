@@ -1,0 +1,213 @@
+"""A run that goes on from a checkpoint is the run that was not interrupted, bit for bit."""
+
+import numpy as np
+import pytest
+
+from fastbcd import (
+    InputError,
+    MiniBatchThreeSplitting,
+    Problem,
+    ThreeSplitting,
+    TwoSplitting,
+    one_hot,
+    resume,
+)
+from fastbcd.callbacks import Callback, Certify, HistoryFile, Objective, SaveCheckpoint
+
+RNG = np.random.default_rng(0)
+X = RNG.standard_normal((150, 6)).astype(np.float32)
+Y = one_hot(RNG.integers(3, size=150), 3)
+
+SOLVERS = {
+    "three-splitting": lambda: ThreeSplitting(Problem((6, 8, 3), weight_penalty="l1:1e-4")),
+    "residual": lambda: ThreeSplitting(
+        Problem((6, 8, 8, 3), residual=True, state_penalty="nonnegative"), dtype="float64"
+    ),
+    "two-splitting": lambda: TwoSplitting(
+        Problem((6, 8, 3), activation="tanh", loss="cross_entropy"), inner_steps=2
+    ),
+    "mini-batch": lambda: MiniBatchThreeSplitting(Problem((6, 8, 8, 3), residual=True), 40),
+    "without averages": lambda: MiniBatchThreeSplitting(
+        Problem((6, 8, 3), loss="logistic_ovr"), 40, average=0.0, dtype="float64"
+    ),
+}
+
+
+class StopAfter(Callback):
+    """Ends a run early, like a signal."""
+
+    def __init__(self, iteration):
+        self.iteration = iteration
+
+    def on_iteration(self, solver, state, record):
+        return record["iteration"] == self.iteration
+
+
+def bits(state):
+    """Every array of a state, and its counters."""
+    arrays = [A for name in ("W", "V", "U", "mean_W", "S") for A in getattr(state, name, [])]
+    return [None if A is None else A.tobytes() for A in arrays], state.iteration
+
+
+def without_seconds(history):
+    return [{k: v for k, v in record.items() if not k.startswith("seconds")} for record in history]
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+@pytest.mark.parametrize("stop", [1, 4])
+def test_a_resumed_run_has_the_bits_of_an_uninterrupted_one(name, stop, tmp_path):
+    whole = SOLVERS[name]().fit(X, Y, max_iter=7, seed=3, callbacks=[Objective()])
+    path = tmp_path / "c.safetensors"
+    callbacks = [Objective(), StopAfter(stop), SaveCheckpoint(path)]
+    part = SOLVERS[name]().fit(X, Y, max_iter=7, seed=3, callbacks=callbacks)
+    assert part.state.iteration == stop
+    result = resume(path, SOLVERS[name](), X, Y, callbacks=[Objective()])
+    assert bits(result.state) == bits(whole.state)
+    assert without_seconds(result.history) == without_seconds(whole.history)
+    seconds = [record["seconds"] for record in result.history]
+    assert seconds == sorted(seconds)
+
+
+def test_checkpoints_come_every_so_many_iterations_each_in_the_place_of_the_last(tmp_path):
+    path, seen = tmp_path / "c.safetensors", []
+
+    class Look(Callback):
+        def on_iteration(self, solver, state, record):
+            from fastbcd.checkpoint import read
+
+            seen.append(read(path).iteration if path.exists() else None)
+
+    SOLVERS["three-splitting"]().fit(
+        X, Y, max_iter=7, callbacks=[Look(), SaveCheckpoint(path, every=2)]
+    )
+    assert seen == [None, None, 2, 2, 4, 4, 6]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_certificate_goes_on_where_it_was(tmp_path):
+    solver, path = SOLVERS["three-splitting"](), tmp_path / "c.safetensors"
+    whole = solver.fit(X, Y, max_iter=9, callbacks=[Objective(), Certify(2)])
+    solver.fit(X, Y, max_iter=9, callbacks=[Certify(2), StopAfter(4), SaveCheckpoint(path)])
+    resumed = resume(path, solver, X, Y, callbacks=[Objective(), Certify(2)])
+    assert resumed.certificate.as_dict() == whole.certificate.as_dict()
+
+
+def test_the_history_file_loses_what_came_after_the_checkpoint_and_nothing_else(tmp_path):
+    solver, path = SOLVERS["three-splitting"](), tmp_path / "c.safetensors"
+    file = tmp_path / "history.csv"
+    callbacks = [Objective(2), HistoryFile(file), StopAfter(5), SaveCheckpoint(path, every=3)]
+    # The run stops at 5 without its last checkpoint, as one that was killed.
+    callbacks[-1].on_end = lambda result: None
+    solver.fit(X, Y, max_iter=6, callbacks=callbacks)
+    before = file.read_text().splitlines()
+    resume(path, solver, X, Y, callbacks=[Objective(2), HistoryFile(file)])
+    after = file.read_text().splitlines()
+    assert len(before) == 6
+    assert len(after) == 7
+    assert after[:4] == before[:4]
+    assert [line.split(",")[0] for line in after[1:]] == ["1", "2", "3", "4", "5", "6"]
+
+
+@pytest.fixture
+def saved(tmp_path):
+    path = tmp_path / "c.safetensors"
+    SOLVERS["three-splitting"]().fit(
+        X, Y, max_iter=5, callbacks=[StopAfter(2), SaveCheckpoint(path)]
+    )
+    return path
+
+
+@pytest.mark.parametrize(
+    ("solver", "named"),
+    [
+        (ThreeSplitting(Problem((6, 9, 3), weight_penalty="l1:1e-4")), "widths was"),
+        (ThreeSplitting(Problem((6, 8, 3), weight_penalty="l1:1e-3")), "weight_penalties was"),
+        (
+            ThreeSplitting(Problem((6, 8, 3), "tanh", weight_penalty="l1:1e-4")),
+            "activations was",
+        ),
+        (
+            ThreeSplitting(Problem((6, 8, 3), weight_penalty="l1:1e-4"), alpha=0.5),
+            "alpha was 0.001 there, and is 0.5 here",
+        ),
+        (
+            ThreeSplitting(Problem((6, 8, 3), weight_penalty="l1:1e-4"), dtype="float64"),
+            "dtype was",
+        ),
+        (SOLVERS["two-splitting"](), "solver was ThreeSplitting there, and is TwoSplitting here"),
+    ],
+)
+def test_another_solver_or_network_is_refused_by_name(solver, named, saved):
+    with pytest.raises(InputError, match=named):
+        resume(saved, solver, X, Y)
+
+
+def test_other_data_are_refused(saved):
+    other = X.copy()
+    other[100, 3] = np.nextafter(other[100, 3], 9, dtype=np.float32)
+    flipped = Y.copy()
+    flipped[0] = np.roll(Y[0], 1)
+    for inputs, targets in ((other, Y), (X, flipped), (X[:-1], Y[:-1])):
+        with pytest.raises(InputError, match="X or Y are not the same data"):
+            resume(saved, SOLVERS["three-splitting"](), inputs, targets)
+
+
+def test_what_a_rule_chose_may_be_given(tmp_path):
+    path, problem = tmp_path / "c.safetensors", Problem((6, 8, 3))
+    solver = MiniBatchThreeSplitting(problem)
+    solver.fit(X, Y, max_iter=5, callbacks=[StopAfter(2), SaveCheckpoint(path)])
+    given = MiniBatchThreeSplitting(problem, **vars(solver.settings(len(X))))
+    assert bits(resume(path, given, X, Y).state) == bits(solver.fit(X, Y, max_iter=5).state)
+
+
+def test_another_number_of_threads_is_not_another_run(saved):
+    problem = Problem((6, 8, 3), weight_penalty="l1:1e-4")
+    one, three = (resume(saved, ThreeSplitting(problem, n_threads=k), X, Y).state for k in (1, 3))
+    assert bits(one) == bits(three)
+
+
+def test_every_damaged_checkpoint_is_refused(saved, tmp_path):
+    whole, rng = saved.read_bytes(), np.random.default_rng(1)
+    damaged = tmp_path / "d.safetensors"
+    header = 8 + int.from_bytes(whole[:8], "little")
+    for case in range(200):
+        # Half of them in the header, which is a small part of the file.
+        position = int(rng.integers(header if case % 2 else len(whole)))
+        content = bytearray(whole)
+        content[position] ^= int(rng.integers(1, 256))
+        damaged.write_bytes(content)
+        with pytest.raises(InputError, match="damaged"):
+            resume(damaged, SOLVERS["three-splitting"](), X, Y)
+    for content in (b"", whole[:100], whole[:-1], whole + b"\0"):
+        damaged.write_bytes(content)
+        with pytest.raises(InputError, match="damaged"):
+            resume(damaged, SOLVERS["three-splitting"](), X, Y)
+
+
+def test_a_model_and_a_missing_file_are_no_checkpoints(tmp_path):
+    with pytest.raises(InputError, match="does not exist"):
+        resume(tmp_path / "none.safetensors", SOLVERS["three-splitting"](), X, Y)
+    with pytest.raises(InputError, match="path: the folder .* does not exist"):
+        SaveCheckpoint(tmp_path / "nowhere" / "c.safetensors")
+
+
+def test_a_full_disk_leaves_the_last_good_checkpoint(tmp_path):
+    resource = pytest.importorskip("resource")
+    solver, path = SOLVERS["three-splitting"](), tmp_path / "c.safetensors"
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    class FillDisk(Callback):
+        """No file may grow beyond 1000 bytes any more: the system's own error."""
+
+        def on_iteration(self, solver, state, record):
+            if record["iteration"] == 3:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+
+    try:
+        with pytest.raises(OSError, match=r"c\.safetensors cannot be written: .* is untouched"):
+            solver.fit(X, Y, max_iter=9, callbacks=[FillDisk(), SaveCheckpoint(path, every=2)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list(tmp_path.iterdir()) == [path]
+    result, whole = resume(path, solver, X, Y), solver.fit(X, Y, max_iter=9)
+    assert bits(result.state) == bits(whole.state)
