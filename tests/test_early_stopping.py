@@ -1,12 +1,24 @@
 """Early stopping: when it stops, which weights are left, and how it goes on after a checkpoint."""
 
-import json
-
 import numpy as np
 import pytest
 
-from fastbcd import InputError, MiniBatchThreeSplitting, Problem, ThreeSplitting, one_hot
-from fastbcd.callbacks import Accuracy, BatchLoss, Callback, EarlyStopping, Objective
+from fastbcd import (
+    InputError,
+    MiniBatchThreeSplitting,
+    Problem,
+    ThreeSplitting,
+    one_hot,
+    resume,
+)
+from fastbcd.callbacks import (
+    Accuracy,
+    BatchLoss,
+    Callback,
+    EarlyStopping,
+    Objective,
+    SaveCheckpoint,
+)
 from fastbcd.fit import run
 
 
@@ -50,11 +62,12 @@ def test_it_stops_after_so_many_without_gain_and_restores_the_best_weights(solve
     assert result.stopped_by is stopping
     assert len(result.history) == 5
     assert (stopping.best, stopping.best_iteration) == (0.5, 2)
-    for W, state, best in zip(
-        result.network.W, result.state.weights, scripted.weights[1], strict=True
+    for W, state, best, last in zip(
+        *(result.network.W, result.state.weights, scripted.weights[1], scripted.weights[4]),
+        strict=True,
     ):
         np.testing.assert_array_equal(W, best)
-        np.testing.assert_array_equal(state, best)
+        np.testing.assert_array_equal(state, last)  # a run may go on from it
     assert (scripted.weights[1][0] != scripted.weights[4][0]).any()
 
 
@@ -77,30 +90,50 @@ def test_what_should_fall_and_iterations_without_a_measurement():
     assert (stopping.best, stopping.best_iteration) == (1.0, 3)
 
 
-def test_a_run_begins_anew_and_a_checkpointed_one_goes_on():
-    values = [0.1, 0.5, 0.4, 0.4, 0.4, 0.4]
-    _, _, stopping = fit(values[:4], n_iter_no_change=4)
-    saved = stopping.state_dict()
-    numbers = {name: value for name, value in saved.items() if not isinstance(value, np.ndarray)}
-    saved |= json.loads(json.dumps(numbers))
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_resumed_run_is_the_one_that_was_not_interrupted(weighted, tmp_path):
+    X, Y = data()
+    weight = np.random.default_rng(1).random(60) if weighted else None
+    values = [0.1, 0.5, 0.4, 0.4, 0.4, 0.4, 0.4]
 
-    def goes_on(restore):
-        solver = SOLVERS["mini-batch"]()
-        state = solver.init(*data(), passes=8)
-        state.iteration = 4
-        again = EarlyStopping("score", n_iter_no_change=4)
-        if restore:
-            again.load_state_dict(saved)
-        result = run(solver, state, 6, [Scripted(values), again])
-        return again, result
+    def callbacks(*more):
+        scripted, stopping = Scripted(values), EarlyStopping("score", n_iter_no_change=4)
+        return [BatchLoss(), Objective(), scripted, stopping, *more]
 
-    again, result = goes_on(restore=True)
-    assert (len(result.history), again.best_iteration) == (2, 2)
-    assert result.stopped_by is again
-    np.testing.assert_array_equal(result.network.W[0], saved["W1"])
-    again, result = goes_on(restore=False)
-    assert again.best_iteration == 5
-    assert result.stopped_by is None
+    def solver():
+        return MiniBatchThreeSplitting(Problem((5, 6, 3)), 20, schedule="constant")
+
+    whole = solver().fit(X, Y, max_iter=7, callbacks=callbacks(), sample_weight=weight)
+    file = tmp_path / "checkpoint.safetensors"
+
+    class Break(Callback):
+        def on_iteration(self, solver, state, record):
+            return record["iteration"] == 3
+
+    first = callbacks(Break(), SaveCheckpoint(file))
+    solver().fit(X, Y, max_iter=7, callbacks=first, sample_weight=weight)
+    again = callbacks()
+    result = resume(file, solver(), X, Y, again)
+    assert isinstance(result.stopped_by, EarlyStopping)
+    assert isinstance(whole.stopped_by, EarlyStopping)
+    assert (len(result.history), again[3].best_iteration) == (6, 2)
+    for name in ("batch_loss", "objective", "score"):
+        assert [row[name] for row in result.history] == [row[name] for row in whole.history]
+    for pair in (
+        zip(result.network.W, whole.network.W, strict=True),
+        zip(result.state.weights, whole.state.weights, strict=True),
+    ):
+        for a, b in pair:
+            np.testing.assert_array_equal(a, b)
+
+
+def test_another_run_begins_anew():
+    scripted, stopping = Scripted([0.9, 0.1, 0.2]), EarlyStopping("score")
+    solver = SOLVERS["mini-batch"]()
+    solver.fit(*data(), max_iter=3, callbacks=[scripted, stopping])
+    scripted.values = [0.1, 0.2]
+    solver.fit(*data(), max_iter=2, callbacks=[scripted, stopping])
+    assert (stopping.best, stopping.best_iteration) == (0.2, 2)
 
 
 def test_with_what_other_callbacks_measure():

@@ -1,6 +1,7 @@
 """What estimators learn: weights, streams, early stopping, warm starts, seeds."""
 
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -224,8 +225,11 @@ def test_inputs_that_say_nothing_give_the_mean():
     np.testing.assert_allclose(regressor.predict(np.ones((2, 2))), 4.5, atol=0.1)
 
 
-def test_verbose_shows_progress(capsys):
-    quick(verbose=True).fit(*IRIS)
-    assert "iteration 10 of 10" in capsys.readouterr().err
+def test_verbose_says_how_training_gets_on(capsys):
     quick().fit(*IRIS)
     assert capsys.readouterr().err == ""
+    quick(verbose=True, early_stopping=True).fit(*IRIS)
+    assert re.fullmatch(
+        r"iteration 10 of 10, [\d.]+ s, loss [\d.]+, validation [\d.]+",
+        capsys.readouterr().err.splitlines()[-1],
+    )

@@ -163,6 +163,11 @@ def test_a_model_on_disk_predicts_the_same(tmp_path):
     classifier.model_.save(tmp_path / "model.safetensors")
     loaded = Model.load(tmp_path / "model.safetensors")
     np.testing.assert_array_equal(loaded.predict(X), classifier.predict(X))
+    np.testing.assert_allclose(loaded.predict_proba(X), classifier.predict_proba(X), atol=1e-5)
+    regressor = BCDRegressor((8,), max_iter=5, random_state=0).fit(X, X[:, :2])
+    regressor.model_.save(tmp_path / "numbers.safetensors")
+    numbers = Model.load(tmp_path / "numbers.safetensors").predict(X)
+    np.testing.assert_allclose(numbers, regressor.predict(X), atol=1e-4)
 
 
 def test_usual_values_of_full_batches_are_those_of_the_command_line():

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from fastbcd.errors import InputError
 from fastbcd.fit import Callback, Record, Result, Solver
+from fastbcd.network import Network
 from fastbcd.specification import require, require_integer
 
 MODES = {"max": 1.0, "min": -1.0}
@@ -18,8 +18,8 @@ MODES = {"max": 1.0, "min": -1.0}
 class EarlyStopping(Callback):
     """Stops once ``record[monitor]`` has not risen by `tol` for `n_iter_no_change` measurements.
 
-    At the end, also where nothing stopped the run, the weights become those of the best
-    measurement: in the result's network and in its state.
+    At the end, also where nothing stopped the run, the result's network has the weights of the
+    best measurement. The state is that of the last iteration, so that a run may go on from it.
 
     Parameters
     ----------
@@ -59,7 +59,6 @@ class EarlyStopping(Callback):
         if mode not in MODES:
             raise InputError(f"mode must be one of {', '.join(MODES)}, got {mode!r}")
         self.mode = mode
-        self._resumed = False
         self._forget()
 
     def _forget(self) -> None:
@@ -70,9 +69,8 @@ class EarlyStopping(Callback):
         self._weights: list[NDArray[Any]] = []
 
     def on_start(self, solver: Solver, state: Any, max_iter: int) -> None:
-        if not self._resumed:
-            self._forget()
-        self._resumed, self._last = False, max_iter
+        self._forget()
+        self._solver, self._last = solver, max_iter
 
     def on_iteration(self, solver: Solver, state: Any, record: Record) -> bool | None:
         value = record.get(self.monitor)
@@ -94,27 +92,21 @@ class EarlyStopping(Callback):
         return self._waited >= self.n_iter_no_change
 
     def on_end(self, result: Result) -> None:
-        # In place: the result's network shares these arrays.
-        for W, best in zip(result.state.weights, self._weights, strict=False):
-            W[:] = best
+        if self._weights:
+            problem, numpy = self._solver.problem, self._solver.device.numpy
+            weights = [numpy(W) for W in self._weights]
+            result.network = Network(weights, problem.activations, problem.residual)
 
     def state_dict(self) -> dict[str, Any]:
-        """What a run that is continued later needs: numbers, and the best weights as arrays."""
-        numbers: dict[str, Any] = {
+        return {
             "best": self.best,
             "best_iteration": self.best_iteration,
             "to_beat": None if self.best is None else self._to_beat,
             "waited": self._waited,
+            "weights": self._weights,
         }
-        return numbers | {f"W{l}": W for l, W in enumerate(self._weights, start=1)}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what `state_dict` gave; the next run does not begin anew."""
-        self._forget()
-        self._resumed = True
-        self.best, self.best_iteration = state["best"], int(state["best_iteration"])
-        self._waited = int(state["waited"])
-        if self.best is not None:
-            self._to_beat = float(state["to_beat"])
-        n_weights = sum(name.startswith("W") for name in state)
-        self._weights = [np.array(state[f"W{l}"]) for l in range(1, n_weights + 1)]
+    def load_state_dict(self, remembered: dict[str, Any]) -> None:
+        self.best, self._waited = remembered["best"], remembered["waited"]
+        self.best_iteration, self._weights = remembered["best_iteration"], remembered["weights"]
+        self._to_beat = -math.inf if self.best is None else remembered["to_beat"]

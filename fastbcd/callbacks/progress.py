@@ -11,7 +11,13 @@ from tqdm.auto import tqdm
 
 from fastbcd.fit import Callback, Record, Result, Solver
 
-LABELS = {"objective": "objective", "train_accuracy": "train", "test_accuracy": "test"}
+LABELS = {
+    "objective": "objective",
+    "batch_loss": "loss",
+    "train_accuracy": "train",
+    "test_accuracy": "test",
+    "validation_score": "validation",
+}
 # Between two lines of a log, at least.
 SECONDS = 10.0
 

@@ -94,7 +94,7 @@ class BCDClassifier(ClassifierMixin, BaseBCD):
         Default: as many as BLAS would use, and one where batches are too small for more. No
         result depends on it.
     verbose : bool, default=False
-        A progress bar.
+        A progress bar in a terminal or notebook, else lines of the logger ``fastbcd``.
 
     Attributes
     ----------

@@ -116,7 +116,7 @@ class BatchSweep:
             if state.batch_loss is not None:
                 part_loss = self._loss(batch.V[L][rows, :-1], batch.Y[rows], weight)
             for l in range(L, 0, -1):
-                part[1, l] = self._displace(state, batch, l, scale[l], tile, weight, lap)
+                part[1, l] = self._displace(state, batch, l, scale[l], tile, lap, weight)
                 lap("U", l)
             tile.wait_for_turn()
             squares[:] += part
@@ -154,8 +154,8 @@ class BatchSweep:
         l: int,
         scale: float,
         tile: Tile,
-        sample_weight: NDArray[np.float64] | None,
         lap: Laps,
+        sample_weight: NDArray[np.float64] | None,
     ) -> float:
         """Blocks V_l and U_l: D_l from D_{l+1}, which counts `scale` times; ``|D_l|^2``.
 
