@@ -63,30 +63,35 @@ def step_weights(W, S, work, directions, size, keep):
     """
     T = W.dtype.type
     size, keep = T(size), T(keep)
-    last, rank = W.shape[1] - 1, directions.shape[0]
-    step = np.empty(W.shape[1], W.dtype)
-    for i in range(W.shape[0]):
-        for j in range(W.shape[1]):
-            step[j] = S[i, j]
+    m, columns, rank = W.shape[0], W.shape[1], directions.shape[0]
+    one, two = np.empty(columns, W.dtype), np.empty(columns, W.dtype)
+    for i in range(0, m, 2):  # two rows at a time: the directions are read half as often
+        k = min(i + 1, m - 1)  # a last row without a second one is computed twice
+        for j in range(columns):
+            one[j], two[j] = S[i, j], S[k, j]
         r = 0
-        while r + 4 <= rank:  # four at a time: a row of W is read and written less often
+        while r + 4 <= rank:  # and four directions: the steps are read and written less often
             a, b, c, d = work[i, r], work[i, r + 1], work[i, r + 2], work[i, r + 3]
-            for j in range(W.shape[1]):
-                step[j] -= (
-                    a * directions[r, j]
-                    + b * directions[r + 1, j]
-                    + c * directions[r + 2, j]
-                    + d * directions[r + 3, j]
-                )
+            e, f, g, h = work[k, r], work[k, r + 1], work[k, r + 2], work[k, r + 3]
+            for j in range(columns):
+                p, q = directions[r, j], directions[r + 1, j]
+                u, v = directions[r + 2, j], directions[r + 3, j]
+                one[j] -= a * p + b * q + c * u + d * v
+                two[j] -= e * p + f * q + g * u + h * v
             r += 4
         while r < rank:
-            a = work[i, r]
-            for j in range(W.shape[1]):
-                step[j] -= a * directions[r, j]
+            a, e = work[i, r], work[k, r]
+            for j in range(columns):
+                one[j] -= a * directions[r, j]
+                two[j] -= e * directions[r, j]
             r += 1
-        for j in range(last):
-            W[i, j] = keep * W[i, j] + size * step[j]
-        W[i, last] += size * step[last]
+        for j in range(columns - 1):
+            W[i, j] = keep * W[i, j] + size * one[j]
+        W[i, columns - 1] += size * one[columns - 1]
+        if k > i:
+            for j in range(columns - 1):
+                W[k, j] = keep * W[k, j] + size * two[j]
+            W[k, columns - 1] += size * two[columns - 1]
 
 
 @kernel

@@ -221,8 +221,9 @@ def test_displacement_is_the_preactivation_block_from_consistent_states(dtype, a
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize("rank", [0, 1, 3, 4, 9])
-def test_a_step_of_weights_leaves_out_directions_and_spares_the_bias(dtype, rank):
-    W, S, work, directions = draw((6, 12), (6, 12), (6, rank), (rank, 12), dtype=dtype)
+@pytest.mark.parametrize("rows", [1, 6, 7])
+def test_a_step_of_weights_leaves_out_directions_and_spares_the_bias(dtype, rank, rows):
+    W, S, work, directions = draw((rows, 12), (rows, 12), (rows, rank), (rank, 12), dtype=dtype)
     old = W.astype(float)
     kernels.step_weights(W, S, work, directions, 0.3, 0.9)
     expected = old * np.r_[np.full(11, 0.9), 1] + 0.3 * (S.astype(float) - work @ directions)
