@@ -1,4 +1,4 @@
-"""Early stopping that goes on: a run that was over, another monitor; and measurements that are NaN."""
+"""Early stopping that goes on, or not: a run that was over, another monitor; and NaN."""
 
 import math
 
@@ -42,9 +42,7 @@ def test_a_run_that_it_had_stopped_stays_over(tmp_path):
     first, _ = stopped(path)
     for _ in range(2):
         stopping = EarlyStopping("score", n_iter_no_change=2)
-        result = resume(
-            path, solver(), *data(), [Scripted(VALUES), stopping, SaveCheckpoint(path)]
-        )
+        result = resume(path, solver(), *data(), [Scripted(VALUES), stopping, SaveCheckpoint(path)])
         assert result.stopped_by is stopping
         assert len(result.history) == len(first.history) == 3
         assert stopping.best == 0.5

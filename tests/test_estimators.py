@@ -20,8 +20,9 @@ from threadpoolctl import threadpool_info
 import fastbcd
 from fastbcd import BCDClassifier, BCDRegressor, InputError, Model
 from fastbcd.cli.solver_options import FULL_BATCH_DEFAULTS, MINI_BATCH_OPTIONS
+from fastbcd.defaults import ITERATIONS
 from fastbcd.devices import CPU
-from fastbcd.estimators.solvers import FULL_BATCH_ITERATIONS, FULL_BATCH_USUAL, MINI_BATCH_ONLY
+from fastbcd.estimators.solvers import FULL_BATCH_USUAL, MINI_BATCH_ONLY
 
 
 def quick(**options):
@@ -173,7 +174,7 @@ def test_a_model_on_disk_predicts_the_same(tmp_path):
 def test_usual_values_of_full_batches_are_those_of_the_command_line():
     assert FULL_BATCH_DEFAULTS["alpha"] == FULL_BATCH_USUAL["proximal_weight"]
     assert FULL_BATCH_DEFAULTS["weight_penalty"] == FULL_BATCH_USUAL["weight_penalty"]
-    assert FULL_BATCH_DEFAULTS["epochs"] == FULL_BATCH_ITERATIONS
+    assert FULL_BATCH_DEFAULTS["epochs"] == ITERATIONS
     assert set(MINI_BATCH_OPTIONS) | {"batch_size"} == set(MINI_BATCH_ONLY)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastbcd.estimators.solvers import AnySolver
+from fastbcd.defaults import AnySolver
 from fastbcd.mini_batch import MiniBatchThreeSplitting
 from fastbcd.network import Network
 

@@ -41,7 +41,7 @@ def link(graph: Graph, v: str, T: Any, k: int, loss: str) -> str:
         return _simplex(graph, v, T, k)
     if found.kind == "softmax":
         return graph.add("Softmax", v, axis=1)
-    assert found.kind == "one_against_rest" and found.slope is not None
+    assert found.slope is not None
     negative = graph.add("Mul", v, graph.constant(T(-found.slope)))
     logarithms = graph.add("Neg", _softplus(graph, negative, T))
     return graph.add("Softmax", logarithms, axis=1)
