@@ -74,4 +74,6 @@ class Stream:
 
     @staticmethod
     def _described(solver: Any, preprocess: str) -> dict[str, Any]:
-        return {**describe(solver, None), "preprocess": preprocess}
+        # The problem has a rho of its own, of full batches.
+        own = {"rho": solver.rho, "dtype": solver.dtype.name, "preprocess": preprocess}
+        return {**describe(solver, None), **own}
