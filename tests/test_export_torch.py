@@ -92,6 +92,13 @@ def test_the_source_file_alone_builds_the_same_network(activation):
             np.testing.assert_array_equal(evaluate(module, X), expected)
 
 
+def test_the_source_file_has_numbers_of_python_alone():
+    preprocessing = Preprocessing(np.zeros(4), np.ones(4), np.float64(5.0))
+    source = torch_source(make("relu", preprocessing=preprocessing))
+    assert "nn.Hardtanh(-5.0, 5.0)" in source
+    exec(compile(source, "model.py", "exec"), {})
+
+
 def test_a_sequential_written_by_hand_loads_the_state():
     plain = make("relu", "unit")
     module = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 3))
