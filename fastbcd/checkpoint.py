@@ -13,15 +13,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastbcd.errors import InputError
 from fastbcd.fit import Callback, Past, Result, run
-from fastbcd.kernels import Formula
-from fastbcd.problem import Problem
+from fastbcd.kernels import ACTIVATIONS, LOSSES, PENALTIES, Formula
 from fastbcd.sealed import read_sealed, write_sealed
 
 FORMAT = 1
 # Of a state or a solver: derived from the rest, or of the machine, or (data) hashed.
-LEFT_OUT = {"X", "Y", "cache", "ledger", "clock", "settings", "device"}
+LEFT_OUT = {"X", "Y", "cache", "ledger", "clock", "settings", "device", "problem"}
 # Samples that are hashed at a time.
 HASHED_ROWS = 4096
+# The key under which stands which tensor a value is.
+TENSOR = "array in tensor"
 Tensors = dict[str, NDArray[Any]]
 
 
@@ -62,23 +63,25 @@ class Checkpoint:
             ],
         )
 
-    def restore(self, solver: Any, state: Any) -> None:
-        """Make `state`, fresh from `solver.blank`, what it was when this was written, in place.
+    def restore(self, solver: Any, X: ArrayLike, Y: ArrayLike) -> Any:
+        """The state of `solver` when this was written, for the same X (n, d_0) and Y (n, d_L).
 
         Raises
         ------
         InputError
             Another solver, another network or other data; says what differs.
         """
+        state = solver.blank(X, Y)
         for name, now in describe(solver, state).items():
             before = self.metadata["solver"].get(name)
             if before != now:
+                name = name.removeprefix("problem.")
                 raise InputError(
                     f"{self.path} is of another run: {name} was {before} there, and is {now} here"
                 )
         if self.metadata["data"] != fingerprint(state):
             raise InputError(f"{self.path} is of another run: X or Y are not the same data")
-        _unpack(state, self.metadata["state"], self.tensors)
+        return _unpack(state, self.metadata["state"], self.tensors)
 
 
 def write(path: Path, solver: Any, state: Any, data: str, max_iter: int, result: Result) -> None:
@@ -117,10 +120,7 @@ def write(path: Path, solver: Any, state: Any, data: str, max_iter: int, result:
     try:
         write_sealed(path, tensors, metadata)
     except OSError as error:
-        raise OSError(
-            f"the checkpoint {path} cannot be written: {error.strerror or error}; "
-            "the last one, if there was one, is untouched"
-        ) from error
+        raise OSError(f"{error}; the last checkpoint, if there was one, is untouched") from error
 
 
 def read(path: Path) -> Checkpoint:
@@ -163,26 +163,33 @@ def resume(
         The file is damaged, or of other data, another network or another solver.
     """
     checkpoint = read(Path(path))
-    state = solver.blank(X, Y)
-    checkpoint.restore(solver, state)
+    state = checkpoint.restore(solver, X, Y)
     return run(solver, state, checkpoint.max_iter, callbacks, checkpoint.past())
 
 
 def describe(solver: Any, state: Any) -> dict[str, Any]:
     """Every hyperparameter of a run by name, as JSON can hold it; nothing of the machine."""
-    described: dict[str, Any] = {"solver": type(solver).__name__}
-    for part in (solver, solver.problem):
-        for name, value in vars(part).items():
-            if name not in LEFT_OUT and not isinstance(value, Problem):
-                described[name] = _in_words(value)
+    problem = {f"problem.{name}": value for name, value in vars(solver.problem).items()}
+    described = {
+        name: _in_words(value)
+        for name, value in (vars(solver) | problem).items()
+        if name not in LEFT_OUT
+    }
     # What a rule chose is as good as given.
-    return described | (asdict(state.settings) if hasattr(state, "settings") else {})
+    described |= asdict(state.settings) if hasattr(state, "settings") else {}
+    tile_rows = solver.device.tile_rows(solver.problem.widths, solver.dtype)
+    return {"solver": type(solver).__name__, **described, "tile_rows": tile_rows}
 
 
 def _in_words(value: Any) -> Any:
     if isinstance(value, tuple | list):
         return [_in_words(part) for part in value]
-    if callable(value) and not isinstance(value, Formula):
+    if isinstance(value, Formula):
+        # The digest of its code, where it is not one of ours.
+        known = {**ACTIVATIONS, **LOSSES, **PENALTIES}.get(value.name)
+        ours = known is not None and known(*value.arguments) == value
+        return repr(value) if ours else f"{value!r} {value.numba_type.name}"
+    if callable(value):
         return value.__name__
     return value if isinstance(value, bool | int | float | str | None) else repr(value)
 
@@ -203,8 +210,10 @@ def _pack(value: Any, name: str, tensors: Tensors) -> Any:
     Handles lists, dictionaries, objects of plain attributes, arrays, random generators, numbers.
     """
     if isinstance(value, np.ndarray):
+        while name in tensors:
+            name += "'"
         tensors[name] = value
-        return {"tensor": name}
+        return {TENSOR: name}
     if isinstance(value, np.random.Generator):
         return value.bit_generator.state
     if isinstance(value, np.generic):
@@ -214,6 +223,8 @@ def _pack(value: Any, name: str, tensors: Tensors) -> Any:
     if isinstance(value, list | tuple):
         return [_pack(part, f"{name}.{i}", tensors) for i, part in enumerate(value)]
     parts = value if isinstance(value, dict) else _attributes(value)
+    if not all(isinstance(key, str) and key != TENSOR for key in parts):
+        raise TypeError(f"{name}: keys must be texts other than {TENSOR!r}, got {list(parts)}")
     prefix = f"{name}." if name else ""
     return {key: _pack(part, f"{prefix}{key}", tensors) for key, part in parts.items()}
 
@@ -234,8 +245,8 @@ def _unpack(old: Any, packed: Any, tensors: Tensors) -> Any:
     if not isinstance(packed, dict):
         # V_0 is X: the data are not in the checkpoint.
         return old if packed is None and isinstance(old, np.ndarray) else packed
-    if "tensor" in packed:
-        return _unpack_array(old, packed["tensor"], tensors)
+    if TENSOR in packed:
+        return _unpack_array(old, packed[TENSOR], tensors)
     if isinstance(old, np.random.Generator):
         old.bit_generator.state = packed
         return old

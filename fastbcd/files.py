@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 
 def partial(path: Path) -> Path:
-    """Where `replacing` writes what will be `path`."""
+    """The folder in which `replacing` writes what will be `path`."""
     return path.with_name(path.name + ".partial")
 
 
@@ -20,15 +21,26 @@ def replacing(path: Path) -> Iterator[Path]:
     """A name beside `path` to write to, which becomes `path` at the end of the context.
 
     A reader sees the old file or the new one. After an exception the old one is untouched and
-    nothing else is left.
+    nothing else is left. The name lies in a folder of its own, `partial`, so that nothing that a
+    library puts beside it stays behind: what a killed process left there goes at the next time.
     """
-    temporary = partial(path)
+    folder = partial(path)
+    remove_partial(path)
     try:
+        folder.mkdir()
+        temporary = folder / path.name
         yield temporary
         temporary.replace(path)
         _sync_folder(path.parent)
+    except OSError as error:
+        raise OSError(f"{path} cannot be written: {error.strerror or error}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        remove_partial(path)
+
+
+def remove_partial(path: Path) -> None:
+    """Remove what a killed process left of writing `path`."""
+    shutil.rmtree(partial(path), ignore_errors=True)
 
 
 def _sync_folder(folder: Path) -> None:

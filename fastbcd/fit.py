@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -166,8 +167,9 @@ def run(
                 previous = _check_descent(result.history, previous, solver)
     finally:
         result.state, result.network = state, network_of(solver, state)
-        for callback in started:
-            callback.on_end(result)
+        with ExitStack() as ends:  # all of them, whatever one of them raises, in this order
+            for callback in reversed(started):
+                ends.callback(callback.on_end, result)
     return result
 
 

@@ -45,7 +45,8 @@ def write_sealed(path: Path, tensors: Mapping[str, NDArray[Any]], metadata: dict
         The file cannot be written; what was there before is untouched.
     """
     contiguous = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
-    text = json.dumps({**metadata, "checksum": BLANK.decode()}, sort_keys=True)
+    ordered = json.loads(json.dumps(metadata, sort_keys=True))
+    text = json.dumps({"checksum": BLANK.decode(), **ordered})  # first: that is where it is found
     with replacing(path) as temporary:
         with temporary.open("wb") as file:
             mode = os.fstat(file.fileno()).st_mode

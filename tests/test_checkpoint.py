@@ -13,6 +13,8 @@ from fastbcd import (
     resume,
 )
 from fastbcd.callbacks import Callback, Certify, HistoryFile, Objective, SaveCheckpoint
+from fastbcd.kernels import Formula
+from fastbcd.kernels.jit import scalar
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((150, 6)).astype(np.float32)
@@ -134,12 +136,79 @@ def saved(tmp_path):
             ThreeSplitting(Problem((6, 8, 3), weight_penalty="l1:1e-4"), dtype="float64"),
             "dtype was",
         ),
+        (
+            ThreeSplitting(Problem((6, 8, 3), weight_penalty="l1:1e-4"), tile_rows=7),
+            "tile_rows was .* there, and is 7 here",
+        ),
         (SOLVERS["two-splitting"](), "solver was ThreeSplitting there, and is TwoSplitting here"),
     ],
 )
 def test_another_solver_or_network_is_refused_by_name(solver, named, saved):
     with pytest.raises(InputError, match=named):
         resume(saved, solver, X, Y)
+
+
+def test_every_hyperparameter_of_mini_batches_is_held_to(tmp_path):
+    path, problem = tmp_path / "c.safetensors", Problem((6, 8, 3))
+    solver = MiniBatchThreeSplitting(problem, 40)
+    solver.fit(X, Y, max_iter=5, callbacks=[StopAfter(2), SaveCheckpoint(path)])
+    others = {"rho": 4.0, "displacement": 1e-2, "weight_decay": 0.5, "average": 0.5, "rank": 2}
+    others |= {"schedule": "linear", "momentum": 0.1, "damping": 2.0, "step_size": 0.5}
+    for name, value in others.items():
+        with pytest.raises(InputError, match=f"{name} was"):
+            resume(path, MiniBatchThreeSplitting(problem, 40, **{name: value}), X, Y)
+
+
+def test_a_formula_of_one_s_own_is_told_apart_by_its_code(tmp_path):
+    @scalar
+    def once(u, p):
+        return u
+
+    @scalar
+    def twice(u, p):
+        return 2.0 * u
+
+    @scalar
+    def prox(a, b, q, p):
+        return b
+
+    path = tmp_path / "c.safetensors"
+    first, second = (
+        ThreeSplitting(Problem((6, 8, 3), Formula("mine", value=value, prox=prox)))
+        for value in (once, twice)
+    )
+    first.fit(X, Y, max_iter=5, callbacks=[StopAfter(2), SaveCheckpoint(path)])
+    with pytest.raises(InputError, match="activations was"):
+        resume(path, second, X, Y)
+    assert resume(path, first, X, Y).state.iteration == 5
+
+
+def test_callbacks_may_remember_anything_under_any_name(tmp_path):
+    class Remember(Callback):
+        def state_dict(self):
+            return self.held
+
+        def load_state_dict(self, remembered):
+            self.loaded = remembered
+
+    path, callback, solver = tmp_path / "c.safetensors", Remember(), SOLVERS["three-splitting"]()
+    callback.held = {
+        "checksum": "abc",
+        "tensor": 1.5,
+        "a": [np.arange(3), {"b": np.float32(2)}],
+        "a.0": np.ones(2),
+        "none": None,
+    }
+    solver.fit(X, Y, max_iter=5, callbacks=[callback, StopAfter(2), SaveCheckpoint(path)])
+    resume(path, solver, X, Y, callbacks=[callback])
+    loaded = callback.loaded
+    np.testing.assert_array_equal(loaded["a"][0], np.arange(3))
+    np.testing.assert_array_equal(loaded["a.0"], np.ones(2))
+    assert (loaded["checksum"], loaded["tensor"], loaded["none"]) == ("abc", 1.5, None)
+    assert loaded["a"][1] == {"b": 2.0}
+    callback.held = {3: 4}
+    with pytest.raises(TypeError, match="keys must be texts"):
+        solver.fit(X, Y, max_iter=5, callbacks=[callback, SaveCheckpoint(path, every=1)])
 
 
 def test_other_data_are_refused(saved):

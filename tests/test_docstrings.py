@@ -41,7 +41,11 @@ ONCE = {"n_threads"}
 
 def modules():
     for found in pkgutil.walk_packages(fastbcd.__path__, "fastbcd."):
-        yield importlib.import_module(found.name)
+        try:
+            yield importlib.import_module(found.name)
+        except ModuleNotFoundError as error:
+            if error.name != "torch":  # an extra, which takes gigabytes on some machines
+                raise
 
 
 def plain(thing):

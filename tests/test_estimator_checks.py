@@ -42,10 +42,8 @@ def test_checks_that_are_skipped_without_scipy_s_array_api_pass_with_it():
 
 OTHERS = [
     BCDClassifier((16,), loss="squared", solver="three-splitting"),
-    BCDClassifier((16,), loss="squared", solver="two-splitting"),
     BCDRegressor((16,), solver="three-splitting"),
     BCDClassifier((16,), loss="hinge", dtype="float64"),
-    BCDClassifier((16, 16), loss="squared", residual=True),
     BCDClassifier((16,), loss="logistic_ovr", activation="tanh"),
 ]
 # Full batches have no weights; every other check is theirs, too.

@@ -17,13 +17,13 @@ import pytest
 from command import fastbcd, history, package_root
 
 from fastbcd import Model, Problem, ThreeSplitting
-from fastbcd.callbacks import Objective, Progress
+from fastbcd.callbacks import Callback, Objective, Progress, SaveCheckpoint, StopOnSignal
 from fastbcd.cli.main import main
 
 ROOT_ENVIRONMENT = {"PYTHONWARNINGS": "error"}
 RUNS = {
-    "full batches": ["--hidden", "60,40", "--epochs", "40", "--certify", "5"],
-    "mini-batches": ["--hidden", "60,40", "--epochs", "40", "--batch-size", "50"],
+    "full batches": ["--hidden", "60,40", "--epochs", "150", "--certify", "5"],
+    "mini-batches": ["--hidden", "60,40", "--epochs", "60", "--batch-size", "50"],
 }
 
 
@@ -143,10 +143,91 @@ def test_a_checkpoint_of_changed_options_or_data_is_refused(tmp_path, complain, 
     assert (tmp_path / "r" / "checkpoint.safetensors").read_bytes() == before
 
 
+def test_what_a_kill_left_behind_is_no_obstacle(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    options = ["train", "--hidden", "8", "--epochs", "9", "--checkpoint-every", "4", "--quiet"]
+    assert main([*options, "--out", "whole"]) == 0
+    with monkeypatch.context() as patched:
+        patched.setattr(Model, "save", None)
+        with pytest.raises(TypeError):
+            main([*options, "--out", "part"])
+    part = tmp_path / "part"
+    for name in ("history.csv", "checkpoint.safetensors", "model.safetensors"):
+        left = part / f"{name}.partial"
+        left.mkdir()
+        (left / ".tmpXYZ").write_bytes(b"half")
+    assert main(["train", "--resume", "part", "--quiet"]) == 0
+    assert (part / "model.safetensors").read_bytes() == (
+        tmp_path / "whole" / "model.safetensors"
+    ).read_bytes()
+    assert {path.name for path in part.iterdir()} == {
+        "config.json",
+        "history.csv",
+        "model.safetensors",
+        "summary.json",
+    }
+
+
+def test_where_the_model_cannot_be_written_training_is_not_lost(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+
+    def full(model, path):
+        raise OSError(f"{path} cannot be written: disk full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Model, "save", full)
+        assert main(["train", "--hidden", "8", "--epochs", "5", "--out", "r", "--quiet"]) == 2
+    assert "model.safetensors cannot be written: disk full" in capsys.readouterr().err
+    before = (tmp_path / "r" / "history.csv").read_text()
+    assert main(["train", "--resume", "r", "--quiet"]) == 0
+    assert (tmp_path / "r" / "history.csv").read_text() == before  # nothing was trained again
+
+
+def test_a_signal_in_the_last_iteration_changes_nothing(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    save = SaveCheckpoint.on_iteration
+
+    def late(self, solver, state, record):
+        if record["iteration"] == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.1)
+        return save(self, solver, state, record)
+
+    monkeypatch.setattr(SaveCheckpoint, "on_iteration", late)
+    assert main(["train", "--hidden", "8", "--epochs", "3", "--out", "r"]) == 0
+    assert (tmp_path / "r" / "model.safetensors").exists()
+    assert "stopped after" not in capsys.readouterr().err
+
+
+def test_signals_that_are_ignored_stay_ignored_and_handlers_come_back():
+    rng = np.random.default_rng(0)
+    solver, data = ThreeSplitting(Problem((3, 4, 2))), (rng.random((30, 3)), rng.random((30, 2)))
+
+    class Send(Callback):
+        def on_iteration(self, solver, state, record):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    class Fail(Callback):
+        def on_end(self, result):
+            raise ValueError("the end")
+
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        result = solver.fit(*data, max_iter=3, callbacks=[Send(), StopOnSignal()])
+        assert len(result.history) == 3
+        signal.signal(signal.SIGTERM, before)
+        with pytest.raises(ValueError, match="the end"):
+            solver.fit(*data, max_iter=3, callbacks=[Fail(), StopOnSignal()])
+        assert signal.getsignal(signal.SIGTERM) == before
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", RUNS)
 def test_killed_at_random_moments_it_ends_with_the_same_model(kind, tmp_path):
     options = ["train", *RUNS[kind], "--checkpoint-every", "3", "--quiet"]
+    fastbcd(*options, "--out", "cold", cwd=tmp_path)  # compiles
     begin = time.perf_counter()
     fastbcd(*options, "--out", "whole", cwd=tmp_path)
     whole = (tmp_path / "whole" / "model.safetensors").read_bytes()
@@ -157,9 +238,18 @@ def test_killed_at_random_moments_it_ends_with_the_same_model(kind, tmp_path):
         # Killed before it began, a run is simply started again, in the same folder.
         begun = (folder / "config.json").exists()
         how = ["train", "--resume", folder, "--quiet"] if begun else [*options, "--out", folder]
+        history = folder / "history.csv"
+        seen = history.stat().st_mtime_ns if history.exists() else 0
         process = start(*how, cwd=tmp_path)
+        moment = rng.uniform(0.1, duration)
+        if kills % 2:  # from its first row on, else from the start of the process
+            while process.poll() is None and not (
+                history.exists() and history.stat().st_mtime_ns != seen
+            ):
+                time.sleep(0.005)
+            moment = rng.uniform(0.0, 0.4)
         try:  # the last process is left alone
-            process.wait(timeout=rng.uniform(0.1, duration) if kills < 20 else 300)
+            process.wait(timeout=moment if kills < 20 else 300)
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
             kills += 1

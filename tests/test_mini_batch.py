@@ -2,37 +2,24 @@
 
 import pickle
 import tracemalloc
-from dataclasses import astuple
 from itertools import pairwise
 
 import numpy as np
 import pytest
-from sklearn.datasets import load_diabetes, load_digits
+from batches import digits, memory_mapped, random_data
+from sklearn.datasets import load_diabetes
 from sklearn.linear_model import Lasso
 
 import fastbcd
 from fastbcd import (
-    InputError,
     MiniBatchThreeSplitting,
     Problem,
     kernels,
     one_hot,
 )
-from fastbcd.callbacks import Accuracy, Certify, Objective
+from fastbcd.callbacks import Accuracy, Objective
 from fastbcd.devices.gram_metric import GramMetric
 from fastbcd.mini_batch.batches import shuffled_batches
-
-
-def digits(n=1500):
-    X, y = load_digits(return_X_y=True)
-    order = np.random.default_rng(0).permutation(len(X))
-    X, y = X[order] / 16, y[order]
-    return X[:n], y[:n], X[n:], y[n:]
-
-
-def random_data(n=300, d=12, k=4, seed=0):
-    rng = np.random.default_rng(seed)
-    return rng.standard_normal((n, d)), one_hot(rng.integers(k, size=n), k)
 
 
 def gradients(W, problem, X, Y):
@@ -202,14 +189,6 @@ def test_results_are_identical_to_the_last_bit_on_any_number_of_threads(n_thread
         np.testing.assert_array_equal(a, b)
 
 
-def memory_mapped(folder, **arrays):
-    out = []
-    for name, array in arrays.items():
-        np.save(folder / f"{name}.npy", array)
-        out.append(np.load(folder / f"{name}.npy", mmap_mode="r"))
-    return out
-
-
 def test_memory_mapped_files_give_the_same_bits(tmp_path):
     X, Y = random_data(700)
     X = X.astype(np.float32)
@@ -304,18 +283,6 @@ def test_weights_stay_in_the_penalty_s_domain(penalty):
         assert (W[:, :-1] <= high + 1e-6).all()
 
 
-def test_momentum_fades_where_nothing_is_left_to_learn():
-    problem = Problem((2, 2), loss="hinge")
-    solver = MiniBatchThreeSplitting(problem, 2, 0.3, "constant", average=0)
-    state = solver.init(np.eye(2), np.eye(2))
-    state.W[1][:] = [[9, -9, 0], [-9, 9, 0]]  # margins of 9, where 1 is enough
-    state.S[1][:] = 0.1
-    for _ in range(50):
-        solver.step(state)
-    assert solver.objective(state) == 0
-    np.testing.assert_allclose(state.S[1], 0.1 * 0.9**50, rtol=1e-4)
-
-
 def test_a_rise_of_the_objective_is_no_cause_for_a_warning_here():
     X, Y = random_data(200)
     solver = MiniBatchThreeSplitting(Problem((12, 20, 4)), 20, 3.0, schedule="constant")
@@ -324,154 +291,8 @@ def test_a_rise_of_the_objective_is_no_cause_for_a_warning_here():
     assert any(b > a for a, b in pairwise(objective))
 
 
-def test_a_step_that_is_too_large_is_said_and_leaves_the_state_finite():
-    X, Y = random_data()
-    solver = MiniBatchThreeSplitting(Problem((12, *[20] * 12, 4)), 30, 1e8, average=0)
-    state = solver.init(X, Y)
-    with pytest.raises(FloatingPointError, match="use a smaller step_size"):
-        solver.step(state)
-    assert all(np.isfinite(W).all() for W in state.weights)
-
-
-def test_bad_input_is_an_error_that_names_the_cure(tmp_path):
-    X, Y = random_data()
-    problem = Problem((12, 20, 4))
-    solver = MiniBatchThreeSplitting(problem, batch_size=500)
-    cases = [
-        (lambda: MiniBatchThreeSplitting(problem, batch_size=0), "batch_size"),
-        (lambda: MiniBatchThreeSplitting(problem, momentum=1.0), "momentum"),
-        (lambda: MiniBatchThreeSplitting(problem, schedule="step"), "schedule must be one of"),
-        (lambda: MiniBatchThreeSplitting(problem, rank=-1), "rank"),
-        (lambda: MiniBatchThreeSplitting(Problem((12, 4), rho=2.0)), "rho belongs to the solver"),
-        (
-            lambda: MiniBatchThreeSplitting(Problem((12, 4), state_penalty="l1:1")),
-            "use ThreeSplitting, or penalise weights",
-        ),
-        (lambda: solver.init(X[:, :5], Y), "X has 5 features"),
-        (lambda: solver.init(X, Y[:7]), "Y has 7 samples"),
-        (lambda: solver.fit(X, Y, callbacks=[Certify()]), "does not promise descent"),
-    ]
-    for call, message in cases:
-        with pytest.raises(InputError, match=message):
-            call()
-    state = solver.step(solver.init(X, Y, passes=1))
-    with pytest.raises(InputError, match="its schedule ended after 1 batches"):
-        solver.step(state)
-    X, Y = np.tile(X, (10, 1)), np.tile(Y, (10, 1))
-    row = np.random.default_rng(0).permutation(3000)[-1]  # not among the 500 that init reads
-    X[row, 3] = np.nan
-    mapped = memory_mapped(tmp_path, X=X, Y=Y)
-    small = MiniBatchThreeSplitting(problem, batch_size=20)
-    state = small.init(*mapped, passes=1)
-    with pytest.raises(InputError, match=f"X must be finite, but row {row}, column 3 is nan"):
-        small.step(state)
-
-
 def test_warmup_compiles_what_it_needs():
     assert fastbcd.warmup(MiniBatchThreeSplitting(Problem((12, 20, 4)))) > 0
-
-
-@pytest.mark.parametrize(
-    ("n", "expected"),
-    [
-        (60_000, (500, 0.65 / 3**0.5, 0.9, 5.0, 16)),
-        (8000, (200, 0.65 / 3**0.5 * 0.4**0.75, 0.9, 5.0, 16)),
-        (100, (16, 0.65 / 3**0.5 * (15 / 500) ** 0.75, 0.9, 5.0, 16)),
-    ],
-)
-def test_what_is_not_given_follows_from_the_samples_and_the_network(n, expected):
-    settings = MiniBatchThreeSplitting(Problem((12, 20, 20, 4))).settings(n)
-    assert astuple(settings) == pytest.approx(expected)
-
-
-def test_what_is_given_is_used():
-    options = {"momentum": 0.5, "damping": 3.0, "rank": 7}
-    given = MiniBatchThreeSplitting(Problem((12, 20, 4)), 2000, 0.1, **options)
-    assert astuple(given.settings(60_000)) == (2000, 0.1, 0.5, 3.0, 7)
-
-
-def test_large_batches_get_less_momentum_and_damping_and_a_higher_rank():
-    shallow = MiniBatchThreeSplitting(Problem((12, 20, 4)), 1000).settings(60_000)
-    assert astuple(shallow)[2:] == pytest.approx((0.8, 2.5, 64))
-    deep = MiniBatchThreeSplitting(Problem((12, *[20] * 15, 4)), 1000).settings(60_000)
-    assert astuple(deep)[2:] == pytest.approx((0.9, 5, 16))
-
-
-def test_few_samples_are_seen_more_often():
-    solver = MiniBatchThreeSplitting(Problem((12, 20, 4)))
-    assert solver.passes(60_000) == 10
-    X, Y = random_data(100)
-    assert solver.fit(X, Y).history[-1]["iteration"] == solver.passes(100) == -(-1200 // 7)
-
-
-def test_gram_sums_that_overflow_are_said():
-    X, Y = random_data()
-    solver = MiniBatchThreeSplitting(Problem((12, 20, 4)))
-    with pytest.raises(FloatingPointError, match="scale the inputs"):
-        solver.fit(1e20 * X, Y)
-
-
-@pytest.mark.parametrize("loss", ["squared", "cross_entropy", "hinge"])
-@pytest.mark.parametrize("extreme", [1e7, 1e4])
-def test_a_batch_of_extreme_values_does_not_stop_learning(loss, extreme):
-    X, Y = random_data(d=12)
-    problem = Problem((12, 32, 4), loss=loss)
-    solver = MiniBatchThreeSplitting(problem, 50, schedule="constant", average=0, step_size=0.02)
-    for first in range(3):
-        state = solver.init(X, Y)
-        for t in range(first + 1):
-            scale = extreme if t == first else 1.0
-            solver.partial_fit(state, scale * X[:50], Y[:50])
-        start = solver.objective(state)
-        for _ in range(40):
-            solver.step(state)
-        assert solver.objective(state) < 0.9 * start
-
-
-@pytest.mark.parametrize("bad", [1e20, 1e30])
-def test_learning_goes_on_after_a_batch_that_overflowed(bad):
-    X, Y = random_data()
-    solver = MiniBatchThreeSplitting(Problem((12, 20, 4)), 50, schedule="constant")
-    for before in (0, 1, 4):  # batches that renew the metric
-        state = solver.init(X, Y)
-        for _ in range(before):
-            solver.partial_fit(state, X[:50], Y[:50])
-        weights = [W.copy() for W in state.W[1:]]
-        with pytest.raises(FloatingPointError, match="scale the inputs"):
-            solver.partial_fit(state, bad * X[:50], Y[:50])
-        for old, W in zip(weights, state.W[1:], strict=True):
-            np.testing.assert_array_equal(old, W)
-        start = solver.objective(state)
-        for _ in range(20):
-            solver.step(state)
-        assert solver.objective(state) < start
-
-
-def test_displacements_have_about_their_size_in_every_batch():
-    X, Y = random_data(n=400)
-    for loss in ("squared", "cross_entropy"):
-        problem = Problem((12, *[16] * 10, 4), loss=loss)
-        solver = MiniBatchThreeSplitting(problem, 40, dtype="float64", schedule="constant")
-        state = solver.init(X, Y)
-        rng = np.random.default_rng(0)
-        for t in range(60):
-            m = int(rng.integers(5, 80))
-            rows = rng.integers(400, size=m)
-            unit = 10.0 ** rng.integers(-2, 3) if t % 7 == 3 else 1.0
-            solver.partial_fit(state, unit * X[rows], Y[rows])
-            batch = state.cache["batch"].first(m)
-            for D, U in zip(batch.D[1:-1], batch.U[1:-1], strict=True):
-                size = np.linalg.norm(D) / np.linalg.norm(U)
-                assert 1e-3 / 40 < size < 1e-3 * 40, (loss, t, size)
-
-
-def test_targets_in_a_file_are_checked_a_batch_at_a_time(tmp_path):
-    X, Y = random_data(n=3000)
-    Y[np.random.default_rng(0).permutation(3000)[-1]] = [0, 3, 0, 0]  # init reads 500 others
-    solver = MiniBatchThreeSplitting(Problem((12, 20, 4), loss="hinge"), batch_size=20)
-    state = solver.init(*memory_mapped(tmp_path, X=X, Y=Y))
-    with pytest.raises(InputError, match="hinge needs targets that are 0 or 1"):
-        solver.step(state)
 
 
 def test_a_network_of_residual_layers_only():
@@ -479,18 +300,3 @@ def test_a_network_of_residual_layers_only():
     solver = MiniBatchThreeSplitting(Problem((4, 4, 4), residual=[True, True], activation="tanh"))
     history = solver.fit(X, X @ np.eye(4)[::-1], max_iter=60, callbacks=[Objective()]).history
     assert history[-1]["objective"] < 0.5 * history[0]["objective"]
-
-
-def test_settings_count_the_samples_that_batches_have():
-    problem = Problem((12, 20, 4))
-    few = MiniBatchThreeSplitting(problem, 5000).settings(300)
-    assert few.momentum == 0.9
-    assert few.step_size == MiniBatchThreeSplitting(problem, 300).settings(300).step_size
-
-
-def test_with_few_batches_a_pass_each_enters_the_mean():
-    X, Y = random_data()
-    solver = MiniBatchThreeSplitting(Problem((12, 20, 4)), 300)
-    result = solver.fit(X, Y, max_iter=9, callbacks=[Objective()])
-    objective = [record["objective"] for record in result.history]
-    assert len(set(objective)) == 9

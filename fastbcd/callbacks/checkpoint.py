@@ -50,14 +50,15 @@ class SaveCheckpoint(Callback):
 
     def on_iteration(self, solver: Solver, state: Any, record: Record) -> None:
         if self.every is not None and state.iteration % self.every == 0:
-            self._save(state)
+            self.save(state)
 
     def on_end(self, result: Result) -> None:
         # A stopped run only: after an exception the last good one is the better one.
         if result.stopped_by is not None and result.state.iteration != self._saved:
-            self._save(result.state)
+            self.save(result.state)
 
-    def _save(self, state: Any) -> None:
+    def save(self, state: Any) -> None:
+        """Write a checkpoint of `state` now."""
         checkpoint.write(*(self.path, self._solver, state, self._data, self._max_iter, self.result))
         self._saved = state.iteration
         logger.debug("checkpoint of iteration %d in %s", state.iteration, self.path)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
 
-from fastbcd.files import replacing
+from fastbcd.files import write_atomically
 from fastbcd.fit import Callback, Record, Result, Solver
 
 COLUMNS = ("iteration", "seconds", "objective", "train_accuracy", "test_accuracy")
@@ -34,8 +35,9 @@ class HistoryFile(Callback):
     def on_start(self, solver: Solver, state: Any, max_iter: int) -> None:
         past = self.result.history
         if past:
-            with replacing(self.path) as temporary, temporary.open("x", newline="") as file:
-                self._write(file, past)
+            rows = io.StringIO(newline="")
+            self._write(rows, past)
+            write_atomically(self.path, rows.getvalue().encode())
         self._file = self.path.open("a" if past else "x", newline="")
         self._writer = self._write(self._file, [], header=not past)
 
@@ -48,8 +50,11 @@ class HistoryFile(Callback):
         return writer
 
     def on_iteration(self, solver: Solver, state: Any, record: Record) -> None:
-        self._writer.writerow({name: _shortest(value) for name, value in record.items()})
-        self._file.flush()
+        try:
+            self._writer.writerow({name: _shortest(value) for name, value in record.items()})
+            self._file.flush()
+        except OSError as error:
+            raise OSError(f"{self.path} cannot be written: {error.strerror}") from error
 
     def on_end(self, result: Result) -> None:
         self._file.close()

@@ -16,7 +16,8 @@ class StopOnSignal(Callback):
     """Stops the run after the iteration in which a signal came; a second one acts at once.
 
     Without it Ctrl-C raises `KeyboardInterrupt` in the middle of an iteration. In threads other
-    than the main one, where Python handles no signals, it does nothing.
+    than the main one, where Python handles no signals, it does nothing; signals that the process
+    ignores stay ignored.
 
     Parameters
     ----------
@@ -37,12 +38,18 @@ class StopOnSignal(Callback):
         self.received = None
         self._before: dict[int, Any] = {}
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._note) for number in self.signals}
+            for number in self.signals:
+                before = signal.getsignal(number)
+                # What a shell has told its background jobs to ignore stays ignored.
+                if before not in (signal.SIG_IGN, None):
+                    self._before[number] = signal.signal(number, self._note)
 
     def _note(self, number: int, frame: Any) -> None:
         self.received = number
         self._restore()
-        logger.warning("stopping after this iteration; once more stops at once")
+        # From another thread: this one may be in the middle of writing to the same stream.
+        message = "stopping after this iteration; once more stops at once"
+        threading.Thread(target=logger.warning, args=(message,)).start()
 
     def on_iteration(self, solver: Solver, state: Any, record: Record) -> bool:
         return self.received is not None

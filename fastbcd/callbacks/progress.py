@@ -63,7 +63,7 @@ class Progress(Callback):
         shown = "".join(f", {label} {value}" for label, value in self._shown.items())
         seconds = self._record["seconds"]
         line = f"iteration {self._iteration} of {self._max_iter}, {seconds:.1f} s{shown}"
-        if logger.isEnabledFor(logging.INFO):
+        if logger.isEnabledFor(logging.INFO) and logger.hasHandlers():
             logger.info(line)
         else:  # whoever asks for progress wants to see it, with logging set up or without
             print(line, file=sys.stderr)

@@ -7,12 +7,9 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from fastbcd.checkpoint import read
 from fastbcd.cli.parser import Parser
 from fastbcd.cli.run_folder import RunFolder
-from fastbcd.cli.solver_options import AnySolver
 from fastbcd.errors import InputError
-from fastbcd.fit import Past
 
 # Change no result, so that they may be given anew.
 FREE = ("resume", "threads", "quiet", "checkpoint_every")
@@ -53,14 +50,6 @@ def resumed_options(
         if name in given:
             setattr(own, name, given[name])
     return own
-
-
-def restored(folder: RunFolder, solver: AnySolver, X: Any, Y: Any) -> tuple[Any, Past]:
-    """State and past from the checkpoint in `folder`."""
-    checkpoint = read(folder.checkpoint)
-    state = solver.blank(X, Y)
-    checkpoint.restore(solver, state)
-    return state, checkpoint.past()
 
 
 def _parse(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import platform
 import shlex
@@ -23,7 +24,8 @@ from fastbcd.callbacks import (
     SaveCheckpoint,
     StopOnSignal,
 )
-from fastbcd.cli.resume import restored, resumed_options
+from fastbcd.checkpoint import read
+from fastbcd.cli.resume import resumed_options
 from fastbcd.cli.run_folder import RunFolder
 from fastbcd.cli.solver_options import AnySolver, add_solver_options, solver_of
 from fastbcd.data import FORMS, PREPROCESSINGS, Dataset, Preprocessing, load
@@ -99,7 +101,8 @@ def run(options: argparse.Namespace) -> int:
     Y_train = one_hot(train_labels, len(classes))
     past = None
     if folder is not None and folder.checkpoint.exists():
-        state, past = restored(folder, solver, X_train, Y_train)
+        checkpoint = read(folder.checkpoint)
+        state, past = checkpoint.restore(solver, X_train, Y_train), checkpoint.past()
     else:
         state = solver.init(X_train, Y_train, seed=options.seed, **_initial(options))
         if folder is None:
@@ -122,9 +125,10 @@ def run(options: argparse.Namespace) -> int:
     callbacks.append(HistoryFile(folder.history, more))
     if not options.quiet:
         callbacks.append(Progress())
-    callbacks += [stop, SaveCheckpoint(folder.checkpoint, options.checkpoint_every)]
+    save = SaveCheckpoint(folder.checkpoint, options.checkpoint_every)
+    callbacks += [stop, save]
     result = fastbcd.fit.run(solver, state, options.epochs, callbacks, past)
-    if stop.received is not None:
+    if stop.received is not None and result.state.iteration < options.epochs:
         print(
             f"fastbcd train: stopped after iteration {result.state.iteration} of {options.epochs}; "
             f"go on with: fastbcd train --resume {shlex.quote(str(folder.path))}",
@@ -132,10 +136,15 @@ def run(options: argparse.Namespace) -> int:
         )
         return 128 + stop.received
 
-    loss = solver.problem.loss.name
-    Model(result.network, classes, preprocessing, dataset.feature_names, loss).save(folder.model)
-    summary = _summary(dataset, solver, result)
-    folder.finish(summary)
+    loss, summary = solver.problem.loss.name, _summary(dataset, solver, result)
+    model = Model(result.network, classes, preprocessing, dataset.feature_names, loss)
+    try:
+        model.save(folder.model)
+        folder.finish(summary)
+    except BaseException:  # a full disk, Ctrl-C: training is not lost
+        with contextlib.suppress(OSError):
+            save.save(result.state)
+        raise
     if not options.quiet:
         print(
             f"{dataset.name}: test accuracy {summary['test_accuracy']:.4f}, "

@@ -54,7 +54,9 @@ def style() -> Iterator[None]:
     try:
         import matplotlib
     except ModuleNotFoundError:
-        raise InputError("pictures need matplotlib: pip install 'fastbcd[plot]'") from None
+        raise InputError(
+            "pictures need matplotlib: pip install 'fastbcd[plot]', or pip install matplotlib"
+        ) from None
     with matplotlib.rc_context(STYLE):
         yield
 
