@@ -66,6 +66,7 @@ class Stream:
         for name, now in self._described(solver, preprocess).items():
             before = self._began_with[name]
             if now != before:
+                name = name.removeprefix("problem.")
                 raise InputError(
                     f"{NAMES.get(name, name)}: it was {before} in the first partial_fit, and is "
                     f"{now} now; a stream keeps it: set it back, or begin anew, with fit or a "
@@ -74,6 +75,6 @@ class Stream:
 
     @staticmethod
     def _described(solver: Any, preprocess: str) -> dict[str, Any]:
-        # The problem has a rho of its own, of full batches.
-        own = {"rho": solver.rho, "dtype": solver.dtype.name, "preprocess": preprocess}
-        return {**describe(solver, None), **own}
+        words = describe(solver, None)
+        del words["problem.rho"]  # that of full batches; this solver has its own
+        return words | {"dtype": solver.dtype.name, "preprocess": preprocess}
