@@ -37,18 +37,43 @@ def one_hot(labels: ArrayLike, n_classes: int | None = None) -> NDArray[np.float
 
 
 def encode(labels: ArrayLike, classes: NDArray[Any], name: str) -> NDArray[np.intp]:
-    """Index in sorted `classes` of each label; `InputError` for a label not among them."""
+    """`indices_of` for labels that were read from files: numbers are texts where classes are.
+
+    A column with "1", "2" and "x" is one of texts; 1 and 2 alone, later, are read as numbers.
+    """
     labels = np.asarray(labels)
-    if classes.dtype.kind == "U":
-        labels = labels.astype(np.str_)  # "1", "2", "x" in training, 1 and 2 alone later
-    elif labels.dtype.kind == "U":
-        raise InputError(
-            f"{name}: label {labels[0].item()!r} does not occur in the training labels"
-        )
-    found = np.searchsorted(classes, labels).clip(max=len(classes) - 1)
-    unknown = labels[classes[found] != labels]
-    if len(unknown):
-        raise InputError(
-            f"{name}: label {unknown[0].item()!r} does not occur in the training labels"
-        )
+    texts = classes.dtype.kind == "U"
+    return indices_of(labels.astype(np.str_) if texts else labels, classes, name)
+
+
+def indices_of(labels: ArrayLike, classes: NDArray[Any], name: str) -> NDArray[np.intp]:
+    """Index in `classes` of each label; a number is no text, whatever type arrays have.
+
+    Parameters
+    ----------
+    labels : (n,) array
+    classes : (k,) array
+        Each once.
+    name : str
+        Of the labels, for the error.
+
+    Raises
+    ------
+    InputError
+        A label that is not among the classes.
+    """
+    known = {label: k for k, label in enumerate(classes.tolist())}
+    found = np.empty(len(np.asarray(labels)), np.intp)
+    for i, label in enumerate(np.asarray(labels).tolist()):
+        k = known.get(label)
+        if k is None:
+            raise InputError(
+                f"{name}: label {plain(label)!r} does not occur in the training labels"
+            )
+        found[i] = k
     return found
+
+
+def plain(label: Any) -> Any:
+    """`label` as Python has it, to be shown: no ``np.int64(1)``."""
+    return label.item() if isinstance(label, np.generic) else label

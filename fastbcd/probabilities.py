@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -28,19 +29,15 @@ def simplex(v: Array) -> Array:
     return np.maximum(v - means.max(axis=1, keepdims=True), 0.0)
 
 
-def one_against_rest(slope: float) -> Callable[[Array], Array]:
+def one_against_rest(v: Array, slope: float) -> Array:
     """``p_j`` proportional to ``1 / (1 + exp(-slope v_j))``.
 
     Slope 1 for the logistic loss, 2 for the exponential one: what minimises the expected loss
     of class j against the rest.
     """
-
-    def link(v: Array) -> Array:
-        with np.errstate(over="ignore"):  # at infinity the logarithm is 0 or minus infinity
-            logarithms = log_expit(slope * v)
-        return softmax(np.maximum(logarithms, LOWEST))
-
-    return link
+    with np.errstate(over="ignore"):  # at infinity the logarithm is 0 or minus infinity
+        logarithms = log_expit(slope * v)
+    return softmax(np.maximum(logarithms, LOWEST))
 
 
 def softmax(v: Array) -> Array:
@@ -55,12 +52,31 @@ def _below_largest(v: Array) -> Array:
         return v - v.max(axis=1, keepdims=True)
 
 
-LINKS: dict[str, Callable[[Array], Array]] = {
-    "squared": simplex,
-    "cross_entropy": softmax,
-    "logistic": one_against_rest(1.0),
-    "logistic_ovr": one_against_rest(1.0),
-    "exponential": one_against_rest(2.0),
+FUNCTIONS: dict[str, Callable[..., Array]] = {
+    "simplex": simplex,
+    "softmax": softmax,
+    "one_against_rest": one_against_rest,
+}
+
+
+@dataclass(frozen=True)
+class Link:
+    """What makes probabilities of outputs: one of `FUNCTIONS`, and its slope where it has one."""
+
+    kind: str
+    slope: float | None = None
+
+    def __call__(self, v: Array) -> Array:
+        """Probabilities (n, k) of outputs (n, k)."""
+        return FUNCTIONS[self.kind](v, *(() if self.slope is None else (self.slope,)))
+
+
+LINKS: dict[str, Link] = {
+    "squared": Link("simplex"),
+    "cross_entropy": Link("softmax"),
+    "logistic": Link("one_against_rest", 1.0),
+    "logistic_ovr": Link("one_against_rest", 1.0),
+    "exponential": Link("one_against_rest", 2.0),
 }
 """By name of the loss; the hinge loss has none, it finds the likelier class only."""
 

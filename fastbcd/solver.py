@@ -112,10 +112,25 @@ class BlockCoordinateDescent:
             U=[None, *(states() if self.has_preactivations else [None] * L)],
             Y=device.array(Y, self.dtype),
         )
+        self.forward(state)
+        if not math.isfinite(self.energy(state)):
+            raise InputError(
+                f"X, init or activation: states overflow {self.dtype} in the first forward pass; "
+                "use smaller inputs or weights, or another activation"
+            )
+        return state
+
+    def forward(self, state: State) -> None:
+        """The states of a forward pass through the weights of `state`, in place, l = 1..L.
+
+        ``U_l = V^_{l-1} W_l^T`` where the algorithm has U, and ``V_l = S_l V_{l-1} + act_l(U_l)``,
+        brought within the domain of its penalty.
+        """
+        problem, device = self.problem, self.device
         with device.session():
             layers = [device.layer(W) for W in state.W[1:]]
 
-            def forward(tile: Tile) -> None:
+            def through_layers(tile: Tile) -> None:
                 for l, layer in enumerate(layers, start=1):
                     V = state.V[l][tile.rows]
                     B = device.forward(tile, layer, state.V[l - 1][tile.rows])
@@ -125,13 +140,7 @@ class BlockCoordinateDescent:
                     device.kernels.activate(V, problem.activations[l - 1], B, below)
                     device.project(V, problem.state_penalties[l - 1])
 
-            device.for_each_tile(n, problem.widths, self.dtype, forward)
-        if not math.isfinite(self.energy(state)):
-            raise InputError(
-                f"X, init or activation: states overflow {self.dtype} in the first forward pass; "
-                "use smaller inputs or weights, or another activation"
-            )
-        return state
+            device.for_each_tile(state.n, problem.widths, self.dtype, through_layers)
 
     def blank(self, X: ArrayLike, Y: ArrayLike) -> State:
         """A state of the right shapes for what a checkpoint holds; parameters as for `init`."""

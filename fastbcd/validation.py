@@ -86,6 +86,12 @@ def check_sample_weight(sample_weight: ArrayLike, n: int) -> NDArray[np.float64]
     return weight
 
 
+def check_some_weight(weight: NDArray[np.float64], name: str = "sample_weight") -> None:
+    """`InputError` where all weights (n,) are zero."""
+    if not weight.any():
+        raise InputError(f"{name} is zero for every sample: nothing is left to learn from")
+
+
 def check_loss_targets(Y: NDArray[Any], loss: Loss) -> None:
     """`InputError` where the loss is not made for such targets; says which one is."""
     k = Y.shape[1]

@@ -18,10 +18,21 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_info
 
 import fastbcd
-from fastbcd import BCDClassifier, BCDRegressor, InputError, Model
+from fastbcd import (
+    BCDClassifier,
+    BCDRegressor,
+    InputError,
+    Model,
+    Problem,
+    ThreeSplitting,
+    TwoSplitting,
+)
 from fastbcd.cli.solver_options import FULL_BATCH_DEFAULTS, MINI_BATCH_OPTIONS
+from fastbcd.defaults import ITERATIONS
 from fastbcd.devices import CPU
-from fastbcd.estimators.solvers import FULL_BATCH_ITERATIONS, FULL_BATCH_USUAL, MINI_BATCH_ONLY
+from fastbcd.estimators.solvers import FULL_BATCH_USUAL, MINI_BATCH_ONLY
+from fastbcd.estimators.start import continue_from
+from fastbcd.fit import network_of
 
 
 def quick(**options):
@@ -170,10 +181,22 @@ def test_a_model_on_disk_predicts_the_same(tmp_path):
     np.testing.assert_allclose(numbers, regressor.predict(X), atol=1e-4)
 
 
+@pytest.mark.parametrize("solver", [ThreeSplitting, TwoSplitting])
+def test_a_state_that_goes_on_is_the_one_that_init_makes(solver):
+    X = np.random.default_rng(0).standard_normal((700, 9))
+    problem = Problem((9, 40, 40, 3), residual=solver is ThreeSplitting)
+    made = solver(problem, n_threads=2, tile_rows=64)
+    first, second = (made.init(X, np.eye(3)[np.arange(700) % 3], seed=seed) for seed in (0, 1))
+    continue_from(made, second, network_of(made, first))
+    for name in ("W", "U", "V"):
+        for a, b in zip(getattr(first, name), getattr(second, name), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
 def test_usual_values_of_full_batches_are_those_of_the_command_line():
     assert FULL_BATCH_DEFAULTS["alpha"] == FULL_BATCH_USUAL["proximal_weight"]
     assert FULL_BATCH_DEFAULTS["weight_penalty"] == FULL_BATCH_USUAL["weight_penalty"]
-    assert FULL_BATCH_DEFAULTS["epochs"] == FULL_BATCH_ITERATIONS
+    assert FULL_BATCH_DEFAULTS["epochs"] == ITERATIONS
     assert set(MINI_BATCH_OPTIONS) | {"batch_size"} == set(MINI_BATCH_ONLY)
 
 

@@ -1,19 +1,17 @@
 """Exported models in PyTorch; where it is not installed these tests skip."""
 
-import re
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from exporting import ACTIVATION_TEXTS, EXTREME, KINDS, X, identity, make, on_mnist
 
-from fastbcd import InputError, Model, Network
+from fastbcd import InputError
 from fastbcd.cli.main import main
 from fastbcd.data import Preprocessing
 from fastbcd.export import torch_module, torch_source, torch_state
-from fastbcd.kernels import linear, relu, tanh
+from fastbcd.kernels import relu, tanh
 from fastbcd.probabilities import LINKS
 
 torch = pytest.importorskip("torch")
@@ -90,6 +88,13 @@ def test_the_source_file_alone_builds_the_same_network(activation):
             module.load_state_dict(torch_state(model))
             expected = evaluate(torch_module(model, probabilities), X)
             np.testing.assert_array_equal(evaluate(module, X), expected)
+
+
+def test_the_source_file_has_numbers_of_python_alone():
+    preprocessing = Preprocessing(np.zeros(4), np.ones(4), np.float64(5.0))
+    source = torch_source(make("relu", preprocessing=preprocessing))
+    assert "nn.Hardtanh(-5.0, 5.0)" in source
+    exec(compile(source, "model.py", "exec"), {})
 
 
 def test_a_sequential_written_by_hand_loads_the_state():
@@ -186,28 +191,6 @@ def test_the_command_overwrites_neither_of_its_files(tmp_path, capsys):
         (tmp_path / taken).unlink()
     assert main([*command, str(tmp_path / "net.py")]) == 2
     assert "is for the state; name it .pt" in capsys.readouterr().err
-
-
-def test_the_lines_of_the_readme_run(tmp_path, monkeypatch):
-    readme = (Path(__file__).parent.parent / "README.md").read_text()
-    (block,) = re.findall(r"```py\n(.*?)```", readme, re.DOTALL)
-    rng = np.random.default_rng(0)
-    W = [0.1 * rng.standard_normal(s, np.float32) for s in ((512, 65), (512, 513), (10, 513))]
-    network = Network(W, [relu(), relu(), linear()], [False] * 3)
-    model = Model(network, np.arange(10), Preprocessing(np.zeros(1), np.ones(1)), loss="squared")
-    folder = tmp_path / "runs" / "digits-1"
-    folder.mkdir(parents=True)
-    model.save(folder / "model.safetensors")
-    assert main(["export", str(folder), "--to", "torch"]) == 0
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(folder)
-    names = {}
-    exec(compile(block, "README.md", "exec"), names)
-    monkeypatch.delitem(sys.modules, "model")
-    zeros = np.zeros((1, 64))
-    p = names["probabilities"].detach().numpy()
-    np.testing.assert_allclose(p, model.predict_proba(zeros), atol=1e-5)
-    np.testing.assert_allclose(evaluate(names["network"], zeros), model.outputs(zeros), atol=1e-5)
 
 
 @pytest.mark.slow

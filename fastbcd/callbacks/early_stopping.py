@@ -20,6 +20,10 @@ class EarlyStopping(Callback):
 
     At the end, also where nothing stopped the run, the result's network has the weights of the
     best measurement. The state is that of the last iteration, so that a run may go on from it.
+    NaN is worse than any number.
+
+    Resumed from a checkpoint it remembers. A run that it had stopped takes no further iteration,
+    unless it waits longer now.
 
     Parameters
     ----------
@@ -43,7 +47,8 @@ class EarlyStopping(Callback):
     Raises
     ------
     InputError
-        In the last iteration: no callback adds `monitor`.
+        In the last iteration: no callback adds `monitor`. On resuming: the checkpoint's
+        EarlyStopping had another `monitor` or `mode`.
     """
 
     def __init__(
@@ -64,7 +69,7 @@ class EarlyStopping(Callback):
     def _forget(self) -> None:
         self.best: float | None = None
         self.best_iteration = 0
-        self._to_beat = -math.inf  # with its sign: larger is better
+        self._to_beat = -math.inf  # as `_height` has it: larger is better
         self._waited = 0
         self._weights: list[NDArray[Any]] = []
 
@@ -81,15 +86,19 @@ class EarlyStopping(Callback):
                     f"this run has {', '.join(record)}"
                 )
             return None
-        sign = MODES[self.mode]
-        if self.best is None or sign * value > sign * self.best:
+        height = self._height(value)
+        if self.best is None or height > self._height(self.best):
             self.best, self.best_iteration = float(value), record["iteration"]
             self._weights = [solver.device.copy(W) for W in state.weights]
-        if sign * value > self._to_beat + self.tol:
-            self._to_beat, self._waited = sign * float(value), 0
+        if height > self._to_beat + self.tol:
+            self._to_beat, self._waited = height, 0
         else:
             self._waited += 1
         return self._waited >= self.n_iter_no_change
+
+    def _height(self, value: float) -> float:
+        """Larger is better, and NaN is worst."""
+        return -math.inf if math.isnan(value) else MODES[self.mode] * float(value)
 
     def on_end(self, result: Result) -> None:
         if self._weights:
@@ -99,14 +108,33 @@ class EarlyStopping(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         return {
+            "monitor": self.monitor,
+            "mode": self.mode,
             "best": self.best,
             "best_iteration": self.best_iteration,
-            "to_beat": None if self.best is None else self._to_beat,
+            "to_beat": None if self._to_beat == -math.inf else self._to_beat,
             "waited": self._waited,
             "weights": self._weights,
         }
 
     def load_state_dict(self, remembered: dict[str, Any]) -> None:
+        """Go on from what `state_dict` gave, `remembered`; a run that was over stays over.
+
+        Raises
+        ------
+        InputError
+            It is of an EarlyStopping with another monitor or mode.
+        """
+        for name in ("monitor", "mode"):
+            before, now = remembered.get(name), getattr(self, name)
+            if before != now:
+                raise InputError(
+                    f"{name}: the EarlyStopping of the checkpoint had {before!r}, this one has "
+                    f"{now!r}; resume with {before!r}"
+                )
         self.best, self._waited = remembered["best"], remembered["waited"]
         self.best_iteration, self._weights = remembered["best_iteration"], remembered["weights"]
-        self._to_beat = -math.inf if self.best is None else remembered["to_beat"]
+        to_beat = remembered["to_beat"]
+        self._to_beat = -math.inf if to_beat is None else to_beat
+        if self._waited >= self.n_iter_no_change:
+            self.result.stopped_by = self  # the loop takes no further iteration

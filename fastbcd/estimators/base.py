@@ -16,12 +16,13 @@ from fastbcd.estimators.canonical import canonical
 from fastbcd.estimators.fitting import Fitting
 from fastbcd.estimators.solvers import MINI_BATCH, check_solver, make_solver, worth_threads
 from fastbcd.estimators.start import continue_from
+from fastbcd.estimators.stream import Stream, stream_solver
+from fastbcd.estimators.unchanged import unchanged_on_error
 from fastbcd.fit import Result, network_of, run
 from fastbcd.mini_batch import MiniBatchThreeSplitting
 from fastbcd.mini_batch.batches import mean_one
-from fastbcd.mini_batch.settings import USUAL_BATCH
 from fastbcd.network import Network
-from fastbcd.validation import check_dtype, check_sample_weight
+from fastbcd.validation import check_dtype, check_sample_weight, check_some_weight
 
 
 def takes_streams(estimator: Any) -> bool:
@@ -47,7 +48,7 @@ class BaseBCD(Fitting):
         y : array
         sample_weight : (n,) array, optional
             Mini-batches only. A weight of 2 is a sample that is there twice, one of 0 a sample
-            that is not there, to the last bit.
+            that is not there, to the last bit; a class all of whose samples have it is none.
 
         Returns
         -------
@@ -58,17 +59,28 @@ class BaseBCD(Fitting):
         InputError
             A `ValueError`: names the parameter or the data, and what would be right.
         """
+        with unchanged_on_error(self):
+            return self._fit(X, y, sample_weight)
+
+    def _fit(self, X: Any, y: Any, sample_weight: Any) -> Any:
         mini_batch = check_solver(self.get_params(deep=False))
         previous = getattr(self, "model_", None) if self.warm_start else None
         known = previous is not None
-        X, codes = self._validate(X, y, reset=not known)
+        X, y = self._validate(X, y, reset=not known)
         weight = None if sample_weight is None else check_sample_weight(sample_weight, len(X))
-        self._check_weight(weight)
+        if not mini_batch and mean_one(weight, len(X)) is not None:
+            raise InputError(f"sample_weight: {self.solver} has no weights; use {MINI_BATCH}")
+        if weight is not None:
+            check_some_weight(weight)
+            # By a power of two, which changes no digit: sums of large ones might overflow.
+            weight = np.ldexp(weight, -np.frexp(weight.max())[1])
+            if not weight.all():
+                kept = weight > 0.0
+                X, y, weight = X[kept], y[kept], weight[kept]
+        codes = self._encode(y, go_on=known)
         if mini_batch:
             rows, weight = canonical(X, codes, weight)
             X, codes = X[rows], codes[rows]
-        elif mean_one(weight, len(X)) is not None:
-            raise InputError(f"sample_weight: {self.solver} has no weights; use {MINI_BATCH}")
         else:
             weight = None
         self._check_kept(codes)
@@ -111,10 +123,13 @@ class BaseBCD(Fitting):
     ) -> Any:
         """Train on a part of a stream, in the order given: `MiniBatchThreeSplitting.partial_fit`.
 
-        The first call fixes the scaling of inputs and targets and the network; after `fit` it
-        goes on from there. X is taken in batches of at most `batch_size` samples, 500 unless
-        given, and the step size is constant: a stream has no end. Predictions use the mean of
-        weights over batches, see `average`.
+        The first call fixes the scaling of inputs and targets, the network, and all parameters
+        of the solver: later ones refuse others. After `fit` it goes on from there. X is taken in
+        batches of at most `batch_size` samples, 500 unless given. `momentum`, `damping` and
+        `rank` follow from that size, the step size in each call from the size that its batches
+        have in fact: a small part takes a small step, and it does not matter which comes first.
+        It does not shrink with time, as a stream has no end. Predictions use the mean of weights
+        over batches, see `average`.
 
         Parameters
         ----------
@@ -126,44 +141,49 @@ class BaseBCD(Fitting):
         Returns
         -------
         self
+
+        Raises
+        ------
+        InputError
+            As `fit`; a parameter is not what it was in the first call.
         """
         return self._partial_fit(X, y, sample_weight, classes=None)
 
     def _partial_fit(self, X: Any, y: Any, sample_weight: Any, classes: Any) -> Any:
+        with unchanged_on_error(self):
+            return self._learn(X, y, sample_weight, classes)
+
+    def _learn(self, X: Any, y: Any, sample_weight: Any, classes: Any) -> Any:
         if self.schedule not in (None, "constant"):
             raise InputError(
                 f"schedule: partial_fit takes a stream without an end, for which {self.schedule!r} "
                 "has no meaning; use constant, or leave it at None"
             )
         model = getattr(self, "model_", None)
-        X, codes = self._validate(X, y, reset=model is None, stream=True, classes=classes)
+        X, y = self._validate(X, y, reset=model is None)
+        codes = self._encode(y, go_on=model is not None, stream=True, classes=classes)
         if model is None and len(X) < 2:
             raise InputError("X has 1 sample, but the first call fixes the scaling: give it more")
         weight = None if sample_weight is None else check_sample_weight(sample_weight, len(X))
-        self._check_weight(weight)
+        if weight is not None:
+            check_some_weight(weight)
         preprocessing, targets = self._preparations(model, X, codes, weight)
         weight = self._with_class_weight(codes, weight, stream=True)
         Y = self._network_targets(codes, targets)
         Z = preprocessing(X, check_dtype(self.dtype))
-        batch_size = self.batch_size or min(len(Z), USUAL_BATCH)
-        solver = make_solver(
-            self.get_params(deep=False),
-            *(Z.shape[1], Y.shape[1], batch_size),
-            batch_size=batch_size,
-            schedule="constant",
-        )
-        assert isinstance(solver, MiniBatchThreeSplitting)
-        state = getattr(self, "_stream", None)
-        if state is None:
+        solver = stream_solver(self.get_params(deep=False), Z.shape[1], Y.shape[1])
+        stream = getattr(self, "_stream", None)
+        if stream is None:
             seed = int(check_random_state(self.random_state).randint(2**31 - 1))
             state = solver.init(Z, Y, seed=seed, passes=1, sample_weight=weight)
-            # Of these samples nothing is kept.
-            state.X, state.Y, state.sample_weight = state.X[:1], state.Y[:1], None
             if model is not None:
                 continue_from(solver, state, model.network)
-            self._stream = state
+            stream = self._stream = Stream(state, solver, self.preprocess)
+        stream.check(solver, self.preprocess)
+        state = stream.state
+        state.settings = solver.settings(len(Z))
         state.batch_loss = np.zeros(2)
-        size = even_size(len(Z), batch_size)
+        size = even_size(len(Z), state.settings.batch_size)
         for start in range(0, len(Z), size):
             rows = slice(start, start + size)
             part = None if weight is None else weight[rows]

@@ -17,16 +17,17 @@ from fastbcd.errors import InputError
 from fastbcd.estimators.base import BaseBCD, takes_streams
 from fastbcd.estimators.fitting import Array
 from fastbcd.estimators.solvers import MINI_BATCH
-from fastbcd.labels import encode, one_hot
-from fastbcd.probabilities import LINKS, probabilities
+from fastbcd.labels import indices_of, one_hot
+from fastbcd.probabilities import check_has_probabilities, probabilities
+from fastbcd.validation import check_some_weight
 
 
 def _has_probabilities(estimator: Any) -> bool:
-    name = _loss_name(estimator.loss)
-    if name not in LINKS:
-        raise AttributeError(
-            f"the loss {name} gives no probabilities; those that do: {', '.join(LINKS)}"
-        )
+    """Whether it has `predict_proba`; an `AttributeError` that says why not."""
+    try:
+        check_has_probabilities(_loss_name(estimator.loss))
+    except InputError as error:
+        raise AttributeError(str(error)) from None
     return True
 
 
@@ -207,35 +208,43 @@ class BCDClassifier(ClassifierMixin, BaseBCD):
         X : (n, d) array
         y : (n,) array
         classes : array, optional
-            All labels that the stream may have. The first call needs them, unless `fit` came
-            before; later ones may repeat them.
+            All labels that the stream may have, two or more. The first call needs them, unless
+            `fit` came before; later ones may repeat them.
         sample_weight : (n,) array, optional
             Taken as it is: 1 is the weight of a usual sample.
         """
         return self._partial_fit(X, y, sample_weight, classes)
 
-    def _validate(
-        self, X: Any, y: Any, reset: bool, stream: bool = False, classes: Any = None
-    ) -> tuple[Array, Array]:
+    def _validate(self, X: Any, y: Any, reset: bool) -> tuple[Array, Array]:
         X, y = validate_data(self, X, y, reset=reset)
         check_classification_targets(y)
-        given = None if classes is None else np.unique(np.asarray(classes))
-        if stream and reset:
-            if given is None:
-                raise InputError("classes: the first call of partial_fit needs all of them")
-            self.classes_ = given
-        elif stream and given is not None and not np.array_equal(given, self.classes_):
-            raise InputError(
-                f"classes: they were {self.classes_} in the first call, but are {given} now"
-            )
-        elif not stream and reset:
+        return X, y
+
+    def _encode(self, y: Array, go_on: bool, stream: bool = False, classes: Any = None) -> Array:
+        if stream:
+            self._set_classes_of_stream(classes, go_on)
+        elif not go_on:
             self.classes_ = np.unique(y)
-        elif not stream and not np.array_equal(np.unique(y), self.classes_):
+        elif not np.array_equal(np.unique(y), self.classes_):
             raise InputError(
                 f"warm_start: y has the classes {np.unique(y)}, but had {self.classes_} in the "
                 "last fit; fit a new estimator"
             )
-        return X, encode(y, self.classes_, "y")[:, None]
+        return indices_of(y, self.classes_, "y")[:, None]
+
+    def _set_classes_of_stream(self, classes: Any, go_on: bool) -> None:
+        given = None if classes is None else np.unique(np.asarray(classes))
+        if go_on:
+            if given is not None and not np.array_equal(given, self.classes_):
+                raise InputError(
+                    f"classes: they were {self.classes_} in the first call, but are {given} now"
+                )
+            return
+        if given is None:
+            raise InputError("classes: the first call of partial_fit needs all of them")
+        if len(given) < 2:
+            raise InputError(f"classes: at least two classes are needed, got {given}")
+        self.classes_ = given
 
     def _check_kept(self, codes: Array) -> None:
         if len(np.unique(codes)) < 2:
@@ -266,7 +275,15 @@ class BCDClassifier(ClassifierMixin, BaseBCD):
         if not (np.isfinite(each) & (each >= 0.0)).all():
             raise InputError(f"class_weight must be finite and not negative, got {each}")
         factors = each[codes[:, 0]]
-        return factors if weight is None else factors * weight
+        check_some_weight(factors, "class_weight")
+        if weight is None:
+            return factors
+        with np.errstate(over="ignore"):
+            product: Array = factors * weight
+        if not np.isfinite(product).all():
+            raise InputError("class_weight: its product with sample_weight overflows")
+        check_some_weight(product, "class_weight times sample_weight")
+        return product
 
     def _fit_targets(self, codes: Array, weight: Array | None) -> dict[str, Any]:
         return {"classes": self.classes_}

@@ -11,10 +11,11 @@ from sklearn.model_selection import train_test_split
 
 from fastbcd.callbacks import BatchLoss, EarlyStopping, Objective, Progress
 from fastbcd.data.preprocessing import Preprocessing
+from fastbcd.defaults import ITERATIONS, AnySolver
 from fastbcd.errors import InputError
 from fastbcd.estimators.parameters import Parameters
 from fastbcd.estimators.score import ValidationScore
-from fastbcd.estimators.solvers import FULL_BATCH_ITERATIONS, MINI_BATCH, AnySolver, hidden_widths
+from fastbcd.estimators.solvers import MINI_BATCH, hidden_widths
 from fastbcd.fit import Callback, Result
 from fastbcd.mini_batch import MiniBatchThreeSplitting
 from fastbcd.model import Model
@@ -26,12 +27,20 @@ Array = NDArray[Any]
 class Fitting(Parameters):
     """What `BaseBCD` trains with, and what classifier and regressor fill in."""
 
+    classes_: Array
+    """Of a classifier."""
+
     # -- what classifier and regressor differ in ------------------------------------------------
 
-    def _validate(
-        self, X: Any, y: Any, reset: bool, stream: bool = False, classes: Any = None
-    ) -> tuple[Array, Array]:
-        """X (n, d) and targets (n, c), numbers; sets what follows from y."""
+    def _validate(self, X: Any, y: Any, reset: bool) -> tuple[Array, Array]:
+        """X (n, d) and y (n, ...) as arrays, checked."""
+        raise NotImplementedError
+
+    def _encode(self, y: Array, go_on: bool, stream: bool = False, classes: Any = None) -> Array:
+        """Targets (n, c), numbers, of validated y; sets what follows from y.
+
+        `go_on`: to a network that is there; `stream`: for partial_fit, which has `classes`.
+        """
         raise NotImplementedError
 
     def _check_kept(self, codes: Array) -> None:
@@ -57,10 +66,6 @@ class Fitting(Parameters):
 
     # -- pieces of `fit` and `partial_fit` --------------------------------------------------------
 
-    def _check_weight(self, weight: Array | None) -> None:
-        if weight is not None and not weight.any():
-            raise InputError("sample_weight is zero for every sample: nothing is left to learn")
-
     def _split(self, codes: Array, seed: int) -> tuple[Array, Array]:
         """Rows to train on and rows held out."""
         fraction = require(self.validation_fraction, "validation_fraction", at_least=0, at_most=1)
@@ -68,13 +73,36 @@ class Fitting(Parameters):
             raise InputError(f"validation_fraction must lie between 0 and 1, got {fraction}")
         labels = codes[:, 0] if is_classifier(self) else None
         rows = np.arange(len(codes))
-        train, test = train_test_split(rows, test_size=fraction, stratify=labels, random_state=seed)
+        # Mini-batches have merged them by now.
+        what = "different samples (equal ones are one)" if self.solver == MINI_BATCH else "samples"
+        if labels is not None:
+            self._check_split(labels, what)
+        try:
+            train, test = train_test_split(
+                rows, test_size=fraction, stratify=labels, random_state=seed
+            )
+        except ValueError:
+            parts = "two parts" if labels is None else "two parts with all classes in each"
+            raise InputError(
+                f"early_stopping: validation_fraction={fraction} of {len(rows)} {what} does not "
+                f"leave {parts}; another fraction, more samples, or early_stopping=False would do"
+            ) from None
         if len(test) < 2:
             raise InputError(
-                f"validation_fraction: {fraction} of {len(codes)} samples is one alone; more are "
+                f"validation_fraction: {fraction} of {len(codes)} {what} is one alone; more are "
                 "needed"
             )
         return np.sort(train), np.sort(test)
+
+    def _check_split(self, labels: Array, what: str) -> None:
+        """`InputError` for a class, of indices `labels` (n,), that is not there twice."""
+        there, counts = np.unique(labels, return_counts=True)
+        if counts.min() < 2:
+            label = self.classes_[there[counts.argmin()]]
+            raise InputError(
+                f"early_stopping: the class {label!s} needs two {what}, one to train on and one to "
+                "hold out, but has 1; give it more, or early_stopping=False"
+            )
 
     def _preparations(
         self, previous: Model | None, X: Array, codes: Array, weight: Array | None
@@ -101,7 +129,7 @@ class Fitting(Parameters):
             return require_integer(self.max_iter, "max_iter", at_least=1)
         if isinstance(solver, MiniBatchThreeSplitting):
             return solver.passes(n)
-        return FULL_BATCH_ITERATIONS
+        return ITERATIONS
 
     def _callbacks(self, solver: AnySolver, held_out: Any) -> list[Callback]:
         mini_batch = isinstance(solver, MiniBatchThreeSplitting)

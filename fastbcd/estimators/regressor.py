@@ -50,20 +50,20 @@ class BCDRegressor(MultiOutputMixin, RegressorMixin, BaseBCD):
     (3,)
     """
 
-    def _validate(
-        self, X: Any, y: Any, reset: bool, stream: bool = False, classes: Any = None
-    ) -> tuple[Array, Array]:
+    def _validate(self, X: Any, y: Any, reset: bool) -> tuple[Array, Array]:
         X, y = validate_data(self, X, y, reset=reset, multi_output=True, y_numeric=True)
-        y = np.asarray(y, np.float64)
+        return X, np.asarray(y, np.float64)
+
+    def _encode(self, y: Array, go_on: bool, stream: bool = False, classes: Any = None) -> Array:
         targets = y[:, None] if y.ndim == 1 else y
-        if not reset and targets.shape[1] != self.n_outputs_:
+        if go_on and targets.shape[1] != self.n_outputs_:
             raise InputError(
                 f"y has {targets.shape[1]} outputs, but had {self.n_outputs_} before; fit a new "
                 "estimator"
             )
         # A vector stays a vector.
         self._y_is_vector = y.ndim == 1
-        return X, targets
+        return targets
 
     def _fit_targets(self, codes: Array, weight: Array | None) -> dict[str, Any]:
         with np.errstate(all="ignore"):

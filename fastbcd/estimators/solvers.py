@@ -7,33 +7,27 @@ from typing import Any
 
 import numpy as np
 
+from fastbcd.defaults import (
+    ALPHA,
+    FULL_BATCH,
+    MINI_BATCH_PARAMETERS,
+    WEIGHT_PENALTY,
+    AnySolver,
+)
 from fastbcd.errors import InputError
 from fastbcd.mini_batch import MiniBatchThreeSplitting
 from fastbcd.problem import Problem
-from fastbcd.solver import BlockCoordinateDescent
 from fastbcd.specification import require_integer
-from fastbcd.three_splitting import ThreeSplitting
-from fastbcd.two_splitting import TwoSplitting
-
-AnySolver = BlockCoordinateDescent | MiniBatchThreeSplitting
 
 MINI_BATCH = "mini-batch"
-FULL_BATCH: dict[str, type[ThreeSplitting] | type[TwoSplitting]] = {
-    "three-splitting": ThreeSplitting,
-    "two-splitting": TwoSplitting,
-}
 SOLVERS = (MINI_BATCH, *FULL_BATCH)
 
 # Parameters of one kind of solver; None is its default.
-MINI_BATCH_ONLY = (
-    *("batch_size", "step_size", "schedule", "momentum", "damping", "rank", "weight_decay"),
-    "average",
-)
+MINI_BATCH_ONLY = ("batch_size", *MINI_BATCH_PARAMETERS)
 FULL_BATCH_ONLY = ("proximal_weight", "state_penalty")
-# As on the command line, where the first is --alpha. (scikit-learn's checks set any parameter
-# of that name to 0.01, as if it were a penalty on weights.)
-FULL_BATCH_USUAL = {"proximal_weight": 1e-3, "weight_penalty": "ridge:3e-4"}
-FULL_BATCH_ITERATIONS = 50
+# scikit-learn's checks set any parameter of the name alpha to 0.01, as if it were a penalty on
+# weights: so it is proximal_weight here.
+FULL_BATCH_USUAL = {"proximal_weight": ALPHA, "weight_penalty": WEIGHT_PENALTY}
 
 # Products of a batch and all weights, below which the threads would wait for each other.
 WORTH_A_THREAD = 2e7

@@ -13,6 +13,7 @@ import numpy as np
 
 from fastbcd.export.onnx_graph import Graph
 from fastbcd.kernels import Formula
+from fastbcd.probabilities import LINKS
 
 
 def activation(graph: Graph, x: str, T: Any, formula: Formula) -> str:
@@ -35,12 +36,13 @@ def activation(graph: Graph, x: str, T: Any, formula: Formula) -> str:
 
 def link(graph: Graph, v: str, T: Any, k: int, loss: str) -> str:
     """Probabilities of outputs v (n, k), see `fastbcd.probabilities`."""
-    if loss == "squared":
+    found = LINKS[loss]
+    if found.kind == "simplex":
         return _simplex(graph, v, T, k)
-    if loss == "cross_entropy":
+    if found.kind == "softmax":
         return graph.add("Softmax", v, axis=1)
-    slope = {"logistic": 1.0, "logistic_ovr": 1.0, "exponential": 2.0}[loss]
-    negative = graph.add("Mul", v, graph.constant(T(-slope)))
+    assert found.slope is not None
+    negative = graph.add("Mul", v, graph.constant(T(-found.slope)))
     logarithms = graph.add("Neg", _softplus(graph, negative, T))
     return graph.add("Softmax", logarithms, axis=1)
 

@@ -12,17 +12,16 @@ from numpy.typing import NDArray
 from fastbcd.export.support import check_activations, target_scale, target_shift
 from fastbcd.kernels import Formula
 from fastbcd.model import Model
-from fastbcd.probabilities import check_has_probabilities
+from fastbcd.probabilities import LINKS, check_has_probabilities
 
 Array = NDArray[Any]
 # Layers of our own, see `fastbcd.export.torch_layers`; all others are PyTorch's.
 OWN = ("Residual", "Polynomial", "Simplex", "OneAgainstRest")
-LINKS: dict[str, tuple[str, tuple[float, ...]]] = {
-    "squared": ("Simplex", ()),
-    "cross_entropy": ("Softmax", (-1,)),
-    "logistic": ("OneAgainstRest", (1.0,)),
-    "logistic_ovr": ("OneAgainstRest", (1.0,)),
-    "exponential": ("OneAgainstRest", (2.0,)),
+# By kind of link; the last one has its slope as argument.
+LINK_LAYERS: dict[str, tuple[str, tuple[float, ...]]] = {
+    "simplex": ("Simplex", ()),
+    "softmax": ("Softmax", (-1,)),
+    "one_against_rest": ("OneAgainstRest", ()),
 }
 ACTIVATIONS = {
     "relu": "ReLU",
@@ -69,7 +68,8 @@ def pieces(model: Model) -> list[Piece]:
     offset = -np.broadcast_to(preprocessing.shift, d) * scale
     before, after = _diagonal(scale, offset), _diagonal(target_scale(model), target_shift(model))
     if np.isfinite(preprocessing.limit):
-        before.append(Piece("Hardtanh", (-preprocessing.limit, preprocessing.limit)))
+        limit = float(preprocessing.limit)  # a NumPy number would be written as one
+        before.append(Piece("Hardtanh", (-limit, limit)))
     elif not network.residual[first]:
         W[first][:, -1] += W[first][:, :-1] @ offset
         W[first][:, :-1] *= scale
@@ -88,8 +88,9 @@ def pieces(model: Model) -> list[Piece]:
 def link(model: Model) -> Piece:
     """Layer from outputs to probabilities; `InputError` where there is none."""
     loss = check_has_probabilities(model.loss_of_probabilities())
-    name, arguments = LINKS[loss]
-    return Piece(name, arguments)
+    found = LINKS[loss]
+    name, arguments = LINK_LAYERS[found.kind]
+    return Piece(name, arguments if found.slope is None else (*arguments, found.slope))
 
 
 def state(chain: list[Piece] | tuple[Piece, ...], prefix: str = "") -> Iterator[tuple[str, Array]]:

@@ -15,6 +15,7 @@ from fastbcd.validation import (
     check_inputs,
     check_loss_targets,
     check_sample_weight,
+    check_some_weight,
     check_targets,
 )
 
@@ -49,9 +50,8 @@ def mean_one(sample_weight: ArrayLike | None, n: int) -> NDArray[np.float64] | N
     if sample_weight is None:
         return None
     weight = check_sample_weight(sample_weight, n)
+    check_some_weight(weight)
     largest = float(weight.max())
-    if largest == 0.0:
-        raise InputError("sample_weight is zero for every sample: nothing is left to learn from")
     if float(weight.min()) == largest:
         return None
     weight = weight / largest  # the sum of large ones might overflow
@@ -100,8 +100,12 @@ class Samples:
         if weight is None:
             return cls(X, Y, loss, index)
         part = weight if index is None else weight[index]
-        level = float(np.sqrt(np.mean(part * part)))
-        return cls(X, Y, loss, index, part / level if level > 0.0 else part, level)
+        largest = float(part.max())
+        if largest == 0.0:
+            return cls(X, Y, loss, index, part, 0.0)
+        part = part / largest  # squares of large ones might overflow, and of small ones vanish
+        unit = float(np.sqrt(np.mean(part * part)))
+        return cls(X, Y, loss, index, part / unit, largest * unit)
 
     def __len__(self) -> int:
         return len(self.X if self.index is None else self.index)

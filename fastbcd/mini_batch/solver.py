@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import numpy as np
@@ -292,7 +293,8 @@ class MiniBatchThreeSplitting(BatchSweep):
         Raises
         ------
         InputError
-            X or Y do not fit the problem, or the schedule has ended.
+            X or Y do not fit the problem, weights are too large for `dtype`, or the schedule has
+            ended.
         FloatingPointError
             States are not finite any more; the weights of `state` are those before this batch.
         """
@@ -300,8 +302,14 @@ class MiniBatchThreeSplitting(BatchSweep):
         Y = check_targets(Y, len(X), self.problem.widths[-1])
         check_loss_targets(Y, self.problem.loss)
         weight = None if sample_weight is None else check_sample_weight(sample_weight, len(X))
+        samples = Samples.of(X, Y, self.problem.loss, weight=weight)
+        if weight is not None and samples.level > math.sqrt(np.finfo(self.dtype).max):
+            raise InputError(
+                f"sample_weight: {weight.max():g} is too large for {self.dtype}; 1 is the weight "
+                "of a usual sample"
+            )
         with self.device.session():
-            self._learn(state, Samples.of(X, Y, self.problem.loss, weight=weight))
+            self._learn(state, samples)
         return state
 
     def _learn(self, state: MiniBatchState, samples: Samples) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fastbcd.errors import InputError
+from fastbcd.labels import plain
 from fastbcd.plots.style import axes_or_new, style
 
 # With more classes than this, counts would not be readable: colours and their scale remain.
@@ -55,7 +56,7 @@ def plot_confusion(
     names = np.unique([*labels, *predicted]) if classes is None else np.asarray(classes)
     unknown = np.setdiff1d(np.concatenate([labels, predicted]), names)
     if len(unknown):
-        raise InputError(f"classes: the label {unknown[0].item()!r} is not among them")
+        raise InputError(f"classes: the label {plain(unknown[0])!r} is not among them")
     with style():
         from sklearn.metrics import confusion_matrix
 
