@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
+from fastbcd.defaults import ALPHA, FULL_BATCH, ITERATIONS, WEIGHT_PENALTY, AnySolver
 from fastbcd.devices import DEVICES
 from fastbcd.errors import InputError
 from fastbcd.initialization import INITIALIZATIONS
@@ -14,28 +15,24 @@ from fastbcd.kernels import ACTIVATIONS, LOSSES, PENALTIES
 from fastbcd.mini_batch import MiniBatchThreeSplitting
 from fastbcd.problem import REDUCTIONS, Problem
 from fastbcd.schedule import SCHEDULES
-from fastbcd.solver import BlockCoordinateDescent
 from fastbcd.three_splitting import ThreeSplitting
 from fastbcd.two_splitting import TwoSplitting
 from fastbcd.validation import DTYPES, LOSS_UPDATES
 
-AnySolver = BlockCoordinateDescent | MiniBatchThreeSplitting
-
 # Algorithm 3 is Algorithm 2 with residual layers: one solver.
 ALGORITHMS: dict[str, type[ThreeSplitting] | type[TwoSplitting]] = {
-    "three-splitting": ThreeSplitting,
-    "two-splitting": TwoSplitting,
+    **FULL_BATCH,
     "resnet": ThreeSplitting,
 }
 
 # Defaults of options of which mini-batches have none, or another one.
 FULL_BATCH_DEFAULTS: dict[str, Any] = {
-    "alpha": 1e-3,
-    "weight_penalty": "ridge:3e-4",
+    "alpha": ALPHA,
+    "weight_penalty": WEIGHT_PENALTY,
     "loss_update": "prox",
     "init": "he",
     "bias": 0.0,
-    "epochs": 50,
+    "epochs": ITERATIONS,
 }
 MINI_BATCH_DEFAULTS: dict[str, Any] = {"weight_penalty": "none", "schedule": "cosine"}
 FULL_BATCH_ONLY = (

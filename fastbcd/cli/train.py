@@ -27,8 +27,9 @@ from fastbcd.callbacks import (
 from fastbcd.checkpoint import read
 from fastbcd.cli.resume import resumed_options
 from fastbcd.cli.run_folder import RunFolder
-from fastbcd.cli.solver_options import AnySolver, add_solver_options, solver_of
+from fastbcd.cli.solver_options import add_solver_options, solver_of
 from fastbcd.data import FORMS, PREPROCESSINGS, Dataset, Preprocessing, load
+from fastbcd.defaults import AnySolver
 from fastbcd.errors import InputError
 from fastbcd.fit import Callback, Result
 from fastbcd.initialization import INITIALIZATIONS
