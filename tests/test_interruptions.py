@@ -20,7 +20,14 @@ from fastbcd import Model, Problem, ThreeSplitting
 from fastbcd.callbacks import Callback, Objective, Progress, SaveCheckpoint, StopOnSignal
 from fastbcd.cli.main import main
 
-ROOT_ENVIRONMENT = {"PYTHONWARNINGS": "error"}
+ENVIRONMENT = {"PYTHONWARNINGS": "error"}
+# As from a terminal, also where the tests run in the background of a script, with Ctrl-C ignored.
+COMMAND = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from fastbcd.cli.main import main
+sys.exit(main())
+"""
 RUNS = {
     "full batches": ["--hidden", "60,40", "--epochs", "150", "--certify", "5"],
     "mini-batches": ["--hidden", "60,40", "--epochs", "60", "--batch-size", "50"],
@@ -30,9 +37,9 @@ RUNS = {
 def start(*arguments, cwd, **more):
     """The process of ``fastbcd ARGUMENTS``."""
     return subprocess.Popen(
-        [sys.executable, "-m", "fastbcd.cli.main", *map(str, arguments)],
+        [sys.executable, "-c", COMMAND, *map(str, arguments)],
         cwd=cwd,
-        env={**os.environ, **ROOT_ENVIRONMENT, "PYTHONPATH": package_root()},
+        env={**os.environ, **ENVIRONMENT, "PYTHONPATH": package_root()},
         stdout=subprocess.DEVNULL,
         text=True,
         **more,
@@ -194,7 +201,11 @@ def test_a_signal_in_the_last_iteration_changes_nothing(tmp_path, monkeypatch, c
         return save(self, solver, state, record)
 
     monkeypatch.setattr(SaveCheckpoint, "on_iteration", late)
-    assert main(["train", "--hidden", "8", "--epochs", "3", "--out", "r"]) == 0
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        assert main(["train", "--hidden", "8", "--epochs", "3", "--out", "r"]) == 0
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert (tmp_path / "r" / "model.safetensors").exists()
     assert "stopped after" not in capsys.readouterr().err
 
