@@ -6,6 +6,13 @@ import subprocess
 import sys
 
 SMALL = ["--hidden", "8", "--epochs", "3"]
+# As from a terminal, also where the tests run in the background of a script, with Ctrl-C ignored.
+COMMAND = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from fastbcd.cli.main import main
+sys.exit(main())
+"""
 
 
 def fastbcd(*arguments, cwd, status=0, env=None):
@@ -13,13 +20,29 @@ def fastbcd(*arguments, cwd, status=0, env=None):
     done = subprocess.run(
         [sys.executable, "-m", "fastbcd.cli.main", *map(str, arguments)],
         cwd=cwd,
-        env={**os.environ, "PYTHONWARNINGS": "error", "PYTHONPATH": package_root(), **(env or {})},
+        env=environment() | (env or {}),
         capture_output=True,
         text=True,
         timeout=300,
     )
     assert done.returncode == status, done.stderr
     return done.stdout, done.stderr
+
+
+def start(*arguments, cwd, **more):
+    """The process of ``fastbcd ARGUMENTS``."""
+    return subprocess.Popen(
+        [sys.executable, "-c", COMMAND, *map(str, arguments)],
+        cwd=cwd,
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        text=True,
+        **more,
+    )
+
+
+def environment():
+    return {**os.environ, "PYTHONWARNINGS": "error", "PYTHONPATH": package_root()}
 
 
 def package_root():

@@ -1,49 +1,23 @@
 """A run survives Ctrl-C, a scheduler's signal and kill -9: it goes on to the same model."""
 
-import fcntl
-import logging
 import os
-import pty
 import random
 import signal
-import struct
 import subprocess
-import sys
-import termios
 import time
 
 import numpy as np
 import pytest
-from command import fastbcd, history, package_root
+from command import fastbcd, history, start
 
 from fastbcd import Model, Problem, ThreeSplitting
-from fastbcd.callbacks import Callback, Objective, Progress, SaveCheckpoint, StopOnSignal
+from fastbcd.callbacks import Callback, SaveCheckpoint, StopOnSignal
 from fastbcd.cli.main import main
 
-ENVIRONMENT = {"PYTHONWARNINGS": "error"}
-# As from a terminal, also where the tests run in the background of a script, with Ctrl-C ignored.
-COMMAND = """
-import signal, sys
-signal.signal(signal.SIGINT, signal.default_int_handler)
-from fastbcd.cli.main import main
-sys.exit(main())
-"""
 RUNS = {
     "full batches": ["--hidden", "60,40", "--epochs", "150", "--certify", "5"],
     "mini-batches": ["--hidden", "60,40", "--epochs", "60", "--batch-size", "50"],
 }
-
-
-def start(*arguments, cwd, **more):
-    """The process of ``fastbcd ARGUMENTS``."""
-    return subprocess.Popen(
-        [sys.executable, "-c", COMMAND, *map(str, arguments)],
-        cwd=cwd,
-        env={**os.environ, **ENVIRONMENT, "PYTHONPATH": package_root()},
-        stdout=subprocess.DEVNULL,
-        text=True,
-        **more,
-    )
 
 
 def wait_for_rows(path, rows, process):
@@ -271,44 +245,3 @@ def test_killed_at_random_moments_it_ends_with_the_same_model(kind, tmp_path):
             assert (folder / "model.safetensors").read_bytes() == whole
             runs += 1
     assert at_work >= 5
-
-
-def test_in_a_terminal_progress_is_a_bar_and_in_a_file_it_is_lines(tmp_path):
-    arguments = ["train", "--hidden", "8", "--epochs", "3"]
-    _, err = fastbcd(*arguments, cwd=tmp_path)
-    assert not {"\r", "\x1b"} & set(err)
-    lines = err.splitlines()
-    assert lines[0].startswith("iteration 1 of 3, ")
-    assert lines[-1].startswith("iteration 3 of 3, ")
-    assert "objective" in lines[-1]
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 40, 120, 0, 0))
-    process = start(*arguments, cwd=tmp_path, stderr=theirs)
-    os.close(theirs)
-    shown = b""
-    while True:
-        try:
-            part = os.read(ours, 65536)
-        except OSError:  # how a terminal ends
-            break
-        if not part:
-            break
-        shown += part
-    assert process.wait() == 0
-    for word in (b"objective=", b"train=", b"test=", b"3/3", b"\r"):
-        assert word in shown
-
-
-def test_progress_goes_to_the_log_where_there_is_one(caplog, capsys):
-    rng = np.random.default_rng(0)
-    X, Y = rng.random((30, 3)), rng.random((30, 2))
-    solver = ThreeSplitting(Problem((3, 4, 2)))
-    with caplog.at_level(logging.INFO, "fastbcd"):
-        solver.fit(X, Y, max_iter=3, callbacks=[Objective(), Progress()])
-    assert [record.message.split(",")[0] for record in caplog.records] == [
-        "iteration 1 of 3",
-        "iteration 3 of 3",
-    ]
-    assert capsys.readouterr().err == ""
-    solver.fit(X, Y, max_iter=3, callbacks=[Progress()])
-    assert capsys.readouterr().err.startswith("iteration 1 of 3, ")

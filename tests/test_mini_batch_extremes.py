@@ -42,6 +42,7 @@ def test_bad_input_is_an_error_that_names_the_cure(tmp_path):
         (lambda: MiniBatchThreeSplitting(problem, momentum=1.0), "momentum"),
         (lambda: MiniBatchThreeSplitting(problem, schedule="step"), "schedule must be one of"),
         (lambda: MiniBatchThreeSplitting(problem, rank=-1), "rank"),
+        (lambda: MiniBatchThreeSplitting(problem, tile_rows=0), "tile_rows must be an integer"),
         (lambda: MiniBatchThreeSplitting(Problem((12, 4), rho=2.0)), "rho belongs to the solver"),
         (
             lambda: MiniBatchThreeSplitting(Problem((12, 4), state_penalty="l1:1")),

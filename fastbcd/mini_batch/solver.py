@@ -166,7 +166,8 @@ class MiniBatchThreeSplitting(BatchSweep):
                 "them has no meaning; use ThreeSplitting, or penalise weights"
             )
         self.dtype = check_dtype(dtype)
-        self.device: CPU = get_device(device, n_threads, tile_rows or TILE_ROWS)
+        rows = TILE_ROWS if tile_rows is None else tile_rows
+        self.device: CPU = get_device(device, n_threads, rows)
 
     def settings(self, n: int) -> Settings:
         """Batch size, step size, momentum, damping and rank of a run on n samples."""
