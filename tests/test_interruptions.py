@@ -192,8 +192,11 @@ def test_signals_that_are_ignored_stay_ignored_and_handlers_come_back():
         def on_iteration(self, solver, state, record):
             os.kill(os.getpid(), signal.SIGTERM)
 
+    ended = []
+
     class Fail(Callback):
         def on_end(self, result):
+            ended.append(self)
             raise ValueError("the end")
 
     before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -201,9 +204,11 @@ def test_signals_that_are_ignored_stay_ignored_and_handlers_come_back():
         result = solver.fit(*data, max_iter=3, callbacks=[Send(), StopOnSignal()])
         assert len(result.history) == 3
         signal.signal(signal.SIGTERM, before)
+        first, last = Fail(), Fail()
         with pytest.raises(ValueError, match="the end"):
-            solver.fit(*data, max_iter=3, callbacks=[Fail(), StopOnSignal()])
+            solver.fit(*data, max_iter=3, callbacks=[first, StopOnSignal(), last])
         assert signal.getsignal(signal.SIGTERM) == before
+        assert ended == [first, last]
     finally:
         signal.signal(signal.SIGTERM, before)
 
