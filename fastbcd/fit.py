@@ -15,6 +15,7 @@ from fastbcd.certificate import Certificate
 from fastbcd.devices import CPU
 from fastbcd.network import Network
 from fastbcd.problem import Problem
+from fastbcd.ranks import together
 from fastbcd.specification import require_integer
 
 Record = dict[str, Any]
@@ -128,7 +129,7 @@ def run(
     max_iter : int
         Counted from the first iteration of the whole run.
     callbacks : iterable of Callback
-        Called in this order.
+        Called in this order; where the solver is spread over ranks, the same ones on all of them.
     past : Past, optional
         Of a run that goes on, see `fastbcd.resume`.
 
@@ -139,7 +140,7 @@ def run(
     """
     max_iter = require_integer(max_iter, "max_iter", at_least=0)
     callbacks, past = list(callbacks), past or Past([], [])
-    history = list(past.history)
+    history, ranks = list(past.history), solver.device.ranks
     result = Result(state, network_of(solver, state), history, callbacks=callbacks)
     seconds = history[-1]["seconds"] if history else 0.0
     measured = (record["objective"] for record in reversed(history) if "objective" in record)
@@ -147,7 +148,8 @@ def run(
     try:
         for callback in callbacks:
             callback.result = result
-            callback.on_start(solver, state, max_iter)
+            with together(ranks):
+                callback.on_start(solver, state, max_iter)
             started.append(callback)
             for entry in remembered:
                 if entry[0] == type(callback).__name__:
@@ -161,7 +163,10 @@ def run(
             record: Record = {"iteration": state.iteration, "seconds": seconds}
             result.history.append(record)
             for callback in callbacks:
-                if callback.on_iteration(solver, state, record) and result.stopped_by is None:
+                with together(ranks):
+                    stops = callback.on_iteration(solver, state, record)
+                # A signal may have reached one rank only; they stop after the same iteration.
+                if any(ranks.gather(bool(stops))) and result.stopped_by is None:
                     result.stopped_by = callback
             if solver.monotone:
                 previous = _check_descent(result.history, previous, solver)

@@ -34,7 +34,14 @@ from fastbcd.kernels.gram_solve import (
     ridge_right_hand_side,
     ridge_solve,
 )
-from fastbcd.kernels.gram_sums import add_cross, add_gram, tile_cross, tile_gram
+from fastbcd.kernels.gram_sums import (
+    add_cross,
+    add_gram,
+    pack_lower,
+    tile_cross,
+    tile_gram,
+    unpack_lower,
+)
 from fastbcd.kernels.hidden_state import (
     activate,
     activation_residual,
@@ -140,6 +147,7 @@ __all__ = [
     "nonnegative",
     "output_subgradient",
     "output_terms",
+    "pack_lower",
     "penalty_subgradient",
     "penalty_sum",
     "polynomial",
@@ -176,6 +184,7 @@ __all__ = [
     "tile_cross",
     "tile_gram",
     "transposed_product",
+    "unpack_lower",
     "update_output_state",
     "update_output_state_linearised",
     "update_output_state_penalised",
