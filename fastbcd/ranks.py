@@ -34,8 +34,11 @@ class Ranks(Protocol):
     def gather(self, value: T) -> list[T]:
         """A small object of each rank, in their order, on all of them."""
 
-    def rows(self, n: int) -> slice:
-        """The share of this rank of `n` rows: consecutive, of sizes that differ by at most 1."""
+    def rows(self, n: int, unit: int = 1) -> slice:
+        """The share of `n` rows: consecutive, as even as whole units of `unit` rows can be.
+
+        Shares of all ranks, in their order, are the n rows; some may be empty.
+        """
 
     def share_rows(self, array: Array) -> None:
         """Each rank's `rows` of a contiguous `array` go to all others, in place."""
@@ -56,8 +59,8 @@ class Alone:
         """``[value]``."""
         return [value]
 
-    def rows(self, n: int) -> slice:
-        """All `n` rows."""
+    def rows(self, n: int, unit: int = 1) -> slice:
+        """All `n` rows, whatever the `unit`."""
         return slice(0, n)
 
     def share_rows(self, array: Array) -> None:
@@ -105,9 +108,9 @@ class MPIRanks:
         """``MPI_Allgather`` of `value`, pickled."""
         return list(self.comm.allgather(value))
 
-    def rows(self, n: int) -> slice:
-        """The share of this rank of `n` rows."""
-        return slice(*self._bounds(n)[self.rank : self.rank + 2])
+    def rows(self, n: int, unit: int = 1) -> slice:
+        """The share of this rank of `n` rows, in whole units of `unit` rows but for the last."""
+        return slice(*self._bounds(n, unit)[self.rank : self.rank + 2])
 
     def share_rows(self, array: Array) -> None:
         """``MPI_Allgatherv`` of rows of `array`, in place: on all ranks the same bits."""
@@ -116,8 +119,9 @@ class MPIRanks:
         counts = np.diff(bounds)
         self.comm.Allgatherv(self._MPI.IN_PLACE, [array, (counts, bounds[:-1])])
 
-    def _bounds(self, n: int) -> list[int]:
-        return [n * rank // self.size for rank in range(self.size + 1)]
+    def _bounds(self, n: int, unit: int = 1) -> list[int]:
+        units = -(-n // unit)
+        return [min(n, units * rank // self.size * unit) for rank in range(self.size + 1)]
 
 
 def get_ranks(comm: Any) -> Ranks:
