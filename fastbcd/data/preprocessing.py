@@ -61,7 +61,7 @@ class Preprocessing:
             largest = np.zeros(1)
             for rows in blocks(X, rows_of_block(X.shape[1])):
                 part = X[rows]
-                np.maximum(largest, max(abs(float(part.min())), abs(float(part.max()))), largest)
+                largest[0] = max(largest[0], abs(float(part.min())), abs(float(part.max())))
             ranks.max(largest)
             return cls(np.zeros(1), 1.0 / np.where(largest > 0, largest, 1.0))
         with np.errstate(all="ignore"):
