@@ -31,23 +31,33 @@ def check_matrix(data: ArrayLike, name: str, may_be_empty: bool = False) -> NDAr
 
     With `may_be_empty` there need be no sample: other ranks have them.
     """
-    try:
-        array = np.asarray(data)
-        if array.dtype.kind not in "fiubOUS":
-            raise TypeError
-        numeric = array if array.dtype.kind in "fiub" else array.astype(np.float64)
-    except (TypeError, ValueError):
-        raise InputError(f"{name} must hold numbers only") from None
+    numeric = as_numbers(data, name)
     if numeric.ndim != 2:
         raise InputError(f"{name} must be 2-d, samples by features, got {numeric.ndim}-d")
     if 0 in (numeric.shape[1:] if may_be_empty else numeric.shape):
         raise InputError(f"{name} must have at least one sample and feature, got {numeric.shape}")
-    if numeric.dtype.kind == "f" and not np.isfinite(numeric).all():
-        row, column = np.argwhere(~np.isfinite(numeric))[0]
-        raise InputError(
-            f"{name} must be finite, but row {row}, column {column} is {numeric[row, column]}"
-        )
+    check_finite(numeric, name)
     return numeric
+
+
+def as_numbers(data: ArrayLike, name: str) -> NDArray[Any]:
+    """`data` as a numeric array: objects and texts become float64."""
+    try:
+        array = np.asarray(data)
+        if array.dtype.kind not in "fiubOUS":
+            raise TypeError
+        return array if array.dtype.kind in "fiub" else array.astype(np.float64)
+    except (TypeError, ValueError):
+        raise InputError(f"{name} must hold numbers only") from None
+
+
+def check_finite(array: NDArray[Any], name: str, row: int = 0, column: int = 0) -> None:
+    """`InputError` for NaN or infinity in a 2-d `array`, which `name` has at (row, column)."""
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        i, j = np.argwhere(~np.isfinite(array))[0]
+        raise InputError(
+            f"{name} must be finite, but row {row + i}, column {column + j} is {array[i, j]}"
+        )
 
 
 def check_inputs(X: ArrayLike, width: int, may_be_empty: bool = False) -> NDArray[Any]:

@@ -30,11 +30,11 @@ from fastbcd.cli.run_folder import RunFolder
 from fastbcd.cli.solver_options import add_solver_options, solver_of
 from fastbcd.data import FORMS, PREPROCESSINGS, Dataset, Preprocessing, load
 from fastbcd.defaults import AnySolver
-from fastbcd.errors import InputError
 from fastbcd.fit import Callback, Result
 from fastbcd.initialization import INITIALIZATIONS
-from fastbcd.labels import encode, one_hot
+from fastbcd.labels import classes_of, encode, one_hot
 from fastbcd.model import Model
+from fastbcd.ranks import Alone, together
 from fastbcd.specification import parse, require_integer
 
 
@@ -87,15 +87,20 @@ def run(options: argparse.Namespace) -> int:
     if options.resume is not None:
         folder = RunFolder(Path(options.resume))
         options = resumed_options(add_options, options.arguments, folder)
+    ranks = Alone()
     dataset = load(
         options.data,
         target=options.target,
         target_required=options.target is not None,
         test_fraction=options.test_fraction,
+        ranks=ranks,
     )
-    classes, train_labels, test_labels = _classes(dataset)
-    preprocessing = Preprocessing.fit(dataset.X_train, options.preprocess)
-    solver = solver_of(options, dataset.X_train.shape, len(classes))
+    classes = classes_of(dataset.y_train, ranks, dataset.name)
+    with together(ranks):
+        train_labels = encode(dataset.y_train, classes, "training set")
+        test_labels = encode(dataset.y_test, classes, "test set")
+    preprocessing = Preprocessing.fit(dataset.X_train, options.preprocess, ranks=ranks)
+    solver = solver_of(options, (dataset.n_train, dataset.X_train.shape[1]), len(classes))
     _check(options)
     X_train = preprocessing(dataset.X_train, solver.dtype)
     X_test = preprocessing(dataset.X_test, solver.dtype)
@@ -176,17 +181,6 @@ def _initial(options: argparse.Namespace) -> dict[str, Any]:
     return {"passes": options.epochs}
 
 
-def _classes(dataset: Dataset) -> tuple[Any, Any, Any]:
-    """Sorted classes, and the index of each training and test label."""
-    classes = np.unique(dataset.y_train)
-    if len(classes) < 2:
-        raise InputError(
-            f"{dataset.name}: the training labels are all {classes[0]}; at least two classes needed"
-        )
-    train = encode(dataset.y_train, classes, "training set")
-    return classes, train, encode(dataset.y_test, classes, "test set")
-
-
 def _config(options: argparse.Namespace) -> dict[str, Any]:
     """Every option as given, the data's place made absolute, and the version."""
     skipped = {"run", "command", "arguments", "quiet", "out", "resume"}
@@ -200,8 +194,8 @@ def _summary(dataset: Dataset, solver: AnySolver, result: Result) -> dict[str, A
     last, certificate = result.history[-1], result.certificate
     return {
         "data": dataset.name,
-        "train_samples": len(dataset.X_train),
-        "test_samples": len(dataset.X_test),
+        "train_samples": dataset.n_train,
+        "test_samples": dataset.n_test,
         "widths": list(solver.problem.widths),
         "iterations": last["iteration"],
         "seconds": last["seconds"],

@@ -10,7 +10,7 @@ from sklearn.base import MultiOutputMixin, RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.utils.validation import validate_data
 
-from fastbcd.data.preprocessing import weighted_moments
+from fastbcd.data.moments import weighted_moments
 from fastbcd.errors import InputError
 from fastbcd.estimators.base import BaseBCD
 from fastbcd.estimators.fitting import Array
