@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
@@ -135,6 +135,15 @@ KINDS: tuple[type[Exception], ...] = (
 )
 
 
+Told = tuple[int, str]
+
+
+def _told(error: Exception) -> Told:
+    """What other ranks hear of an error."""
+    kind = next((k for k in KINDS if isinstance(error, k)), RuntimeError)
+    return KINDS.index(kind), str(error) or type(error).__name__
+
+
 @contextmanager
 def together(ranks: Ranks) -> Iterator[None]:
     """What any rank raises in this context is raised on all, so that none waits for it forever.
@@ -148,14 +157,31 @@ def together(ranks: Ranks) -> Iterator[None]:
         if ranks.size == 1:
             raise
         own = error
-    told = None
-    if own is not None:
-        kind = next((k for k in KINDS if isinstance(own, k)), RuntimeError)
-        told = (KINDS.index(kind), str(own) or type(own).__name__)
-    reports = ranks.gather(told)
+    reports = ranks.gather(None if own is None else _told(own))
     failed = [(rank, report) for rank, report in enumerate(reports) if report is not None]
     if not failed:
         return
     rank, (index, text) = failed[0]
     everywhere = len({report for _, report in failed}) == 1 and len(failed) == ranks.size
     raise KINDS[index](text if everywhere else f"rank {rank}: {text}") from own
+
+
+def on_first(ranks: Ranks, action: Callable[[], T]) -> T:
+    """What `action` returns, or raises, on the first rank: the others only hear of it.
+
+    For what is to be done once: files that all ranks share, say. The result must be small.
+    """
+    if ranks.size == 1:
+        return action()
+    value: Any = None
+    told: Told | None = None
+    cause: Exception | None = None
+    if ranks.rank == 0:
+        try:
+            value = action()
+        except Exception as error:
+            told, cause = _told(error), error
+    value, told = ranks.gather((value, told))[0]
+    if told is not None:
+        raise KINDS[told[0]](told[1]) from cause
+    return value

@@ -11,7 +11,7 @@ from fastbcd.data.idx import open_idx_folder
 from fastbcd.data.npy import open_npy_folder
 from fastbcd.data.npz import open_archive, open_shards, shards_of
 from fastbcd.data.preprocessing import PREPROCESSINGS, Preprocessing
-from fastbcd.data.reading import NAMES, Allocate, Sets, read, share
+from fastbcd.data.reading import NAMES, Allocate, Sets, Unit, read, share
 from fastbcd.data.split import split
 from fastbcd.data.table import load_csv
 from fastbcd.errors import InputError
@@ -33,6 +33,7 @@ def load(
     held_out: bool = False,
     ranks: Ranks | None = None,
     allocate: Allocate | None = None,
+    unit: Unit = lambda n_features: 1,
 ) -> Dataset:
     """Read `source`, this rank's rows of it; None is the digits set that scikit-learn ships.
 
@@ -63,6 +64,9 @@ def load(
     allocate : callable, optional
         ``allocate(shape, dtype)`` makes the array that features are read into, where they do not
         stay in their file. Default: `numpy.empty`. Labels are always in memory.
+    unit : callable, optional
+        ``unit(n_features)``: of so many rows of the training set, or whole multiples, are the
+        shares of ranks, as in `fastbcd.ranks.Ranks.rows`. Default: 1.
 
     Raises
     ------
@@ -76,9 +80,9 @@ def load(
             source, target, target_required, test_fraction, training=training, held_out=held_out
         )
         if isinstance(found, Sets):
-            return read(found, ranks, into)
+            return read(found, ranks, into, unit)
         alone = ranks.size == 1 and allocate is None
-        return found if alone else share(found, ranks, into)
+        return found if alone else share(found, ranks, into, unit)
 
 
 def _find(

@@ -24,6 +24,8 @@ from fastbcd.validation import as_numbers, check_finite
 NAMES = ("X_train", "y_train", "X_test", "y_test")
 # Makes the array, of a shape and type, that rows are read into.
 Allocate = Callable[[tuple[int, ...], Any], NDArray[Any]]
+# How many training samples of so many features a rank takes at a time.
+Unit = Callable[[int], int]
 
 
 @dataclass
@@ -134,35 +136,36 @@ class Sets:
         return cls(name, pair("train") if training else None, pair("test"))
 
 
-def read(sets: Sets, ranks: Ranks, allocate: Allocate) -> Dataset:
+def read(sets: Sets, ranks: Ranks, allocate: Allocate, unit: Unit) -> Dataset:
     """One rank's rows of both sets; see `fastbcd.data.load`."""
     train, test = sets.train, sets.test
     if train is None:
         X_train = y_train = n_train = None
     else:
         check_same_features(sets.name, train.width, test.width)
-        rows, n_train = ranks.rows(len(train)), len(train)
+        rows, n_train = ranks.rows(len(train), unit(train.width)), len(train)
         X_train, y_train = train.features(rows, allocate), train.labels(rows)
     rows = ranks.rows(len(test))
     X_test, y_test = test.features(rows, allocate), test.labels(rows)
     return Dataset(sets.name, X_train, y_train, X_test, y_test, n_train=n_train, n_test=len(test))
 
 
-def share(dataset: Dataset, ranks: Ranks, allocate: Allocate) -> Dataset:
+def share(dataset: Dataset, ranks: Ranks, allocate: Allocate, unit: Unit) -> Dataset:
     """One rank's rows of a data set that is in memory as a whole."""
 
-    def rows_of(array: Any, allocate: Allocate) -> Any:
+    def rows_of(array: Any, allocate: Allocate, unit: int = 1) -> Any:
         if array is None:
             return None
-        own = array[ranks.rows(len(array))]
+        own = array[ranks.rows(len(array), unit)]
         out = allocate(own.shape, own.dtype) if len(own) else np.empty(own.shape, own.dtype)
         out[...] = own
         return out
 
+    whole = 1 if dataset.X_train is None else unit(dataset.X_train.shape[1])
     return Dataset(
         dataset.name,
-        rows_of(dataset.X_train, allocate),
-        rows_of(dataset.y_train, np.empty),
+        rows_of(dataset.X_train, allocate, whole),
+        rows_of(dataset.y_train, np.empty, whole),
         rows_of(dataset.X_test, allocate),
         rows_of(dataset.y_test, np.empty),
         dataset.feature_names,
