@@ -2,93 +2,67 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastbcd.data.blocks import blocks, release, rows_of_block
+from fastbcd.data.blocks import blocks, rows_of_block
+from fastbcd.kernels import add_compensated
 from fastbcd.ranks import Alone, Ranks
 
 Vector = NDArray[np.float64]
-# Of a block whose weighted sums are products of matrices.
-ROWS = 4096
-# NumPy's sums of up to so many numbers are not halved.
-UNDIVIDED = 128
+# Makes float64 terms of some rows of X, given which.
+Terms = Callable[[NDArray[Any], slice], NDArray[np.float64]]
 ALONE = Alone()
 
 
-def moments(X: NDArray[Any], ranks: Ranks = ALONE) -> tuple[Vector, Vector]:
-    """``mean_j = sum_i X_ij / n``, ``deviation_j = sqrt(sum_i (X_ij - mean_j)^2 / n)``: (d,).
-
-    Over the rows X (n, d) of all ranks. On one the bits of `numpy.mean` and `numpy.std` in float64
-    (but for the mean where columns are together and not of float64), without copies of all of X.
-    """
-    n = np.array([float(len(X))])
-    ranks.sum(n)
-    mean = _sums(X, None)
-    ranks.sum(mean)
-    mean /= n
-    variance = _sums(X, mean)
-    ranks.sum(variance)
-    return mean, np.sqrt(variance / n)
-
-
-def _sums(X: NDArray[Any], mean: Vector | None) -> Vector:
-    """Sum over i of ``X_ij``, or ``(X_ij - mean_j)^2`` where there is a mean, for each j.
-
-    In the order in which NumPy adds: row after row; by halves where columns are together.
-    """
-    together = X.shape[1] == 1 or abs(X.strides[0]) < abs(X.strides[1])
-    if together:
-        return _sums_by_halves(X, mean)
-    step = rows_of_block(X.shape[1])
-    # The sum so far is row 0, to which NumPy adds the others.
-    block = np.empty((step + 1, X.shape[1]))
-    total = np.zeros(X.shape[1])
-    for rows in blocks(X, step):
-        m = rows.stop - rows.start
-        block[0] = total
-        _terms(X[rows], mean, block[1 : m + 1])
-        np.add.reduce(block[: m + 1], axis=0, out=total)
-    return total
-
-
-def _sums_by_halves(X: NDArray[Any], mean: Vector | None) -> Vector:
-    n, d = X.shape
-    if n <= max(UNDIVIDED, rows_of_block(d)):
-        terms = np.empty((n, d), order="F")
-        _terms(X, mean, terms)
-        release(X)
-        return np.add.reduce(terms, axis=0)
-    half = n // 2
-    half -= half % 8  # as NumPy's, which adds eight numbers at a time
-    return _sums_by_halves(X[:half], mean) + _sums_by_halves(X[half:], mean)
-
-
-def _terms(X: NDArray[Any], mean: Vector | None, out: NDArray[np.float64]) -> None:
-    if mean is None:
-        out[...] = X
-    else:
-        np.subtract(X, mean, out=out)
-        np.multiply(out, out, out=out)
-
-
-def weighted_moments(
-    X: NDArray[Any], weight: Vector, ranks: Ranks = ALONE
+def moments(
+    X: NDArray[Any], weight: Vector | None = None, ranks: Ranks = ALONE
 ) -> tuple[Vector, Vector]:
-    """Mean and standard deviation (d,) of each feature of X (n, d), with weights (n,).
+    """``mean_j = sum_i w_i X_ij / sum w``, ``deviation_j^2 = sum_i w_i (X_ij - mean_j)^2 / sum w``.
 
-    Over the rows of all ranks.
+    Over the rows of all ranks, each (d,) float64. Sums keep what rounding takes from them, so
+    that the result has the same bits however the rows are spread over blocks and ranks.
+
+    Parameters
+    ----------
+    X : (n, d) array
+        Numbers of any type; in memory is a block of it at a time.
+    weight : (n,) float64 array, optional
+        w, not negative; default: 1 for each.
+    ranks : Ranks, optional
+        Each with rows of its own, of which it may have none.
     """
-    total = np.array([weight.sum()])
-    ranks.sum(total)
-    share = weight / total
-    mean, variance = np.zeros(X.shape[1]), np.zeros(X.shape[1])
-    for rows in blocks(X, ROWS):
-        mean += share[rows] @ X[rows].astype(np.float64)
-    ranks.sum(mean)
-    for rows in blocks(X, ROWS):
-        variance += share[rows] @ (X[rows] - mean) ** 2
-    ranks.sum(variance)
-    return mean, np.sqrt(variance)
+    count = weight_sum(np.ones(len(X)) if weight is None else weight, ranks)
+
+    def values(part: NDArray[Any], rows: slice) -> NDArray[np.float64]:
+        terms = part.astype(np.float64, order="C")
+        return terms if weight is None else terms * weight[rows, None]
+
+    mean = _sums(X, values, ranks) / count
+
+    def squares(part: NDArray[Any], rows: slice) -> NDArray[np.float64]:
+        terms = np.ascontiguousarray(np.subtract(part, mean, dtype=np.float64))
+        terms *= terms
+        return terms if weight is None else terms * weight[rows, None]
+
+    return mean, np.sqrt(_sums(X, squares, ranks) / count)
+
+
+def weight_sum(weight: Vector, ranks: Ranks) -> float:
+    """Sum of the weights (n,) of all ranks."""
+    return math.fsum(ranks.gather(math.fsum(weight)))
+
+
+def _sums(X: NDArray[Any], terms_of: Terms, ranks: Ranks) -> Vector:
+    """Sum of the terms of all rows, for each column."""
+    total, lost = np.zeros((2, X.shape[1]))
+    for rows in blocks(X, rows_of_block(X.shape[1])):
+        add_compensated(total, lost, terms_of(X[rows], rows))
+    parts = np.concatenate(ranks.gather(np.stack([total, lost])))
+    # Where numbers overflow there is no exact sum; the caller finds infinity or NaN.
+    finite = np.isfinite(parts).all(axis=0)
+    return np.array([math.fsum(c) if ok else np.nan for c, ok in zip(parts.T, finite, strict=True)])

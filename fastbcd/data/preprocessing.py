@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastbcd.data.blocks import blocks, release, rows_of_block
-from fastbcd.data.moments import ALONE, moments, weighted_moments
+from fastbcd.data.moments import ALONE, moments
 from fastbcd.errors import InputError
 from fastbcd.ranks import Ranks
 
@@ -65,10 +65,7 @@ class Preprocessing:
             ranks.max(largest)
             return cls(np.zeros(1), 1.0 / np.where(largest > 0, largest, 1.0))
         with np.errstate(all="ignore"):
-            if sample_weight is None:
-                shift, deviation = moments(X, ranks)
-            else:
-                shift, deviation = weighted_moments(X, sample_weight, ranks)
+            shift, deviation = moments(X, sample_weight, ranks)
         if not np.isfinite(deviation).all():
             column = int(np.argmin(np.isfinite(deviation)))
             raise InputError(f"preprocess: the numbers of feature {column} are too large to scale")
