@@ -44,6 +44,15 @@ class Ranks(Protocol):
         """Each rank's `rows` of a contiguous `array` go to all others, in place."""
 
 
+def bounds(n: int, size: int, unit: int = 1) -> list[int]:
+    """Where the shares of `size` ranks begin, and the last one ends; see `Ranks.rows`.
+
+    `n` rows, in whole units of `unit` rows but for the last.
+    """
+    units = -(-n // unit)
+    return [min(n, units * rank // size * unit) for rank in range(size + 1)]
+
+
 class Alone:
     """One process: it has all samples, and nothing is to be exchanged."""
 
@@ -110,18 +119,14 @@ class MPIRanks:
 
     def rows(self, n: int, unit: int = 1) -> slice:
         """The share of this rank of `n` rows, in whole units of `unit` rows but for the last."""
-        return slice(*self._bounds(n, unit)[self.rank : self.rank + 2])
+        return slice(*bounds(n, self.size, unit)[self.rank : self.rank + 2])
 
     def share_rows(self, array: Array) -> None:
         """``MPI_Allgatherv`` of rows of `array`, in place: on all ranks the same bits."""
         row = array[:1].size
-        bounds = [row * bound for bound in self._bounds(len(array))]
-        counts = np.diff(bounds)
-        self.comm.Allgatherv(self._MPI.IN_PLACE, [array, (counts, bounds[:-1])])
-
-    def _bounds(self, n: int, unit: int = 1) -> list[int]:
-        units = -(-n // unit)
-        return [min(n, units * rank // self.size * unit) for rank in range(self.size + 1)]
+        starts = [row * start for start in bounds(len(array), self.size)]
+        counts = np.diff(starts)
+        self.comm.Allgatherv(self._MPI.IN_PLACE, [array, (counts, starts[:-1])])
 
 
 def get_ranks(comm: Any) -> Ranks:

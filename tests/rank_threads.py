@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from fastbcd.ranks import Alone
+from fastbcd.ranks import Alone, bounds
 
 
 class Part(Alone):
@@ -14,8 +14,8 @@ class Part(Alone):
     def __init__(self, rank, size):
         self.rank, self.size = rank, size
 
-    def rows(self, n):
-        return slice(n * self.rank // self.size, n * (self.rank + 1) // self.size)
+    def rows(self, n, unit=1):
+        return slice(*bounds(n, self.size, unit)[self.rank : self.rank + 2])
 
 
 class RankThread(Part):

@@ -1,5 +1,6 @@
-"""Scaling of inputs: over ranks, in blocks, and with the bits of NumPy's mean and deviation."""
+"""Scaling of inputs: over ranks, in blocks, and with sums that are rounded once."""
 
+import math
 import tracemalloc
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from rank_threads import on_ranks
 from fastbcd import InputError
 from fastbcd.data import Preprocessing
 from fastbcd.data.blocks import blocks, release
-from fastbcd.data.moments import moments, weighted_moments
+from fastbcd.data.moments import moments
 
 MIB = 2**20
 
@@ -26,15 +27,16 @@ def wild(n, d, dtype="float64", order="C"):
 
 
 @pytest.mark.parametrize("n", [1, 7, 129, 20_011])
-@pytest.mark.parametrize("d", [1, 2, 65])
 @pytest.mark.parametrize("dtype", ["float64", "float32", "int16", "uint8"])
-def test_moments_are_those_of_numpy_to_the_bit(n, d, dtype):
-    for order in ("C", "F") if dtype == "float64" else "C":
+def test_moments_are_rounded_once(n, dtype):
+    for d, order in ((1, "C"), (2, "F"), (65, "C")):
         X = wild(n, d, dtype, order)
         mean, deviation = moments(X)
-        if d > 1 or dtype != "float32" or n < 10_000:
-            np.testing.assert_array_equal(mean, X.mean(axis=0, dtype=np.float64))
-        np.testing.assert_array_equal(deviation, X.std(axis=0, dtype=np.float64))
+        exact = np.array([math.fsum(column) for column in X.T.astype(np.float64)]) / n
+        np.testing.assert_array_equal(mean, exact)
+        squares = (X.T.astype(np.float64) - exact[:, None]) ** 2
+        exact = np.sqrt(np.array([math.fsum(column) for column in squares]) / n)
+        np.testing.assert_array_equal(deviation, exact)
 
 
 @pytest.mark.parametrize("kind", ["unit", "standard", "clipped", "none", "auto"])
@@ -46,27 +48,23 @@ def test_ranks_scale_alike_and_as_one_process_would(kind, size):
             size, lambda ranks, X=X: Preprocessing.fit(X[ranks.rows(len(X))], kind, ranks=ranks)
         )
         for own in found:
-            np.testing.assert_allclose(own.shift, whole.shift, rtol=1e-13)
-            np.testing.assert_allclose(own.scale, whole.scale, rtol=1e-13)
+            np.testing.assert_array_equal(own.shift, whole.shift)
+            np.testing.assert_array_equal(own.scale, whole.scale)
             assert own.limit == whole.limit
-            np.testing.assert_array_equal(own.shift, found[0].shift)
-            np.testing.assert_array_equal(own.scale, found[0].scale)
 
 
 def test_weights_of_samples_count_over_ranks():
     X, weight = wild(300, 5), np.random.default_rng(0).random(300)
-    whole = weighted_moments(X, weight)
+    whole = moments(X, weight)
 
     def own(ranks):
         rows = ranks.rows(300)
-        return weighted_moments(X[rows], weight[rows], ranks)
+        return moments(X[rows], weight[rows], ranks)
 
     for found in on_ranks(4, own):
-        np.testing.assert_allclose(found, whole, rtol=1e-13)
+        np.testing.assert_array_equal(found, whole)
     # A weight of 2 is a sample that is there twice.
-    np.testing.assert_allclose(
-        weighted_moments(X, np.full(300, 2.0)), (X.mean(axis=0), X.std(axis=0)), rtol=1e-13
-    )
+    np.testing.assert_array_equal(moments(X, np.full(300, 2.0)), moments(np.repeat(X, 2, axis=0)))
 
 
 def test_too_large_numbers_are_refused_on_every_rank():
