@@ -162,7 +162,8 @@ def run(
                     break
         while state.iteration < max_iter and result.stopped_by is None:
             start = time.perf_counter()
-            state = solver.step(state)
+            with together(ranks):
+                state = solver.step(state)
             seconds += time.perf_counter() - start
             record: Record = {"iteration": state.iteration, "seconds": seconds}
             result.history.append(record)
