@@ -57,6 +57,20 @@ def test_parts_of_ranks_add_up_to_the_whole(tmp_path, form, dtype, shape):
         assert all(part.X_train.dtype == dtype for part in parts)
 
 
+def test_ranks_take_whole_units_of_training_samples(tmp_path):
+    arrays = make()
+    path = str(write("shards", tmp_path / "set", arrays))
+
+    def unit(n_features):
+        return n_features + 1
+
+    parts = [load(path, ranks=Part(rank, 3), unit=unit) for rank in range(3)]
+    assert [len(part.X_train) for part in parts] == [7, 7, 9]
+    assert [len(part.X_test) for part in parts] == [3, 4, 4]
+    np.testing.assert_array_equal(joined(parts, "X_train"), arrays["X_train"].reshape(23, 6))
+    np.testing.assert_array_equal(joined(parts, "y_train"), arrays["y_train"])
+
+
 @pytest.mark.parametrize("form", ["npz", "npz compressed", "shards", "npy"])
 def test_text_labels_and_big_endian_numbers_are_read_by_parts_too(tmp_path, form):
     arrays = make(">f8", labels=str)
