@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from data_forms import FORMS, write
 from rank_threads import Part, on_ranks
+from test_preprocessing_parts import mapped_mib
 
 from fastbcd import InputError, MiniBatchThreeSplitting, Problem, one_hot
 from fastbcd.cli.main import main
@@ -141,6 +142,21 @@ def test_a_rank_holds_its_part_and_a_few_pieces(tmp_path, form):
         tracemalloc.stop()
         assert peak < bound + 4 * MIB < 4 * n * d
         np.testing.assert_array_equal(data.X_train, X[: n // size])
+
+
+def test_rows_that_are_read_into_a_file_do_not_stay_in_memory(tmp_path):
+    X = np.tile(np.arange(256, dtype=np.float32), (30_000, 1))  # 29 MiB
+    y = np.arange(len(X)) % 3
+    arrays = {"X_train": X, "y_train": y, "X_test": X[:9], "y_test": y[:9]}
+    path = str(write("npz compressed", tmp_path / "set", arrays))
+
+    def on_disk(shape, dtype):
+        return np.memmap(tmp_path / f"{shape}", dtype, "w+", shape=shape)
+
+    before = mapped_mib()
+    data = load(path, allocate=on_disk)
+    assert mapped_mib() < before + 6
+    np.testing.assert_array_equal(data.X_train, X)
 
 
 def damage(path, where):
