@@ -1,4 +1,4 @@
-"""What `test_checkpoint_ranks` runs on four ranks: each case reports as JSON can hold it."""
+"""What `test_checkpoint_ranks` runs on four ranks, ``FOLDER``; it prints what it found as JSON."""
 
 import json
 import resource
@@ -188,7 +188,8 @@ def failures(folder):
     report["other solver"] = message(Exception, lambda: resume(path, solver, *here))
     part = sorted((path.parent / "c.safetensors.parts").iterdir())[-1]
     whole_part = part.read_bytes()
-    for label, content in (("damaged part", whole_part[:-1] + b"\1"), ("missing part", None)):
+    flipped = whole_part[:-1] + bytes([whole_part[-1] ^ 1])
+    for label, content in (("damaged part", flipped), ("missing part", None)):
         if WORLD.rank == 0:
             part.unlink()
             if content is not None:
@@ -200,7 +201,6 @@ def failures(folder):
 
 
 if __name__ == "__main__":
-    case = globals()[sys.argv[1]]
-    reported = case(Path(sys.argv[2]))
+    reported = [case(Path(sys.argv[1])) for case in (change_of_ranks, failures)]
     if WORLD.rank == 0:
         print(json.dumps(reported))
