@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from fastbcd.kernels import ACTIVATIONS, LOSSES, PENALTIES, Formula
 from fastbcd.packing import LEFT_OUT, Tensors, is_array, pack, unpack
 from fastbcd.parts import Part, Samples, remove_unused, unused_number, write_part
 from fastbcd.ranks import ALONE, Ranks, together
+from fastbcd.rows import put, taken
 from fastbcd.sealed import SealedFile, write_sealed
 
 # Format 2 has samples of several ranks in parts, and another hash of the data.
@@ -105,7 +107,7 @@ class Checkpoint:
         def fetch(name: str, old: Any) -> Any:
             if name in self.metadata["samples"]:
                 for rows, block in samples.blocks(name):
-                    old[rows] = device.array(block, old.dtype)
+                    put(device, old, rows, block)
                 return old
             tensor = self.tensors[name]
             if not is_array(old):
@@ -144,6 +146,7 @@ def write(path: Path, solver: Any, state: Any, data: str, max_iter: int, result:
     """
     device, ranks = solver.device, solver.device.ranks
     first, number, part = ranks.rank == 0, None, None
+    take = partial(taken, device)
     tensors: Tensors = {}
     packed = pack(state, "", tensors)
     names = [name for name in tensors if name.partition(".")[0] in OF_SAMPLES]
@@ -159,7 +162,7 @@ def write(path: Path, solver: Any, state: Any, data: str, max_iter: int, result:
         with together(ranks), _last_one_kept():
             if samples and state.n:
                 rows = start, start + state.n
-                part = write_part(path, number, ranks.rank, rows, samples, device.numpy)
+                part = write_part(path, number, ranks.rank, rows, samples, take)
         parts = [part for part in ranks.gather(part) if part is not None]
         with together(ranks), _last_one_kept():
             if first:
@@ -173,7 +176,7 @@ def write(path: Path, solver: Any, state: Any, data: str, max_iter: int, result:
                     "parts": parts,
                     **_remembered(result, tensors),
                 }
-                write_sealed(path, tensors, metadata, device.numpy)
+                write_sealed(path, tensors, metadata, take)
     finally:
         if first:
             remove_unused(path)  # of the last one, or of this one where a rank failed

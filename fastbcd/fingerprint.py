@@ -7,9 +7,8 @@ import json
 import math
 from typing import Any
 
-import numpy as np
-
 from fastbcd.ranks import together
+from fastbcd.rows import taken
 
 # Bytes of rows that are hashed together, and at most travel between ranks for each of them.
 BLOCK = 2**16
@@ -45,17 +44,19 @@ def _sum_of_blocks(device: Any, data: Any) -> tuple[str, list[int], int]:
     first, stop = firsts[ranks.rank : ranks.rank + 2]
     begin = min(stop, -(-first // step) * step)  # before it, rows of a block of a rank before
 
-    def rows(start: int, end: int) -> Any:
-        return np.ascontiguousarray(device.numpy(data[start - first : min(end, stop) - first])).data
+    def bytes_of(start: int, end: int) -> bytes:
+        rows = slice(start - first, min(end, stop) - first)
+        with taken(device, data, rows) as block:
+            return block.tobytes()
 
     with together(ranks):
-        lent = bytes(rows(first, begin))
+        lent = bytes_of(first, begin)
     behind = list(zip(firsts, ranks.gather(lent), strict=False))[ranks.rank + 1 :]
     total = 0
     with together(ranks):
         for start in range(begin, stop, step):
             digest = hashlib.sha256(b"%d:" % start)
-            digest.update(rows(start, start + step))
+            digest.update(bytes_of(start, start + step))
             if start + step > stop:
                 for place, borrowed in behind:
                     if place < start + step:

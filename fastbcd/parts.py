@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 from fastbcd.errors import InputError
 from fastbcd.files import remove_partial, sync_folder
 from fastbcd.ranks import Ranks, together
-from fastbcd.sealed import SealedFile, write_sealed
+from fastbcd.sealed import SealedFile, Take, write_sealed
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def write_part(
     rank: int,
     rows: tuple[int, int],
     tensors: Mapping[str, Any],
-    numpy: Callable[[Any], Any],
+    take: Take | None = None,
 ) -> dict[str, Any]:
     """Write the samples of one rank; what the head must say of them, as JSON can hold it.
 
@@ -69,7 +69,7 @@ def write_part(
     rows : (int, int)
         First of its samples, and first of the next rank's.
     tensors : mapping of str to array
-    numpy : callable
+    take : callable, optional
         As for `write_sealed`.
 
     Raises
@@ -81,7 +81,7 @@ def write_part(
     folder.mkdir(exist_ok=True)
     sync_folder(folder.parent)
     metadata = {"format": "part", "start": rows[0], "stop": rows[1]}
-    return asdict(Part(name, *rows, write_sealed(folder / name, tensors, metadata, numpy)))
+    return asdict(Part(name, *rows, write_sealed(folder / name, tensors, metadata, take)))
 
 
 def unused_number(head: Path) -> int:

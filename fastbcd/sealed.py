@@ -10,7 +10,7 @@ import json
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -22,6 +22,7 @@ from fastbcd.files import replacing
 from fastbcd.tensor_header import compose, parse
 
 Array = NDArray[Any]
+Take = Callable[[Any, slice], AbstractContextManager[Array]]
 # Where the checksum stands while it is computed.
 BLANK = b"0" * 64
 # The header holds our JSON as a string, its quotes escaped.
@@ -34,7 +35,7 @@ def write_sealed(
     path: Path,
     tensors: Mapping[str, Any],
     metadata: dict[str, Any],
-    numpy: Callable[[Any], Array] = np.asarray,
+    take: Take | None = None,
 ) -> str:
     """Write arrays and metadata, whole or not at all; the same content gives the same bytes.
 
@@ -48,8 +49,9 @@ def write_sealed(
     tensors : mapping of str to array
     metadata : dict
         What JSON can hold.
-    numpy : callable
-        A NumPy array of a block of rows of an array, where those are no NumPy arrays.
+    take : callable, optional
+        ``take(array, rows)`` is a context of a NumPy array of those rows of an array, where
+        they are more than ``array[rows]``.
 
     Returns
     -------
@@ -69,7 +71,7 @@ def write_sealed(
     with replacing(path) as temporary, temporary.open("wb") as file:
         file.write(start)
         for name in order:
-            for block in _blocks(tensors[name], numpy):
+            for block in _blocks(tensors[name], take or _take):
                 digest.update(block)
                 file.write(block)
         file.seek(start.index(KEY) + len(KEY))
@@ -79,16 +81,20 @@ def write_sealed(
     return digest.hexdigest()
 
 
-def _blocks(array: Any, numpy: Callable[[Any], Array]) -> Iterator[memoryview]:
+@contextmanager
+def _take(array: Array, rows: slice) -> Iterator[Array]:
+    yield array[rows]
+
+
+def _blocks(array: Any, take: Take) -> Iterator[memoryview]:
     """The bytes of `array`, row after row."""
     if not math.prod(array.shape):
         return
     rows = array if array.shape else array.reshape(1)
     step = _rows_at_a_time(rows.dtype, rows.shape)
     for start in range(0, len(rows), step):
-        block = numpy(rows[start : start + step])
-        little = np.ascontiguousarray(block, block.dtype.newbyteorder("<"))
-        yield _bytes(little)
+        with take(rows, slice(start, start + step)) as block:
+            yield _bytes(np.ascontiguousarray(block, block.dtype.newbyteorder("<")))
 
 
 def _bytes(contiguous: Array) -> memoryview:

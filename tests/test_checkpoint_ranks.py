@@ -177,7 +177,7 @@ def test_a_rank_reads_any_rows_from_whatever_parts_they_lie_in(tmp_path, monkeyp
     monkeypatch.setattr(sealed, "CHUNK", 3 * 8)  # blocks of three rows
     head, A = tmp_path / "c.safetensors", RNG.standard_normal((17, 2)).astype(np.float32)
     parts = [
-        Part(**write_part(head, 0, rank, rows, {"A": A[slice(*rows)]}, np.asarray))
+        Part(**write_part(head, 0, rank, rows, {"A": A[slice(*rows)]}))
         for rank, rows in enumerate(itertools.pairwise([0, 1, 6, 13, 17]))
     ]
     for start, stop in itertools.combinations_with_replacement(range(18), 2):
