@@ -7,11 +7,15 @@ import json
 import math
 from typing import Any
 
+import numpy as np
+
 from fastbcd.ranks import together
 from fastbcd.rows import taken
 
 # Bytes of rows that are hashed together, and at most travel between ranks for each of them.
 BLOCK = 2**16
+# Blocks that are read at a time.
+BLOCKS = 64
 
 
 def fingerprint(device: Any, state: Any) -> str:
@@ -44,22 +48,21 @@ def _sum_of_blocks(device: Any, data: Any) -> tuple[str, list[int], int]:
     first, stop = firsts[ranks.rank : ranks.rank + 2]
     begin = min(stop, -(-first // step) * step)  # before it, rows of a block of a rank before
 
-    def bytes_of(start: int, end: int) -> bytes:
-        rows = slice(start - first, min(end, stop) - first)
-        with taken(device, data, rows) as block:
-            return block.tobytes()
+    def some(start: int, end: int) -> Any:
+        return taken(device, data, slice(start - first, min(end, stop) - first))
 
-    with together(ranks):
-        lent = bytes_of(first, begin)
+    with together(ranks), some(first, begin) as block:
+        lent = block.tobytes()
     behind = list(zip(firsts, ranks.gather(lent), strict=False))[ranks.rank + 1 :]
+    missing = b"".join(rows for place, rows in behind if place < stop + -stop % step)
     total = 0
     with together(ranks):
-        for start in range(begin, stop, step):
-            digest = hashlib.sha256(b"%d:" % start)
-            digest.update(bytes_of(start, start + step))
-            if start + step > stop:
-                for place, borrowed in behind:
-                    if place < start + step:
-                        digest.update(borrowed)
-            total += int.from_bytes(digest.digest(), "little")
+        for start in range(begin, stop, step * BLOCKS):
+            with some(start, start + step * BLOCKS) as blocks:
+                for place in range(0, len(blocks), step):
+                    digest = hashlib.sha256(b"%d:" % (start + place))
+                    digest.update(np.ascontiguousarray(blocks[place : place + step]).data)
+                    if start + place + step > stop:
+                        digest.update(missing)
+                    total += int.from_bytes(digest.digest(), "little")
     return data.dtype.str, [sum(counts), *shape], sum(ranks.gather(total)) % 2**256
