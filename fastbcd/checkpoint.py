@@ -202,9 +202,19 @@ def _last_one_kept() -> Iterator[None]:
 
 
 def read(path: Path, ranks: Ranks = ALONE) -> Checkpoint:
-    """The checkpoint at `path`; `InputError` where there is none, or it is damaged.
+    """The checkpoint at `path`: all but the samples, which `Checkpoint.restore` reads.
 
-    Several `ranks` call it together; the first one verifies the file.
+    Parameters
+    ----------
+    path : Path
+        Of the head, or of the only file.
+    ranks : Ranks
+        Those that call this together; the first one verifies the file.
+
+    Raises
+    ------
+    InputError
+        There is none, or it is damaged, or of another format.
     """
     with together(ranks), SealedFile(path, "checkpoint", verify=ranks.rank == 0) as file:
         metadata = file.metadata

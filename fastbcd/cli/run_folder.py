@@ -1,6 +1,6 @@
 """The folder that a run writes: config.json, history.csv, model.safetensors, summary.json.
 
-While it is under way also checkpoint.safetensors, where one was asked for.
+While it is under way also checkpoint.safetensors, where one was asked for, and its parts.
 """
 
 from __future__ import annotations
