@@ -89,6 +89,9 @@ class Alone:
         """Nothing: all rows of `array` are here."""
 
 
+ALONE = Alone()
+
+
 class MPIRanks:
     """The processes of an MPI communicator.
 
@@ -158,7 +161,7 @@ class MPIRanks:
 
 def get_ranks(comm: Any) -> Ranks:
     """Of a communicator; None is one process."""
-    return Alone() if comm is None else MPIRanks(comm)
+    return ALONE if comm is None else MPIRanks(comm)
 
 
 # What a rank may report to the others; anything else arrives there as a RuntimeError.
