@@ -109,7 +109,7 @@ def run(options: argparse.Namespace) -> int:
     Y_train = one_hot(train_labels, len(classes))
     past = None
     if folder is not None and folder.checkpoint.exists():
-        checkpoint = read(folder.checkpoint)
+        checkpoint = read(folder.checkpoint, ranks)
         state, past = checkpoint.restore(solver, X_train, Y_train), checkpoint.past()
     else:
         state = solver.init(X_train, Y_train, seed=options.seed, **_initial(options))
