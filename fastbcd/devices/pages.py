@@ -93,7 +93,7 @@ class Pages:
             # An older system: a byte of each page, all other threads going on meanwhile.
             start, length = self._range(rows)
             view = (ctypes.c_char * length).from_address(self._address + start)
-            np.frombuffer(view, np.uint8)[:: mmap.PAGESIZE].max()
+            np.ndarray(length, np.uint8, buffer=memoryview(view))[:: mmap.PAGESIZE].max()
 
     def write(self, rows: slice) -> None:
         """Write what changed in these rows to the disk; `OSError` where that fails."""
