@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fastbcd.budget import planned_bytes_of_batches
 from fastbcd.devices import CPU, get_device
 from fastbcd.devices.batch import Batch
 from fastbcd.devices.gram_metric import GramMetric
+from fastbcd.devices.storage import get_storage
 from fastbcd.errors import InputError
 from fastbcd.fit import Callback, Result, network_of, run
 from fastbcd.initialization import output_unit, scaled_weights
@@ -102,6 +105,9 @@ class MiniBatchThreeSplitting(BatchSweep):
         takes the weights of every fourth batch, where a pass has 32 or more.
     device, dtype, n_threads, tile_rows
         As in `ThreeSplitting`.
+    memory, folder
+        As in `ThreeSplitting`, but that nothing is copied to files: of samples that are
+        memory-mapped already, only those of one batch are in memory.
 
     Raises
     ------
@@ -138,6 +144,8 @@ class MiniBatchThreeSplitting(BatchSweep):
         dtype: str = "float32",
         n_threads: int | None = None,
         tile_rows: int | None = None,
+        memory: int | str | None = None,
+        folder: str | Path | None = None,
     ) -> None:
         self.problem = problem
         if batch_size is not None:
@@ -167,7 +175,7 @@ class MiniBatchThreeSplitting(BatchSweep):
             )
         self.dtype = check_dtype(dtype)
         rows = TILE_ROWS if tile_rows is None else tile_rows
-        self.device: CPU = get_device(device, n_threads, rows)
+        self.device: CPU = get_device(device, n_threads, rows, storage=get_storage(memory, folder))
 
     def settings(self, n: int) -> Settings:
         """Batch size, step size, momentum, damping and rank of a run on n samples."""
@@ -212,9 +220,13 @@ class MiniBatchThreeSplitting(BatchSweep):
         """
         problem, device = self.problem, self.device
         seed = require_integer(seed, "seed", at_least=0)
-        inputs, targets = check_samples(X, Y, problem.widths, problem.loss)
+        inputs, targets = check_samples(X, Y, problem.widths, problem.loss, device.blocks)
         weight = mean_one(sample_weight, len(inputs))
         settings = self.settings(len(inputs))
+        work = planned_bytes_of_batches(self, len(inputs))
+        device.storage.plan(work, 0, device.n_threads, [inputs, targets])
+        for array in (inputs, targets):
+            device.storage.read_by_rows(array)
         if passes is None:
             passes = self.passes(len(inputs))
         passes = require_integer(passes, "passes", at_least=0)
@@ -273,6 +285,7 @@ class MiniBatchThreeSplitting(BatchSweep):
             for rows in shuffled_batches(state.n, state.settings.batch_size, state.rng):
                 samples = Samples.of(state.X, state.Y, self.problem.loss, rows, weight)
                 self._learn(state, samples)
+                self._unmap(state)
         state.iteration += 1
         return state
 
@@ -325,6 +338,11 @@ class MiniBatchThreeSplitting(BatchSweep):
         self._update_metrics_and_weights(state, batch, scale, samples.level)
         state.batches += 1
 
+    def _unmap(self, state: MiniBatchState) -> None:
+        """Samples that were read may go."""
+        for array in (state.X, state.Y):
+            self.device.storage.unmap(array)
+
     def _batch(self, state: MiniBatchState, m: int) -> Batch:
         """Memory for m samples, kept in the state's cache."""
         held = state.cache.get("batch")
@@ -349,6 +367,7 @@ class MiniBatchThreeSplitting(BatchSweep):
             Y = device.array(state.Y[rows], self.dtype)
             weight = None if state.sample_weight is None else state.sample_weight[rows]
             total += self._loss(outputs, Y, weight)
+            self._unmap(state)
         penalties = zip(problem.weight_penalties, state.weights, strict=True)
         weights = sum(device.penalty_sum(penalty, W[:, :-1]) for penalty, W in penalties)
         return problem.per_sample(state.n) * total + weights
