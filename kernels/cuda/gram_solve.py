@@ -36,7 +36,7 @@ def _scaling(scale, gram, weight, ridge, alpha, failures):
     d = gram.shape[0]
     for i in range(cuda.grid(1), d, cuda.gridsize(1)):
         diagonal = number(weight) * gram[i, i] + (ridge + alpha if i < d - 1 else alpha)
-        if not np.isfinite(diagonal):
+        if not math.isfinite(diagonal):
             failures[0] = 1
         scale[i] = 1.0 / math.sqrt(diagonal) if diagonal > 0.0 else 0.0
 
@@ -92,7 +92,7 @@ def _right_hand_side(N, cross, W, weight, ridge, scale, failures):
             value = w * cross[i, j]
             if j < last:
                 value -= ridge * np.float64(W[i, j])
-            if not np.isfinite(value):
+            if not math.isfinite(value):
                 failures[0] = 1
             N[i, j] = value * scale[j]
 

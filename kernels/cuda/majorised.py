@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,7 @@ def _curvature_bound(partial, activation, V, Z):
     for i in range(y, V.shape[0], down):
         for j in range(x, V.shape[1], across):
             bound = activation.curvature(np.float64(V[i, j]))
-            if not np.isfinite(bound):
+            if not math.isfinite(bound):
                 slope = np.float64(activation.derivative(Z[i, j]))
                 bound = slope * slope
             own = max(own, bound)
@@ -89,7 +90,7 @@ def _search_states(V, end, center, Z, P, activation, V_next, penalty, kappa, gam
                 best = _state_value(v, e, t, c, z, p, activation, w, penalty, kappa, gamma)
                 if best < start:
                     break
-        if best < start and (np.isinf(start) or best < start - noise * abs(start)):
+        if best < start and (math.isinf(start) or best < start - noise * abs(start)):
             for j in range(V.shape[1]):
                 if t == 1.0:
                     V[i, j] = end[i, j]

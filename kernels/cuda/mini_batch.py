@@ -107,7 +107,7 @@ def _batch_sizes(
         for l in range(1, L + 1):
             for k in range(2):
                 squares[k, l] = math.sqrt(squares[k, l] / counts[l])
-                if not np.isfinite(squares[k, l]):
+                if not math.isfinite(squares[k, l]):
                     failures[0] = 1
                     learns = False
         learns = learns and squares[1, L] > rounding * squares[0, L]
