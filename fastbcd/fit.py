@@ -15,6 +15,7 @@ from fastbcd.certificate import Certificate
 from fastbcd.devices import CPU
 from fastbcd.network import Network
 from fastbcd.problem import Problem
+from fastbcd.ranks import together
 from fastbcd.specification import require_integer
 
 Record = dict[str, Any]
@@ -39,6 +40,8 @@ class Solver(Protocol):
 class Callback:
     """Called by the loop; override what you need. Order matters: earlier ones fill the record."""
 
+    everywhere = True
+    """Whether all ranks of a run call it; else the first one does, for what is to be done once."""
     result: Result
     """Of the run, growing: history so far, all callbacks. The loop sets it before `on_start`."""
 
@@ -128,7 +131,7 @@ def run(
     max_iter : int
         Counted from the first iteration of the whole run.
     callbacks : iterable of Callback
-        Called in this order.
+        Called in this order; where the solver is spread over ranks, the same ones on all of them.
     past : Past, optional
         Of a run that goes on, see `fastbcd.resume`.
 
@@ -139,7 +142,7 @@ def run(
     """
     max_iter = require_integer(max_iter, "max_iter", at_least=0)
     callbacks, past = list(callbacks), past or Past([], [])
-    history = list(past.history)
+    history, ranks = list(past.history), solver.device.ranks
     result = Result(state, network_of(solver, state), history, callbacks=callbacks)
     seconds = history[-1]["seconds"] if history else 0.0
     measured = (record["objective"] for record in reversed(history) if "objective" in record)
@@ -147,11 +150,14 @@ def run(
     try:
         for callback in callbacks:
             callback.result = result
-            callback.on_start(solver, state, max_iter)
-            started.append(callback)
+            with together(ranks):
+                if callback.everywhere or ranks.rank == 0:
+                    callback.on_start(solver, state, max_iter)
+                    started.append(callback)
             for entry in remembered:
                 if entry[0] == type(callback).__name__:
-                    callback.load_state_dict(entry[1])
+                    if callback in started:
+                        callback.load_state_dict(entry[1])
                     remembered.remove(entry)  # the next of this kind gets the next one
                     break
         while state.iteration < max_iter and result.stopped_by is None:
@@ -161,7 +167,12 @@ def run(
             record: Record = {"iteration": state.iteration, "seconds": seconds}
             result.history.append(record)
             for callback in callbacks:
-                if callback.on_iteration(solver, state, record) and result.stopped_by is None:
+                stops = None
+                with together(ranks):
+                    if callback.everywhere or ranks.rank == 0:
+                        stops = callback.on_iteration(solver, state, record)
+                # A signal may have reached one rank only; they stop after the same iteration.
+                if any(ranks.gather(bool(stops))) and result.stopped_by is None:
                     result.stopped_by = callback
             if solver.monotone:
                 previous = _check_descent(result.history, previous, solver)

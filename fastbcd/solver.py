@@ -15,6 +15,7 @@ from fastbcd.errors import InputError
 from fastbcd.fit import Callback, Result, run
 from fastbcd.initialization import INITIALIZATIONS, initial_weights
 from fastbcd.problem import Problem
+from fastbcd.ranks import get_ranks, together
 from fastbcd.specification import LARGEST, parse, require, require_integer
 from fastbcd.state import State
 from fastbcd.subgradient import squared_subgradient
@@ -49,6 +50,7 @@ class BlockCoordinateDescent:
         dtype: str = "float32",
         n_threads: int | None = None,
         tile_rows: int | None = None,
+        comm: Any = None,
     ) -> None:
         self.problem = problem
         self.alpha = require(alpha, "alpha", at_least=0, at_most=LARGEST)
@@ -60,7 +62,7 @@ class BlockCoordinateDescent:
         self.loss_update = check_loss_update(loss_update, problem, self.alpha)
         check_output_penalty(problem, self.loss_update)
         self.dtype = check_dtype(dtype)
-        self.device: CPU = get_device(device, n_threads, tile_rows)
+        self.device: CPU = get_device(device, n_threads, tile_rows, get_ranks(comm))
 
     def init(
         self, X: ArrayLike, Y: ArrayLike, seed: int = 0, init: str = "he", bias: float = 0.0
@@ -72,6 +74,7 @@ class BlockCoordinateDescent:
         Parameters
         ----------
         X : (n, d_0) array
+            With `comm`, each rank gives its own samples; a rank may have none.
         Y : (n, d_L) array
             Targets; for classification one-hot rows, see `fastbcd.one_hot`.
         seed : int
@@ -84,10 +87,27 @@ class BlockCoordinateDescent:
         InputError
             Shapes that disagree with the problem, no samples, NaN or infinity.
         """
+        ranks = self.device.ranks
+        with together(ranks):
+            state = self._first_state(X, Y, seed, init, bias)
+        state.n_total = sum(ranks.gather(state.n))
+        if state.n_total == 0:
+            raise InputError("X must have at least one sample on some rank")
+        self.forward(state)
+        if not math.isfinite(self.energy(state)):
+            raise InputError(
+                f"X, init or activation: states overflow {self.dtype} in the first forward pass; "
+                "use smaller inputs or weights, or another activation"
+            )
+        return state
+
+    def _first_state(self, X: ArrayLike, Y: ArrayLike, seed: int, init: str, bias: float) -> State:
+        """Arguments of `init` checked, weights drawn, memory for states."""
         problem, device, L = self.problem, self.device, self.problem.n_layers
         seed = require_integer(seed, "seed", at_least=0)
-        X = check_inputs(X, problem.widths[0])
-        Y = check_targets(Y, len(X), problem.widths[-1])
+        others = device.ranks.size > 1
+        X = check_inputs(X, problem.widths[0], may_be_empty=others)
+        Y = check_targets(Y, len(X), problem.widths[-1], may_be_empty=others)
         check_loss_targets(Y, problem.loss)
         drawn = initial_weights(
             problem.widths,
@@ -106,19 +126,12 @@ class BlockCoordinateDescent:
         def states() -> list[Any]:
             return [device.empty((n, d), self.dtype) for d in problem.widths[1:]]
 
-        state = State(
+        return State(
             W=[None, *(device.array(W, self.dtype) for W in drawn)],
             V=[device.array(X, self.dtype), *states()],
             U=[None, *(states() if self.has_preactivations else [None] * L)],
             Y=device.array(Y, self.dtype),
         )
-        self.forward(state)
-        if not math.isfinite(self.energy(state)):
-            raise InputError(
-                f"X, init or activation: states overflow {self.dtype} in the first forward pass; "
-                "use smaller inputs or weights, or another activation"
-            )
-        return state
 
     def forward(self, state: State) -> None:
         """The states of a forward pass through the weights of `state`, in place, l = 1..L.
@@ -141,6 +154,15 @@ class BlockCoordinateDescent:
                     device.project(V, problem.state_penalties[l - 1])
 
             device.for_each_tile(state.n, problem.widths, self.dtype, through_layers)
+
+    def rows(self, n: int) -> slice:
+        """Which of `n` samples this rank should hold, so that the number of ranks changes nothing.
+
+        A share of whole tiles: each tile's products are then those of one process. In float32
+        their sums in float64 are exact, as a rule, and the weights the same to the last bit;
+        with other shares they agree as they do for another `tile_rows`. Without `comm`: all rows.
+        """
+        return self.device.ranks.rows(n, self.device.tile_rows(self.problem.widths, self.dtype))
 
     def blank(self, X: ArrayLike, Y: ArrayLike) -> State:
         """A state of the right shapes for what a checkpoint holds; parameters as for `init`."""
@@ -220,7 +242,7 @@ class BlockCoordinateDescent:
         ``|V_l - act_l(V^_{l-1} W_l^T)|^2``. At gap 0 F is the penalised loss of the network.
         """
         problem, device = self.problem, self.device
-        total = np.zeros(2)
+        sums = device.sum(2)
         with device.session():
             layers = [device.layer(W) for W in state.W[1:]]
 
@@ -233,13 +255,12 @@ class BlockCoordinateDescent:
                     coupling = 0.5 * (problem.gamma * miss + problem.rho * distance)
                     part += coupling + device.penalty_sum(penalty, V)
                     gap += miss + distance
-                tile.wait_for_turn()
-                total[:] += part, gap
+                sums.add(tile, (part, gap))
 
             device.for_each_tile(state.n, problem.widths, self.dtype, add_terms)
         penalties = zip(problem.weight_penalties, state.W[1:], strict=True)
         weights = sum(device.penalty_sum(penalty, W[:, :-1]) for penalty, W in penalties)
-        unit = problem.per_sample(state.n)
+        unit, total = problem.per_sample(state.n_total), sums.total()
         return unit * float(total[0]) + weights, math.sqrt(unit * float(total[1]))
 
     def _couplings(self, tile: Tile, state: State, l: int, layer: Any) -> tuple[float, float]:
@@ -253,8 +274,10 @@ class BlockCoordinateDescent:
         """
         problem, kernels = self.problem, self.device.kernels
         arrays = [state.Y, *state.V[1:], *(U for U in state.U[1:] if U is not None)]
-        squares = sum(kernels.squared_norm(array) for array in arrays)
-        return problem.per_sample(state.n) * (1.0 + problem.gamma + problem.rho) * squares
+        squares = np.array([sum(kernels.squared_norm(array) for array in arrays)])
+        self.device.ranks.sum(squares)
+        unit = problem.per_sample(state.n_total)
+        return unit * (1.0 + problem.gamma + problem.rho) * float(squares[0])
 
     def squared_subgradient(self, state: State) -> float:
         """``|g|^2`` of a subgradient of F at `state`; see `fastbcd.subgradient`."""

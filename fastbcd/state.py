@@ -26,6 +26,8 @@ class State:
         (n, d_L) targets.
     iteration : int
         Iterations done.
+    n_total : int
+        Samples of all ranks, where V, U and Y hold those of one; default: n.
     ledger : Ledger or None
         Where one is set, `step` empties it, and each block reports to it how much it gained.
     clock : BlockClock or None
@@ -41,9 +43,13 @@ class State:
     U: list[Any]
     Y: Any
     iteration: int = 0
+    n_total: int = 0
     ledger: Ledger | None = None
     clock: BlockClock | None = None
     cache: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        self.n_total = self.n_total or self.n
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "cache": {}, "ledger": None, "clock": None}
@@ -60,5 +66,5 @@ class State:
 
     @property
     def n(self) -> int:
-        """Number of samples."""
+        """Number of samples here."""
         return len(self.V[0])

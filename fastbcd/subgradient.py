@@ -41,7 +41,7 @@ def squared_subgradient(solver: BlockCoordinateDescent, state: State) -> float:
     problem, device, gamma = solver.problem, solver.device, solver.problem.gamma
     kernels, L = device.kernels, problem.n_layers
     check_subgradient(problem)
-    total = np.zeros(1)
+    squares = device.sum(1)
     with device.session():
         layers = [device.layer(W) for W in state.W[1:]]
         crosses = [device.cross_product(W) for W in state.W[1:]]
@@ -64,16 +64,15 @@ def squared_subgradient(solver: BlockCoordinateDescent, state: State) -> float:
                 below = state.V[l - 1][rows]
                 products.append(crosses[l - 1].multiply(tile, R, below, f"cross {l}"))
                 A_next, R_next = A, R
-            tile.wait_for_turn()
+            squares.add(tile, part)
             for sums, product in zip(reversed(crosses), products, strict=True):
                 sums.add_product(product)
-            total[0] += part
 
         device.for_each_tile(state.n, problem.widths, solver.dtype, add_states)
-    unit = problem.per_sample(state.n)
-    squared = unit * float(total[0])
+    unit = problem.per_sample(state.n_total)
+    squared = unit * float(squares.total()[0])
     for W, sums, penalty in zip(state.W[1:], crosses, problem.weight_penalties, strict=True):
-        G = -unit * sums.cross
+        G = -unit * sums.total()
         squared += kernels.penalty_subgradient(penalty, W[:, :-1], G[:, :-1])
         squared += float(np.sum(G[:, -1] ** 2))
     return squared

@@ -34,6 +34,9 @@ class ThreeSplitting(BlockCoordinateDescent):
         Default: as many as BLAS would use. Results do not depend on it.
     tile_rows : int, optional
         Samples per tile; default: chosen from the cache size.
+    comm : mpi4py.MPI.Comm, optional
+        The processes that share the work, each with samples of its own; all of them call the same
+        methods. Default: this process has all samples.
 
     Notes
     -----
@@ -50,7 +53,7 @@ class ThreeSplitting(BlockCoordinateDescent):
         W, V, U, ledger = state.W, state.V, state.U, state.ledger
         lap = laps_of_all_threads(state.clock)
         gamma, rho, alpha = problem.gamma, problem.rho, self.alpha
-        unit = problem.per_sample(state.n)
+        unit = problem.per_sample(state.n_total)
         activation = problem.activations[l - 1]
         layer = device.layer(W[l])
         if l < L:
@@ -58,11 +61,13 @@ class ThreeSplitting(BlockCoordinateDescent):
             solve = device.state_solve(W[l + 1], problem.state_penalties[l - 1], kappa, rho)
             lap("V", l)
         equations = self._normal_equations(state, l)
+        reports = None if ledger is None else device.sum((2, 2))
 
         def update_samples(tile: Tile) -> None:
             rows, lap = tile.rows, laps(state.clock)
             below = self._skip(state, l, rows)
-            report_V, report_U = (None, None) if ledger is None else np.zeros((2, 2))
+            report = (None, None) if reports is None else np.zeros((2, 2))
+            report_V, report_U = report
             if l == L:
                 # V_L = argmin s_L(V_L) + loss(V_L; Y) + gamma/2 |V_L - S_L V_{L-1} - U_L|^2
                 #              + alpha/2 |V_L - V_L'|^2
@@ -89,16 +94,17 @@ class ThreeSplitting(BlockCoordinateDescent):
             lap("U", l)
             equations.add(tile, B, V[l - 1][rows])
             lap("W", l)
-            if ledger is not None:
-                ledger.add("V", l, report_V, unit)
-                ledger.add("U", l, report_U, unit)
+            if reports is not None:
+                reports.add(tile, report)
 
         device.for_each_tile(state.n, problem.widths, self.dtype, update_samples)
         # W_l = argmin r_l(W_l) + rho/2 |U_l - V^_{l-1} W_l^T|^2 + alpha/2 |W_l - W_l'|^2
         report_W = None if ledger is None else np.zeros(2)
         penalty = problem.weight_penalties[l - 1]
         equations.solve(W[l], rho * unit, penalty, self.alpha_weights, report_W)
-        if ledger is not None:
+        if ledger is not None and reports is not None:
+            for kind, report in zip("VU", reports.total(), strict=True):
+                ledger.add(kind, l, report, unit)
             ledger.add("W", l, report_W)
         lap("W", l)
 

@@ -41,7 +41,7 @@ class TwoSplitting(BlockCoordinateDescent):
     inner_steps : int, default=1
         Models solved in each nonlinear block. More lower F a little further in each
         iteration, one is the fastest in time (benchmarks/NOTES.md).
-    device, dtype, n_threads, tile_rows
+    device, dtype, n_threads, tile_rows, comm
         As in `ThreeSplitting`.
 
     Raises
@@ -69,9 +69,10 @@ class TwoSplitting(BlockCoordinateDescent):
         dtype: str = "float32",
         n_threads: int | None = None,
         tile_rows: int | None = None,
+        comm: Any = None,
     ) -> None:
         super().__init__(
-            problem, alpha, alpha_weights, loss_update, device, dtype, n_threads, tile_rows
+            problem, alpha, alpha_weights, loss_update, device, dtype, n_threads, tile_rows, comm
         )
         self.inner_steps = require_integer(inner_steps, "inner_steps", at_least=1)
         if any(problem.residual):
@@ -91,7 +92,7 @@ class TwoSplitting(BlockCoordinateDescent):
         """V_l and the sums for W_l in one pass over tiles of samples; then W_l."""
         problem, device, L = self.problem, self.device, self.problem.n_layers
         W, V, ledger, lap = state.W, state.V, state.ledger, laps_of_all_threads(state.clock)
-        gamma, unit = problem.gamma, problem.per_sample(state.n)
+        gamma, unit = problem.gamma, problem.per_sample(state.n_total)
         activation = problem.activations[l - 1]
         layer = device.layer(W[l])
         if l < L:
@@ -104,11 +105,11 @@ class TwoSplitting(BlockCoordinateDescent):
             )
             lap("V", l)
         equations = self._normal_equations(state, l)
-        curvatures: list[float] = []
+        curvatures, reports = [0.0], None if ledger is None else device.sum(2)
 
         def update_samples(tile: Tile) -> None:
             rows, lap = tile.rows, laps(state.clock)
-            report = None if ledger is None else np.zeros(2)
+            report = None if reports is None else np.zeros(2)
             B = device.forward(tile, layer, V[l - 1][rows])
             if l == L:
                 # V_L = argmin s_L(V_L) + loss(V_L; Y) + gamma/2 |V_L - V^_{L-1} W_L^T|^2
@@ -126,15 +127,19 @@ class TwoSplitting(BlockCoordinateDescent):
             device.kernels.majorised_residual(B, activation, V[l][rows], B, 1.0)
             equations.add(tile, B, V[l - 1][rows])
             lap("W", l)
-            if ledger is not None:
-                ledger.add("V", l, report, unit)
+            if reports is not None and report is not None:
+                reports.add(tile, report)
 
         device.for_each_tile(state.n, problem.widths, self.dtype, update_samples)
         # Where no sample has a slope any curvature will do: nothing is to move.
-        c = max(curvatures) if max(curvatures) > SMALLEST else 1.0
+        largest = np.array([max(curvatures)])
+        device.ranks.max(largest)
+        c = float(largest[0]) if largest[0] > SMALLEST else 1.0
         state.cache[f"curvature {l}"] = c
         # W_l = argmin r_l(W_l) + gamma/2 |V_l - act(V^_{l-1} W_l^T)|^2 + alpha/2 |W_l - W_l'|^2
         self._update_weights(state, l, equations, c)
+        if ledger is not None and reports is not None:
+            ledger.add("V", l, reports.total(), unit)
         lap("W", l)
 
     def _steps(self, activation: Formula) -> int:
@@ -145,7 +150,7 @@ class TwoSplitting(BlockCoordinateDescent):
         """W_l in place; `equations` hold the model's sums for the first inner step."""
         problem, device = self.problem, self.device
         penalty, activation = problem.weight_penalties[l - 1], problem.activations[l - 1]
-        weight, alpha = problem.gamma * problem.per_sample(state.n), self.alpha_weights
+        weight, alpha = problem.gamma * problem.per_sample(state.n_total), self.alpha_weights
         W, V = state.W, state.V
         report = None if state.ledger is None else np.zeros(2)
         before = None if state.ledger is None else device.copy(W[l])
@@ -179,23 +184,25 @@ class TwoSplitting(BlockCoordinateDescent):
         problem, device = self.problem, self.device
         W, V, activation = state.W, state.V, problem.activations[l - 1]
         layer, change = device.layer(W[l]), device.layer(end - W[l])
-        sums = np.zeros((len(STEPS), problem.widths[l]))
+        sums = device.sum((len(STEPS), problem.widths[l]))
 
         def add_sums(tile: Tile) -> None:
             below = V[l - 1][tile.rows]
             Z = device.forward(tile, layer, below)
             P = device.forward(tile, change, below, name="P")
-            part = tile.scratch.array("row sums", sums.shape, np.float64)
+            shape = (len(STEPS), problem.widths[l])
+            part = tile.scratch.array("row sums", shape, np.float64)
             part[:] = 0.0
             device.kernels.add_row_sums(part, activation, V[l][tile.rows], Z, P, STEPS)
-            tile.wait_for_turn()
-            np.add(sums, part, out=sums)
+            sums.add(tile, part)
 
         device.for_each_tile(state.n, problem.widths, self.dtype, add_sums)
-        weight = problem.gamma * problem.per_sample(state.n)
+        weight = problem.gamma * problem.per_sample(state.n_total)
         penalty = problem.weight_penalties[l - 1]
         alpha = self.alpha_weights
-        device.kernels.search_rows(W[l], end, sums, STEPS, penalty, weight, alpha, report)
+        device.kernels.search_rows(W[l], end, sums.total(), STEPS, penalty, weight, alpha, report)
+        # Rounding may differ from machine to machine: rows of one rank each, alike on all.
+        device.ranks.share_rows(W[l])
 
     def _couplings(self, tile: Tile, state: State, l: int, layer: Any) -> tuple[float, float]:
         problem, rows = self.problem, tile.rows

@@ -26,41 +26,54 @@ def check_dtype(dtype: Any) -> np.dtype:
     return np.dtype(name)
 
 
-def check_matrix(data: ArrayLike, name: str) -> NDArray[Any]:
-    """`data` as a finite, numeric array of samples by features, at least one of each."""
+def check_matrix(data: ArrayLike, name: str, may_be_empty: bool = False) -> NDArray[Any]:
+    """`data` as a finite, numeric array of samples by features, at least one of each.
+
+    With `may_be_empty` there need be no sample: other ranks have them.
+    """
+    numeric = as_numbers(data, name)
+    if numeric.ndim != 2:
+        raise InputError(f"{name} must be 2-d, samples by features, got {numeric.ndim}-d")
+    if 0 in (numeric.shape[1:] if may_be_empty else numeric.shape):
+        raise InputError(f"{name} must have at least one sample and feature, got {numeric.shape}")
+    check_finite(numeric, name)
+    return numeric
+
+
+def as_numbers(data: ArrayLike, name: str) -> NDArray[Any]:
+    """`data` as a numeric array: objects and texts become float64."""
     try:
         array = np.asarray(data)
         if array.dtype.kind not in "fiubOUS":
             raise TypeError
-        numeric = array if array.dtype.kind in "fiub" else array.astype(np.float64)
+        return array if array.dtype.kind in "fiub" else array.astype(np.float64)
     except (TypeError, ValueError):
         raise InputError(f"{name} must hold numbers only") from None
-    if numeric.ndim != 2:
-        raise InputError(f"{name} must be 2-d, samples by features, got {numeric.ndim}-d")
-    if 0 in numeric.shape:
-        raise InputError(f"{name} must have at least one sample and feature, got {numeric.shape}")
-    if numeric.dtype.kind == "f" and not np.isfinite(numeric).all():
-        row, column = np.argwhere(~np.isfinite(numeric))[0]
+
+
+def check_finite(array: NDArray[Any], name: str, row: int = 0, column: int = 0) -> None:
+    """`InputError` for NaN or infinity in a 2-d `array`, which `name` has at (row, column)."""
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        i, j = np.argwhere(~np.isfinite(array))[0]
         raise InputError(
-            f"{name} must be finite, but row {row}, column {column} is {numeric[row, column]}"
+            f"{name} must be finite, but row {row + i}, column {column + j} is {array[i, j]}"
         )
-    return numeric
 
 
-def check_inputs(X: ArrayLike, width: int) -> NDArray[Any]:
-    """X as (n, width)."""
-    X = check_matrix(X, "X")
+def check_inputs(X: ArrayLike, width: int, may_be_empty: bool = False) -> NDArray[Any]:
+    """X as (n, width); see `check_matrix`."""
+    X = check_matrix(X, "X", may_be_empty)
     if X.shape[1] != width:
         raise InputError(f"X has {X.shape[1]} features, but the network's first width is {width}")
     return X
 
 
-def check_targets(Y: ArrayLike, n: int, width: int) -> NDArray[Any]:
-    """Y as (n, width)."""
+def check_targets(Y: ArrayLike, n: int, width: int, may_be_empty: bool = False) -> NDArray[Any]:
+    """Y as (n, width); see `check_matrix`."""
     if np.ndim(np.asarray(Y)) == 1:
         hint = "one-hot rows for classes (fastbcd.one_hot), a column for one number a sample"
         raise InputError(f"Y must be 2-d, samples by outputs: {hint}")
-    Y = check_matrix(Y, "Y")
+    Y = check_matrix(Y, "Y", may_be_empty)
     if len(Y) != n:
         raise InputError(f"Y has {len(Y)} samples, but X has {n}")
     if Y.shape[1] != width:

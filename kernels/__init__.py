@@ -20,6 +20,7 @@ from fastbcd.kernels.activations import (
     tanh,
 )
 from fastbcd.kernels.blas import product, product_transposed, transposed_product
+from fastbcd.kernels.compensated import add_compensated
 from fastbcd.kernels.coordinate_descent import (
     coordinate_descent,
     coordinate_hessian,
@@ -34,7 +35,14 @@ from fastbcd.kernels.gram_solve import (
     ridge_right_hand_side,
     ridge_solve,
 )
-from fastbcd.kernels.gram_sums import add_cross, add_gram, tile_cross, tile_gram
+from fastbcd.kernels.gram_sums import (
+    add_cross,
+    add_gram,
+    pack_lower,
+    tile_cross,
+    tile_gram,
+    unpack_lower,
+)
 from fastbcd.kernels.hidden_state import (
     activate,
     activation_residual,
@@ -113,6 +121,7 @@ __all__ = [
     "activate_augmented",
     "activation_miss",
     "activation_residual",
+    "add_compensated",
     "add_cross",
     "add_gram",
     "add_row_sums",
@@ -140,6 +149,7 @@ __all__ = [
     "nonnegative",
     "output_subgradient",
     "output_terms",
+    "pack_lower",
     "penalty_subgradient",
     "penalty_sum",
     "polynomial",
@@ -176,6 +186,7 @@ __all__ = [
     "tile_cross",
     "tile_gram",
     "transposed_product",
+    "unpack_lower",
     "update_output_state",
     "update_output_state_linearised",
     "update_output_state_penalised",

@@ -54,3 +54,23 @@ def tile_cross(work, sums, R, V):
     """``work = R^T V`` (r, d) and column sums of R (m, r), one tile; see `add_cross`."""
     transposed_product(work, R, V, 1.0, 0.0)
     column_sums(sums, R)
+
+
+@kernel
+def pack_lower(out, A):
+    """The lower triangle of A (d, d), row by row, in the first ``d (d + 1) / 2`` places of out."""
+    k = 0
+    for i in range(A.shape[0]):
+        for j in range(i + 1):
+            out[k] = A[i, j]
+            k += 1
+
+
+@kernel
+def unpack_lower(A, packed):
+    """The lower triangle of A (d, d) from `packed`, as `pack_lower` writes it; no more of A."""
+    k = 0
+    for i in range(A.shape[0]):
+        for j in range(i + 1):
+            A[i, j] = packed[k]
+            k += 1

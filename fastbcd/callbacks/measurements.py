@@ -65,7 +65,8 @@ class Accuracy(Every):
         ``"train"`` or ``"test"``, say.
     X : (n, d_0) array
     labels : (n,) array of int
-        Index of each sample's class.
+        Index of each sample's class. With ranks each has samples of its own, of which it may
+        have none.
     every : int, default=1
     """
 
@@ -75,10 +76,20 @@ class Accuracy(Every):
 
     def on_iteration(self, solver: Solver, state: Any, record: Record) -> None:
         if self.due(record):
-            outputs = network_of(solver, state).forward(self.X, solver.device.n_threads)
-            record[f"{self.name}_accuracy"] = accuracy(outputs, self.labels)
+            right = 0
+            if len(self.labels):
+                outputs = network_of(solver, state).forward(self.X, solver.device.n_threads)
+                right = int(np.count_nonzero(hits(outputs, self.labels)))
+            counts = np.array([right, len(self.labels)], np.float64)
+            solver.device.ranks.sum(counts)
+            record[f"{self.name}_accuracy"] = float(counts[0] / counts[1])
 
 
 def accuracy(outputs: Any, labels: Any) -> float:
     """Share of rows of `outputs` (n, k) whose largest entry is at `labels` (n,)."""
-    return float(np.mean(np.argmax(outputs, axis=1) == labels))
+    return float(np.mean(hits(outputs, labels)))
+
+
+def hits(outputs: Any, labels: Any) -> Any:
+    """Whether the largest entry of each row of `outputs` (n, k) is at `labels` (n,)."""
+    return np.argmax(outputs, axis=1) == labels

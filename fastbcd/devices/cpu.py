@@ -16,9 +16,11 @@ from fastbcd.devices.layer import Layer
 from fastbcd.devices.nonlinear_state_solve import NonlinearStateSolve
 from fastbcd.devices.normal_equations import CrossProduct, NormalEquations
 from fastbcd.devices.state_solve import StateSolve
+from fastbcd.devices.sums import SampleSum
 from fastbcd.devices.threads import resolve_threads, serial_blas
 from fastbcd.devices.tiles import Scratch, Tile, even_size, for_each_tile
 from fastbcd.kernels import Formula, Loss, Penalty
+from fastbcd.ranks import Alone, Ranks
 from fastbcd.specification import require_integer
 
 Array = NDArray[Any]
@@ -30,6 +32,7 @@ TILE_BYTES = 4 * 2**20
 MIN_TILE_ROWS = 128
 # Rows (or columns) of a d x d solve that one thread takes at a time.
 SOLVE_ROWS = 256
+ALONE = Alone()
 
 
 class CPU:
@@ -47,14 +50,22 @@ class CPU:
     tile_rows : int, optional
         Samples in a tile; default: as many as fit the cache. Changes results in
         the last digits.
+    ranks : Ranks, optional
+        The processes that share the samples; default: this one alone.
     """
 
     name = "cpu"
     kernels = kernels
     """What runs on one tile: each device has functions of these names and arguments."""
 
-    def __init__(self, n_threads: int | None = None, tile_rows: int | None = None) -> None:
-        self.n_threads = resolve_threads(n_threads)
+    def __init__(
+        self,
+        n_threads: int | None = None,
+        tile_rows: int | None = None,
+        ranks: Ranks = ALONE,
+    ) -> None:
+        self.ranks = ranks
+        self.n_threads = resolve_threads(n_threads, ranks.on_this_machine)
         self._tile_rows = (
             None if tile_rows is None else require_integer(tile_rows, "tile_rows", at_least=1)
         )
@@ -67,7 +78,9 @@ class CPU:
         self._lock = threading.RLock()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"n_threads": self.n_threads, "_tile_rows": self._tile_rows}
+        if self.ranks.size > 1:
+            raise TypeError("a solver that is spread over ranks cannot be pickled: its comm cannot")
+        return {"ranks": ALONE, "n_threads": self.n_threads, "_tile_rows": self._tile_rows}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -130,7 +143,8 @@ class CPU:
         """Samples in a tile of a network of such widths."""
         if self._tile_rows is not None:
             return self._tile_rows
-        row_bytes = max(widths) * np.dtype(dtype).itemsize
+        # Not of the outputs, which are few: their number is known after the samples are shared out.
+        row_bytes = max(widths[:-1]) * np.dtype(dtype).itemsize
         return max(MIN_TILE_ROWS, TILE_BYTES // row_bytes)
 
     def for_each_block(self, n: int, body: Callable[[slice], None]) -> None:
@@ -143,6 +157,10 @@ class CPU:
             *(len(items), 1, lambda tile: body(items[tile.index], tile.scratch)),
             *(self._scratches, self._pool),
         )
+
+    def sum(self, shape: int | tuple[int, ...]) -> SampleSum:
+        """A sum over samples, to which tiles add."""
+        return SampleSum(shape, self.ranks)
 
     # -- layers and their solves --------------------------------------------------------------
 
@@ -165,12 +183,12 @@ class CPU:
     def normal_equations(self, W: Array, own_gram: bool) -> NormalEquations:
         """Normal equations of the W-block; `own_gram` where they may keep their Gram matrix."""
         return NormalEquations(
-            len(W), W.shape[1], self.for_each_block, self._solve_scratch, own_gram
+            *(len(W), W.shape[1], self.for_each_block, self._solve_scratch, own_gram, self.ranks)
         )
 
     def cross_product(self, W: Array) -> CrossProduct:
         """An empty sum of cross products, of the shape of W."""
-        return CrossProduct(*W.shape)
+        return CrossProduct(len(W), W.shape[1], self.ranks)
 
     # -- products and blocks on one tile ------------------------------------------------------
 

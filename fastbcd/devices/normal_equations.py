@@ -13,6 +13,7 @@ from fastbcd.devices.layer import ForEachBlock
 from fastbcd.devices.tiles import Scratch, Tile
 from fastbcd.kernels import Penalty
 from fastbcd.kernels.gram_solve import EIGEN
+from fastbcd.ranks import Ranks
 
 # Sweeps of coordinate descent over a row; what is not finished goes on in the next iteration.
 MAX_SWEEPS = 1000
@@ -26,8 +27,8 @@ class CrossProduct:
     In two parts, so that only the second waits for the tile's turn: R (m, d_out), V (m, d_in).
     """
 
-    def __init__(self, d_out: int, d_columns: int) -> None:
-        self.cross = np.zeros((d_out, d_columns))
+    def __init__(self, d_out: int, d_columns: int, ranks: Ranks) -> None:
+        self.cross, self._ranks = np.zeros((d_out, d_columns)), ranks
 
     def multiply(
         self, tile: Tile, R: NDArray[Any], V: NDArray[Any], name: str = "cross"
@@ -43,12 +44,18 @@ class CrossProduct:
         """Add what `multiply` returned, in the tile's turn."""
         kernels.add_cross(self.cross, *product)
 
+    def total(self) -> NDArray[Any]:
+        """The product over all samples, those of other ranks included; once, after the pass."""
+        self._ranks.sum(self.cross)
+        return self.cross
+
 
 class NormalEquations(CrossProduct):
     """Gram ``V^^T V^`` and cross product ``R^T V^``, ``R = U - V^ W'^T``, in float64.
 
-    Filled tile by tile; whoever holds other samples (another process, a file)
-    adds to the same two arrays before `solve`.
+    Filled tile by tile. `solve` adds up what the ranks have: one message, with the lower triangle
+    of the Gram matrix. Each rank then solves for some rows of W, and they exchange these, so that
+    all have the same bits.
 
     Parameters
     ----------
@@ -61,6 +68,7 @@ class NormalEquations(CrossProduct):
     own_gram : bool
         The Gram matrix and its factor have memory of their own: where V does not change
         (the inputs) they serve every iteration; see `start`.
+    ranks : Ranks
     """
 
     def __init__(
@@ -70,7 +78,9 @@ class NormalEquations(CrossProduct):
         for_each_block: ForEachBlock,
         scratch: Scratch,
         own_gram: bool,
+        ranks: Ranks,
     ) -> None:
+        self._ranks = ranks
         self._for_each_block, self._scratch = for_each_block, scratch
         self._shape, self._square = (d_out, d_columns), (d_columns, d_columns)
         self._own_gram = own_gram
@@ -117,12 +127,13 @@ class NormalEquations(CrossProduct):
 
         Added to `report`: by how much F (without the proximal term) fell, and ``|W - W'|^2``.
         """
-        self._gram_complete = True
+        self._sum_over_ranks()
         if not (np.isfinite(self.cross).all() and np.isfinite(np.diag(self.gram)).all()):
             raise FloatingPointError(
                 f"layer of {len(W)} units: its states or weights are not finite any more in "
                 f"{W.dtype}; scale the inputs or use float64"
             )
+        own = self._ranks.rows(len(W))
         # One for each block of rows, added up in their order.
         reports: dict[int, NDArray[Any]] = {}
 
@@ -130,19 +141,41 @@ class NormalEquations(CrossProduct):
             return None if report is None else reports.setdefault(block.start, np.zeros(2))
 
         if penalty.ridge is None:
-            self._descend(W, weight, penalty, alpha, report_of)
+            self._descend(W[own], self.cross[own], weight, penalty, alpha, report_of)
         else:
             # A report compares the step with the right-hand side; else it takes its place.
             step = self.cross
             if report is not None:
                 step = self._scratch.array("step", self._shape, np.float64)
-            self._solve_ridge(W, step, weight, penalty.ridge, alpha, report_of)
+            self._solve_ridge(
+                *(W[own], self.cross[own], step[own], weight, penalty.ridge, alpha, report_of)
+            )
+        self._ranks.share_rows(W)
         if report is not None:
-            report += sum(reports[start] for start in sorted(reports))
+            total = sum((reports[start] for start in sorted(reports)), np.zeros(2))
+            self._ranks.sum(total)
+            report += total
+
+    def _sum_over_ranks(self) -> None:
+        """All samples' sums, in one message."""
+        if self._gram_complete or self._ranks.size == 1:
+            self._gram_complete = True
+            self._ranks.sum(self.cross)
+            return
+        d = len(self.gram)
+        corner = d * (d + 1) // 2
+        packed = self._scratch.array("packed", (corner + self.cross.size,), np.float64)
+        kernels.pack_lower(packed, self.gram)
+        packed[corner:] = self.cross.ravel()
+        self._ranks.sum(packed)
+        kernels.unpack_lower(self.gram, packed)
+        self.cross[:] = packed[corner:].reshape(self._shape)
+        self._gram_complete = True
 
     def _solve_ridge(
         self,
         W: NDArray[Any],
+        cross: NDArray[Any],
         step: NDArray[Any],
         weight: float,
         ridge: float,
@@ -154,24 +187,30 @@ class NormalEquations(CrossProduct):
         # Only where eigenvectors take the place of a Cholesky factor is there work to do in it.
         work = step
         if self._method == EIGEN:
-            work = self._scratch.array("work", self._shape, np.float64)
+            work = self._scratch.array("work", step.shape, np.float64)
 
         def rows(block: slice) -> None:
-            kernels.ridge_right_hand_side(step[block], self.cross[block], W[block], weight, ridge)
+            kernels.ridge_right_hand_side(step[block], cross[block], W[block], weight, ridge)
             kernels.ridge_solve(
                 step[block], self._factor_array, self._scale, self._method, work[block]
             )
             report = report_of(block)
             if report is not None:
                 kernels.report_step(
-                    *(report, step[block], self.cross[block], W[block], weight, ridge, alpha)
+                    *(report, step[block], cross[block], W[block], weight, ridge, alpha)
                 )
             kernels.add_step(W[block], step[block])
 
         self._for_each_block(len(W), rows)
 
     def _descend(
-        self, W: NDArray[Any], weight: float, penalty: Penalty, alpha: float, report_of: ReportOf
+        self,
+        W: NDArray[Any],
+        cross: NDArray[Any],
+        weight: float,
+        penalty: Penalty,
+        alpha: float,
+        report_of: ReportOf,
     ) -> None:
         """Coordinate descent; see `fastbcd.kernels.coordinate_descent`."""
         H, d = self._factor_array, len(self.gram)
@@ -182,7 +221,7 @@ class NormalEquations(CrossProduct):
         def rows(block: slice) -> None:
             report = report_of(block)
             kernels.coordinate_descent(
-                *(W[block], penalty, H, self.cross[block], weight, 1, tolerance, MAX_SWEEPS),
+                *(W[block], penalty, H, cross[block], weight, 1, tolerance, MAX_SWEEPS),
                 *(np.empty(d), np.empty(d), report),
             )
             if report is not None:

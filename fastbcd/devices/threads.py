@@ -54,15 +54,18 @@ class OversubscriptionWarning(RuntimeWarning):
     """More threads will run than there are processors for them."""
 
 
-def resolve_threads(n_threads: int | None) -> int:
+def resolve_threads(n_threads: int | None, n_processes: int = 1) -> int:
     """`n_threads`, or as many as BLAS would use; warns, once a process, if that is too many.
 
     The default thereby honours ``OMP_NUM_THREADS`` and its like, the processor
-    affinity, and the limits that joblib sets in its workers.
+    affinity, and the limits that joblib sets in its workers. It is at most this process's part
+    of the processors, where `n_processes` share a machine.
     """
     libraries = _controller().info()
     if n_threads is None:
-        return max((library["num_threads"] for library in libraries), default=1)
+        usual = max((library["num_threads"] for library in libraries), default=1)
+        part = max(1, available_processors() // n_processes)
+        return usual if n_processes == 1 else min(usual, part)
     n_threads = require_integer(n_threads, "n_threads", at_least=1)
     if n_threads > available_processors():
         _warn_once(

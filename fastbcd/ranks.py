@@ -1,0 +1,192 @@
+"""Processes that share the samples of one run: each holds some of them, and sums go over all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastbcd.errors import InputError
+
+Array = NDArray[Any]
+T = TypeVar("T")
+
+
+class Ranks(Protocol):
+    """What a run needs of the processes it is spread over; all of them call the same methods."""
+
+    rank: int
+    """Of this process, from 0."""
+    size: int
+    """How many there are."""
+    on_this_machine: int
+    """How many of them share this machine's processors."""
+
+    def sum(self, array: Array) -> None:
+        """A contiguous `array` becomes the sum of those of all ranks, in place."""
+
+    def max(self, array: Array) -> None:
+        """A contiguous `array` becomes the largest of those of all ranks, by elements, in place."""
+
+    def gather(self, value: T) -> list[T]:
+        """A small object of each rank, in their order, on all of them."""
+
+    def rows(self, n: int, unit: int = 1) -> slice:
+        """The share of `n` rows: consecutive, as even as whole units of `unit` rows can be.
+
+        Shares of all ranks, in their order, are the n rows; some may be empty.
+        """
+
+    def share_rows(self, array: Array) -> None:
+        """Each rank's `rows` of a contiguous `array` go to all others, in place."""
+
+
+def bounds(n: int, size: int, unit: int = 1) -> list[int]:
+    """Where the shares of `size` ranks begin, and the last one ends; see `Ranks.rows`.
+
+    `n` rows, in whole units of `unit` rows but for the last.
+    """
+    units = -(-n // unit)
+    return [min(n, units * rank // size * unit) for rank in range(size + 1)]
+
+
+class Alone:
+    """One process: it has all samples, and nothing is to be exchanged."""
+
+    rank, size, on_this_machine = 0, 1, 1
+
+    def sum(self, array: Array) -> None:
+        """Nothing: `array` is the sum."""
+
+    def max(self, array: Array) -> None:
+        """Nothing: `array` is the largest."""
+
+    def gather(self, value: T) -> list[T]:
+        """``[value]``."""
+        return [value]
+
+    def rows(self, n: int, unit: int = 1) -> slice:
+        """All `n` rows, whatever the `unit`."""
+        return slice(0, n)
+
+    def share_rows(self, array: Array) -> None:
+        """Nothing: all rows of `array` are here."""
+
+
+class MPIRanks:
+    """The processes of an MPI communicator.
+
+    Parameters
+    ----------
+    comm : mpi4py.MPI.Comm
+        Messages of ours travel on a duplicate of it, so that they meet no others.
+
+    Raises
+    ------
+    InputError
+        Not an intracommunicator of mpi4py.
+    """
+
+    def __init__(self, comm: Any) -> None:
+        try:
+            from mpi4py import MPI
+        except (ImportError, RuntimeError) as error:  # the latter where no MPI library is found
+            raise InputError(
+                f"comm: mpi4py cannot be used ({error}); pip install 'fastbcd[mpi]'"
+            ) from None
+        if not isinstance(comm, MPI.Intracomm) or comm == MPI.COMM_NULL:
+            raise InputError(f"comm must be an mpi4py.MPI.Intracomm, such as COMM_WORLD: {comm!r}")
+        self._MPI, self.comm = MPI, comm.Dup()
+        self.rank, self.size = self.comm.rank, self.comm.size
+        neighbours = self.comm.Split_type(MPI.COMM_TYPE_SHARED)
+        self.on_this_machine = neighbours.size
+        neighbours.Free()
+
+    def sum(self, array: Array) -> None:
+        """``MPI_Allreduce`` of `array`, in place."""
+        self.comm.Allreduce(self._MPI.IN_PLACE, array, self._MPI.SUM)
+
+    def max(self, array: Array) -> None:
+        """``MPI_Allreduce`` of `array` with the maximum, in place."""
+        self.comm.Allreduce(self._MPI.IN_PLACE, array, self._MPI.MAX)
+
+    def gather(self, value: T) -> list[T]:
+        """``MPI_Allgather`` of `value`, pickled."""
+        return list(self.comm.allgather(value))
+
+    def rows(self, n: int, unit: int = 1) -> slice:
+        """The share of this rank of `n` rows, in whole units of `unit` rows but for the last."""
+        return slice(*bounds(n, self.size, unit)[self.rank : self.rank + 2])
+
+    def share_rows(self, array: Array) -> None:
+        """``MPI_Allgatherv`` of rows of `array`, in place: on all ranks the same bits."""
+        row = array[:1].size
+        starts = [row * start for start in bounds(len(array), self.size)]
+        counts = np.diff(starts)
+        self.comm.Allgatherv(self._MPI.IN_PLACE, [array, (counts, starts[:-1])])
+
+
+def get_ranks(comm: Any) -> Ranks:
+    """Of a communicator; None is one process."""
+    return Alone() if comm is None else MPIRanks(comm)
+
+
+# What a rank may report to the others; anything else arrives there as a RuntimeError.
+KINDS: tuple[type[Exception], ...] = (
+    *(InputError, FloatingPointError, MemoryError, OSError, RuntimeError),
+)
+
+
+Told = tuple[int, str]
+
+
+def _told(error: Exception) -> Told:
+    """What other ranks hear of an error."""
+    kind = next((k for k in KINDS if isinstance(error, k)), RuntimeError)
+    return KINDS.index(kind), str(error) or type(error).__name__
+
+
+@contextmanager
+def together(ranks: Ranks) -> Iterator[None]:
+    """What any rank raises in this context is raised on all, so that none waits for it forever.
+
+    They all raise the error of the first rank that has one.
+    """
+    own: Exception | None = None
+    try:
+        yield
+    except Exception as error:
+        if ranks.size == 1:
+            raise
+        own = error
+    reports = ranks.gather(None if own is None else _told(own))
+    failed = [(rank, report) for rank, report in enumerate(reports) if report is not None]
+    if not failed:
+        return
+    rank, (index, text) = failed[0]
+    everywhere = len({report for _, report in failed}) == 1 and len(failed) == ranks.size
+    raise KINDS[index](text if everywhere else f"rank {rank}: {text}") from own
+
+
+def on_first(ranks: Ranks, action: Callable[[], T]) -> T:
+    """What `action` returns, or raises, on the first rank: the others only hear of it.
+
+    For what is to be done once: files that all ranks share, say. The result must be small.
+    """
+    if ranks.size == 1:
+        return action()
+    value: Any = None
+    told: Told | None = None
+    cause: Exception | None = None
+    if ranks.rank == 0:
+        try:
+            value = action()
+        except Exception as error:
+            told, cause = _told(error), error
+    value, told = ranks.gather((value, told))[0]
+    if told is not None:
+        raise KINDS[told[0]](told[1]) from cause
+    return value
