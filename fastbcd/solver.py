@@ -51,6 +51,7 @@ class BlockCoordinateDescent:
         n_threads: int | None = None,
         tile_rows: int | None = None,
         comm: Any = None,
+        precision: str = "float32",
     ) -> None:
         self.problem = problem
         self.alpha = require(alpha, "alpha", at_least=0, at_most=LARGEST)
@@ -62,7 +63,9 @@ class BlockCoordinateDescent:
         self.loss_update = check_loss_update(loss_update, problem, self.alpha)
         check_output_penalty(problem, self.loss_update)
         self.dtype = check_dtype(dtype)
-        self.device: CPU = get_device(device, n_threads, tile_rows, get_ranks(comm))
+        self.device: CPU = get_device(
+            device, n_threads, tile_rows, get_ranks(comm), precision, self.dtype
+        )
 
     def init(
         self, X: ArrayLike, Y: ArrayLike, seed: int = 0, init: str = "he", bias: float = 0.0
@@ -106,8 +109,8 @@ class BlockCoordinateDescent:
         problem, device, L = self.problem, self.device, self.problem.n_layers
         seed = require_integer(seed, "seed", at_least=0)
         others = device.ranks.size > 1
-        X = check_inputs(X, problem.widths[0], may_be_empty=others)
-        Y = check_targets(Y, len(X), problem.widths[-1], may_be_empty=others)
+        X = check_inputs(device.received(X), problem.widths[0], may_be_empty=others)
+        Y = check_targets(device.received(Y), len(X), problem.widths[-1], may_be_empty=others)
         check_loss_targets(Y, problem.loss)
         drawn = initial_weights(
             problem.widths,
@@ -122,6 +125,9 @@ class BlockCoordinateDescent:
         if not all(np.isfinite(W).all() for W in drawn):
             raise InputError(f"init, bias: the weights overflow {self.dtype}; use smaller ones")
         n = len(X)
+        splittings = 2 if self.has_preactivations else 1
+        elements = sum(problem.widths[1:]) * splittings + problem.widths[0] + problem.widths[-1]
+        device.require_memory(n * elements * self.dtype.itemsize)
 
         def states() -> list[Any]:
             return [device.empty((n, d), self.dtype) for d in problem.widths[1:]]
@@ -259,7 +265,7 @@ class BlockCoordinateDescent:
 
             device.for_each_tile(state.n, problem.widths, self.dtype, add_terms)
         penalties = zip(problem.weight_penalties, state.W[1:], strict=True)
-        weights = sum(device.penalty_sum(penalty, W[:, :-1]) for penalty, W in penalties)
+        weights = float(sum(device.penalty_sum(penalty, W[:, :-1]) for penalty, W in penalties))
         unit, total = problem.per_sample(state.n_total), sums.total()
         return unit * float(total[0]) + weights, math.sqrt(unit * float(total[1]))
 
@@ -274,7 +280,7 @@ class BlockCoordinateDescent:
         """
         problem, kernels = self.problem, self.device.kernels
         arrays = [state.Y, *state.V[1:], *(U for U in state.U[1:] if U is not None)]
-        squares = np.array([sum(kernels.squared_norm(array) for array in arrays)])
+        squares = np.array([float(sum(kernels.squared_norm(array) for array in arrays))])
         self.device.ranks.sum(squares)
         unit = problem.per_sample(state.n_total)
         return unit * (1.0 + problem.gamma + problem.rho) * float(squares[0])

@@ -19,6 +19,7 @@ from fastbcd.devices.state_solve import StateSolve
 from fastbcd.devices.sums import SampleSum
 from fastbcd.devices.threads import resolve_threads, serial_blas
 from fastbcd.devices.tiles import Scratch, Tile, even_size, for_each_tile
+from fastbcd.errors import InputError
 from fastbcd.kernels import Formula, Loss, Penalty
 from fastbcd.ranks import Alone, Ranks
 from fastbcd.specification import require_integer
@@ -101,6 +102,18 @@ class CPU:
 
     # -- arrays -------------------------------------------------------------------------------
 
+    def received(self, data: Any) -> Any:
+        """`data` as a caller gave them; `InputError` for an array of a GPU."""
+        if hasattr(data, "__cuda_array_interface__"):
+            raise InputError(
+                f"{type(data).__module__} array on a GPU: give device='cuda' to train there, or "
+                "copy the array to the processor first"
+            )
+        return data
+
+    def require_memory(self, n_bytes: int) -> None:
+        """Nothing: memory of the processor is what the system makes of it."""
+
     def array(self, data: Any, dtype: Any) -> Array:
         """`data` as a contiguous array of this device; not copied where it is one already."""
         return np.ascontiguousarray(data, dtype)
@@ -161,6 +174,12 @@ class CPU:
     def sum(self, shape: int | tuple[int, ...]) -> SampleSum:
         """A sum over samples, to which tiles add."""
         return SampleSum(shape, self.ranks)
+
+    def largest(self, values: Sequence[float], at_least: float, otherwise: float) -> float:
+        """The largest of `values` (>= 0) of all ranks where it exceeds `at_least`."""
+        largest = np.array([max(values)])
+        self.ranks.max(largest)
+        return float(largest[0]) if largest[0] > at_least else otherwise
 
     # -- layers and their solves --------------------------------------------------------------
 

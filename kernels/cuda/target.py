@@ -151,7 +151,14 @@ GPU, kernels with their arguments."""
 
 def _arguments(arguments: Sequence[Any]) -> list[Any]:
     if SIMULATED:
-        return [_Simulated(a) if isinstance(a, Formula) else a for a in arguments]
+        from numba.cuda.simulator.cudadrv.devicearray import FakeCUDAArray
+
+        # Not a copy, which would come back once for each of two arguments that are one array.
+        kinds = {Formula: _Simulated, np.ndarray: FakeCUDAArray}
+        return [
+            next((wrap(a) for kind, wrap in kinds.items() if isinstance(a, kind)), a)
+            for a in arguments
+        ]
     return [_View(a) if hasattr(a, "__cuda_array_interface__") else a for a in arguments]
 
 
