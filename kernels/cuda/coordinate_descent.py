@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from fastbcd.kernels.cuda.target import (
-    block_max,
     block_sum,
     cuda,
     gpu_kernel,

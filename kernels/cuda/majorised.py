@@ -140,9 +140,9 @@ def state_terms(
     V: Any, A: Any, penalty: Any, Z: Any, activation: Any, V_next: Any, gamma: float
 ) -> Any:
     """Terms of the V-block, in float64; arguments as in `fastbcd.kernels.state_terms`."""
-    return total_of_rows(
-        _state_terms, len(V), V, A, penalty, Z, activation, V_next, float(gamma)
-    )[0]
+    return total_of_rows(_state_terms, len(V), V, A, penalty, Z, activation, V_next, float(gamma))[
+        0
+    ]
 
 
 @gpu_kernel

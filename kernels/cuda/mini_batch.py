@@ -9,8 +9,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-
 from fastbcd.kernels.cuda.gram_solve import launch_one
 from fastbcd.kernels.cuda.target import cuda, gpu_kernel, launch, number
 

@@ -54,8 +54,7 @@ def _update_and_report(partial, U, activation, V, below, B, q, share_b, share_u,
             miss_old, miss_new = a - activation.value(old), a - activation.value(new)
             gap_old, gap_new, change = old - b, new - b, old - new
             decrease += np.float64(
-                g * (miss_old - miss_new) * (miss_old + miss_new)
-                + r * change * (gap_old + gap_new)
+                g * (miss_old - miss_new) * (miss_old + miss_new) + r * change * (gap_old + gap_new)
             )
             moved += np.float64(change * change)
     decrease = block_sum(0.5 * decrease)

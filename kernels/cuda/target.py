@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import cuda, types
+from numba import cuda as cuda
+from numba import types
 from numba.extending import overload
 
 from fastbcd.kernels.formula import SUBSTITUTES, Formula
@@ -23,11 +24,11 @@ from fastbcd.kernels.formula import SUBSTITUTES, Formula
 SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM") == "1"
 
 # Threads of a block, in all kernels: sums over a block need to know it when they are compiled.
-THREADS = 8 if SIMULATED else 256
+THREADS = 4 if SIMULATED else 256
 # Blocks of a grid at most; a thread takes several elements where that is not enough.
-BLOCKS_X, BLOCKS_Y = (2, 2) if SIMULATED else (64, 4096)
+BLOCKS_X, BLOCKS_Y = (1, 2) if SIMULATED else (64, 4096)
 # Blocks of a kernel with sums at most: each leaves one partial sum.
-SUM_BLOCKS = 4 if SIMULATED else 2048
+SUM_BLOCKS = 2 if SIMULATED else 2048
 
 
 # -- arguments ------------------------------------------------------------------------------------
@@ -103,7 +104,7 @@ def number(x: Any) -> Any:
 
 
 @overload(number)
-def _number(x):  # type: ignore[no-untyped-def]
+def _number(x):
     if isinstance(x, types.Array):
         return lambda x: x[0]
     return lambda x: x
@@ -198,7 +199,7 @@ def launch_rows(kernel: Any, rows: int, *arguments: Any) -> None:
 def launch_blocks(kernel: Any, rows: int, *arguments: Any) -> None:
     """Run a kernel in which the threads of one block share a row."""
     if rows:
-        _launch(kernel, min(rows, 4 if SIMULATED else 65535), THREADS, arguments)
+        _launch(kernel, min(rows, 2 if SIMULATED else 65535), THREADS, arguments)
 
 
 def _finished(partial: Any, report: Any, largest: bool) -> Any:
@@ -241,7 +242,7 @@ def total_of_blocks(
     kernel: Any, rows: int, *arguments: Any, sums: int = 1, report: Any = None
 ) -> Any:
     """`total` for a kernel in which the threads of one block share a row."""
-    blocks = max(1, min(rows, 4 if SIMULATED else 4096))
+    blocks = max(1, min(rows, 2 if SIMULATED else 4096))
     partial = _current.get().empty((sums, blocks), np.float64)
     _launch(kernel, blocks, THREADS, (partial, *arguments))
     return _finished(partial, report, False)
@@ -255,7 +256,7 @@ def total_of_columns(kernel: Any, sums: Any, rows: int, *arguments: Any) -> None
     k, d = sums.shape
     if 0 in (k, d, rows):
         return
-    grid, block = _grid((rows, d), 4 if SIMULATED else 1024)
+    grid, block = _grid((rows, d), 2 if SIMULATED else 1024)
     while grid[0] * block[0] < d:  # a thread takes one column
         grid = grid[0] * 2, grid[1]
     partial = _current.get().empty((k, grid[1] * block[1], d), np.float64)

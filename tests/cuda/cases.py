@@ -180,7 +180,19 @@ def cases(dtype: Any) -> Iterator[Case]:
             yield Case(
                 f"{name}{'' if report is None else ', report'}",
                 "coordinate_descent",
-                (W.copy(), penalty, H, doubles(M, D + 1), 0.5, 1, 1e-7, 100, blocks, blocks, report),
+                (
+                    W.copy(),
+                    penalty,
+                    H,
+                    doubles(M, D + 1),
+                    0.5,
+                    1,
+                    1e-7,
+                    100,
+                    blocks,
+                    blocks,
+                    report,
+                ),
                 f64=True,
                 tolerance=64.0,
             )
@@ -193,7 +205,9 @@ def cases(dtype: Any) -> Iterator[Case]:
     yield Case("uint8", "gather", (normal(4, D + 1)[:, :-1], bytes_, np.array([5, 0, 6, 0])))
     yield Case("", "scale_rows", (normal(M, D), rng.random(M)))
     yield Case("", "mean_of_weights", (normal(M, D), normal(M, D), 0.02))
-    yield Case("", "add_gram", (doubles(D + 1, D + 1), normal(M, D), normal(D, D), doubles(D)), f64=True)
+    yield Case(
+        "", "add_gram", (doubles(D + 1, D + 1), normal(M, D), normal(D, D), doubles(D)), f64=True
+    )
     yield Case("", "add_cross", (doubles(K, D + 1), normal(K, D), doubles(K)), f64=True)
 
     yield from of_the_gpu(dtype, rng)
@@ -317,9 +331,7 @@ def of_the_gpu(dtype: Any, rng: np.random.Generator) -> Iterator[Case]:
 
     L = 3
 
-    def batch_scale(
-        scale: Any, gains: Any, rms_U: Any, rms_D: Any, displacement: float
-    ) -> None:
+    def batch_scale(scale: Any, gains: Any, rms_U: Any, rms_D: Any, displacement: float) -> None:
         wanted = displacement * rms_U
         wanted[L] = rms_D[L]
         above = gains[1:L] * wanted[2:]

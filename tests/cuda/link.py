@@ -3,8 +3,9 @@
 Launches are recorded (`fastbcd.kernels.cuda.target.record`): of every case in `cases`, so that
 each kernel is seen with each formula in float32, and in float64 with one formula of each kind
 (`--all`: with each). Each is compiled once, to LTO-IR for the oldest architecture, and linked for
-all; the linker's ptxas reports registers and spills, and its PTX shows float64 arithmetic. What must hold: it links, nothing spills, and a float32 kernel that is not float64 by
-intention (`Case.f64`) has no float64 instruction but loads and conversions of parameters.
+all; the linker's ptxas reports registers and spills, and its PTX shows float64 arithmetic. What
+must hold: it links, nothing spills, and a float32 kernel that is not float64 by intention
+(`Case.f64`) has no float64 instruction but loads and conversions of parameters.
 """
 
 from __future__ import annotations
@@ -13,11 +14,8 @@ import re
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
-
-sys.path[:0] = [str(Path(__file__).parent)]
 
 import numba.cuda.dispatcher
 from agreement import arguments_of

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -121,9 +121,10 @@ class CUDA:
             from fastbcd.devices.cuda.algebra import Kernels
         except ImportError as problem:
             raise InputError(f"device: cuda needs numba-cuda ({problem}): {INSTALL}") from problem
-        self.kernels: Any = Kernels(self.library)
         self.scratch = Scratch(self.library.empty)
+        self.kernels: Any = Kernels(self.library, self.scratch)
         self.failures = self.library.zeros((1,), np.int32)
+        self._counts: dict[int, tuple[Any, Any]] = {}
         self._lock, self._depth = threading.RLock(), 0
 
     def _library(self) -> Any:
@@ -156,6 +157,8 @@ class CUDA:
             try:
                 with self.library.session() as stream, launching(stream, self.library.empty):
                     yield
+                    for total, sums in self._counts.values():
+                        total += self.library.host(sums)
                     if int(self.library.host(self.failures)[0]):
                         self.failures[...] = 0
                         raise FloatingPointError(
@@ -163,6 +166,7 @@ class CUDA:
                             "smaller step_size where there is one, or float64"
                         )
             finally:
+                self._counts.clear()
                 self._depth -= 1
 
     def noise_of_products(self, dtype: Any) -> float:
@@ -201,6 +205,82 @@ class CUDA:
         free = self.library.memory()[0]
         if n_bytes > free:
             raise out_of_memory(n_bytes, free)
+
+    # -- samples of mini-batches --------------------------------------------------------------
+
+    weight_rows = 2**31
+    """Rows of W in one update: all."""
+
+    def resident(self, data: Any) -> Any:
+        """Samples on the GPU, in their own type; memory-mapped files stay where they are."""
+        if isinstance(data, np.memmap):
+            return data
+        kind = data.dtype if data.dtype.kind in "fiub" and data.dtype.itemsize > 2 else None
+        return self.array(data, kind or np.promote_types(data.dtype, np.uint8))
+
+    def rows_of(self, data: Any, index: Any) -> Any:
+        """Some rows of samples, as a NumPy array."""
+        if isinstance(data, np.ndarray):
+            return data[index]
+        return self.numpy(data[self.array(index, np.int64)])
+
+    def batches(self, rows: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
+        """Rows of each batch of a pass, for the processor and, in one transfer, for this device."""
+        batches = list(rows)
+        everything, start = self.array(np.concatenate(batches), np.int64), 0
+        for batch in batches:
+            yield batch, everything[start : start + len(batch)]
+            start += len(batch)
+
+    def take(self, out: Any, data: Any, rows: Any) -> Any:
+        """``out = data[rows]``; returns them in whichever type is at hand."""
+        if isinstance(data, np.memmap):
+            part = np.asarray(data[rows if isinstance(rows, slice) else self.numpy(rows)])
+            out[...] = self.array(part, part.dtype)
+        elif isinstance(rows, slice):
+            part = data[rows]
+            out[...] = self.array(part, part.dtype)
+        else:
+            self.kernels.gather(out, data, rows)
+        return out
+
+    def scaled(self, out: Any, A: Any, factor: Any) -> None:
+        """``out = factor A``, factor a number or an element on the GPU."""
+        on_gpu = hasattr(factor, "shape") and hasattr(factor, "astype")
+        factor = factor.astype(A.dtype).reshape(1) if on_gpu else A.dtype.type(factor)
+        self.kernels.scaled(out, A, factor)
+
+    def count(self, total: Any, number: Any, n: int) -> None:
+        """Add (number, n) to `total` (2,), an array of the processor, when the session ends."""
+        if id(total) not in self._counts:
+            self._counts[id(total)] = total, self.zeros((2,), np.float64)
+        sums = self._counts[id(total)][1]
+        sums[0] += number
+        sums[1] += n
+
+    def outputs(self, network: Any, X: Any, dtype: Any) -> Any:
+        """Outputs of `network`, a `fastbcd.network.Network`, for samples X, on the GPU."""
+        V = self.array(X, dtype)
+        pieces = zip(network.W, network.activations, network.residual, strict=True)
+        for W, activation, skips in pieces:
+            layer = self.layer(self.array(W, dtype))
+            out = self.empty((len(V), len(layer.bias)), dtype)
+            self.kernels.affine(out, V, layer.W, layer.bias)
+            self.kernels.activate(out, activation, out, V if skips else None)
+            V = out
+        return V
+
+    def batch_sizes(self, *arguments: Any) -> Any:
+        """Sizes of a mini-batch's displacements; arguments as on the CPU."""
+        from fastbcd.devices.cuda.batch_sizes import BatchSizes
+
+        return BatchSizes(self, *arguments)
+
+    def gram_metric(self, *arguments: Any, **options: Any) -> Any:
+        """The metric of a mini-batch W-block; arguments as on the CPU."""
+        from fastbcd.devices.cuda.gram_metric import GramMetric
+
+        return GramMetric(self, *arguments, **options)
 
     # -- ranks --------------------------------------------------------------------------------
 

@@ -249,11 +249,11 @@ class Library:
 
     def qr(self, A: Any) -> tuple[Any, Any]:
         """Q (m, k) with orthonormal columns and R (k, k), ``A = Q R``."""
-        return tuple(self._cupy.linalg.qr(A))  # type: ignore[return-value]
+        return tuple(self._cupy.linalg.qr(A))
 
     def eigh(self, A: Any) -> tuple[Any, Any]:
         """Eigenvalues, ascending, and eigenvectors, as columns, of symmetric A."""
-        return tuple(self._cupy.linalg.eigh(A))  # type: ignore[return-value]
+        return tuple(self._cupy.linalg.eigh(A))
 
     # -- the card -----------------------------------------------------------------------------
 

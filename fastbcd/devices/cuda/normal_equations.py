@@ -132,9 +132,7 @@ class NormalEquations(CrossProduct):
             W, step, self.cross, weight, ridge, alpha, noise, self._scale, report
         )
 
-    def _descend(
-        self, W: Any, weight: Any, penalty: Penalty, alpha: float, report: Any
-    ) -> None:
+    def _descend(self, W: Any, weight: Any, penalty: Penalty, alpha: float, report: Any) -> None:
         """Coordinate descent; see `fastbcd.kernels.coordinate_descent`."""
         kernels.coordinate_hessian(self._factor_array, self.gram, weight, alpha)
         self._factored_for = None
