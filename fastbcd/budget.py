@@ -46,7 +46,7 @@ def planned_bytes(solver: BlockCoordinateDescent) -> tuple[int, int]:
 
     state = sum(widths[1:]) * (1 + solver.has_preactivations)
     tile = rows * size * (widths[0] + state + widths[-1])
-    return weights + solves + device.n_threads * thread, tile
+    return weights + solves + (device.n_threads or 1) * thread, tile
 
 
 def planned_bytes_of_batches(solver: MiniBatchThreeSplitting, n: int) -> int:
@@ -62,5 +62,7 @@ def planned_bytes_of_batches(solver: MiniBatchThreeSplitting, n: int) -> int:
     thread = max((below + 1) * own for below, own in pairwise(widths)) + SMALL_ARRAYS
     first = 8 * 4 * min(n, max(settings.batch_size, MOST_FIRST)) * max(widths)
     return (
-        size * (6 * weights + metrics + batch + solver.device.n_threads * thread) + first + 24 * n
+        size * (6 * weights + metrics + batch + (solver.device.n_threads or 1) * thread)
+        + first
+        + 24 * n
     )

@@ -56,6 +56,7 @@ class BlockCoordinateDescent:
         comm: Any = None,
         memory: int | str | None = None,
         folder: str | Path | None = None,
+        precision: str = "float32",
     ) -> None:
         self.problem = problem
         self.alpha = require(alpha, "alpha", at_least=0, at_most=LARGEST)
@@ -68,7 +69,8 @@ class BlockCoordinateDescent:
         check_output_penalty(problem, self.loss_update)
         self.dtype = check_dtype(dtype)
         self.device: CPU = get_device(
-            *(device, n_threads, tile_rows, get_ranks(comm), get_storage(memory, folder))
+            *(device, n_threads, tile_rows, get_ranks(comm), get_storage(memory, folder)),
+            *(precision, self.dtype),
         )
 
     def init(
@@ -114,8 +116,8 @@ class BlockCoordinateDescent:
         seed = require_integer(seed, "seed", at_least=0)
         others = device.ranks.size > 1
         blocks = device.blocks
-        X = check_inputs(X, problem.widths[0], others, blocks)
-        Y = check_targets(Y, len(X), problem.widths[-1], others, blocks)
+        X = check_inputs(device.received(X), problem.widths[0], others, blocks)
+        Y = check_targets(device.received(Y), len(X), problem.widths[-1], others, blocks)
         check_loss_targets(Y, problem.loss, blocks)
         drawn = initial_weights(
             problem.widths,
@@ -270,7 +272,7 @@ class BlockCoordinateDescent:
             arrays = [*state.V, *state.U, state.Y]
             device.for_each_tile(state.n, problem.widths, self.dtype, add_terms, arrays=arrays)
         penalties = zip(problem.weight_penalties, state.W[1:], strict=True)
-        weights = sum(device.penalty_sum(penalty, W[:, :-1]) for penalty, W in penalties)
+        weights = float(sum(device.penalty_sum(penalty, W[:, :-1]) for penalty, W in penalties))
         unit, total = problem.per_sample(state.n_total), sums.total()
         return unit * float(total[0]) + weights, math.sqrt(unit * float(total[1]))
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from fastbcd.devices.tiles import Tile
 from fastbcd.state import State
 from fastbcd.validation import check_subgradient
@@ -74,6 +72,6 @@ def squared_subgradient(solver: BlockCoordinateDescent, state: State) -> float:
     squared = unit * float(squares.total()[0])
     for W, sums, penalty in zip(state.W[1:], crosses, problem.weight_penalties, strict=True):
         G = -unit * sums.total()
-        squared += kernels.penalty_subgradient(penalty, W[:, :-1], G[:, :-1])
-        squared += float(np.sum(G[:, -1] ** 2))
+        squared += float(kernels.penalty_subgradient(penalty, W[:, :-1], G[:, :-1]))
+        squared += float((G[:, -1] ** 2).sum())
     return squared
