@@ -17,7 +17,7 @@ from fastbcd.fit import Callback, Past, Result, run
 from fastbcd.kernels import ACTIVATIONS, LOSSES, PENALTIES, Formula
 from fastbcd.packing import LEFT_OUT, Tensors, is_array, pack, unpack
 from fastbcd.parts import Part, Samples, remove_unused, unused_number, write_part
-from fastbcd.ranks import ALONE, Ranks, together
+from fastbcd.ranks import ALONE, Ranks, on_first, together
 from fastbcd.rows import put, taken
 from fastbcd.sealed import SealedFile, write_sealed
 
@@ -88,7 +88,7 @@ class Checkpoint:
         ]
         with (
             Samples(self.path, parts, start, start + state.n, device.ranks) as samples,
-            together(device.ranks),
+            together(device.ranks, apart=True),
         ):
             return unpack(state, self.metadata["state"], self._fetch(device, samples))
 
@@ -145,8 +145,7 @@ def write(path: Path, solver: Any, state: Any, data: str, max_iter: int, result:
         It cannot be written; the last one is untouched.
     """
     device, ranks = solver.device, solver.device.ranks
-    first, number, part = ranks.rank == 0, None, None
-    take = partial(taken, device)
+    take, part = partial(taken, device), None
     tensors: Tensors = {}
     packed = pack(state, "", tensors)
     names = [name for name in tensors if name.partition(".")[0] in OF_SAMPLES]
@@ -154,31 +153,29 @@ def write(path: Path, solver: Any, state: Any, data: str, max_iter: int, result:
     counts = ranks.gather(state.n)
     start = sum(counts[: ranks.rank])
     try:
-        with together(ranks):
-            if first:
-                remove_unused(path)  # left by a run that was killed
-                number = unused_number(path)
-        number = ranks.gather(number)[0]
-        with together(ranks), _last_one_kept():
+        number = on_first(ranks, lambda: unused_number(path))
+        with together(ranks, apart=True), _last_one_kept():
             if samples and state.n:
                 rows = start, start + state.n
                 part = write_part(path, number, ranks.rank, rows, samples, take)
         parts = [part for part in ranks.gather(part) if part is not None]
-        with together(ranks), _last_one_kept():
-            if first:
-                metadata = {
-                    "format": FORMAT,
-                    "solver": describe(solver, state),
-                    "data": data,
-                    "max_iter": max_iter,
-                    "state": packed,
-                    "samples": names,
-                    "parts": parts,
-                    **_remembered(result, tensors),
-                }
-                write_sealed(path, tensors, metadata, take)
+        metadata = {
+            "format": FORMAT,
+            "solver": describe(solver, state),
+            "data": data,
+            "max_iter": max_iter,
+            "state": packed,
+            "samples": names,
+            "parts": parts,
+        }
+
+        def write_head() -> None:
+            with _last_one_kept():
+                write_sealed(path, tensors, metadata | _remembered(result, tensors), take)
+
+        on_first(ranks, write_head)
     finally:
-        if first:
+        if ranks.rank == 0:
             remove_unused(path)  # of the last one, or of this one where a rank failed
 
 
@@ -216,7 +213,10 @@ def read(path: Path, ranks: Ranks = ALONE) -> Checkpoint:
     InputError
         There is none, or it is damaged, or of another format.
     """
-    with together(ranks), SealedFile(path, "checkpoint", verify=ranks.rank == 0) as file:
+    with (
+        together(ranks, apart=True),
+        SealedFile(path, "checkpoint", verify=ranks.rank == 0) as file,
+    ):
         metadata = file.metadata
         if "solver" not in metadata:
             raise InputError(f"{path} is not a checkpoint")

@@ -85,7 +85,8 @@ def write_part(
 
 
 def unused_number(head: Path) -> int:
-    """A number that no part has; the least one."""
+    """The least number that no part has, once what a killed run left is removed."""
+    remove_unused(head)
     with contextlib.suppress(FileNotFoundError):
         taken = {entry.name.partition("-")[0] for entry in folder_of(head).iterdir()}
         return next(k for k in itertools.count() if str(k) not in taken)
@@ -158,7 +159,7 @@ class Samples:
 
     def __enter__(self) -> Samples:
         try:
-            with together(self._ranks):
+            with together(self._ranks, apart=True):
                 for part in self._parts:
                     self._files.append(self._open(part))
         except BaseException:

@@ -180,11 +180,12 @@ def _told(error: Exception) -> Told:
 
 
 @contextmanager
-def together(ranks: Ranks) -> Iterator[None]:
+def together(ranks: Ranks, apart: bool = False) -> Iterator[None]:
     """What any rank raises in this context is raised on all, so that none waits for it forever.
 
     They all raise the error of the first rank that has one. Where the others wait in a sum for a
-    rank that failed, nothing can be raised there, and the job ends; see `Ranks.meet`.
+    rank that failed, nothing can be raised there, and the job ends; see `Ranks.meet`. With `apart`
+    ranks exchange nothing in the context, and one that failed waits as long as the others work.
     """
     own: Exception | None = None
     try:
@@ -193,7 +194,8 @@ def together(ranks: Ranks) -> Iterator[None]:
         if ranks.size == 1:
             raise
         own = error
-    ranks.meet(own)
+    if not apart:
+        ranks.meet(own)
     reports = ranks.gather(None if own is None else _told(own))
     failed = [(rank, report) for rank, report in enumerate(reports) if report is not None]
     if not failed:

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from ranks import in_threads
+from rank_threads import on_ranks
 
 from fastbcd import fingerprint as module
 from fastbcd.devices import CPU
@@ -31,7 +31,7 @@ def spread(X, Y, ends):
         rows = shares[ranks.rank]
         return fingerprint(device, SimpleNamespace(X=X[rows], Y=Y[rows]))
 
-    found = set(in_threads(len(ends), body))
+    found = set(on_ranks(len(ends), body))
     assert len(found) == 1
     return found.pop()
 
