@@ -133,9 +133,7 @@ def test_states_that_a_pass_reads_and_changes_are_those_counted(scaling, monkeyp
         before = [A.copy() for A in arrays]
         read.append(set())
         through(self, *arguments, **options)
-        changed.append(
-            {i for i, A in enumerate(arrays) if not np.array_equal(A, before[i])}
-        )
+        changed.append({i for i, A in enumerate(arrays) if not np.array_equal(A, before[i])})
 
     def noting(kernel):
         def call(*arguments):
@@ -158,7 +156,7 @@ def test_states_that_a_pass_reads_and_changes_are_those_counted(scaling, monkeyp
 
 
 def rabenseifner(ranks):
-    """Most steps, and the largest share of a message, that a rank sends: as it is described."""
+    """Steps, and what of the message passes in them one after the other: as it is described."""
     power = 2 ** int(math.log2(ranks))
     surplus = ranks - power
     steps, sent, part = 0, 0.0, 1.0
@@ -179,13 +177,20 @@ def test_an_all_reduce_sends_what_its_algorithm_does(scaling):
 
 
 def test_seconds_of_messages(scaling):
-    network = scaling.model.Network(latency=1e-3, bandwidth=1e9, adding=2e9)
+    network = scaling.model.Network(latency=1e-3, bandwidth=1e9, adding=2e9, piece=1e8)
     reduce, gather = scaling.model.all_reduce_seconds, scaling.model.gather_seconds
     assert reduce(1e9, 1, network) == gather(1e9, 1, network) == 0.0
-    assert reduce(1e9, 2, network) == pytest.approx(2e-3 + 1 + 0.25)
-    assert reduce(1e9, 3, network) == pytest.approx(4e-3 + 3 + 0.75)
-    assert reduce(1e9, 4, network) == pytest.approx(4e-3 + 1.5 + 0.375)
-    assert gather(1e9, 4, network) == pytest.approx(3e-3 + 0.75)
+    # Two steps of a handshake and half of the message each, half of what comes in added.
+    assert reduce(1e9, 2, network) == pytest.approx(6e-3 + 1 + 0.25)
+    assert reduce(1e9, 3, network) == pytest.approx(12e-3 + 3 + 0.75)
+    assert reduce(1e9, 4, network) == pytest.approx(12e-3 + 1.5 + 0.375)
+    # Three steps of a quarter, in three pieces each; then in one.
+    assert gather(1e9, 4, network) == pytest.approx(27e-3 + 0.75)
+    assert gather(1e8, 4, network) == pytest.approx(9e-3 + 0.075)
+    # Short ones: as many steps as there are doublings.
+    assert gather(4e5, 8, network) == pytest.approx(9e-3 + 3.5e-4)
+    assert gather(4e5, 6, network) == pytest.approx(15e-3 + 1e-3 / 3)
+    assert gather(4e4, 6, network) == pytest.approx(9e-3 + 1e-4 / 3)
 
 
 def test_seconds_of_an_iteration(scaling):

@@ -7,6 +7,7 @@ a thread had one: what other programs take is not in it. Messages are timed by t
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from typing import Any
@@ -19,11 +20,11 @@ from fastbcd.kernels.activations import relu
 from fastbcd.kernels.blas import cholesky, gram
 from fastbcd.ranks import get_ranks
 
-from .model import Machine, Network, default_tile_rows
+from .model import HANDSHAKE, Machine, Network, default_tile_rows
 
 WIDTH, RIGHT_HAND_SIDES = 1000, 256
-# Of a message for the bandwidth.
-MESSAGE_BYTES = 16 * 2**20
+# Of a message for the bandwidth; how many small ones in a row for the latency.
+MESSAGE_BYTES, MANY = 8 * 2**20, 50
 
 
 def calibrate_machine(n_threads: int, comm: Any = None, repeat: int = 5) -> Machine:
@@ -33,17 +34,13 @@ def calibrate_machine(n_threads: int, comm: Any = None, repeat: int = 5) -> Mach
     rates = {}
     with device.session():
         for name, amount in _AMOUNTS.items():
-
-            def once(name: str = name) -> None:
-                device.for_each_item(works, lambda work, _: work.timed(name))
-
-            once()
             for work in works:
-                work.times.clear()
-            for _ in range(repeat):
+                work.start(name)
+            for _ in range(1 + repeat):
                 device.ranks.sum(np.zeros(1))  # all begin together
-                once()
-            rates[name] = amount / max(float(np.median(work.times)) for work in works)
+                device.for_each_item(works, lambda work, _: work())
+            # Without the first time, which may compile.
+            rates[name] = amount / max(float(np.median(work.times[1:])) for work in works)
     slowest = -np.array(list(rates.values()))
     device.ranks.max(slowest)
     return Machine(**dict(zip(rates, (-slowest).tolist(), strict=True)))
@@ -57,20 +54,25 @@ def calibrate_network(comm: Any, repeat: int = 9) -> Network:
     other, pair = 1 - comm.rank, comm.rank < 2
     found = np.zeros(3)
 
-    def exchange(out: np.ndarray, into: np.ndarray) -> Callable[[], None]:
-        def once() -> None:
-            if pair:
-                comm.Sendrecv(out, other, recvbuf=into, source=other)
+    def exchange(arrays: np.ndarray, times: int) -> float:
+        def some() -> None:
+            for _ in range(times if pair else 0):
+                comm.Sendrecv(arrays[0], other, recvbuf=arrays[1], source=other)
 
-        return once
+        return _median_seconds(some, ranks.sum, repeat) / times
 
     small, large = (np.ones((2, size // 8)) for size in (8, MESSAGE_BYTES))
-    times = [_median_seconds(exchange(*arrays), ranks.sum, repeat) for arrays in (small, large)]
     adding = _median_seconds(lambda: np.add(*large, out=large[0]), ranks.sum, repeat)
-    found[:] = times[0], times[1], adding
+    found[:] = exchange(small, MANY), exchange(large, 1), adding
     comm.Allreduce(MPI.IN_PLACE, found, MPI.MAX)
     latency, seconds, adding = found.tolist()
-    return Network(latency, MESSAGE_BYTES / (seconds - latency), MESSAGE_BYTES / adding)
+    seconds = max(seconds - HANDSHAKE * latency, adding)
+    return Network(latency, MESSAGE_BYTES / seconds, MESSAGE_BYTES / adding, _piece())
+
+
+def _piece() -> float:
+    """Of MPICH's all-gather, whose default is that of `Network`."""
+    return float(os.environ.get("MPIR_CVAR_ALLGATHERV_PIPELINE_MSG_SIZE", Network.piece))
 
 
 def _median_seconds(once: Callable[[], None], meet: Callable[[Any], None], repeat: int) -> float:
@@ -94,16 +96,18 @@ class _Work:
         self.bias, self.sums = np.zeros(d, np.float32), np.zeros(d)
         # More than a cache holds, as the sums of a run and its tiles together.
         self.totals, self.H = np.zeros((4, d, d + 1)), np.empty((d, d))
-        self.times: list[float] = []
         self.W64 = self.W.astype(np.float64)
         self.spd = self.W64 @ self.W64.T + d * np.eye(d)
         self.factored = self.spd.copy()
         cholesky(self.factored, np.zeros(1, np.int32))
         self.step, self.scale = np.ones((RIGHT_HAND_SIDES, d)), np.ones((2, d))
 
-    def timed(self, name: str) -> None:
+    def start(self, name: str) -> None:
+        self.times, self._do = [], getattr(self, name)
+
+    def __call__(self) -> None:
         start = time.thread_time()
-        getattr(self, name)()
+        self._do()
         self.times.append(time.thread_time() - start)
 
     def products(self) -> None:

@@ -30,7 +30,7 @@ class LayerCounts:
     turn_bytes: int
     """Per tile: its products added to the float64 sums, one tile after the other."""
     factor_flops: int
-    """Per rank, on one thread: Cholesky factors of the Gram matrix and of the V-block's operator."""
+    """Per rank, on one thread: Cholesky, of the Gram matrix and of the V-block's operator."""
     small_gram_flops: int
     """Per rank, on one thread, float64: ``W W^T`` (or ``W^T W``) of the layer above."""
     operator_flops: int

@@ -19,7 +19,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 MTU = 9000
@@ -154,10 +154,8 @@ def _pass_on(devices: list[int], latency: float, ended: threading.Event) -> None
                     held.append((time.monotonic() + latency, packet))
             while held and held[0][0] <= time.monotonic():
                 packet = held.popleft()[1]
-                try:
+                with suppress(OSError):  # full or gone: lost, as on any network
                     os.write(devices[packet[HOST_OF_PACKET]], packet)
-                except OSError:
-                    pass  # full or gone: lost, as on any network
 
 
 def _limit(namespace: str, device: str, bandwidth: float | None) -> None:

@@ -51,6 +51,9 @@ class Network:
     """Bytes a second that a rank can send while it receives as many."""
     adding: float = math.inf
     """Bytes a second at which a message that arrived is added to what is here."""
+    piece: float = 32 * 2**10
+    """Bytes that the all-gather has under way at a time: MPICH's
+    ``MPIR_CVAR_ALLGATHERV_PIPELINE_MSG_SIZE``."""
 
 
 @dataclass(frozen=True)
@@ -88,12 +91,21 @@ class Seconds:
         return Seconds(*(a + b for a, b in both))
 
 
+# One-way trips of a message too large to be sent unasked: may I, do, here it is.
+HANDSHAKE = 3
+# Where MPICH 5 changes from one all-gather to another, in bytes of all ranks together.
+SHORT_GATHER, LONG_GATHER = 80 * 2**10, 512 * 2**10
+
+
 def all_reduce_volume(ranks: int) -> tuple[int, float]:
-    """Steps, and the share of the message that a rank sends, of Rabenseifner's algorithm.
+    """Steps, and the messages' sizes in terms of the whole one, of Rabenseifner's algorithm.
+
+    MPICH's for sums of more elements than ranks.
 
     Halves are reduced and scattered, then gathered: 2 log2 R steps, ``2 (R - 1) / R`` of the
-    message. Where R is no power of two, the surplus ranks first give all they have to a
-    neighbour and get the result back in the end: two steps, and twice the message, more.
+    message, one after the other. Where R is no power of two, the surplus ranks first give all
+    they have to a neighbour and get the result back in the end: two steps, and twice the
+    message, more.
     """
     power = 1 << (ranks.bit_length() - 1)
     steps, share = 2 * (power.bit_length() - 1), 2 * (power - 1) / power
@@ -106,13 +118,23 @@ def all_reduce_seconds(size: float, ranks: int, network: Network) -> float:
         return 0.0
     steps, share = all_reduce_volume(ranks)
     moved = share * size
-    return steps * network.latency + moved / network.bandwidth + moved / 2 / network.adding
+    latency = steps * HANDSHAKE * network.latency
+    return latency + moved / network.bandwidth + moved / 2 / network.adding
 
 
 def gather_seconds(size: float, ranks: int, network: Network) -> float:
-    """Of an all-gather of `size` bytes in all, around a ring: R - 1 steps of size / R."""
-    steps = ranks - 1
-    return steps * (network.latency + size / ranks / network.bandwidth)
+    """Of an all-gather of `size` bytes in all, by the algorithm that MPICH takes for it.
+
+    Short ones double what they have in each of log2 R steps. Long ones go around a ring: R - 1
+    steps of size / R, in pieces, each asked for once the one before it is there.
+    """
+    power_of_two = ranks & (ranks - 1) == 0
+    if size < SHORT_GATHER or (power_of_two and size < LONG_GATHER):
+        steps = (ranks - 1).bit_length()
+    else:
+        steps = (ranks - 1) * max(1, math.ceil(size / ranks / network.piece))
+    moved = (ranks - 1) / ranks * size
+    return steps * HANDSHAKE * network.latency + moved / network.bandwidth
 
 
 def default_tile_rows(widths: Sequence[int], itemsize: int = 4) -> int:

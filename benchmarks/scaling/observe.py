@@ -13,6 +13,8 @@ from suite.iteration import random_classes
 from fastbcd import Problem, ThreeSplitting
 from fastbcd.ranks import Ranks
 
+from .hosts import SENT
+
 
 @dataclass
 class Traffic:
@@ -77,8 +79,8 @@ class Observation:
     """For the slowest rank, by the rank that waited longest."""
     all_reduce: float
     gather: float
-    all_reduce_bytes: int
-    gather_bytes: int
+    sent: float
+    """Bytes on the wire, by the rank that sent most; 0 where it is no host of `scaling.hosts`."""
 
 
 def observe(
@@ -94,13 +96,18 @@ def observe(
     for _ in range(iterations):
         watched.max(np.zeros(1))
         watched.clear()
+        sent = _sent()
         start = time.perf_counter()
         solver.step(state)
         watched.pause()
         clock = time.perf_counter() - start
         own = (clock, watched.busy / n_threads, watched.waiting)
-        slowest = np.array([*own, watched.sums.seconds, watched.rows_sent.seconds])
+        messages = (watched.sums.seconds, watched.rows_sent.seconds)
+        slowest = np.array([*own, *messages, _sent() - sent])
         watched.max(slowest)
         found.append(slowest)
-    middle = np.median(found, axis=0).tolist()
-    return Observation(*middle, watched.sums.bytes, watched.rows_sent.bytes)
+    return Observation(*np.median(found, axis=0).tolist())
+
+
+def _sent() -> int:
+    return int(SENT.read_text()) if SENT.exists() else 0
