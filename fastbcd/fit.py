@@ -40,6 +40,8 @@ class Solver(Protocol):
 class Callback:
     """Called by the loop; override what you need. Order matters: earlier ones fill the record."""
 
+    everywhere = True
+    """Whether all ranks of a run call it; else the first one does, for what is to be done once."""
     result: Result
     """Of the run, growing: history so far, all callbacks. The loop sets it before `on_start`."""
 
@@ -149,25 +151,32 @@ def run(
         for callback in callbacks:
             callback.result = result
             with together(ranks):
-                callback.on_start(solver, state, max_iter)
-            started.append(callback)
+                if callback.everywhere or ranks.rank == 0:
+                    callback.on_start(solver, state, max_iter)
+                    started.append(callback)
             for entry in remembered:
                 if entry[0] == type(callback).__name__:
-                    callback.load_state_dict(entry[1])
+                    if callback in started:
+                        callback.load_state_dict(entry[1])
                     remembered.remove(entry)  # the next of this kind gets the next one
                     break
         while state.iteration < max_iter and result.stopped_by is None:
-            start = time.perf_counter()
-            state = solver.step(state)
-            seconds += time.perf_counter() - start
-            record: Record = {"iteration": state.iteration, "seconds": seconds}
-            result.history.append(record)
-            for callback in callbacks:
-                with together(ranks):
-                    stops = callback.on_iteration(solver, state, record)
-                # A signal may have reached one rank only; they stop after the same iteration.
-                if any(ranks.gather(bool(stops))) and result.stopped_by is None:
-                    result.stopped_by = callback
+            record: Record = {"iteration": state.iteration + 1}
+            stops: list[int] = []
+            with together(ranks):
+                start = time.perf_counter()
+                state = solver.step(state)
+                seconds += time.perf_counter() - start
+                record["seconds"] = seconds
+                result.history.append(record)
+                for k, callback in enumerate(callbacks):
+                    called = callback.everywhere or ranks.rank == 0
+                    if called and callback.on_iteration(solver, state, record):
+                        stops.append(k)
+            # A signal may have reached one rank only; all stop after the same iteration.
+            first = min((k for each in ranks.gather(stops) for k in each), default=None)
+            if first is not None:
+                result.stopped_by = callbacks[first]
             if solver.monotone:
                 previous = _check_descent(result.history, previous, solver)
     finally:

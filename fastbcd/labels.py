@@ -8,9 +8,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastbcd.errors import InputError
+from fastbcd.ranks import Ranks
+
+# Labels that are Python objects at a time.
+BLOCK = 2**16
 
 
-def one_hot(labels: ArrayLike, n_classes: int | None = None) -> NDArray[np.float32]:
+def one_hot(
+    labels: ArrayLike, n_classes: int | None = None, out: NDArray[Any] | None = None
+) -> NDArray[Any]:
     """``Y[i, labels[i]] = 1``, zero elsewhere: (n, n_classes), float32.
 
     Parameters
@@ -18,22 +24,58 @@ def one_hot(labels: ArrayLike, n_classes: int | None = None) -> NDArray[np.float
     labels : (n,) array of int
         From 0 to n_classes - 1.
     n_classes : int, optional
-        Default: the largest label plus one.
+        Default: the largest label plus one. Where it is given there need be no samples.
+    out : (n, n_classes) array, optional
+        Of any type, to write to and return; default: a new one.
 
     Raises
     ------
     InputError
-        Labels that are not a vector of integers in range.
+        Labels that are not a vector of integers in range, or `out` of another shape.
     """
     indices = np.asarray(labels)
-    if indices.ndim != 1 or indices.dtype.kind not in "iu" or len(indices) == 0:
+    too_few = len(indices) == 0 and n_classes is None if indices.ndim == 1 else True
+    if too_few or indices.dtype.kind not in "iu":
         raise InputError("labels must be a vector of integers, one for each sample")
     count = int(indices.max()) + 1 if n_classes is None else n_classes
-    if indices.min() < 0 or indices.max() >= count:
+    if len(indices) and (indices.min() < 0 or indices.max() >= count):
         raise InputError(f"labels must lie in 0..{count - 1}, got {indices.min()}..{indices.max()}")
-    Y = np.zeros((len(indices), count), np.float32)
-    Y[np.arange(len(indices)), indices] = 1.0
-    return Y
+    shape = (len(indices), count)
+    if out is None:
+        out = np.zeros(shape, np.float32)
+    elif out.shape != shape:
+        raise InputError(f"out must have shape {shape}, got {out.shape}")
+    for start in range(0, len(indices), BLOCK):
+        part = indices[start : start + BLOCK]
+        rows = out[start : start + BLOCK]
+        rows[...] = 0.0
+        rows[np.arange(len(part)), part] = 1.0
+    return out
+
+
+def classes_of(labels: NDArray[Any], ranks: Ranks, name: str) -> NDArray[Any]:
+    """The sorted classes (k,) among `labels` (n,) of all ranks, some of which may have none.
+
+    Parameters
+    ----------
+    labels : (n,) array
+        Of the samples that this rank trains on.
+    ranks : Ranks
+    name : str
+        Of the data, for the error.
+
+    Raises
+    ------
+    InputError
+        Fewer than two classes.
+    """
+    parts = [part for part in ranks.gather(np.unique(labels)) if len(part)]
+    classes = np.unique(np.concatenate(parts))
+    if len(classes) < 2:
+        raise InputError(
+            f"{name}: the training labels are all {classes[0]}; at least two classes needed"
+        )
+    return classes
 
 
 def encode(labels: ArrayLike, classes: NDArray[Any], name: str) -> NDArray[np.intp]:
@@ -42,8 +84,9 @@ def encode(labels: ArrayLike, classes: NDArray[Any], name: str) -> NDArray[np.in
     A column with "1", "2" and "x" is one of texts; 1 and 2 alone, later, are read as numbers.
     """
     labels = np.asarray(labels)
-    texts = classes.dtype.kind == "U"
-    return indices_of(labels.astype(np.str_) if texts else labels, classes, name)
+    if classes.dtype.kind == "U" and labels.dtype.kind != "U":
+        labels = labels.astype(np.str_)
+    return indices_of(labels, classes, name)
 
 
 def indices_of(labels: ArrayLike, classes: NDArray[Any], name: str) -> NDArray[np.intp]:
@@ -63,14 +106,16 @@ def indices_of(labels: ArrayLike, classes: NDArray[Any], name: str) -> NDArray[n
         A label that is not among the classes.
     """
     known = {label: k for k, label in enumerate(classes.tolist())}
-    found = np.empty(len(np.asarray(labels)), np.intp)
-    for i, label in enumerate(np.asarray(labels).tolist()):
-        k = known.get(label)
-        if k is None:
-            raise InputError(
-                f"{name}: label {plain(label)!r} does not occur in the training labels"
-            )
-        found[i] = k
+    labels = np.asarray(labels)
+    found = np.empty(len(labels), np.intp)
+    for start in range(0, len(labels), BLOCK):
+        for i, label in enumerate(labels[start : start + BLOCK].tolist(), start):
+            k = known.get(label)
+            if k is None:
+                raise InputError(
+                    f"{name}: label {plain(label)!r} does not occur in the training labels"
+                )
+            found[i] = k
     return found
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
@@ -11,6 +13,8 @@ from numpy.typing import NDArray
 
 from fastbcd.errors import InputError
 
+# Seconds that a rank which failed waits for the others.
+PATIENCE = 5.0
 Array = NDArray[Any]
 T = TypeVar("T")
 
@@ -34,11 +38,29 @@ class Ranks(Protocol):
     def gather(self, value: T) -> list[T]:
         """A small object of each rank, in their order, on all of them."""
 
-    def rows(self, n: int) -> slice:
-        """The share of this rank of `n` rows: consecutive, of sizes that differ by at most 1."""
+    def meet(self, error: Exception | None) -> None:
+        """Wait until all ranks are here; one that comes with an `error` does not wait for long.
+
+        After `PATIENCE` seconds it ends all of them: they wait for it elsewhere, in a sum.
+        """
+
+    def rows(self, n: int, unit: int = 1) -> slice:
+        """The share of `n` rows: consecutive, as even as whole units of `unit` rows can be.
+
+        Shares of all ranks, in their order, are the n rows; some may be empty.
+        """
 
     def share_rows(self, array: Array) -> None:
         """Each rank's `rows` of a contiguous `array` go to all others, in place."""
+
+
+def bounds(n: int, size: int, unit: int = 1) -> list[int]:
+    """Where the shares of `size` ranks begin, and the last one ends; see `Ranks.rows`.
+
+    `n` rows, in whole units of `unit` rows but for the last.
+    """
+    units = -(-n // unit)
+    return [min(n, units * rank // size * unit) for rank in range(size + 1)]
 
 
 class Alone:
@@ -56,12 +78,18 @@ class Alone:
         """``[value]``."""
         return [value]
 
-    def rows(self, n: int) -> slice:
-        """All `n` rows."""
+    def meet(self, error: Exception | None) -> None:
+        """Nothing: there is nobody to wait for, `error` or not."""
+
+    def rows(self, n: int, unit: int = 1) -> slice:
+        """All `n` rows, whatever the `unit`."""
         return slice(0, n)
 
     def share_rows(self, array: Array) -> None:
         """Nothing: all rows of `array` are here."""
+
+
+ALONE = Alone()
 
 
 class MPIRanks:
@@ -87,7 +115,7 @@ class MPIRanks:
             ) from None
         if not isinstance(comm, MPI.Intracomm) or comm == MPI.COMM_NULL:
             raise InputError(f"comm must be an mpi4py.MPI.Intracomm, such as COMM_WORLD: {comm!r}")
-        self._MPI, self.comm = MPI, comm.Dup()
+        self._MPI, self.comm, self._meetings = MPI, comm.Dup(), comm.Dup()
         self.rank, self.size = self.comm.rank, self.comm.size
         neighbours = self.comm.Split_type(MPI.COMM_TYPE_SHARED)
         self.on_this_machine = neighbours.size
@@ -105,24 +133,35 @@ class MPIRanks:
         """``MPI_Allgather`` of `value`, pickled."""
         return list(self.comm.allgather(value))
 
-    def rows(self, n: int) -> slice:
-        """The share of this rank of `n` rows."""
-        return slice(*self._bounds(n)[self.rank : self.rank + 2])
+    def meet(self, error: Exception | None) -> None:
+        """``MPI_Ibarrier``; with an `error` the job is aborted where it does not complete."""
+        request = self._meetings.Ibarrier()
+        if error is None:
+            request.Wait()
+            return
+        deadline = time.monotonic() + PATIENCE
+        while not request.Test():
+            if time.monotonic() > deadline:
+                print(f"rank {self.rank}: {error or type(error).__name__}", file=sys.stderr)
+                sys.stderr.flush()
+                self.comm.Abort(1)
+            time.sleep(0.01)
+
+    def rows(self, n: int, unit: int = 1) -> slice:
+        """The share of this rank of `n` rows, in whole units of `unit` rows but for the last."""
+        return slice(*bounds(n, self.size, unit)[self.rank : self.rank + 2])
 
     def share_rows(self, array: Array) -> None:
         """``MPI_Allgatherv`` of rows of `array`, in place: on all ranks the same bits."""
         row = array[:1].size
-        bounds = [row * bound for bound in self._bounds(len(array))]
-        counts = np.diff(bounds)
-        self.comm.Allgatherv(self._MPI.IN_PLACE, [array, (counts, bounds[:-1])])
-
-    def _bounds(self, n: int) -> list[int]:
-        return [n * rank // self.size for rank in range(self.size + 1)]
+        starts = [row * start for start in bounds(len(array), self.size)]
+        counts = np.diff(starts)
+        self.comm.Allgatherv(self._MPI.IN_PLACE, [array, (counts, starts[:-1])])
 
 
 def get_ranks(comm: Any) -> Ranks:
     """Of a communicator; None is one process."""
-    return Alone() if comm is None else MPIRanks(comm)
+    return ALONE if comm is None else MPIRanks(comm)
 
 
 # What a rank may report to the others; anything else arrives there as a RuntimeError.
@@ -131,11 +170,21 @@ KINDS: tuple[type[Exception], ...] = (
 )
 
 
+Told = tuple[int, str]
+
+
+def _told(error: Exception) -> Told:
+    """What other ranks hear of an error."""
+    kind = next((k for k in KINDS if isinstance(error, k)), RuntimeError)
+    return KINDS.index(kind), str(error) or type(error).__name__
+
+
 @contextmanager
 def together(ranks: Ranks) -> Iterator[None]:
     """What any rank raises in this context is raised on all, so that none waits for it forever.
 
-    They all raise the error of the first rank that has one.
+    They all raise the error of the first rank that has one. Where the others wait in a sum for a
+    rank that failed, nothing can be raised there, and the job ends; see `Ranks.meet`.
     """
     own: Exception | None = None
     try:
@@ -144,14 +193,32 @@ def together(ranks: Ranks) -> Iterator[None]:
         if ranks.size == 1:
             raise
         own = error
-    told = None
-    if own is not None:
-        kind = next((k for k in KINDS if isinstance(own, k)), RuntimeError)
-        told = (KINDS.index(kind), str(own) or type(own).__name__)
-    reports = ranks.gather(told)
+    ranks.meet(own)
+    reports = ranks.gather(None if own is None else _told(own))
     failed = [(rank, report) for rank, report in enumerate(reports) if report is not None]
     if not failed:
         return
     rank, (index, text) = failed[0]
     everywhere = len({report for _, report in failed}) == 1 and len(failed) == ranks.size
     raise KINDS[index](text if everywhere else f"rank {rank}: {text}") from own
+
+
+def on_first(ranks: Ranks, action: Callable[[], T]) -> T:
+    """What `action` returns, or raises, on the first rank: the others only hear of it.
+
+    For what is to be done once: files that all ranks share, say. The result must be small.
+    """
+    if ranks.size == 1:
+        return action()
+    value: Any = None
+    told: Told | None = None
+    cause: Exception | None = None
+    if ranks.rank == 0:
+        try:
+            value = action()
+        except Exception as error:
+            told, cause = _told(error), error
+    value, told = ranks.gather((value, told))[0]
+    if told is not None:
+        raise KINDS[told[0]](told[1]) from cause
+    return value

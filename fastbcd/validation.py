@@ -43,26 +43,34 @@ def check_matrix(
     With `may_be_empty` there need be no sample: other ranks have them. Numbers are looked at in
     `blocks` of rows.
     """
-    try:
-        array = np.asarray(data)
-        if array.dtype.kind not in "fiubOUS":
-            raise TypeError
-        numeric = array if array.dtype.kind in "fiub" else array.astype(np.float64)
-    except (TypeError, ValueError):
-        raise InputError(f"{name} must hold numbers only") from None
+    numeric = as_numbers(data, name)
     if numeric.ndim != 2:
         raise InputError(f"{name} must be 2-d, samples by features, got {numeric.ndim}-d")
     if 0 in (numeric.shape[1:] if may_be_empty else numeric.shape):
         raise InputError(f"{name} must have at least one sample and feature, got {numeric.shape}")
     for rows in blocks(numeric) if numeric.dtype.kind == "f" else ():
-        finite = np.isfinite(numeric[rows])
-        if not finite.all():
-            row, column = np.argwhere(~finite)[0]
-            row += rows.start
-            raise InputError(
-                f"{name} must be finite, but row {row}, column {column} is {numeric[row, column]}"
-            )
+        check_finite(numeric[rows], name, rows.start)
     return numeric
+
+
+def as_numbers(data: ArrayLike, name: str) -> NDArray[Any]:
+    """`data` as a numeric array: objects and texts become float64."""
+    try:
+        array = np.asarray(data)
+        if array.dtype.kind not in "fiubOUS":
+            raise TypeError
+        return array if array.dtype.kind in "fiub" else array.astype(np.float64)
+    except (TypeError, ValueError):
+        raise InputError(f"{name} must hold numbers only") from None
+
+
+def check_finite(array: NDArray[Any], name: str, row: int = 0, column: int = 0) -> None:
+    """`InputError` for NaN or infinity in a 2-d `array`, which `name` has at (row, column)."""
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        i, j = np.argwhere(~np.isfinite(array))[0]
+        raise InputError(
+            f"{name} must be finite, but row {row + i}, column {column + j} is {array[i, j]}"
+        )
 
 
 def check_inputs(

@@ -20,6 +20,7 @@ from fastbcd.kernels.activations import (
     tanh,
 )
 from fastbcd.kernels.blas import product, product_transposed, transposed_product
+from fastbcd.kernels.compensated import add_compensated
 from fastbcd.kernels.coordinate_descent import (
     coordinate_descent,
     coordinate_hessian,
@@ -120,6 +121,7 @@ __all__ = [
     "activate_augmented",
     "activation_miss",
     "activation_residual",
+    "add_compensated",
     "add_cross",
     "add_gram",
     "add_row_sums",

@@ -68,7 +68,7 @@ def pack_lower(out, A):
 
 @kernel
 def unpack_lower(A, packed):
-    """Back from `pack_lower`: the lower triangle of A (d, d); what lies above it is left alone."""
+    """The lower triangle of A (d, d) from `packed`, as `pack_lower` writes it; no more of A."""
     k = 0
     for i in range(A.shape[0]):
         for j in range(i + 1):

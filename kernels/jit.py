@@ -44,3 +44,8 @@ def kernel(function: Any) -> Any:
     a result does not depend on the number of threads.
     """
     return njit(cache=True, nogil=True, error_model="numpy", fastmath=FASTMATH)(function)
+
+
+def kernel_in_order(function: Any) -> Any:
+    """`kernel`, but sums stay in the order they are written in: for arithmetic in two parts."""
+    return njit(cache=True, nogil=True, error_model="numpy")(function)

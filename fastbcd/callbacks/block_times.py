@@ -11,8 +11,8 @@ from fastbcd.fit import Callback, Record, Result, Solver
 class BlockTimes(Callback):
     """Adds ``seconds_V``, ``seconds_U``, ``seconds_W``: processor seconds of this iteration.
 
-    Summed over layers and threads: with n threads at work they add up to n times the seconds
-    of the iteration, and waiting counts nothing. The first iteration of a process includes
+    Summed over layers, threads and ranks: with n threads at work they add up to n times the
+    seconds of the iteration, and waiting counts nothing. The first iteration of a process includes
     compiling or loading the kernels.
 
     .. code-block:: text
@@ -34,10 +34,13 @@ class BlockTimes(Callback):
             state.clock = BlockClock()
 
     def on_iteration(self, solver: Solver, state: Any, record: Record) -> None:
-        for name in self.columns:
-            seconds = state.clock.seconds(name[-1])
-            if seconds is not None:
-                record[name] = seconds
+        ranks = solver.device.ranks
+        own = [state.clock.seconds(name[-1]) for name in self.columns]
+        for name, all_ranks in zip(self.columns, zip(*ranks.gather(own), strict=True), strict=True):
+            # A rank without samples may have no such block.
+            seconds = [s for s in all_ranks if s is not None]
+            if seconds:
+                record[name] = sum(seconds)
 
     def on_end(self, result: Result) -> None:
         self._state.clock = result.state.clock = self._clock_before

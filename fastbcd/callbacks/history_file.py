@@ -29,6 +29,8 @@ class HistoryFile(Callback):
         Further columns, to the right of these.
     """
 
+    everywhere = False
+
     def __init__(self, path: str | Path, more: Sequence[str] = ()) -> None:
         self.path, self.columns = Path(path), (*COLUMNS, *more)
 

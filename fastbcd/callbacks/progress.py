@@ -32,6 +32,8 @@ class Progress(Callback):
     level INFO, else on standard error.
     """
 
+    everywhere = False
+
     def on_start(self, solver: Solver, state: Any, max_iter: int) -> None:
         self._max_iter, self._shown = max_iter, dict[str, str]()
         self._written, self._iteration = -float("inf"), state.iteration

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import logging
 import os
 import sys
+import traceback
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +16,7 @@ from contextlib import contextmanager
 from fastbcd import __version__
 from fastbcd.cli import export, info, plot, predict, train
 from fastbcd.cli.parser import USAGE_STATUS, Parser
+from fastbcd.cli.processes import abort, silent, world
 from fastbcd.errors import InputError
 
 INTERRUPTED_STATUS = 130
@@ -35,47 +38,68 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; 0 when it worked, 2 with one sentence on stderr for bad input."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    options = build_parser().parse_args(arguments)
+    try:
+        comm = world()
+    except InputError as error:
+        print(f"fastbcd: {error}", file=sys.stderr)
+        return USAGE_STATUS
+    first = comm is None or comm.rank == 0
+    with contextlib.nullcontext() if first else silent():
+        options = build_parser().parse_args(arguments)
     options.arguments = arguments[1:]
+    if options.command != "train":
+        if not first:
+            return 0  # these are work for one process
+        comm = None
+    options.comm = comm
 
     def complain(sentence: object) -> None:
         print(f"fastbcd {options.command}: {sentence}", file=sys.stderr)
+
+    def fail(status: int, sentence: object) -> int:
+        if comm is not None:
+            abort(comm, status, f"fastbcd {options.command}: {sentence}")
+        complain(sentence)
+        return status
 
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal may lack letters of a file's name
             stream.reconfigure(errors="backslashreplace")
     try:
-        with warnings.catch_warnings(), _logging(getattr(options, "quiet", False)):
+        with warnings.catch_warnings(), _logging(getattr(options, "quiet", False), first):
             # A warning is one line, too, without the source line that it came from.
-            warnings.showwarning = lambda message, *_, **__: complain(f"warning: {message}")
+            warnings.showwarning = lambda message, *_, **__: (
+                complain(f"warning: {message}") if first else None
+            )
             status = options.run(options)
         sys.stdout.flush()
         return status or 0
     except BrokenPipeError:
         # The reader (head, say) has seen enough. Python would complain again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        return 1 if comm is None else fail(1, "nobody reads its output any more")
     except (InputError, OSError) as error:
-        complain(error)
-        return USAGE_STATUS
+        return fail(USAGE_STATUS, error)
     except MemoryError as error:
-        complain(f"not enough memory: {error}")
-        return USAGE_STATUS
+        return fail(USAGE_STATUS, f"not enough memory: {error}")
     except FloatingPointError as error:
-        complain(error)
-        return 1
+        return fail(1, error)
     except KeyboardInterrupt:
-        complain("interrupted")
-        return INTERRUPTED_STATUS
+        return fail(INTERRUPTED_STATUS, "interrupted")
+    except Exception:
+        if comm is None:
+            raise
+        return fail(1, traceback.format_exc())  # or the other ranks would wait for this one
 
 
 @contextmanager
-def _logging(quiet: bool) -> Iterator[None]:
-    """What the library logs goes to standard error, a line each."""
+def _logging(quiet: bool, first: bool) -> Iterator[None]:
+    """What the library logs goes to standard error, a line each, from the `first` rank only."""
     logger, handler = logging.getLogger("fastbcd"), logging.StreamHandler()
     before = logger.level
     logger.addHandler(handler)
     logger.setLevel(logging.WARNING if quiet else logging.INFO)
+    handler.setLevel(logging.NOTSET if first else logging.CRITICAL)
     try:
         yield
     finally:

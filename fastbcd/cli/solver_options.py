@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from typing import Any
 
 from fastbcd.defaults import ALPHA, FULL_BATCH, ITERATIONS, WEIGHT_PENALTY, AnySolver
-from fastbcd.devices import DEVICES
+from fastbcd.devices import DEVICES, get_device
 from fastbcd.errors import InputError
 from fastbcd.initialization import INITIALIZATIONS
 from fastbcd.kernels import ACTIVATIONS, LOSSES, PENALTIES
@@ -17,7 +17,7 @@ from fastbcd.problem import REDUCTIONS, Problem
 from fastbcd.schedule import SCHEDULES
 from fastbcd.three_splitting import ThreeSplitting
 from fastbcd.two_splitting import TwoSplitting
-from fastbcd.validation import DTYPES, LOSS_UPDATES
+from fastbcd.validation import DTYPES, LOSS_UPDATES, check_dtype
 
 # Algorithm 3 is Algorithm 2 with residual layers: one solver.
 ALGORITHMS: dict[str, type[ThreeSplitting] | type[TwoSplitting]] = {
@@ -100,15 +100,39 @@ def add_solver_options(parser: argparse.ArgumentParser) -> None:
         mini.add_argument(f"--{option.replace('_', '-')}", type=kind, help=text)
     add("--device", choices=list(DEVICES), default="cpu", help="where to compute")
     add("--dtype", choices=DTYPES, default="float32", help="of states, weights and products")
-    add("--threads", type=int, help="default: as many as BLAS would use")
+    add("--threads", type=int, help="default: as many as BLAS would use; of each rank under "
+        "mpiexec, its part of the machine's processors")  # fmt: skip
+    add("--tile-rows", type=int, metavar="K", help="samples in the cache at a time; shares of "
+        "ranks are whole multiples; default: by the cache's size")  # fmt: skip
 
 
-def solver_of(options: argparse.Namespace, shape: tuple[int, int], n_classes: int) -> AnySolver:
-    """The solver for inputs of `shape`; options that were not given become what it chose."""
+def tile_rows_of(options: argparse.Namespace) -> Callable[[int], int]:
+    """Samples in a tile, for inputs of so many features: known before the solver is."""
+    hidden, dtype = _hidden(options), check_dtype(options.dtype)
+
+    def tile_rows(n_features: int) -> int:
+        device = get_device(options.device, options.threads, options.tile_rows)
+        return device.tile_rows((n_features, *hidden, 1), dtype)
+
+    return tile_rows
+
+
+def _hidden(options: argparse.Namespace) -> list[int]:
+    """Widths of the hidden layers."""
     parts = options.hidden.split(",") if options.hidden else []
     if not all(part.isdecimal() for part in parts):
         raise InputError(f"--hidden must be widths separated by commas, got {options.hidden!r}")
-    hidden = [int(width) for width in parts]
+    return [int(width) for width in parts]
+
+
+def solver_of(
+    options: argparse.Namespace, shape: tuple[int, int], n_classes: int, comm: Any = None
+) -> AnySolver:
+    """The solver for inputs of `shape`; options that were not given become what it chose.
+
+    `shape` counts the samples of all ranks of `comm`.
+    """
+    hidden = _hidden(options)
     full = options.batch_size is None
     _refuse(
         options,
@@ -133,8 +157,19 @@ def solver_of(options: argparse.Namespace, shape: tuple[int, int], n_classes: in
         reduction=options.reduction,
     )
     algorithm, more = ALGORITHMS[options.algorithm], {}
-    machine = {"device": options.device, "dtype": options.dtype, "n_threads": options.threads}
+    machine = {
+        "device": options.device,
+        "dtype": options.dtype,
+        "n_threads": options.threads,
+        "tile_rows": options.tile_rows,
+        "memory": options.memory,
+        "folder": options.memory_folder,
+    }
     if not full:
+        if comm is not None:
+            raise InputError(
+                "--batch-size: mini-batches are for one process; leave out mpiexec, or the option"
+            )
         if algorithm is not ThreeSplitting:
             raise InputError(f"--batch-size: {options.algorithm} has no mini-batches")
         names = ("batch_size", "rho", *MINI_BATCH_OPTIONS)
@@ -157,6 +192,7 @@ def solver_of(options: argparse.Namespace, shape: tuple[int, int], n_classes: in
         alpha=options.alpha,
         alpha_weights=options.alpha_weights,
         loss_update=options.loss_update,
+        comm=comm,
         **machine,
         **more,
     )

@@ -27,14 +27,15 @@ from fastbcd.callbacks import (
 from fastbcd.checkpoint import read
 from fastbcd.cli.resume import resumed_options
 from fastbcd.cli.run_folder import RunFolder
-from fastbcd.cli.solver_options import add_solver_options, solver_of
+from fastbcd.cli.solver_options import add_solver_options, solver_of, tile_rows_of
 from fastbcd.data import FORMS, PREPROCESSINGS, Dataset, Preprocessing, load
 from fastbcd.defaults import AnySolver
-from fastbcd.errors import InputError
+from fastbcd.devices.storage import get_storage
 from fastbcd.fit import Callback, Result
 from fastbcd.initialization import INITIALIZATIONS
-from fastbcd.labels import encode, one_hot
+from fastbcd.labels import classes_of, encode, one_hot
 from fastbcd.model import Model
+from fastbcd.ranks import get_ranks, on_first, together
 from fastbcd.specification import parse, require_integer
 
 
@@ -79,38 +80,60 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add("--resume", metavar="DIR", help="go on with the run in DIR, with its own options")
     add("--quiet", action="store_true", help="no progress and no summary")
+    add(
+        "--memory", metavar="SIZE", help="keep samples and states in files, and in memory no more "
+        "than SIZE, such as 2GiB, whatever their number; of each rank under mpiexec",
+    )  # fmt: skip
+    add("--memory-folder", metavar="DIR", help="of these files, on a disk; default: that of "
+        "temporary files")  # fmt: skip
 
 
 def run(options: argparse.Namespace) -> int:
     """Train until the end or an interruption; the exit status."""
-    folder = None
+    comm, folder = options.comm, None
+    ranks = get_ranks(comm)
     if options.resume is not None:
         folder = RunFolder(Path(options.resume))
-        options = resumed_options(add_options, options.arguments, folder)
+        with together(ranks):
+            options = resumed_options(add_options, options.arguments, folder)
+    storage = get_storage(options.memory, options.memory_folder)
+
+    def samples(shape: tuple[int, ...], dtype: Any) -> Any:
+        return storage.allocate([shape], dtype)[0]
+
     dataset = load(
         options.data,
         target=options.target,
         target_required=options.target is not None,
         test_fraction=options.test_fraction,
+        ranks=ranks,
+        allocate=None if options.memory is None else samples,
+        unit=tile_rows_of(options),
     )
-    classes, train_labels, test_labels = _classes(dataset)
-    preprocessing = Preprocessing.fit(dataset.X_train, options.preprocess)
-    solver = solver_of(options, dataset.X_train.shape, len(classes))
+    classes = classes_of(dataset.y_train, ranks, dataset.name)
+    with together(ranks):
+        train_labels = encode(dataset.y_train, classes, "training set")
+        test_labels = encode(dataset.y_test, classes, "test set")
+    preprocessing = Preprocessing.fit(dataset.X_train, options.preprocess, ranks=ranks)
+    solver = solver_of(options, (dataset.n_train, dataset.X_train.shape[1]), len(classes), comm)
     _check(options)
-    X_train = preprocessing(dataset.X_train, solver.dtype)
-    X_test = preprocessing(dataset.X_test, solver.dtype)
-    Y_train = one_hot(train_labels, len(classes))
+    X_train, X_test = (
+        preprocessing(X, solver.dtype, out=samples(X.shape, solver.dtype))
+        for X in (dataset.X_train, dataset.X_test)
+    )
+    dataset.X_train = dataset.X_test = None  # unscaled they are not needed any more
+    Y_train = one_hot(
+        *(train_labels, len(classes)),
+        out=samples((len(train_labels), len(classes)), solver.dtype),
+    )
     past = None
     if folder is not None and folder.checkpoint.exists():
-        checkpoint = read(folder.checkpoint)
+        checkpoint = read(folder.checkpoint, ranks)
         state, past = checkpoint.restore(solver, X_train, Y_train), checkpoint.past()
     else:
         state = solver.init(X_train, Y_train, seed=options.seed, **_initial(options))
-        if folder is None:
-            folder = RunFolder.create(options.out, dataset.name)
-            folder.write_config(_config(options))
-        else:  # killed before its first checkpoint
-            folder.history.unlink(missing_ok=True)
+        path = None if folder is None else folder.path
+        folder = RunFolder(on_first(ranks, lambda: _prepare(path, options, dataset.name)))
 
     every, stop = options.evaluate_every, StopOnSignal()
     callbacks: list[Callback] = [
@@ -129,24 +152,26 @@ def run(options: argparse.Namespace) -> int:
     save = SaveCheckpoint(folder.checkpoint, options.checkpoint_every)
     callbacks += [stop, save]
     result = fastbcd.fit.run(solver, state, options.epochs, callbacks, past)
-    if stop.received is not None and result.state.iteration < options.epochs:
-        print(
-            f"fastbcd train: stopped after iteration {result.state.iteration} of {options.epochs}; "
-            f"go on with: fastbcd train --resume {shlex.quote(str(folder.path))}",
-            file=sys.stderr,
-        )
-        return 128 + stop.received
+    received = next((number for number in ranks.gather(stop.received) if number), None)
+    if received is not None and result.state.iteration < options.epochs:
+        if ranks.rank == 0:
+            print(
+                f"fastbcd train: stopped after iteration {result.state.iteration} of "
+                f"{options.epochs}; "
+                f"go on with: fastbcd train --resume {shlex.quote(str(folder.path))}",
+                file=sys.stderr,
+            )
+        return 128 + received
 
     loss, summary = solver.problem.loss.name, _summary(dataset, solver, result)
     model = Model(result.network, classes, preprocessing, dataset.feature_names, loss)
     try:
-        model.save(folder.model)
-        folder.finish(summary)
+        on_first(ranks, lambda: _finish(folder, model, summary))
     except BaseException:  # a full disk, Ctrl-C: training is not lost
         with contextlib.suppress(OSError):
             save.save(result.state)
         raise
-    if not options.quiet:
+    if not options.quiet and ranks.rank == 0:
         print(
             f"{dataset.name}: test accuracy {summary['test_accuracy']:.4f}, "
             f"train {summary['train_accuracy']:.4f}, objective {summary['objective']:.6g} after "
@@ -155,6 +180,21 @@ def run(options: argparse.Namespace) -> int:
         if result.certificate is not None:
             print(result.certificate)
     return 0
+
+
+def _prepare(path: Path | None, options: argparse.Namespace, data_name: str) -> Path:
+    """The run's folder: a new one, or `path`, of a run killed before its first checkpoint."""
+    if path is None:
+        folder = RunFolder.create(options.out, data_name)
+        folder.write_config(_config(options))
+        return folder.path
+    RunFolder(path).history.unlink(missing_ok=True)
+    return path
+
+
+def _finish(folder: RunFolder, model: Model, summary: dict[str, Any]) -> None:
+    model.save(folder.model)
+    folder.finish(summary)
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -176,20 +216,9 @@ def _initial(options: argparse.Namespace) -> dict[str, Any]:
     return {"passes": options.epochs}
 
 
-def _classes(dataset: Dataset) -> tuple[Any, Any, Any]:
-    """Sorted classes, and the index of each training and test label."""
-    classes = np.unique(dataset.y_train)
-    if len(classes) < 2:
-        raise InputError(
-            f"{dataset.name}: the training labels are all {classes[0]}; at least two classes needed"
-        )
-    train = encode(dataset.y_train, classes, "training set")
-    return classes, train, encode(dataset.y_test, classes, "test set")
-
-
 def _config(options: argparse.Namespace) -> dict[str, Any]:
     """Every option as given, the data's place made absolute, and the version."""
-    skipped = {"run", "command", "arguments", "quiet", "out", "resume"}
+    skipped = {"run", "command", "arguments", "quiet", "out", "resume", "comm"}
     config = {name: value for name, value in vars(options).items() if name not in skipped}
     if options.data is not None:
         config["data"] = os.path.abspath(options.data)
@@ -200,8 +229,8 @@ def _summary(dataset: Dataset, solver: AnySolver, result: Result) -> dict[str, A
     last, certificate = result.history[-1], result.certificate
     return {
         "data": dataset.name,
-        "train_samples": len(dataset.X_train),
-        "test_samples": len(dataset.X_test),
+        "train_samples": dataset.n_train,
+        "test_samples": dataset.n_test,
         "widths": list(solver.problem.widths),
         "iterations": last["iteration"],
         "seconds": last["seconds"],
@@ -209,6 +238,7 @@ def _summary(dataset: Dataset, solver: AnySolver, result: Result) -> dict[str, A
         "train_accuracy": last["train_accuracy"],
         "test_accuracy": last["test_accuracy"],
         **({} if certificate is None else {"certificate": certificate.as_dict()}),
+        "ranks": solver.device.ranks.size,
         "threads": solver.device.n_threads,
         "fastbcd": fastbcd.__version__,
         "numpy": np.__version__,

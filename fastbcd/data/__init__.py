@@ -1,4 +1,4 @@
-"""Reading data: digits, IDX folders, .npz archives, CSV files."""
+"""Reading data, one rank's part of it: digits, folders of arrays, .npz archives, CSV files."""
 
 from __future__ import annotations
 
@@ -7,14 +7,20 @@ from pathlib import Path
 import numpy as np
 
 from fastbcd.data.dataset import Dataset
-from fastbcd.data.idx import load_idx
-from fastbcd.data.npz import load_npz
+from fastbcd.data.idx import open_idx_folder
+from fastbcd.data.npy import open_npy_folder
+from fastbcd.data.npz import open_archive, open_shards, shards_of
 from fastbcd.data.preprocessing import PREPROCESSINGS, Preprocessing
+from fastbcd.data.reading import NAMES, Allocate, Sets, Unit, read, share
 from fastbcd.data.split import split
 from fastbcd.data.table import load_csv
 from fastbcd.errors import InputError
+from fastbcd.ranks import Alone, Ranks, together
 
-FORMS = "a folder of MNIST-style IDX files, an .npz archive, or a .csv file"
+FORMS = (
+    "a folder of MNIST-style IDX files, of four .npy arrays or of .npz shards, an .npz archive, or "
+    "a .csv file"
+)
 
 
 def load(
@@ -25,13 +31,23 @@ def load(
     test_fraction: float = 0.2,
     training: bool = True,
     held_out: bool = False,
+    ranks: Ranks | None = None,
+    allocate: Allocate | None = None,
+    unit: Unit = lambda n_features: 1,
 ) -> Dataset:
-    """Read `source`; None is the digits set that scikit-learn ships.
+    """Read `source`, this rank's rows of it; None is the digits set that scikit-learn ships.
+
+    Headers come first, then blocks of the rows that are wanted: no rank ever holds more than these
+    and a block. Features that lie in a file as memory needs them, uncompressed and with the
+    machine's order of bytes, stay there: such an array is a `numpy.memmap`. What is compressed is
+    read from its beginning, so that damage behind a rank's rows is found by others. CSV files and
+    digits are small: every rank reads them whole, splits them in the same way, and cuts.
 
     Parameters
     ----------
     source : str or None
-        A folder of IDX files, an ``.npz``, a ``.csv``, or None.
+        A folder of IDX files, of ``X_train.npy``, ``y_train.npy``, ``X_test.npy``, ``y_test.npy``,
+        or of ``.npz`` shards, an ``.npz``, a ``.csv``, or None.
     target : str, optional
         Column of a CSV that holds the labels.
     target_required : bool, default=False
@@ -42,12 +58,42 @@ def load(
         False: only what is to be predicted is read and demanded.
     held_out : bool, default=False
         For prediction on a CSV: the rows that training held out, not all.
+    ranks : Ranks, optional
+        Each gets its ``ranks.rows`` of the training set and of the test set, and may get none.
+        Default: one process, all rows.
+    allocate : callable, optional
+        ``allocate(shape, dtype)`` makes the array that features are read into, where they do not
+        stay in their file. Default: `numpy.empty`. Labels are always in memory.
+    unit : callable, optional
+        ``unit(n_features)``: of so many rows of the training set, or whole multiples, are the
+        shares of ranks, as in `fastbcd.ranks.Ranks.rows`. Default: 1.
 
     Raises
     ------
     InputError
-        Naming the file and what would be right.
+        Naming the file and what would be right; on all ranks where one finds something wrong.
     """
+    ranks = Alone() if ranks is None else ranks
+    into: Allocate = np.empty if allocate is None else allocate
+    with together(ranks):
+        found = _find(
+            source, target, target_required, test_fraction, training=training, held_out=held_out
+        )
+        if isinstance(found, Sets):
+            return read(found, ranks, into, unit)
+        alone = ranks.size == 1 and allocate is None
+        return found if alone else share(found, ranks, into, unit)
+
+
+def _find(
+    source: str | None,
+    target: str | None,
+    target_required: bool,
+    test_fraction: float,
+    training: bool,
+    held_out: bool,
+) -> Sets | Dataset:
+    """Sources to read from, or all of what is read as a whole."""
     if not 0 < test_fraction < 1:
         raise InputError(f"test fraction must lie between 0 and 1, got {test_fraction}")
     if target_required and (source is None or not source.endswith(".csv")):
@@ -60,14 +106,23 @@ def load(
         return split("digits", X.astype(np.uint8), y, test_fraction)
     path = Path(source)
     if path.is_dir():
-        return load_idx(path, training)
+        return _open_folder(path, training)
     if not path.exists():
         raise InputError(f"{path} does not exist; DATA must be {FORMS}")
     if path.suffix == ".npz":
-        return load_npz(path, training)
+        return open_archive(path, training)
     if path.suffix == ".csv":
         return load_csv(path, target, target_required, test_fraction, training, held_out)
     raise InputError(f"{path} has an unknown ending {path.suffix!r}; DATA must be {FORMS}")
+
+
+def _open_folder(folder: Path, training: bool) -> Sets:
+    """Whichever form its files have."""
+    if any((folder / f"{name}.npy").exists() for name in NAMES):
+        return open_npy_folder(folder, training)
+    if shards_of(folder):
+        return open_shards(folder, training)
+    return open_idx_folder(folder, training)
 
 
 __all__ = ["PREPROCESSINGS", "Dataset", "Preprocessing", "load"]

@@ -16,7 +16,7 @@ LARGEST_LABEL = 2**53
 
 @dataclass
 class Dataset:
-    """Raw features (n, d) and labels (n,) of a training and a test set.
+    """Raw features (n, d) and labels (n,) of a training and a test set, or one rank's rows.
 
     Parameters
     ----------
@@ -28,6 +28,8 @@ class Dataset:
         Labels are None where they are unknown.
     feature_names : list of str, optional
         Columns of a CSV.
+    n_train, n_test : int, optional
+        Samples of all ranks; default: as many as there are here.
 
     Raises
     ------
@@ -41,13 +43,22 @@ class Dataset:
     X_test: Any
     y_test: Any
     feature_names: list[str] | None = None
+    n_train: Any = None
+    n_test: Any = None
 
     def __post_init__(self) -> None:
-        if self.X_train is not None and self.X_train.shape[1] != self.X_test.shape[1]:
-            raise InputError(
-                f"{self.name}: the training set has {self.X_train.shape[1]} features, but the "
-                f"test set has {self.X_test.shape[1]}"
-            )
+        if self.X_train is not None:
+            check_same_features(self.name, self.X_train.shape[1], self.X_test.shape[1])
+            self.n_train = len(self.X_train) if self.n_train is None else self.n_train
+        self.n_test = len(self.X_test) if self.n_test is None else self.n_test
+
+
+def check_same_features(name: str, train: int, test: int) -> None:
+    """`InputError` where training and test set of `name` differ in their numbers of features."""
+    if train != test:
+        raise InputError(
+            f"{name}: the training set has {train} features, but the test set has {test}"
+        )
 
 
 def flat_samples(X: Any, name: str) -> NDArray[Any]:
@@ -56,6 +67,14 @@ def flat_samples(X: Any, name: str) -> NDArray[Any]:
     if X.ndim > 2 and X.size > 0:
         X = X.reshape(len(X), -1)
     return check_matrix(X, name)
+
+
+def check_label_shape(shape: tuple[int, ...], n: int, name: str) -> None:
+    """`InputError` where an array of such a shape has not one label for each of n samples."""
+    if len(shape) != 1 and (len(shape) != 2 or shape[1] != 1):
+        raise InputError(f"{name} must hold one label for each sample, got shape {shape}")
+    if shape[0] != n:
+        raise InputError(f"{name} has {shape[0]} labels, but there are {n} samples")
 
 
 def class_labels(y: Any, n: int, name: str) -> NDArray[Any]:
@@ -67,12 +86,9 @@ def class_labels(y: Any, n: int, name: str) -> NDArray[Any]:
         Wrong length, or numbers that are not whole: no classes.
     """
     y = np.asarray(y)
-    if y.ndim == 2 and y.shape[1] == 1:
+    check_label_shape(y.shape, n, name)
+    if y.ndim == 2:
         y = y[:, 0]
-    if y.ndim != 1:
-        raise InputError(f"{name} must hold one label for each sample, got shape {y.shape}")
-    if len(y) != n:
-        raise InputError(f"{name} has {len(y)} labels, but there are {n} samples")
     if y.dtype.kind == "f":
         if not (np.isfinite(y) & (y == np.round(y))).all():
             raise InputError(f"{name} must hold class labels, but has numbers that are not whole")

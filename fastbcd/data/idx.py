@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
-import math
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from fastbcd.data.dataset import Dataset, class_labels, flat_samples
+from fastbcd.data.reading import Pair, Sets
+from fastbcd.data.source import Forward, Source, check_size
 from fastbcd.errors import InputError
 
 # Third byte of the magic number -> element type (big-endian).
@@ -19,36 +19,79 @@ ELEMENT_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4"
 
 
 MAX_RANK = 8
+# No deflated file is longer than so many times its size.
+LARGEST_RATIO = 1032
 
 
-def read_idx(path: Path) -> NDArray[Any]:
+class Gzipped(Source):
+    """A gzipped IDX file. Whether it is as long as its header says is seen where it ends."""
+
+    def map(self, rows: slice) -> None:
+        """None, whichever `rows`: what is compressed cannot be mapped."""
+
+    def verify(self) -> None:
+        """Read all of it."""
+        with self._reporting(), self._open(slice(0, len(self))) as stream:
+            stream.skip_to(self.end)
+            if stream.position < self.end:
+                raise self._truncated(stream.position)
+            self._check_end(stream)
+
+    @contextlib.contextmanager
+    def _open(self, rows: slice) -> Iterator[Forward]:
+        with gzip.open(self.path) as file:
+            yield Forward(file)  # type: ignore[arg-type]
+
+    @contextlib.contextmanager
+    def _reporting(self) -> Iterator[None]:
+        with _reporting(self.path):
+            yield
+
+    def _check_end(self, stream: Forward) -> None:
+        stream.skip_all()  # compares the checksum, too
+        if stream.position > self.end:
+            raise InputError(
+                f"{self.path} has {stream.position} bytes where its header says {self.end}"
+            )
+
+
+@contextlib.contextmanager
+def _reporting(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{path} cannot be read: {error}") from None
+
+
+def open_idx(path: Path) -> Source:
     """The array in an IDX file: two zero bytes, type, rank, sizes (big-endian), elements.
 
     Raises
     ------
     InputError
-        Not an IDX file, truncated, longer than it says, or a damaged gzip file.
+        Not an IDX file, without samples; plain ones also where they are truncated or longer than
+        they say, which of gzipped ones is known, like damage, once they are read.
     """
-    try:
-        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{path} cannot be read: {error}") from None
-    if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in ELEMENT_TYPES:
-        raise InputError(f"{path} is not an IDX file: its magic number is {content[:4].hex()}")
-    element, rank = np.dtype(ELEMENT_TYPES[content[2]]), content[3]
+    gzipped = path.suffix == ".gz"
+    with _reporting(path), gzip.open(path) if gzipped else path.open("rb") as file:
+        magic = file.read(4)
+        if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in ELEMENT_TYPES:
+            raise InputError(f"{path} is not an IDX file: its magic number is {magic.hex()}")
+        rank = magic[3]
+        sizes = file.read(4 * rank)
     start = 4 + 4 * rank
-    expected = start
-    if len(content) >= start:
-        shape = tuple(int(size) for size in np.frombuffer(content[4:start], ">u4"))
-        expected += math.prod(shape) * element.itemsize
-    if len(content) < expected:
-        raise InputError(f"{path} is truncated: {len(content)} bytes of {expected}")
-    if len(content) > expected:
-        raise InputError(f"{path} has {len(content)} bytes where its header says {expected}")
-    if rank > MAX_RANK or 0 in shape:
+    if 4 + len(sizes) < start:
+        raise InputError(f"{path} is truncated: {4 + len(sizes)} bytes of {start}")
+    shape = tuple(int(size) for size in np.frombuffer(sizes, ">u4"))
+    if rank == 0 or rank > MAX_RANK or 0 in shape:
         raise InputError(f"{path} holds no samples: its header says sizes {shape}")
-    array = np.frombuffer(content, element, offset=start).reshape(shape)
-    return array.astype(element.newbyteorder("="))
+    kind = Gzipped if gzipped else Source
+    source = kind(str(path), path, shape, np.dtype(ELEMENT_TYPES[magic[2]]), start)
+    if not gzipped:
+        check_size(source)
+    elif source.end > LARGEST_RATIO * (path.stat().st_size + 1):
+        source.verify()  # before memory is taken for what cannot be there
+    return source
 
 
 def find(folder: Path, stem: str) -> Path:
@@ -60,15 +103,13 @@ def find(folder: Path, stem: str) -> Path:
     raise InputError(f"{folder} has no {stem} or {stem}.gz, one of the four IDX files it needs")
 
 
-def _read_pair(folder: Path, prefix: str) -> tuple[NDArray[Any], NDArray[Any]]:
+def _open_pair(folder: Path, prefix: str) -> Pair:
     images = find(folder, f"{prefix}-images-idx3-ubyte")
     labels = find(folder, f"{prefix}-labels-idx1-ubyte")
-    X = flat_samples(read_idx(images), str(images))
-    return X, class_labels(read_idx(labels), len(X), str(labels))
+    return Pair([open_idx(images)], [open_idx(labels)])
 
 
-def load_idx(folder: Path, training: bool) -> Dataset:
+def open_idx_folder(folder: Path, training: bool) -> Sets:
     """The four files of `folder`; only the two test files unless `training`."""
-    X_train, y_train = _read_pair(folder, "train") if training else (None, None)
-    X_test, y_test = _read_pair(folder, "t10k")
-    return Dataset(folder.resolve().name, X_train, y_train, X_test, y_test)
+    train = _open_pair(folder, "train") if training else None
+    return Sets(folder.resolve().name, train, _open_pair(folder, "t10k"))

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastbcd.data.blocks import blocks, release, rows_of_block
+from fastbcd.data.moments import ALONE, moments
 from fastbcd.errors import InputError
+from fastbcd.ranks import Ranks
 
-ROWS = 4096
 PREPROCESSINGS = ("auto", "none", "unit", "standard", "clipped")
 # Deviations from the mean beyond which "clipped" cuts.
 LIMIT = 5.0
@@ -36,8 +38,12 @@ class Preprocessing:
         X: NDArray[Any],
         kind: str = "auto",
         sample_weight: NDArray[np.float64] | None = None,
+        ranks: Ranks = ALONE,
     ) -> Preprocessing:
         """Choose shift and scale for training inputs X (n, d), of a `kind`; else an `InputError`.
+
+        With `ranks`, X are the samples of this rank, and it may have none: all get the same
+        shift and scale, those of all samples. In memory is a block of X at a time.
 
         ``"none"``: as they are. ``"unit"``: divided by the largest magnitude of all, so
         images stay images. ``"standard"``: each feature to mean 0 and variance 1 (a constant
@@ -52,13 +58,14 @@ class Preprocessing:
         if kind == "none":
             return cls(np.zeros(1), np.ones(1))
         if kind == "unit":
-            largest = max(abs(float(X.min())), abs(float(X.max())))
-            return cls(np.zeros(1), np.array([1.0 / largest if largest > 0 else 1.0]))
+            largest = np.zeros(1)
+            for rows in blocks(X, rows_of_block(X.shape[1])):
+                part = X[rows]
+                largest[0] = max(largest[0], abs(float(part.min())), abs(float(part.max())))
+            ranks.max(largest)
+            return cls(np.zeros(1), 1.0 / np.where(largest > 0, largest, 1.0))
         with np.errstate(all="ignore"):
-            if sample_weight is None:
-                shift, deviation = X.mean(axis=0, dtype=np.float64), X.std(axis=0, dtype=np.float64)
-            else:
-                shift, deviation = weighted_moments(X, sample_weight)
+            shift, deviation = moments(X, sample_weight, ranks)
         if not np.isfinite(deviation).all():
             column = int(np.argmin(np.isfinite(deviation)))
             raise InputError(f"preprocess: the numbers of feature {column} are too large to scale")
@@ -66,28 +73,21 @@ class Preprocessing:
         scale = np.where(constant, 0.0, 1.0 / np.where(constant, 1.0, deviation))
         return cls(shift, scale, LIMIT if kind == "clipped" else np.inf)
 
-    def __call__(self, X: NDArray[Any], dtype: Any) -> NDArray[Any]:
-        """X scaled, in `dtype`."""
-        # Shifted in float64: a large offset would swallow the digits that matter. In pieces,
+    def __call__(
+        self, X: NDArray[Any], dtype: Any, out: NDArray[Any] | None = None
+    ) -> NDArray[Any]:
+        """X (n, d) scaled, in `dtype`; into `out`, where there is one, of this shape and type."""
+        if out is None:
+            out = np.empty(X.shape, dtype)
+        elif out.shape != X.shape or out.dtype != dtype:
+            raise InputError(
+                f"out must be {X.shape} of {np.dtype(dtype)}, got {out.shape} of {out.dtype}"
+            )
+        # Shifted in float64: a large offset would swallow the digits that matter. In blocks,
         # so that no float64 copy of all of X exists.
-        out = np.empty(X.shape, dtype)
         with np.errstate(over="ignore"):  # infinity is cut, or reported where X is checked
-            for start in range(0, len(X), ROWS):
-                rows = slice(start, start + ROWS)
+            for rows in blocks(X, rows_of_block(X.shape[1])):
                 scaled = (X[rows].astype(np.float64) - self.shift) * self.scale
                 out[rows] = np.clip(scaled, -self.limit, self.limit)
+                release(out)
         return out
-
-
-def weighted_moments(
-    X: NDArray[Any], weight: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and standard deviation (d,) of each feature of X (n, d), with weights (n,)."""
-    share = weight / weight.sum()
-    mean, variance = np.zeros(X.shape[1]), np.zeros(X.shape[1])
-    pieces = [slice(start, start + ROWS) for start in range(0, len(X), ROWS)]
-    for rows in pieces:
-        mean += share[rows] @ X[rows].astype(np.float64)
-    for rows in pieces:
-        variance += share[rows] @ (X[rows] - mean) ** 2
-    return mean, np.sqrt(variance)

@@ -164,7 +164,8 @@ class CPU:
         """Samples in a tile of a network of such widths."""
         if self._tile_rows is not None:
             return self._tile_rows
-        row_bytes = max(widths) * np.dtype(dtype).itemsize
+        # Not of the outputs, which are few: their number is known after the samples are shared out.
+        row_bytes = max(widths[:-1]) * np.dtype(dtype).itemsize
         return max(MIN_TILE_ROWS, TILE_BYTES // row_bytes)
 
     def for_each_block(self, n: int, body: Callable[[slice], None]) -> None:

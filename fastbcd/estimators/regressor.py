@@ -10,7 +10,7 @@ from sklearn.base import MultiOutputMixin, RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.utils.validation import validate_data
 
-from fastbcd.data.preprocessing import weighted_moments
+from fastbcd.data.moments import moments
 from fastbcd.errors import InputError
 from fastbcd.estimators.base import BaseBCD
 from fastbcd.estimators.fitting import Array
@@ -67,9 +67,7 @@ class BCDRegressor(MultiOutputMixin, RegressorMixin, BaseBCD):
 
     def _fit_targets(self, codes: Array, weight: Array | None) -> dict[str, Any]:
         with np.errstate(all="ignore"):
-            shift, scale = weighted_moments(
-                codes, np.ones(len(codes)) if weight is None else weight
-            )
+            shift, scale = moments(codes, weight)
         if not (np.isfinite(shift) & np.isfinite(scale)).all():
             raise InputError("y: its numbers are too large to scale")
         constant = scale <= 1e-12 * np.maximum(np.abs(shift), 1e-300)

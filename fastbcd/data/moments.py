@@ -1,0 +1,68 @@
+"""Mean and standard deviation of each feature, over blocks of rows and over ranks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastbcd.data.blocks import blocks, rows_of_block
+from fastbcd.kernels import add_compensated
+from fastbcd.ranks import Alone, Ranks
+
+Vector = NDArray[np.float64]
+# Makes float64 terms of some rows of X, given which.
+Terms = Callable[[NDArray[Any], slice], NDArray[np.float64]]
+ALONE = Alone()
+
+
+def moments(
+    X: NDArray[Any], weight: Vector | None = None, ranks: Ranks = ALONE
+) -> tuple[Vector, Vector]:
+    """``mean_j = sum_i w_i X_ij / sum w``, ``deviation_j^2 = sum_i w_i (X_ij - mean_j)^2 / sum w``.
+
+    Over the rows of all ranks, each (d,) float64. Sums keep what rounding takes from them, so
+    that the result has the same bits however the rows are spread over blocks and ranks.
+
+    Parameters
+    ----------
+    X : (n, d) array
+        Numbers of any type; in memory is a block of it at a time.
+    weight : (n,) float64 array, optional
+        w, not negative; default: 1 for each.
+    ranks : Ranks, optional
+        Each with rows of its own, of which it may have none.
+    """
+    count = weight_sum(np.ones(len(X)) if weight is None else weight, ranks)
+
+    def values(part: NDArray[Any], rows: slice) -> NDArray[np.float64]:
+        terms = part.astype(np.float64, order="C")
+        return terms if weight is None else terms * weight[rows, None]
+
+    mean = _sums(X, values, ranks) / count
+
+    def squares(part: NDArray[Any], rows: slice) -> NDArray[np.float64]:
+        terms = np.ascontiguousarray(np.subtract(part, mean, dtype=np.float64))
+        terms *= terms
+        return terms if weight is None else terms * weight[rows, None]
+
+    return mean, np.sqrt(_sums(X, squares, ranks) / count)
+
+
+def weight_sum(weight: Vector, ranks: Ranks) -> float:
+    """Sum of the weights (n,) of all ranks."""
+    return math.fsum(ranks.gather(math.fsum(weight)))
+
+
+def _sums(X: NDArray[Any], terms_of: Terms, ranks: Ranks) -> Vector:
+    """Sum of the terms of all rows, for each column."""
+    total, lost = np.zeros((2, X.shape[1]))
+    for rows in blocks(X, rows_of_block(X.shape[1])):
+        add_compensated(total, lost, terms_of(X[rows], rows))
+    parts = np.concatenate(ranks.gather(np.stack([total, lost])))
+    # Where numbers overflow there is no exact sum; the caller finds infinity or NaN.
+    finite = np.isfinite(parts).all(axis=0)
+    return np.array([math.fsum(c) if ok else np.nan for c, ok in zip(parts.T, finite, strict=True)])

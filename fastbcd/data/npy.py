@@ -1,0 +1,67 @@
+"""NumPy's .npy files, and folders of the four that make a training and a test set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.lib import format as npy
+
+from fastbcd.data.reading import NAMES, Sets
+from fastbcd.data.source import Source, check_size
+from fastbcd.errors import InputError
+
+
+def read_header(file: BinaryIO) -> tuple[tuple[int, ...], np.dtype[Any], bool, int]:
+    """Shape, type, whether the first axis runs fastest, and where the elements begin.
+
+    Raises
+    ------
+    ValueError
+        Not in the format, or Python objects.
+    """
+    version = npy.read_magic(file)
+    if version == (1, 0):
+        shape, fortran, dtype = npy.read_array_header_1_0(file)
+    elif version == (2, 0):
+        shape, fortran, dtype = npy.read_array_header_2_0(file)
+    else:  # version 3 is for names of fields
+        raise ValueError(f"version {version} of the format is not for plain arrays")
+    if dtype.hasobject:
+        raise ValueError("Object arrays cannot be loaded: they may run code")
+    if dtype.itemsize == 0 or min(shape, default=0) < 0:
+        raise ValueError(f"no array has {shape} elements of {dtype}")
+    return shape, dtype, fortran, file.tell()
+
+
+def open_npy(path: Path) -> Source:
+    """The array in a .npy file.
+
+    Raises
+    ------
+    InputError
+        Not such a file, truncated, or longer than it says.
+    """
+    try:
+        with path.open("rb") as file:
+            shape, dtype, fortran, offset = read_header(file)
+    except (OSError, EOFError, ValueError) as error:
+        raise InputError(f"{path} cannot be read as a .npy file: {error}") from None
+    source = Source(str(path), path, shape, dtype, offset, fortran)
+    check_size(source)
+    return source
+
+
+def open_npy_folder(folder: Path, training: bool) -> Sets:
+    """X_train.npy, y_train.npy, X_test.npy, y_test.npy; for prediction X_test.npy is enough."""
+    paths = {name: folder / f"{name}.npy" for name in NAMES}
+    present = {name for name, path in paths.items() if path.exists()}
+    for name in NAMES if training else ("X_test",):
+        if name not in present:
+            raise InputError(f"{folder} has no {name}.npy; it holds {', '.join(sorted(present))}")
+    return Sets.of(
+        folder.resolve().name,
+        training,
+        lambda name: [open_npy(paths[name])] if name in present else [],
+    )
