@@ -16,6 +16,7 @@ import hashlib
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
 import tempfile
@@ -82,11 +83,12 @@ def train(
     state = solver.init(X, Y, init="normal:0.01", bias=0.1)
     first = time.perf_counter() - start
     size = sum(array.nbytes for array in (state.Y, *state.V, *state.U[1:]))
-    seconds, reads, writes = [], [], []
+    seconds, processor, reads, writes = [], [], [], []
     for _ in range(iterations):
-        before, start = disk_bytes(), time.perf_counter()
+        before, start, busy = disk_bytes(), time.perf_counter(), time.process_time()
         solver.step(state)
         seconds.append(time.perf_counter() - start)
+        processor.append(time.process_time() - busy)
         after = disk_bytes()
         reads.append(after[0] - before[0])
         writes.append(after[1] - before[1])
@@ -96,6 +98,7 @@ def train(
         "init": first,
         # The first iteration compiles, or loads what is compiled.
         "seconds": float(np.median(seconds[1:])),
+        "processor": float(np.median(processor[1:])),
         "read": float(np.median(reads[1:])),
         "written": float(np.median(writes[1:])),
         "peak": peak_bytes(),
@@ -151,6 +154,8 @@ def main() -> None:
         return
     if options.iterations < 2:
         parser.error("--iterations must be at least 2: the first is not counted")
+    # So that the limited process ends and its group goes, too.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
 
     row_bytes = 4 * (widths[0] + widths[-1] + 2 * sum(widths[1:]))
     n = round(options.gigabytes * 1e9 / row_bytes)
@@ -168,6 +173,7 @@ def main() -> None:
         print(f"| peak with page cache, GiB | {disk['group peak'] / GIB:.2f} |")
     print(f"| out of core, seconds for the first states | {disk['init']:.1f} |")
     print(f"| out of core, seconds an iteration | {disk['seconds']:.1f} |")
+    print(f"| out of core, processor seconds an iteration | {disk['processor']:.1f} |")
     print(f"| read, GB an iteration | {disk['read'] / 1e9:.2f} |")
     print(f"| written, GB an iteration | {disk['written'] / 1e9:.2f} |")
     least = disk["read"] / read_rate + disk["written"] / write_rate
@@ -176,6 +182,7 @@ def main() -> None:
     if not options.no_reference:
         memory = run(options, n, limited=False)
         print(f"| in memory, seconds an iteration | {memory['seconds']:.1f} |")
+        print(f"| in memory, processor seconds an iteration | {memory['processor']:.1f} |")
         print(f"| speed as a share of in memory | {memory['seconds'] / disk['seconds']:.2f} |")
         same = memory["weights"] == disk["weights"]
         print(f"| same weights, to the last bit | {'yes' if same else 'NO'} |")

@@ -32,7 +32,8 @@ UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12} | {
 CODE_BYTES = 224 * MIB
 # Of an array that is gone through by rows without tiles: so much at a time.
 BLOCK_BYTES = 16 * MIB
-# Tiles that are read ahead or still to be written, at most: more hide nothing more.
+# Tiles that are read ahead or still to be written, at most. They hide that neither the disk nor
+# the threads are equally fast all the time; a pass ends when all of them are written.
 MOST_TILES = 16
 # Besides those of the threads: one that is read, one that is written.
 LEAST_TILES = 2
