@@ -12,6 +12,7 @@ What a package or data are missing for is left out, and the table says so.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import statistics
 import sys
@@ -177,7 +178,7 @@ def of_descent(X: Any, Y: Any, widths: tuple[int, ...]) -> dict[str, Any]:
     for _ in range(50):
         solver.step(state)
         objectives.append(solver.objective(state))
-    rises = [b / a - 1.0 for a, b in zip(objectives[:-1], objectives[1:], strict=True)]
+    rises = [b / a - 1.0 for a, b in itertools.pairwise(objectives)]
     return {"objectives": objectives, "largest_rise": max(rises)}
 
 
@@ -217,7 +218,7 @@ def of_adam(data: Any) -> dict[str, Any]:
     X_test = torch.from_numpy(data["X_test"]).cuda()
     y_test = torch.from_numpy(data["y_test"].astype(np.int64)).cuda()
     sizes, layers = (784, *ADAM["hidden"], 10), []
-    for d_in, d_out in zip(sizes[:-1], sizes[1:], strict=True):
+    for d_in, d_out in itertools.pairwise(sizes):
         layers += [nn.Linear(d_in, d_out), nn.ReLU()]
         nn.init.kaiming_normal_(layers[-2].weight, nonlinearity="relu")
         nn.init.zeros_(layers[-2].bias)
@@ -338,11 +339,9 @@ def main() -> int:
         for name, function in (("mini-batches", of_mini_batches), ("Adam", of_adam)):
             of = attempt(results, name, lambda function=function: function(data))
             if "failed" not in of:
-                to_mark = of["seconds_to_mark"]
+                to_mark, last = of["seconds_to_mark"], of["accuracies"][-1]
                 reached = "not reached" if to_mark is None else f"{to_mark:.2f} s"
-                rows.append(
-                    (f"{name}, to {MARK:.0%}", f"{reached}, last {of['accuracies'][-1]:.4f}")
-                )
+                rows.append((f"{name}, to {MARK:.0%}", f"{reached}, last {last:.4f}"))
     else:
         rows.append(("mini-batches, Adam", "left out: no --mnist FOLDER"))
     Path(options.out).write_text(json.dumps(results, indent=1))

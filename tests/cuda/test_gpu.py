@@ -71,7 +71,7 @@ def test_a_million_proximal_steps_find_the_cpus_minima(name: str, dtype: str, cu
         found = cupy.asnumpy(G)
 
         # Where two minima are equally deep either is right: compare depths, not places.
-        def depth(u: Any) -> Any:
+        def depth(u: Any, q: float = q) -> Any:
             value = np.empty_like(u)
             kernels.activate(value, act, u, None)
             V64, B64 = V.astype(float), B.astype(float)
