@@ -148,6 +148,8 @@ def launching(stream: int, empty: Callable[[tuple[int, ...], Any], Any]) -> Iter
 record: list[tuple[Any, tuple[Any, ...]]] | None = None
 """Where it is a list, launches are written to it and not made: what a check compiles without a
 GPU, kernels with their arguments."""
+launched: list[str] | None = None
+"""Where it is a list, names of the kernels that are launched are written to it."""
 
 
 def _arguments(arguments: Sequence[Any]) -> list[Any]:
@@ -167,6 +169,8 @@ def _launch(kernel: Any, grid: Any, block: Any, arguments: tuple[Any, ...]) -> N
     if record is not None:
         record.append((kernel, arguments))
         return
+    if launched is not None:
+        launched.append(kernel.py_func.__name__.strip("_"))
     kernel[grid, block, _current.get().stream](*_arguments(arguments))
 
 

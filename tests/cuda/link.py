@@ -1,15 +1,17 @@
-"""Compile and link kernels of the GPU without one: ``python tests/cuda/link.py [--all]``.
+"""Compile and link kernels of the GPU without one: ``python tests/cuda/link.py [--all] [K N]``.
 
 Launches are recorded (`fastbcd.kernels.cuda.target.record`): of every case in `cases`, so that
 each kernel is seen with each formula in float32, and in float64 with one formula of each kind
 (`--all`: with each). Each is compiled once, to LTO-IR for the oldest architecture, and linked for
 all; the linker's ptxas reports registers and spills, and its PTX shows float64 arithmetic. What
 must hold: it links, nothing spills, and a float32 kernel that is not float64 by intention
-(`Case.f64`) has no float64 instruction but loads and conversions of parameters.
+(`Case.f64`) has no float64 instruction but loads and conversions of parameters. With K N the
+kernels K, K + N, ... alone.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
 import sys
 import time
@@ -89,10 +91,10 @@ def link(kernel: Any, types: tuple[Any, ...], f64: bool) -> dict[str, dict[str, 
     return found
 
 
-def main(everything: bool) -> int:
-    """Print what was linked; 1 where something is wrong."""
+def main(everything: bool, share: int, shares: int) -> int:
+    """Print what was linked; 1 where something is wrong. Of `shares` processes this is `share`."""
     start, wrong, n, most = time.time(), 0, 0, 0
-    for name, f64, kernel, types in recorded(everything):
+    for name, f64, kernel, types in itertools.islice(recorded(everything), share, None, shares):
         try:
             found = link(kernel, types, f64)
         except Exception as problem:
@@ -113,4 +115,5 @@ def main(everything: bool) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main("--all" in sys.argv[1:]))
+    numbers = [int(argument) for argument in sys.argv[1:] if argument.isdigit()]
+    sys.exit(main("--all" in sys.argv[1:], *(numbers or (0, 1))))

@@ -106,6 +106,7 @@ def test_without_a_ledger_the_steps_are_the_same() -> None:
         np.testing.assert_allclose(b, a, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_a_number_that_is_not_finite_ends_the_step() -> None:
     solver = on_simulator(ThreeSplitting(Problem((4, 5, 3)), alpha=0.1))
     state = solver.init(X, Y, seed=1)
