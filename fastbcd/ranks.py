@@ -28,6 +28,8 @@ class Ranks(Protocol):
     """How many there are."""
     on_this_machine: int
     """How many of them share this machine's processors."""
+    rank_on_this_machine: int
+    """Of this process among those."""
 
     def sum(self, array: Array) -> None:
         """A contiguous `array` becomes the sum of those of all ranks, in place."""
@@ -66,7 +68,8 @@ def bounds(n: int, size: int, unit: int = 1) -> list[int]:
 class Alone:
     """One process: it has all samples, and nothing is to be exchanged."""
 
-    rank, size, on_this_machine = 0, 1, 1
+    rank, size = 0, 1
+    on_this_machine, rank_on_this_machine = 1, 0
 
     def sum(self, array: Array) -> None:
         """Nothing: `array` is the sum."""
@@ -118,7 +121,7 @@ class MPIRanks:
         self._MPI, self.comm, self._meetings = MPI, comm.Dup(), comm.Dup()
         self.rank, self.size = self.comm.rank, self.comm.size
         neighbours = self.comm.Split_type(MPI.COMM_TYPE_SHARED)
-        self.on_this_machine = neighbours.size
+        self.on_this_machine, self.rank_on_this_machine = neighbours.size, neighbours.rank
         neighbours.Free()
 
     def sum(self, array: Array) -> None:
