@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 
@@ -36,8 +35,8 @@ class Ledger:
         `report` (2,) is decrease of F and squared step, `unit` their weight; `kind` is "V", "U"
         or "W", and `l` the layer.
         """
-        self.blocks.setdefault((kind, l), np.zeros(2))
-        self.blocks[kind, l] += unit * report
+        known = self.blocks.get((kind, l))
+        self.blocks[kind, l] = unit * report if known is None else known + unit * report
 
     @property
     def decrease(self) -> float:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from fastbcd.devices.tiles import Tile
 from fastbcd.state import State
 from fastbcd.validation import check_subgradient
@@ -68,11 +66,12 @@ def squared_subgradient(solver: BlockCoordinateDescent, state: State) -> float:
             for sums, product in zip(reversed(crosses), products, strict=True):
                 sums.add_product(product)
 
-        device.for_each_tile(state.n, problem.widths, solver.dtype, add_states)
+        arrays = [*state.V, *state.U, state.Y]
+        device.for_each_tile(state.n, problem.widths, solver.dtype, add_states, arrays=arrays)
     unit = problem.per_sample(state.n_total)
     squared = unit * float(squares.total()[0])
     for W, sums, penalty in zip(state.W[1:], crosses, problem.weight_penalties, strict=True):
         G = -unit * sums.total()
-        squared += kernels.penalty_subgradient(penalty, W[:, :-1], G[:, :-1])
-        squared += float(np.sum(G[:, -1] ** 2))
+        squared += float(kernels.penalty_subgradient(penalty, W[:, :-1], G[:, :-1]))
+        squared += float((G[:, -1] ** 2).sum())
     return squared

@@ -27,7 +27,8 @@ class ThreeSplitting(BlockCoordinateDescent):
     loss_update : {"prox", "prox-linear"}, default="prox"
         V_L-block: the loss itself, or linearised at the old states. Prox-linear needs a
         loss with a Lipschitz gradient (constant L) and ``alpha > max(0, (L - gamma) / 2)``.
-    device : {"cpu"}, default="cpu"
+    device : {"cpu", "cuda"}, default="cpu"
+        With ``"cuda"`` the whole state lives on the GPU: the extra ``cuda13``, see docs/cuda.md.
     dtype : {"float32", "float64"}, default="float32"
         Storage and products; sums over samples and solves are in float64.
     n_threads : int, optional
@@ -37,6 +38,15 @@ class ThreeSplitting(BlockCoordinateDescent):
     comm : mpi4py.MPI.Comm, optional
         The processes that share the work, each with samples of its own; all of them call the same
         methods. Default: this process has all samples.
+    memory : int or str, optional
+        Bytes of resident memory that the process may have, or a text such as ``"2GiB"``: arrays
+        of samples then are in files, of which a few tiles are in memory. Same results. Default:
+        everything is in memory.
+    folder : str or Path, optional
+        Where these files are, on a disk. Default: the system's folder for temporary files.
+    precision : {"float32", "tf32"}, default="float32"
+        Of float32 products on a GPU: TF32 is several times faster and rounds factors to 11 bits,
+        so that the objective may rise by that rounding.
 
     Notes
     -----
@@ -66,7 +76,7 @@ class ThreeSplitting(BlockCoordinateDescent):
         def update_samples(tile: Tile) -> None:
             rows, lap = tile.rows, laps(state.clock)
             below = self._skip(state, l, rows)
-            report = (None, None) if reports is None else np.zeros((2, 2))
+            report = (None, None) if reports is None else device.zeros((2, 2), np.float64)
             report_V, report_U = report
             if l == L:
                 # V_L = argmin s_L(V_L) + loss(V_L; Y) + gamma/2 |V_L - S_L V_{L-1} - U_L|^2
@@ -97,9 +107,12 @@ class ThreeSplitting(BlockCoordinateDescent):
             if reports is not None:
                 reports.add(tile, report)
 
-        device.for_each_tile(state.n, problem.widths, self.dtype, update_samples)
+        arrays = [V[l - 1], V[l], U[l], state.Y if l == L else U[l + 1]]
+        if l < L and problem.residual[l]:
+            arrays.append(V[l + 1])
+        device.for_each_tile(state.n, problem.widths, self.dtype, update_samples, arrays=arrays)
         # W_l = argmin r_l(W_l) + rho/2 |U_l - V^_{l-1} W_l^T|^2 + alpha/2 |W_l - W_l'|^2
-        report_W = None if ledger is None else np.zeros(2)
+        report_W = None if ledger is None else device.zeros((2,), np.float64)
         penalty = problem.weight_penalties[l - 1]
         equations.solve(W[l], rho * unit, penalty, self.alpha_weights, report_W)
         if ledger is not None and reports is not None:
@@ -121,7 +134,7 @@ class ThreeSplitting(BlockCoordinateDescent):
         """A_l, R_l and |g_U|^2 of one tile; see `fastbcd.subgradient`."""
         problem, device, rows = self.problem, self.device, tile.rows
         V, U, activation = state.V[l][rows], state.U[l][rows], problem.activations[l - 1]
-        A = np.empty_like(V)
+        A = device.empty(V.shape, V.dtype)
         device.kernels.activation_miss(A, activation, V, U, self._skip(state, l, rows))
         R = U - device.forward(tile, layer, state.V[l - 1][rows])
         squared = device.kernels.preactivation_subgradient(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,7 @@ class TwoSplitting(BlockCoordinateDescent):
     inner_steps : int, default=1
         Models solved in each nonlinear block. More lower F a little further in each
         iteration, one is the fastest in time (benchmarks/NOTES.md).
-    device, dtype, n_threads, tile_rows, comm
+    device, dtype, n_threads, tile_rows, comm, memory, folder, precision
         As in `ThreeSplitting`.
 
     Raises
@@ -70,9 +71,13 @@ class TwoSplitting(BlockCoordinateDescent):
         n_threads: int | None = None,
         tile_rows: int | None = None,
         comm: Any = None,
+        memory: int | str | None = None,
+        folder: str | Path | None = None,
+        precision: str = "float32",
     ) -> None:
         super().__init__(
-            problem, alpha, alpha_weights, loss_update, device, dtype, n_threads, tile_rows, comm
+            *(problem, alpha, alpha_weights, loss_update, device, dtype, n_threads, tile_rows),
+            *(comm, memory, folder, precision),
         )
         self.inner_steps = require_integer(inner_steps, "inner_steps", at_least=1)
         if any(problem.residual):
@@ -105,11 +110,12 @@ class TwoSplitting(BlockCoordinateDescent):
             )
             lap("V", l)
         equations = self._normal_equations(state, l)
-        curvatures, reports = [0.0], None if ledger is None else device.sum(2)
+        curvatures: list[Any] = [0.0]
+        reports = None if ledger is None else device.sum(2)
 
         def update_samples(tile: Tile) -> None:
             rows, lap = tile.rows, laps(state.clock)
-            report = None if reports is None else np.zeros(2)
+            report = None if reports is None else device.zeros((2,), np.float64)
             B = device.forward(tile, layer, V[l - 1][rows])
             if l == L:
                 # V_L = argmin s_L(V_L) + loss(V_L; Y) + gamma/2 |V_L - V^_{L-1} W_L^T|^2
@@ -130,11 +136,10 @@ class TwoSplitting(BlockCoordinateDescent):
             if reports is not None and report is not None:
                 reports.add(tile, report)
 
-        device.for_each_tile(state.n, problem.widths, self.dtype, update_samples)
+        arrays = [V[l - 1], V[l], state.Y if l == L else V[l + 1]]
+        device.for_each_tile(state.n, problem.widths, self.dtype, update_samples, arrays=arrays)
         # Where no sample has a slope any curvature will do: nothing is to move.
-        largest = np.array([max(curvatures)])
-        device.ranks.max(largest)
-        c = float(largest[0]) if largest[0] > SMALLEST else 1.0
+        c = device.largest(curvatures, SMALLEST, 1.0)
         state.cache[f"curvature {l}"] = c
         # W_l = argmin r_l(W_l) + gamma/2 |V_l - act(V^_{l-1} W_l^T)|^2 + alpha/2 |W_l - W_l'|^2
         self._update_weights(state, l, equations, c)
@@ -146,13 +151,13 @@ class TwoSplitting(BlockCoordinateDescent):
         """A linear layer's coupling is its own model: one solve is exact."""
         return 1 if activation == linear() else self.inner_steps
 
-    def _update_weights(self, state: State, l: int, equations: Any, c: float) -> None:
+    def _update_weights(self, state: State, l: int, equations: Any, c: Any) -> None:
         """W_l in place; `equations` hold the model's sums for the first inner step."""
         problem, device = self.problem, self.device
         penalty, activation = problem.weight_penalties[l - 1], problem.activations[l - 1]
         weight, alpha = problem.gamma * problem.per_sample(state.n_total), self.alpha_weights
         W, V = state.W, state.V
-        report = None if state.ledger is None else np.zeros(2)
+        report = None if state.ledger is None else device.zeros((2,), np.float64)
         before = None if state.ledger is None else device.copy(W[l])
         for k in range(self._steps(activation)):
             if k > 0:
@@ -165,7 +170,9 @@ class TwoSplitting(BlockCoordinateDescent):
                     device.kernels.majorised_residual(Z, activation, V[l][rows], Z, 1.0)
                     equations.add(tile, Z, V[l - 1][rows])
 
-                device.for_each_tile(state.n, problem.widths, self.dtype, add_residuals)
+                device.for_each_tile(
+                    *(state.n, problem.widths, self.dtype, add_residuals), arrays=[V[l - 1], V[l]]
+                )
             if activation == linear():
                 equations.solve(W[l], weight, penalty, alpha, report)
                 break
@@ -184,7 +191,7 @@ class TwoSplitting(BlockCoordinateDescent):
         problem, device = self.problem, self.device
         W, V, activation = state.W, state.V, problem.activations[l - 1]
         layer, change = device.layer(W[l]), device.layer(end - W[l])
-        sums = device.sum((len(STEPS), problem.widths[l]))
+        sums, steps = device.sum((len(STEPS), problem.widths[l])), device.array(STEPS, np.float64)
 
         def add_sums(tile: Tile) -> None:
             below = V[l - 1][tile.rows]
@@ -193,14 +200,15 @@ class TwoSplitting(BlockCoordinateDescent):
             shape = (len(STEPS), problem.widths[l])
             part = tile.scratch.array("row sums", shape, np.float64)
             part[:] = 0.0
-            device.kernels.add_row_sums(part, activation, V[l][tile.rows], Z, P, STEPS)
+            device.kernels.add_row_sums(part, activation, V[l][tile.rows], Z, P, steps)
             sums.add(tile, part)
 
-        device.for_each_tile(state.n, problem.widths, self.dtype, add_sums)
+        arrays = [V[l - 1], V[l]]
+        device.for_each_tile(state.n, problem.widths, self.dtype, add_sums, arrays=arrays)
         weight = problem.gamma * problem.per_sample(state.n_total)
         penalty = problem.weight_penalties[l - 1]
         alpha = self.alpha_weights
-        device.kernels.search_rows(W[l], end, sums.total(), STEPS, penalty, weight, alpha, report)
+        device.kernels.search_rows(W[l], end, sums.total(), steps, penalty, weight, alpha, report)
         # Rounding may differ from machine to machine: rows of one rank each, alike on all.
         device.ranks.share_rows(W[l])
 
@@ -215,7 +223,7 @@ class TwoSplitting(BlockCoordinateDescent):
         problem, device, rows = self.problem, self.device, tile.rows
         V, activation = state.V[l][rows], problem.activations[l - 1]
         B = device.forward(tile, layer, state.V[l - 1][rows])
-        A = np.empty_like(V)
+        A = device.empty(V.shape, V.dtype)
         device.kernels.activation_miss(A, activation, V, B, None)
         device.kernels.majorised_residual(B, activation, V, B, 1.0)
         return A, problem.gamma * B, 0.0

@@ -28,7 +28,15 @@ LOWEST_32, LOWEST_64 = -87.0, -708.0
 @intrinsic
 def _nearest_integer(typingctx: Any, x: Any) -> Any:
     def codegen(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        function = builder.module.declare_intrinsic("llvm.rint", [values[0].type])
+        kind = values[0].type
+        if "nvptx" in str(builder.module.triple):
+            # NVVM has no llvm.rint; PTX has the instruction.
+            bits, register = ("f32", "f") if x == types.float32 else ("f64", "d")
+            return builder.asm(
+                *(ir.FunctionType(kind, [kind]), f"cvt.rni.{bits}.{bits} $0, $1;"),
+                *(f"={register},{register}", values, False),
+            )
+        function = builder.module.declare_intrinsic("llvm.rint", [kind])
         return builder.call(function, values)
 
     return x(x), codegen

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numba
@@ -13,6 +13,7 @@ from threadpoolctl import threadpool_info
 
 import fastbcd
 from fastbcd.devices import DEVICES
+from fastbcd.devices.cuda.library import describe
 from fastbcd.devices.threads import resolve_threads
 from fastbcd.kernels import ACTIVATIONS, LOSSES, PENALTIES
 
@@ -41,6 +42,7 @@ def run(options: argparse.Namespace) -> None:
         "blas": "; ".join(blas) or "not recognised: its threads cannot be limited",
         "kernel cache": numba.config.CACHE_DIR or "beside the installed package",
         "devices": ", ".join(DEVICES),
+        **_of_the_gpu(),
         "activations": ", ".join(ACTIVATIONS),
         "losses": ", ".join(LOSSES),
         "penalties": ", ".join(PENALTIES),
@@ -48,3 +50,18 @@ def run(options: argparse.Namespace) -> None:
     width = max(map(len, facts))
     for name, fact in facts.items():
         print(f"{name:<{width}}  {fact}")
+
+
+def _of_the_gpu() -> dict[str, str]:
+    """Device, driver, toolkit, and which kernels compile there; or what is missing."""
+    facts = describe()
+    if "cuda driver" in facts:
+        from fastbcd.devices.cuda.trial import try_kernels
+
+        for package in ("numba-cuda", "cuda-core"):
+            try:
+                facts[package] = version(package)
+            except PackageNotFoundError:
+                facts[package] = "not installed"
+        facts["cuda kernels"] = try_kernels()
+    return facts

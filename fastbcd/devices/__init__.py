@@ -2,20 +2,49 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastbcd.devices.cpu import CPU
+from fastbcd.devices.storage import Disk, Storage
 from fastbcd.errors import InputError
 from fastbcd.ranks import Alone, Ranks
 
-DEVICES = {"cpu": CPU}
+DEVICES = ("cpu", "cuda")
+PRECISIONS = ("float32", "tf32")
 
 
 def get_device(
-    name: str, n_threads: int | None, tile_rows: int | None, ranks: Ranks | None = None
-) -> CPU:
-    """The device called `name`; `InputError` if there is none."""
+    name: str,
+    n_threads: int | None,
+    tile_rows: int | None,
+    ranks: Ranks | None = None,
+    storage: Storage | None = None,
+    precision: str = "float32",
+    dtype: Any = "float32",
+) -> Any:
+    """The device called `name`, which multiplies `dtype` in that precision.
+
+    `InputError` if there is none, or none here: nothing falls back to another device.
+    """
     if name not in DEVICES:
         raise InputError(f"device must be one of {', '.join(DEVICES)}, got {name!r}")
-    return DEVICES[name](n_threads, tile_rows, Alone() if ranks is None else ranks)
+    if precision not in PRECISIONS:
+        raise InputError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
+    if precision == "tf32" and (name != "cuda" or str(dtype) != "float32"):
+        raise InputError(
+            "precision: tf32 is for float32 products on a GPU; leave precision out, or give "
+            f"device='cuda' and dtype='float32' (now {name!r} and {str(dtype)!r})"
+        )
+    ranks = Alone() if ranks is None else ranks
+    if name == "cpu":
+        return CPU(n_threads, tile_rows, ranks, storage)
+    if isinstance(storage, Disk):
+        raise InputError(
+            "memory: runs out of core are for the processor; leave memory out, or device='cuda'"
+        )
+    from fastbcd.devices.cuda import CUDA  # only now: it needs packages of an extra
+
+    return CUDA(n_threads, tile_rows, ranks, precision)
 
 
-__all__ = ["CPU", "DEVICES", "get_device"]
+__all__ = ["CPU", "DEVICES", "PRECISIONS", "get_device"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -12,13 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastbcd import kernels
+from fastbcd.devices.batch_sizes import BatchSizes
+from fastbcd.devices.gram_metric import GramMetric
 from fastbcd.devices.layer import Layer
 from fastbcd.devices.nonlinear_state_solve import NonlinearStateSolve
 from fastbcd.devices.normal_equations import CrossProduct, NormalEquations
 from fastbcd.devices.state_solve import StateSolve
+from fastbcd.devices.storage import Memory, Storage
 from fastbcd.devices.sums import SampleSum
 from fastbcd.devices.threads import resolve_threads, serial_blas
 from fastbcd.devices.tiles import Scratch, Tile, even_size, for_each_tile
+from fastbcd.errors import InputError
 from fastbcd.kernels import Formula, Loss, Penalty
 from fastbcd.ranks import Alone, Ranks
 from fastbcd.specification import require_integer
@@ -30,9 +34,14 @@ T = TypeVar("T")
 # arrays a pass touches stay in the last-level cache (see benchmarks/NOTES.md).
 TILE_BYTES = 4 * 2**20
 MIN_TILE_ROWS = 128
+# Samples of a mini-batch that a thread takes at a time: fewer would pack W anew for each of them,
+# and the size must not follow from the number of threads, or results would.
+BATCH_TILE_ROWS = 256
 # Rows (or columns) of a d x d solve that one thread takes at a time.
 SOLVE_ROWS = 256
 ALONE = Alone()
+# Types of elements that `gather` compiles for; no half precision, for instance.
+COMPILED = frozenset(np.dtype(code) for code in "?bBhHiIlLqQfd")
 
 
 class CPU:
@@ -52,6 +61,8 @@ class CPU:
         the last digits.
     ranks : Ranks, optional
         The processes that share the samples; default: this one alone.
+    storage : Storage, optional
+        Where arrays of samples are; default: in memory.
     """
 
     name = "cpu"
@@ -63,8 +74,10 @@ class CPU:
         n_threads: int | None = None,
         tile_rows: int | None = None,
         ranks: Ranks = ALONE,
+        storage: Storage | None = None,
     ) -> None:
         self.ranks = ranks
+        self.storage: Storage = Memory() if storage is None else storage
         self.n_threads = resolve_threads(n_threads, ranks.on_this_machine)
         self._tile_rows = (
             None if tile_rows is None else require_integer(tile_rows, "tile_rows", at_least=1)
@@ -80,7 +93,8 @@ class CPU:
     def __getstate__(self) -> dict[str, Any]:
         if self.ranks.size > 1:
             raise TypeError("a solver that is spread over ranks cannot be pickled: its comm cannot")
-        return {"ranks": ALONE, "n_threads": self.n_threads, "_tile_rows": self._tile_rows}
+        names = ("n_threads", "_tile_rows", "storage")
+        return {"ranks": ALONE, **{name: getattr(self, name) for name in names}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -101,6 +115,15 @@ class CPU:
 
     # -- arrays -------------------------------------------------------------------------------
 
+    def received(self, data: Any) -> Any:
+        """`data` as a caller gave them; `InputError` for an array of a GPU."""
+        if hasattr(data, "__cuda_array_interface__"):
+            raise InputError(
+                f"{type(data).__module__} array on a GPU: give device='cuda' to train there, or "
+                "copy the array to the processor first"
+            )
+        return data
+
     def array(self, data: Any, dtype: Any) -> Array:
         """`data` as a contiguous array of this device; not copied where it is one already."""
         return np.ascontiguousarray(data, dtype)
@@ -108,6 +131,18 @@ class CPU:
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
         """An uninitialised array of this device."""
         return np.empty(shape, dtype)
+
+    def samples(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        """An array of samples (n, ...), with arbitrary contents, where such arrays are kept."""
+        return self.storage.allocate([shape], dtype)[0]
+
+    def blocks(self, array: Any) -> Iterator[slice]:
+        """Slices of rows of an array of samples, to go through all of it in pieces."""
+        return self.storage.blocks(array)
+
+    def done_with(self, array: Any, rows: slice) -> None:
+        """These rows of an array of samples need not stay in memory for now."""
+        self.storage.done_with(array, rows)
 
     def zeros(self, shape: tuple[int, ...], dtype: Any) -> Array:
         """An array of zeros of this device."""
@@ -121,6 +156,43 @@ class CPU:
         """`array` as a NumPy array."""
         return array
 
+    # -- samples of mini-batches --------------------------------------------------------------
+
+    weight_rows = 256
+    """Rows of W that one thread updates at a time, at most."""
+
+    def resident(self, data: Any) -> Any:
+        """Samples where batches take them from: as they are, memory-mapped files included."""
+        return data
+
+    def rows_of(self, data: Any, index: Array) -> Array:
+        """Some rows of samples, as a NumPy array."""
+        return data[index]
+
+    def batches(self, rows: Iterable[Array]) -> Iterable[tuple[Array, Array]]:
+        """Rows of each batch of a pass, for the processor and for this device."""
+        return ((batch, batch) for batch in rows)
+
+    def take(self, out: Array, data: Any, rows: Array | slice) -> Array:
+        """``out = data[rows]``; returns them in whichever type is at hand."""
+        if isinstance(rows, slice) or data.dtype not in COMPILED:
+            out[:] = data[rows]
+        else:
+            kernels.gather(out, data, rows)  # without the interpreter lock or a copy in between
+        return out
+
+    def scaled(self, out: Array, A: Array, factor: float) -> None:
+        """``out = factor A``."""
+        np.multiply(A, A.dtype.type(factor), out=out)
+
+    def count(self, total: Array, number: float, n: int) -> None:
+        """Add (number, n) to `total` (2,), an array of the processor."""
+        total += number, n
+
+    def outputs(self, network: Any, X: Any, dtype: Any) -> Array:
+        """Outputs of `network`, a `fastbcd.network.Network`, for samples X."""
+        return network.forward(X, self.n_threads)
+
     # -- passes over samples ------------------------------------------------------------------
 
     def for_each_tile(
@@ -130,14 +202,18 @@ class CPU:
         dtype: Any,
         body: Callable[[Tile], None],
         even: bool = False,
+        arrays: Sequence[Any] = (),
     ) -> None:
         """Call ``body(tile)`` for tiles of n samples, shared among the threads.
 
-        With `even`, tiles are made as equal as they can be: for few of them.
+        With `even`, tiles are small and made as equal as they can be: for a mini-batch. `arrays`
+        are those whose rows the body reads or writes, of n rows each.
         """
         rows = self.tile_rows(widths, dtype)
-        rows = even_size(n, rows) if even else rows
-        for_each_tile(n, rows, body, self._scratches, self._pool)
+        if even and n:
+            rows = even_size(n, BATCH_TILE_ROWS if self._tile_rows is None else self._tile_rows)
+        with self.storage.stream(n, rows, arrays, self.n_threads) as around:
+            for_each_tile(n, rows, around(body), self._scratches, self._pool)
 
     def tile_rows(self, widths: tuple[int, ...], dtype: Any) -> int:
         """Samples in a tile of a network of such widths."""
@@ -162,7 +238,21 @@ class CPU:
         """A sum over samples, to which tiles add."""
         return SampleSum(shape, self.ranks)
 
+    def largest(self, values: Sequence[float], at_least: float, otherwise: float) -> float:
+        """The largest of `values` (>= 0) of all ranks where it exceeds `at_least`."""
+        largest = np.array([max(values)])
+        self.ranks.max(largest)
+        return float(largest[0]) if largest[0] > at_least else otherwise
+
     # -- layers and their solves --------------------------------------------------------------
+
+    def batch_sizes(self, *arguments: Any) -> BatchSizes:
+        """Sizes of a mini-batch's displacements; arguments as for `BatchSizes`, less the device."""
+        return BatchSizes(self, *arguments)
+
+    def gram_metric(self, *arguments: Any, **options: Any) -> GramMetric:
+        """The metric of a mini-batch W-block; arguments as for `GramMetric`."""
+        return GramMetric(*arguments, **options)
 
     def layer(self, W: Array) -> Layer:
         """Weights and bias of a layer, ready for products."""

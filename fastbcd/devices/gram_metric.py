@@ -68,6 +68,15 @@ class GramMetric:
         kernels.transposed_product(self._image, V, projected, 1.0 / len(V), 1.0)
         self._batches += 1
 
+    def renew(self, S: Array) -> bool:
+        """`refresh`, and S (m, d), the momentum, to the new scale where that fell by far."""
+        before = self.level
+        if not self.refresh():
+            return False
+        if self.level < 0.1 * before:  # after a batch of extreme values S is out of scale
+            S *= self.Q.dtype.type(self.level / before)
+        return True
+
     def refresh(self) -> bool:
         """Directions, eigenvalues and level from the batches since the last time.
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastbcd.errors import InputError
-from fastbcd.kernels import Loss, gather
+from fastbcd.kernels import Loss
 from fastbcd.validation import (
+    Blocks,
+    all_rows,
     check_inputs,
     check_loss_targets,
     check_sample_weight,
@@ -19,29 +21,26 @@ from fastbcd.validation import (
     check_targets,
 )
 
-# Types of elements that `gather` compiles for; no half precision, for instance.
-COMPILED = frozenset(np.dtype(code) for code in "?bBhHiIlLqQfd")
-
 
 def check_samples(
-    X: ArrayLike, Y: ArrayLike, widths: tuple[int, ...], loss: Loss
+    X: ArrayLike, Y: ArrayLike, widths: tuple[int, ...], loss: Loss, blocks: Blocks = all_rows
 ) -> tuple[Any, Any]:
     """X (n, d_0) and Y (n, d_L) as arrays, checked; `InputError` for what does not fit.
 
-    What is memory-mapped is not read here but in `take`, a batch at a time.
+    What is memory-mapped is not read here but in `take`, a batch at a time; all else in `blocks`.
     """
     if isinstance(X, np.memmap):
         check_inputs(X[:1], widths[0])  # one sample stands for all as far as shape and type go
         inputs: Any = X
     else:
-        inputs = check_inputs(X, widths[0])
+        inputs = check_inputs(X, widths[0], blocks=blocks)
     if isinstance(Y, np.memmap):
         if len(Y) != len(inputs):
             raise InputError(f"Y has {len(Y)} samples, but X has {len(inputs)}")
         check_loss_targets(check_targets(Y[:1], 1, widths[-1]), loss)
         return inputs, Y
-    targets = check_targets(Y, len(inputs), widths[-1])
-    check_loss_targets(targets, loss)
+    targets = check_targets(Y, len(inputs), widths[-1], blocks=blocks)
+    check_loss_targets(targets, loss, blocks)
     return inputs, targets
 
 
@@ -110,26 +109,28 @@ class Samples:
     def __len__(self) -> int:
         return len(self.X if self.index is None else self.index)
 
-    def read(self, rows: slice, V: NDArray[Any], Y: NDArray[Any]) -> None:
+    def on(self, device: Any, index: Any = None) -> Samples:
+        """The same where `device` reads them; `index` is its copy of theirs, if it has one."""
+        weight = None if self.weight is None else device.array(self.weight, np.float64)
+        return replace(self, index=self.index if index is None else index, weight=weight)
+
+    def read(self, device: Any, rows: slice, V: Any, Y: Any) -> None:
         """Rows `rows` of these into V (m, d + 1), but its last column, and Y (m, k)."""
         part = rows if self.index is None else self.index[rows]
-        take(V[:, :-1], self.X, part, "X")
-        targets = take(Y, self.Y, part, "Y")
+        take(device, V[:, :-1], self.X, part, "X")
+        targets = take(device, Y, self.Y, part, "Y")
         if isinstance(self.Y, np.memmap):
             check_loss_targets(targets, self.loss)
 
 
-def take(out: NDArray[Any], data: Any, rows: NDArray[np.intp] | slice, name: str) -> NDArray[Any]:
+def take(device: Any, out: Any, data: Any, rows: Any, name: str) -> Any:
     """Some rows of `data` into `out`; returns them, in whichever type is at hand.
 
     `InputError` for NaN or infinity in a memory-mapped file.
     """
     if not isinstance(data, np.memmap):
-        if isinstance(rows, slice) or data.dtype not in COMPILED:
-            out[:] = data[rows]
-        else:
-            gather(out, data, rows)  # without the interpreter lock or a copy in between
-        return out
+        return device.take(out, data, rows)
+    rows = rows if isinstance(rows, slice) else device.numpy(rows)
     part = np.asarray(data[rows])
     if part.dtype.kind == "f" and not np.isfinite(part).all():
         row, column = np.argwhere(~np.isfinite(part))[0]
@@ -137,5 +138,5 @@ def take(out: NDArray[Any], data: Any, rows: NDArray[np.intp] | slice, name: str
         raise InputError(
             f"{name} must be finite, but row {number}, column {column} is {part[row, column]}"
         )
-    out[:] = part
+    out[:] = device.array(part, part.dtype)
     return part

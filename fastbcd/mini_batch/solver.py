@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fastbcd.budget import planned_bytes_of_batches
 from fastbcd.devices import CPU, get_device
 from fastbcd.devices.batch import Batch
-from fastbcd.devices.gram_metric import GramMetric
+from fastbcd.devices.storage import get_storage
 from fastbcd.errors import InputError
 from fastbcd.fit import Callback, Result, network_of, run
 from fastbcd.initialization import output_unit, scaled_weights
@@ -35,9 +37,6 @@ from fastbcd.validation import (
     check_targets,
 )
 
-# A thread takes so many samples of a batch at a time: fewer would pack W anew for each of them,
-# and the size must not follow from the number of threads, or results would.
-TILE_ROWS = 256
 # Samples, at least, by which the first weights are scaled.
 FIRST_SAMPLES = 500
 # The metric's ceiling for no momentum: what a step may be in directions that it does not resolve.
@@ -100,8 +99,11 @@ class MiniBatchThreeSplitting(BatchSweep):
     average : float, default=0.98
         Decay, a batch, of the mean of weights that predicts; 0 for the last weights. The mean
         takes the weights of every fourth batch, where a pass has 32 or more.
-    device, dtype, n_threads, tile_rows
+    device, dtype, n_threads, tile_rows, precision
         As in `ThreeSplitting`.
+    memory, folder
+        As in `ThreeSplitting`, but that nothing is copied to files: of samples that are
+        memory-mapped already, only those of one batch are in memory.
 
     Raises
     ------
@@ -138,6 +140,9 @@ class MiniBatchThreeSplitting(BatchSweep):
         dtype: str = "float32",
         n_threads: int | None = None,
         tile_rows: int | None = None,
+        memory: int | str | None = None,
+        folder: str | Path | None = None,
+        precision: str = "float32",
     ) -> None:
         self.problem = problem
         if batch_size is not None:
@@ -166,8 +171,10 @@ class MiniBatchThreeSplitting(BatchSweep):
                 "them has no meaning; use ThreeSplitting, or penalise weights"
             )
         self.dtype = check_dtype(dtype)
-        rows = TILE_ROWS if tile_rows is None else tile_rows
-        self.device: CPU = get_device(device, n_threads, rows)
+        storage = get_storage(memory, folder)
+        self.device: CPU = get_device(
+            *(device, n_threads, tile_rows, None, storage, precision, self.dtype)
+        )
 
     def settings(self, n: int) -> Settings:
         """Batch size, step size, momentum, damping and rank of a run on n samples."""
@@ -212,9 +219,14 @@ class MiniBatchThreeSplitting(BatchSweep):
         """
         problem, device = self.problem, self.device
         seed = require_integer(seed, "seed", at_least=0)
-        inputs, targets = check_samples(X, Y, problem.widths, problem.loss)
+        X, Y = device.received(X), device.received(Y)
+        inputs, targets = check_samples(X, Y, problem.widths, problem.loss, device.blocks)
         weight = mean_one(sample_weight, len(inputs))
         settings = self.settings(len(inputs))
+        work = planned_bytes_of_batches(self, len(inputs))
+        device.storage.plan(work, 0, device.n_threads, [inputs, targets])
+        for array in (inputs, targets):
+            device.storage.read_by_rows(array)
         if passes is None:
             passes = self.passes(len(inputs))
         passes = require_integer(passes, "passes", at_least=0)
@@ -224,13 +236,14 @@ class MiniBatchThreeSplitting(BatchSweep):
         rng = np.random.default_rng(seed)
         n_first = max(settings.batch_size, FIRST_SAMPLES)
         sample = np.sort(rng.permutation(len(inputs))[:n_first])
-        first_X, first_Y = check_inputs(inputs[sample], problem.widths[0]), targets[sample]
+        first_X = check_inputs(device.rows_of(inputs, sample), problem.widths[0])
+        first_Y = device.rows_of(targets, sample)
         check_loss_targets(first_Y, problem.loss)
         first_weight = None if weight is None else weight[sample]
         with device.session():  # BLAS has one thread in it, so that their number changes no bit
             weights = scaled_weights(problem, first_X, first_Y, seed, self.dtype, first_weight)
             metrics = [
-                GramMetric(
+                device.gram_metric(
                     *(W.shape[1], settings.rank, settings.damping, self.dtype, seed),
                     ceiling=CEILING / (1.0 - settings.momentum),
                 )
@@ -245,8 +258,8 @@ class MiniBatchThreeSplitting(BatchSweep):
             mean_W=[None, *means],
             S=[None, *(device.zeros(W.shape, self.dtype) for W in weights)],
             metrics=[None, *metrics],
-            X=inputs,
-            Y=targets,
+            X=device.resident(inputs),
+            Y=device.resident(targets),
             settings=settings,
             output_unit=output_unit(problem, first_Y, first_weight),
             length=length,
@@ -270,9 +283,11 @@ class MiniBatchThreeSplitting(BatchSweep):
             state.clock.clear()
         weight = state.sample_weight
         with self.device.session():
-            for rows in shuffled_batches(state.n, state.settings.batch_size, state.rng):
+            shuffled = shuffled_batches(state.n, state.settings.batch_size, state.rng)
+            for rows, index in self.device.batches(shuffled):
                 samples = Samples.of(state.X, state.Y, self.problem.loss, rows, weight)
-                self._learn(state, samples)
+                self._learn(state, samples.on(self.device, index))
+                self._unmap(state)
         state.iteration += 1
         return state
 
@@ -299,8 +314,8 @@ class MiniBatchThreeSplitting(BatchSweep):
         FloatingPointError
             States are not finite any more; the weights of `state` are those before this batch.
         """
-        X = check_inputs(X, self.problem.widths[0])
-        Y = check_targets(Y, len(X), self.problem.widths[-1])
+        X = check_inputs(self.device.received(X), self.problem.widths[0])
+        Y = check_targets(self.device.received(Y), len(X), self.problem.widths[-1])
         check_loss_targets(Y, self.problem.loss)
         weight = None if sample_weight is None else check_sample_weight(sample_weight, len(X))
         samples = Samples.of(X, Y, self.problem.loss, weight=weight)
@@ -310,7 +325,7 @@ class MiniBatchThreeSplitting(BatchSweep):
                 "of a usual sample"
             )
         with self.device.session():
-            self._learn(state, samples)
+            self._learn(state, samples.on(self.device))
         return state
 
     def _learn(self, state: MiniBatchState, samples: Samples) -> None:
@@ -321,9 +336,14 @@ class MiniBatchThreeSplitting(BatchSweep):
                 'or the solver schedule="constant"'
             )
         batch = self._batch(state, len(samples))
-        scale = self._sweep(state, batch, samples)
-        self._update_metrics_and_weights(state, batch, scale, samples.level)
+        sizes = self._sweep(state, batch, samples)
+        self._update_metrics_and_weights(state, batch, sizes)
         state.batches += 1
+
+    def _unmap(self, state: MiniBatchState) -> None:
+        """Samples that were read may go."""
+        for array in (state.X, state.Y):
+            self.device.storage.unmap(array)
 
     def _batch(self, state: MiniBatchState, m: int) -> Batch:
         """Memory for m samples, kept in the state's cache."""
@@ -345,12 +365,15 @@ class MiniBatchThreeSplitting(BatchSweep):
         total = 0.0
         for start in range(0, state.n, OBJECTIVE_ROWS):
             rows = slice(start, start + OBJECTIVE_ROWS)
-            outputs = network.forward(state.X[rows], device.n_threads)
+            outputs = device.outputs(network, state.X[rows], self.dtype)
             Y = device.array(state.Y[rows], self.dtype)
             weight = None if state.sample_weight is None else state.sample_weight[rows]
-            total += self._loss(outputs, Y, weight)
+            if weight is not None:
+                weight = device.array(weight, np.float64)
+            total += float(self._loss(outputs, Y, weight))
+            self._unmap(state)
         penalties = zip(problem.weight_penalties, state.weights, strict=True)
-        weights = sum(device.penalty_sum(penalty, W[:, :-1]) for penalty, W in penalties)
+        weights = float(sum(device.penalty_sum(penalty, W[:, :-1]) for penalty, W in penalties))
         return problem.per_sample(state.n) * total + weights
 
     def fit(

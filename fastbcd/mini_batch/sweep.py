@@ -13,7 +13,6 @@ from fastbcd.clock import Laps, laps
 from fastbcd.devices import CPU
 from fastbcd.devices.batch import Batch
 from fastbcd.devices.tiles import Scratch, Tile, even_size
-from fastbcd.kernels import squared_norm
 from fastbcd.mini_batch.batches import Samples, n_batches
 from fastbcd.mini_batch.state import MiniBatchState
 from fastbcd.problem import Problem
@@ -22,13 +21,7 @@ from fastbcd.problem import Problem
 COUNT_EVERY, REFRESH_EVERY = 5, 10
 # Weights enter their mean every so many batches, where a pass has many: neighbours hardly differ.
 MEAN_EVERY = 4
-# A displacement that misses its size by such a factor is measured anew, in so many passes at most.
-TOLERANCE, PASSES = 30.0, 4
 SMALLER = "use a smaller step_size, scale the inputs, or float64"
-# Rows of W that one thread updates at a time, at most.
-BLOCK_ROWS = 256
-
-Sizes = NDArray[np.float64]
 
 
 class BatchSweep:
@@ -45,69 +38,61 @@ class BatchSweep:
 
     # -- states -------------------------------------------------------------------------------
 
-    def _sweep(self, state: MiniBatchState, batch: Batch, samples: Samples) -> Sizes | None:
+    def _sweep(self, state: MiniBatchState, batch: Batch, samples: Samples) -> Any:
         """Consistent states, and by how much a sweep of V- and U-blocks displaces them.
 
-        Returns what D_{l+1} counts times on its way down, such that rms(D_l) is about
-        `displacement` rms(U_l), for l = 1..L-1; None where nothing is left to learn from this
-        batch. It comes from sizes and gains of the batch before, so that each tile can go through
-        all layers, up and down, in one piece; where this batch is so different that displacements
-        miss their size by far, from its own, in another pass.
+        What D_{l+1} counts times on its way down is such that rms(D_l) is about `displacement`
+        rms(U_l), for l = 1..L-1; see `fastbcd.devices.batch_sizes`, whose sizes it returns.
         """
-        L, rounding = self.problem.n_layers, 8.0 * float(np.finfo(self.dtype).eps)
+        L, m = self.problem.n_layers, len(batch)
         if state.gains is None:
             self._guess(state)
-        scale: Sizes | None = None
-        for _ in range(PASSES):
-            scale = self._scale(state)
-            rms_U, rms_D, loss = self._pass(state, batch, samples, scale)
-            if rms_D[L] <= rounding * rms_U[L]:
-                scale = None
-                break
-            moves = np.flatnonzero((rms_D[1:L] > 0.0) & (rms_D[2:] > 0.0)) + 1
-            state.gains[moves] = rms_D[moves] / (scale[moves] * rms_D[moves + 1])
-            state.rms_U, state.rms_D = rms_U, rms_D
-            with np.errstate(divide="ignore"):  # states are all 0 where inputs are
-                sizes = rms_D[moves] / (self.displacement * rms_U[moves])
-            if ((sizes < TOLERANCE) & (sizes > 1.0 / TOLERANCE)).all():
+        sizes = self.device.batch_sizes(
+            *(state, m * np.array([1.0, *self.problem.widths[1:]])),
+            np.array([0.0, *(self._response(l) for l in range(1, L + 1))]),
+            *(self.displacement, 8.0 * float(np.finfo(self.dtype).eps)),
+            samples.level * (1.0 - state.settings.momentum) / m,
+        )
+        for _ in range(sizes.passes):
+            squares, loss = self._pass(state, batch, samples, sizes.scale())
+            try:
+                settled = sizes.settle(squares)
+            except FloatingPointError as problem:
+                raise FloatingPointError(
+                    f"batch {state.batches + 1}: {problem} in {self.dtype}; {SMALLER}"
+                ) from None
+            if settled:
                 break
         if state.batch_loss is not None:
-            state.batch_loss += loss, len(batch)
-        return scale
+            self.device.count(state.batch_loss, loss, m)
+        return sizes
 
     def _guess(self, state: MiniBatchState) -> None:
         """Sizes and gains before the first batch: of random weights and random displacements."""
-        problem, L = self.problem, self.problem.n_layers
-        state.gains, state.rms_U, state.rms_D = (np.ones(L + 1) for _ in range(3))
+        problem, device, L = self.problem, self.device, self.problem.n_layers
+        gains, rms_D = np.ones(L + 1), np.ones(L + 1)
         for l in range(1, L):
-            state.gains[l] = self._response(l) * (rms_gain(state.W[l + 1]) + problem.residual[l])
-        state.rms_D[L] = self._response(L) * state.output_unit
-
-    def _scale(self, state: MiniBatchState) -> Sizes:
-        """What D_{l+1} counts times, from sizes and gains of the batch before."""
-        L = self.problem.n_layers
-        wanted = self.displacement * state.rms_U
-        wanted[L] = state.rms_D[L]
-        # Not by rms(D_{l+1}) of the batch before: each layer's fluctuation would double the next's.
-        above = state.gains[1:L] * wanted[2:]
-        scale = np.ones(L + 1)
-        scale[1:L] = wanted[1:L] / np.where(above > 0.0, above, 1.0)
-        return scale
+            gain = rms_gain(device.kernels, state.W[l + 1])
+            gains[l] = self._response(l) * (gain + problem.residual[l])
+        rms_D[L] = self._response(L) * state.output_unit
+        state.gains, state.rms_D = device.array(gains, np.float64), device.array(rms_D, np.float64)
+        state.rms_U = device.array(np.ones(L + 1), np.float64)
 
     def _pass(
-        self, state: MiniBatchState, batch: Batch, samples: Samples, scale: Sizes
-    ) -> tuple[Sizes, Sizes, float]:
-        """States and displacements of `batch`; rms(U_l) and rms(D_l), l = 1..L, and its loss.
+        self, state: MiniBatchState, batch: Batch, samples: Samples, scale: Any
+    ) -> tuple[Any, Any]:
+        """States and displacements of `batch`; ``|U_l|^2`` and ``|D_l|^2`` (2, L + 1), its loss.
 
         The loss is 0 where nobody asks for it.
         """
-        problem, L = self.problem, self.problem.n_layers
-        squares, loss = np.zeros((2, L + 1)), np.zeros(1)
+        problem, device, L = self.problem, self.device, self.problem.n_layers
+        squares, loss = device.zeros((2, L + 1), np.float64), device.zeros((1,), np.float64)
 
         def sweep(tile: Tile) -> None:
-            rows, part, lap = tile.rows, np.zeros((2, L + 1)), laps(state.clock)
+            rows, lap = tile.rows, laps(state.clock)
+            part = device.zeros((2, L + 1), np.float64)
             weight = None if samples.weight is None else samples.weight[rows]
-            samples.read(rows, batch.V[0][rows], batch.Y[rows])
+            samples.read(device, rows, batch.V[0][rows], batch.Y[rows])
             lap("V", 0)
             for l in range(1, L + 1):
                 part[0, l] = self._forward(state, batch, l, rows)
@@ -122,14 +107,8 @@ class BatchSweep:
             squares[:] += part
             loss[0] += samples.level * part_loss
 
-        self.device.for_each_tile(len(batch), problem.widths, self.dtype, sweep, even=True)
-        rms_U, rms_D = np.sqrt(squares / (len(batch) * np.array([1, *problem.widths[1:]])))
-        if not (np.isfinite(rms_U).all() and np.isfinite(rms_D).all()):
-            raise FloatingPointError(
-                f"batch {state.batches + 1}: states are not finite any more in {self.dtype}; "
-                f"{SMALLER}"
-            )
-        return rms_U, rms_D, float(loss[0])
+        device.for_each_tile(len(batch), problem.widths, self.dtype, sweep, even=True)
+        return squares, loss[0]
 
     def _loss(self, V: NDArray[Any], Y: NDArray[Any], weight: NDArray[Any] | None) -> float:
         """``sum_i weight_i loss(V_i; Y_i)``, weights being 1 where there are none."""
@@ -152,7 +131,7 @@ class BatchSweep:
         state: MiniBatchState,
         batch: Batch,
         l: int,
-        scale: float,
+        scale: Any,
         tile: Tile,
         lap: Laps,
         sample_weight: NDArray[np.float64] | None,
@@ -179,7 +158,7 @@ class BatchSweep:
             skips = problem.residual[l]
             share = scale / (1.0 + skips)
             if skips:
-                np.multiply(batch.T[l + 1][rows], self.dtype.type(share), out=D)
+                device.scaled(D, batch.T[l + 1][rows], share)
             W, weight = state.W[l + 1][:, :-1], share * self.rho / problem.gamma
             device.kernels.product(D, batch.D[l + 1][rows], W, weight, float(skips))
         lap("V", l)
@@ -204,9 +183,7 @@ class BatchSweep:
         t = state.batches
         return t % REFRESH_EVERY == 0 or t & (t - 1) == 0  # 1, 2, 4, 8, too: early ones are rough
 
-    def _update_metrics_and_weights(
-        self, state: MiniBatchState, batch: Batch, scale: Sizes | None, level: float
-    ) -> None:
+    def _update_metrics_and_weights(self, state: MiniBatchState, batch: Batch, sizes: Any) -> None:
         """G_l of every layer, where this batch counts, and the blocks W_l, by rows."""
         layers = range(1, self.problem.n_layers + 1)
 
@@ -216,24 +193,20 @@ class BatchSweep:
         def renew(l: int, scratch: Scratch) -> None:
             lap = laps(state.clock)
             add(l)
-            metric = state.metrics[l]
-            before = metric.level
-            if not metric.refresh():
+            if not state.metrics[l].renew(state.S[l]):
                 raise FloatingPointError(
                     f"batch {state.batches + 1}: sums of squares of states overflow {self.dtype}, "
                     f"here or in the last batches; {SMALLER}"
                 )
-            if metric.level < 0.1 * before:  # after a batch of extreme values S is out of scale
-                state.S[l] *= self.dtype.type(metric.level / before)
             lap("W", l)
 
         if self._renews(state):
             self.device.for_each_item(layers, renew)
-        update = self._weight_update(state, batch, scale, level)
+        update = self._weight_update(state, batch, sizes)
         items: list[tuple[int, slice | None]] = []
         for l in layers:
             n = len(state.W[l])
-            size = even_size(n, BLOCK_ROWS)
+            size = even_size(n, self.device.weight_rows)
             items += [(l, slice(start, start + size)) for start in range(0, n, size)]
         if self._counts(state) and not self._renews(state):
             items += [(l, None) for l in layers]
@@ -249,9 +222,9 @@ class BatchSweep:
         self.device.for_each_item(items, work)
 
     def _weight_update(
-        self, state: MiniBatchState, batch: Batch, scale: Sizes | None, level: float
+        self, state: MiniBatchState, batch: Batch, sizes: Any
     ) -> Callable[[int, slice, Scratch], None]:
-        """The W-block of some rows of a layer, for a batch whose samples count `level` each."""
+        """The W-block of some rows of a layer."""
         problem, kernels, L = self.problem, self.device.kernels, self.problem.n_layers
         t, momentum = state.batches, state.settings.momentum
         size = state.settings.step_size * self.schedule(t / max(state.length, 1))
@@ -260,15 +233,7 @@ class BatchSweep:
         share = max(1.0 - self.average, 1.0 / (1.0 + t / 10.0))
         share = 1.0 - (1.0 - share) ** every
         averages = self.average > 0.0 and t % every == 0
-        # Where nothing is displaced (every margin of a hinge is wide enough), S fades away.
-        weight, reach = np.zeros(L + 1), np.ones(L + 1)
-        if scale is not None:
-            moves = state.rms_D > 0.0
-            weight[moves] = level * (1.0 - momentum) / (len(batch) * state.rms_D[moves])
-            # How far a unit of the loss's negative gradient displaces U_l, in units of rms(D_l).
-            for l in range(L, 0, -1):
-                reach[l] = self._response(l) * (scale[l] * reach[l + 1] if l < L else 1.0)
-            reach[moves] /= state.rms_D[moves]
+        weight, reach = sizes.weights()
 
         def update(l: int, rows: slice, scratch: Scratch) -> None:
             W, S, metric = state.W[l][rows], state.S[l][rows], state.metrics[l]
@@ -282,7 +247,7 @@ class BatchSweep:
             metric.project(leading, S)
             keep = 1.0 - size * self.weight_decay
             kernels.step_weights(W, S, leading, metric.directions, length, keep)
-            if penalty.ridge != 0.0 and weight[l] > 0.0:
+            if penalty.ridge != 0.0 and sizes.moves(weight[l]):
                 kernels.shrink_weights(W, penalty, length * reach[l])
             if averages:
                 kernels.mean_of_weights(state.mean_W[l][rows], W, share)
@@ -290,6 +255,6 @@ class BatchSweep:
         return update
 
 
-def rms_gain(W: NDArray[Any]) -> float:
+def rms_gain(kernels: Any, W: Any) -> float:
     """``|W|_F / sqrt(d_in)``: rms(D W) over rms(D) for a random D."""
-    return math.sqrt(squared_norm(W[:, :-1]) / (W.shape[1] - 1))
+    return math.sqrt(float(kernels.squared_norm(W[:, :-1])) / (W.shape[1] - 1))

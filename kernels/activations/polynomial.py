@@ -8,8 +8,11 @@ import numpy as np
 
 from fastbcd.kernels.formula import Formula
 from fastbcd.kernels.jit import scalar
+from fastbcd.kernels.stack import stack_array
 
 MAX_DEGREE = 9
+# g has degree 2 MAX_DEGREE - 1, and so many roots at most.
+LENGTH = 2 * MAX_DEGREE + 1
 
 
 @scalar
@@ -72,7 +75,9 @@ def _prox(a, c, q, p):
     length = max(2 * degree, 2)
     target, center, weight = np.float64(a), np.float64(c), np.float64(q)
     # g(u) = q (u - c) + act'(u) (act(u) - a)
-    g = np.zeros(length)
+    g = stack_array(LENGTH)
+    for i in range(length):
+        g[i] = 0.0
     g[0], g[1] = -weight * center, weight
     for i in range(1, degree + 1):
         g[i - 1] -= i * p[i] * target
@@ -82,8 +87,8 @@ def _prox(a, c, q, p):
     # f(u) <= f(c) confines the minimiser.
     reach = abs(target - _value(center, p)) / math.sqrt(weight)
     low, high = center - reach, center + reach
-    roots, n_roots = np.empty(length + 1), 0
-    derivative = np.empty(length)
+    roots, found, n_roots = stack_array(LENGTH), stack_array(LENGTH), 0
+    derivative = stack_array(LENGTH)
     for order in range(length - 2, -1, -1):
         # Coefficients of the derivative of g of this order.
         size = length - order
@@ -92,7 +97,7 @@ def _prox(a, c, q, p):
             for k in range(order):
                 factor *= i + order - k
             derivative[i] = g[i + order] * factor
-        found, n_found, left = np.empty(length + 1), 0, low
+        n_found, left = 0, low
         for k in range(n_roots + 1):
             right = roots[k] if k < n_roots else high
             at_left = _horner(derivative, size, left)
@@ -101,7 +106,9 @@ def _prox(a, c, q, p):
                 found[n_found] = _root(derivative, size, left, right)
                 n_found += 1
             left = right
-        roots, n_roots = found, n_found
+        for k in range(n_found):
+            roots[k] = found[k]
+        n_roots = n_found
 
     best, f_best = low, np.inf
     for k in range(n_roots + 3):

@@ -1,0 +1,439 @@
+"""The CUDA device: all samples on one GPU, fused kernels and cuBLAS on one stream."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+
+from fastbcd import kernels as cpu_kernels
+from fastbcd.devices.cuda.library import INSTALL, Library
+from fastbcd.devices.cuda.resident import Resident
+from fastbcd.devices.tiles import even_size
+from fastbcd.errors import InputError
+from fastbcd.kernels import Formula, Loss, Penalty
+from fastbcd.ranks import Alone, Ranks
+from fastbcd.specification import require_integer
+
+T = TypeVar("T")
+# A tile of the widest layer has this many bytes at most: work arrays of a pass are a few of it.
+TILE_BYTES = 2**30
+MIN_TILE_ROWS = 4096
+# Rounding of factors to TF32.
+TF32_EPS = 2.0**-11
+ALONE = Alone()
+
+
+class Scratch:
+    """Work arrays of the GPU, kept from tile to tile; as `fastbcd.devices.tiles.Scratch`."""
+
+    def __init__(self, empty: Callable[[Any, Any], Any]) -> None:
+        self._empty = empty
+        self._arrays: dict[tuple[str, np.dtype], Any] = {}
+
+    def array(self, name: str, shape: tuple[int, ...], dtype: Any) -> Any:
+        """A contiguous array with arbitrary contents; the same memory for the same name."""
+        key, size = (name, np.dtype(dtype)), int(np.prod(shape))
+        if key not in self._arrays or self._arrays[key].size < size:
+            self._arrays.pop(key, None)  # its memory may serve the larger one
+            self._arrays[key] = self._empty((size,), dtype)
+        return self._arrays[key][:size].reshape(shape)
+
+
+@dataclass
+class Tile:
+    """Rows ``start:stop`` of all sample arrays; as `fastbcd.devices.tiles.Tile`."""
+
+    index: int
+    rows: slice
+    scratch: Scratch
+
+    def wait_for_turn(self) -> None:
+        """Nothing: tiles follow one another on the stream."""
+
+
+class SampleSum:
+    """A float64 array of `shape` on the GPU, summed over tiles and over ranks."""
+
+    def __init__(self, device: CUDA, shape: int | tuple[int, ...]) -> None:
+        self._device = device
+        self._sum = device.zeros((shape,) if isinstance(shape, int) else shape, np.float64)
+
+    def add(self, tile: Any, part: Any) -> None:
+        """Add what one `tile` contributes: an array, or a number for each element."""
+        if isinstance(part, tuple):
+            for k, number in enumerate(part):
+                self._sum[k] += number
+        else:
+            self._sum += part
+
+    def total(self) -> Any:
+        """The sum over all samples, on the GPU; to be called once, after the pass."""
+        self._device.sum_over_ranks(self._sum)
+        return self._sum
+
+
+class CUDA:
+    """Executes block updates on an NVIDIA GPU.
+
+    The whole state lives there, and a tile is all samples, or as many as keep work arrays below
+    a few GiB. Kernels, cuBLAS and cuSOLVER share one stream. Within a session nothing waits for
+    the GPU; when the outermost one ends, one flag is read: whether a number stopped being finite.
+
+    Parameters
+    ----------
+    n_threads : int, optional
+        For what stays on the processor: predictions.
+    tile_rows : int, optional
+        Samples in a tile.
+    ranks : Ranks, optional
+        The processes that share the samples, each with a GPU; their sums go through the host.
+    precision : {"float32", "tf32"}
+        Of float32 products; Gram matrices are made in true float32 in any case.
+
+    Raises
+    ------
+    InputError
+        A package, the driver or the GPU is missing: nothing falls back to the processor.
+    """
+
+    name = "cuda"
+
+    def __init__(
+        self,
+        n_threads: int | None = None,
+        tile_rows: int | None = None,
+        ranks: Ranks = ALONE,
+        precision: str = "float32",
+    ) -> None:
+        self.ranks, self.n_threads, self.precision = ranks, n_threads, precision
+        self._tile_rows = (
+            None if tile_rows is None else require_integer(tile_rows, "tile_rows", at_least=1)
+        )
+        self._start()
+
+    def _start(self) -> None:
+        self.library = self._library()
+        try:
+            from fastbcd.devices.cuda.algebra import Kernels
+        except ImportError as problem:
+            raise InputError(f"device: cuda needs numba-cuda ({problem}): {INSTALL}") from problem
+        self.scratch = Scratch(self.library.empty)
+        self.kernels: Any = Kernels(self.library, self.scratch)
+        self.storage = Resident(self.library)
+        self.failures = self.library.zeros((1,), np.int32)
+        self._counts: dict[int, tuple[Any, Any]] = {}
+        self._lock, self._depth = threading.RLock(), 0
+
+    def _library(self) -> Any:
+        return Library(self.precision == "tf32")
+
+    def __getstate__(self) -> dict[str, Any]:
+        if self.ranks.size > 1:
+            raise TypeError("a solver that is spread over ranks cannot be pickled: its comm cannot")
+        kept = ("n_threads", "_tile_rows", "precision")
+        return {"ranks": ALONE, **{name: self.__dict__[name] for name in kept}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._start()
+
+    @contextmanager
+    def session(self) -> Iterator[None]:
+        """All work within runs on one stream.
+
+        At the end of the outermost session the host waits, once: `FloatingPointError` where a
+        system or a size was not finite.
+        """
+        from fastbcd.kernels.cuda import launching
+
+        with self._lock:
+            if self._depth:
+                yield
+                return
+            self._depth += 1
+            try:
+                with self.library.session() as stream, launching(stream, self.library.empty):
+                    yield
+                    for total, sums in self._counts.values():
+                        total += self.library.host(sums)
+                    if int(self.library.host(self.failures)[0]):
+                        self.failures[...] = 0
+                        raise FloatingPointError(
+                            "states or weights are not finite any more; scale the inputs, use a "
+                            "smaller step_size where there is one, or float64"
+                        )
+            finally:
+                self._counts.clear()
+                self._depth -= 1
+
+    def noise_of_products(self, dtype: Any) -> float:
+        """Relative rounding of sums of products, as `kernels.ridge_factor` takes it."""
+        eps = float(np.finfo(dtype).eps)
+        return 2.0 * (max(eps, TF32_EPS) if self.precision == "tf32" else eps)
+
+    # -- arrays -------------------------------------------------------------------------------
+
+    def received(self, data: Any) -> Any:
+        """Arrays of the GPU, of whichever library, as this device's; other data as they are."""
+        return self.library.received(data)
+
+    def array(self, data: Any, dtype: Any) -> Any:
+        """`data` as a contiguous array of this device; not copied where it is one already."""
+        return self.library.array(data, dtype)
+
+    def empty(self, shape: tuple[int, ...], dtype: Any) -> Any:
+        """An uninitialised array of this device."""
+        return self.library.empty(shape, dtype)
+
+    def zeros(self, shape: tuple[int, ...], dtype: Any) -> Any:
+        """An array of zeros of this device."""
+        return self.library.zeros(shape, dtype)
+
+    def copy(self, array: Any) -> Any:
+        """A copy of `array`."""
+        return array.copy()
+
+    def numpy(self, array: Any) -> Any:
+        """`array` as a NumPy array."""
+        return self.library.host(array)
+
+    def blocks(self, array: Any) -> Iterator[slice]:
+        """All rows at once."""
+        return self.storage.blocks(array)
+
+    # -- samples of mini-batches --------------------------------------------------------------
+
+    weight_rows = 2**31
+    """Rows of W in one update: all."""
+
+    def resident(self, data: Any) -> Any:
+        """Samples on the GPU, in their own type; memory-mapped files stay where they are."""
+        if isinstance(data, np.memmap):
+            return data
+        kind = data.dtype if data.dtype.kind in "fiub" and data.dtype.itemsize > 2 else None
+        return self.array(data, kind or np.promote_types(data.dtype, np.uint8))
+
+    def rows_of(self, data: Any, index: Any) -> Any:
+        """Some rows of samples, as a NumPy array."""
+        if isinstance(data, np.ndarray):
+            return data[index]
+        return self.numpy(data[self.array(index, np.int64)])
+
+    def batches(self, rows: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
+        """Rows of each batch of a pass, for the processor and, in one transfer, for this device."""
+        batches = list(rows)
+        everything, start = self.array(np.concatenate(batches), np.int64), 0
+        for batch in batches:
+            yield batch, everything[start : start + len(batch)]
+            start += len(batch)
+
+    def take(self, out: Any, data: Any, rows: Any) -> Any:
+        """``out = data[rows]``; returns them in whichever type is at hand."""
+        if isinstance(data, np.memmap):
+            part = np.asarray(data[rows if isinstance(rows, slice) else self.numpy(rows)])
+            out[...] = self.array(part, part.dtype)
+        elif isinstance(rows, slice):
+            part = data[rows]
+            out[...] = self.array(part, part.dtype)
+        else:
+            self.kernels.gather(out, data, rows)
+        return out
+
+    def scaled(self, out: Any, A: Any, factor: Any) -> None:
+        """``out = factor A``, factor a number or an element on the GPU."""
+        on_gpu = hasattr(factor, "shape") and hasattr(factor, "astype")
+        factor = factor.astype(A.dtype).reshape(1) if on_gpu else A.dtype.type(factor)
+        self.kernels.scaled(out, A, factor)
+
+    def count(self, total: Any, number: Any, n: int) -> None:
+        """Add (number, n) to `total` (2,), an array of the processor, when the session ends."""
+        if id(total) not in self._counts:
+            self._counts[id(total)] = total, self.zeros((2,), np.float64)
+        sums = self._counts[id(total)][1]
+        sums[0] += number
+        sums[1] += n
+
+    def outputs(self, network: Any, X: Any, dtype: Any) -> Any:
+        """Outputs of `network`, a `fastbcd.network.Network`, for samples X, on the GPU."""
+        V = self.array(X, dtype)
+        pieces = zip(network.W, network.activations, network.residual, strict=True)
+        for W, activation, skips in pieces:
+            layer = self.layer(self.array(W, dtype))
+            out = self.empty((len(V), len(layer.bias)), dtype)
+            self.kernels.affine(out, V, layer.W, layer.bias)
+            self.kernels.activate(out, activation, out, V if skips else None)
+            V = out
+        return V
+
+    def batch_sizes(self, *arguments: Any) -> Any:
+        """Sizes of a mini-batch's displacements; arguments as on the CPU."""
+        from fastbcd.devices.cuda.batch_sizes import BatchSizes
+
+        return BatchSizes(self, *arguments)
+
+    def gram_metric(self, *arguments: Any, **options: Any) -> Any:
+        """The metric of a mini-batch W-block; arguments as on the CPU."""
+        from fastbcd.devices.cuda.gram_metric import GramMetric
+
+        return GramMetric(self, *arguments, **options)
+
+    # -- ranks --------------------------------------------------------------------------------
+
+    def sum_over_ranks(self, array: Any) -> None:
+        """Add up `array` over the ranks, in place, through the host."""
+        if self.ranks.size > 1:
+            total = self.library.host(array)
+            self.ranks.sum(total)
+            array[...] = self.library.array(total, total.dtype)
+
+    def first_rank_decides(self, W: Any) -> None:
+        """The rows of W that each rank answers for, on all of them, so that all have one W."""
+        if self.ranks.size > 1:
+            weights = self.library.host(W)
+            self.ranks.share_rows(weights)
+            W[...] = self.library.array(weights, weights.dtype)
+
+    def sum(self, shape: int | tuple[int, ...]) -> SampleSum:
+        """A sum over samples, to which tiles add."""
+        return SampleSum(self, shape)
+
+    def largest(self, values: Sequence[Any], at_least: float, otherwise: float) -> Any:
+        """The largest of `values` (>= 0) where it exceeds `at_least`, else `otherwise`; (1,)."""
+        largest = self.zeros((1,), np.float64)
+        for value in values:
+            largest = self.library.maximum(largest, value)
+        if self.ranks.size > 1:
+            of_all = self.library.host(largest)
+            self.ranks.max(of_all)
+            largest = self.library.array(of_all, np.float64)
+        return self.library.where(largest > at_least, largest, otherwise)
+
+    # -- passes over samples ------------------------------------------------------------------
+
+    def for_each_tile(
+        self,
+        n: int,
+        widths: tuple[int, ...],
+        dtype: Any,
+        body: Callable[[Any], None],
+        even: bool = False,
+        arrays: Sequence[Any] = (),
+    ) -> None:
+        """Call ``body(tile)`` for tiles of n samples, one after the other."""
+        rows = self.tile_rows(widths, dtype)
+        rows = even_size(n, rows) if even and n else rows
+        for index, start in enumerate(range(0, n, rows)):
+            body(Tile(index, slice(start, min(n, start + rows)), self.scratch))
+
+    def tile_rows(self, widths: tuple[int, ...], dtype: Any) -> int:
+        """Samples in a tile of a network of such widths."""
+        if self._tile_rows is not None:
+            return self._tile_rows
+        return max(MIN_TILE_ROWS, TILE_BYTES // (max(widths[:-1]) * np.dtype(dtype).itemsize))
+
+    def for_each_item(self, items: Sequence[T], body: Callable[[T, Any], None]) -> None:
+        """Call ``body(item, scratch)`` for independent pieces of work, one after the other."""
+        for item in items:
+            body(item, self.scratch)
+
+    # -- layers and their solves --------------------------------------------------------------
+
+    def layer(self, W: Any) -> Any:
+        """Weights and bias of a layer, ready for products."""
+        from fastbcd.devices.cuda.layer import Layer
+
+        return Layer(W)
+
+    def state_solve(self, W_next: Any, penalty: Penalty, kappa: float, rho: Any) -> Any:
+        """The V-block below the layer of W_next, ready for all samples."""
+        from fastbcd.devices.cuda.state_solve import StateSolve
+
+        return StateSolve(self, self.layer(W_next), penalty, kappa, rho)
+
+    def nonlinear_state_solve(
+        self, solve: Any, activation: Formula, curvature: Any, gamma: float, alpha: float
+    ) -> Any:
+        """Algorithm 1's V-block below a layer with that activation, from its model's solve."""
+        from fastbcd.devices.cuda.state_solve import NonlinearStateSolve
+
+        return NonlinearStateSolve(self.kernels, solve, activation, curvature, gamma, alpha)
+
+    def normal_equations(self, W: Any, own_gram: bool) -> Any:
+        """Normal equations of the W-block; `own_gram` where they may keep their Gram matrix."""
+        from fastbcd.devices.cuda.normal_equations import NormalEquations
+
+        return NormalEquations(self, W.shape, own_gram)
+
+    def cross_product(self, W: Any) -> Any:
+        """An empty sum of cross products, of the shape of W."""
+        from fastbcd.devices.cuda.normal_equations import CrossProduct
+
+        return CrossProduct(self, W.shape)
+
+    # -- products and blocks on one tile ------------------------------------------------------
+
+    def forward(self, tile: Any, layer: Any, V: Any, name: str = "B") -> Any:
+        """``V^ W^T``, in the tile's work array `name`."""
+        B = tile.scratch.array(name, (len(V), len(layer.bias)), V.dtype)
+        self.kernels.affine(B, V, layer.W, layer.bias)
+        return B
+
+    def update_output_state(
+        self,
+        tile: Any,
+        V: Any,
+        loss: Loss,
+        penalty: Penalty,
+        linearised: bool,
+        U: Any,
+        below: Any,
+        Y: Any,
+        gamma: float,
+        alpha: float,
+        report: Any,
+    ) -> None:
+        """V_L-block; see `fastbcd.kernels.update_output_state` and its sisters."""
+        kernels = self.kernels
+        work = tile.scratch.array("rows", (3, V.shape[1], len(V)), np.float64)
+        if report is not None:
+            terms = (loss, penalty, V, U, below, Y, 1.0, gamma)
+            before, old = kernels.output_terms(*terms), V.copy()
+        if linearised:
+            kernels.update_output_state_linearised(
+                V, loss, penalty, U, below, Y, 1.0, gamma, alpha, work
+            )
+        elif penalty.ridge is None:
+            kernels.update_output_state_penalised(
+                V, loss, penalty, U, below, Y, 1.0, gamma, alpha, work
+            )
+        else:
+            kernels.update_output_state(
+                V, loss, U, below, Y, 1.0, gamma, alpha, penalty.ridge, work
+            )
+        if report is not None:
+            report[0] += before - kernels.output_terms(*terms)
+            report[1] += kernels.squared_distance(old, V)
+
+    def output_subgradient(
+        self, tile: Any, loss: Loss, penalty: Penalty, V: Any, G: Any, Y: Any
+    ) -> Any:
+        """``|G + d(loss + s)(V)|^2``; see `fastbcd.kernels.output_subgradient`."""
+        work = tile.scratch.array("rows", (3, V.shape[1], len(V)), np.float64)
+        return self.kernels.output_subgradient(loss, penalty, V, G, Y, work)
+
+    # -- penalties ----------------------------------------------------------------------------
+
+    def penalty_sum(self, penalty: Penalty, W: Any) -> Any:
+        """``r(W)``, without passing over W where r is 0."""
+        return 0.0 if penalty.ridge == 0.0 else self.kernels.penalty_sum(penalty, W)
+
+    def project(self, W: Any, penalty: Penalty) -> None:
+        """W to the nearest values for which the penalty is finite, in place, wherever it lies."""
+        if penalty.ridge is None:
+            of = cpu_kernels if isinstance(W, np.ndarray) else self.kernels
+            of.project(W, penalty)

@@ -1,0 +1,120 @@
+"""Kernels of block coordinate descent on a GPU, with the same scalar formulas as on a processor.
+
+Functions of the names in `fastbcd.kernels`, with the same arguments, on arrays of the GPU: CuPy's,
+PyTorch's, Numba's, whatever has ``__cuda_array_interface__``. They are launched on the stream of
+`launching` (else on the default stream) and return without waiting. A function that returns a
+sum on the CPU returns an element of an array on the GPU. Differences are in each docstring.
+
+Needs the extra ``cuda13`` or ``cuda12``; importing this needs no GPU.
+"""
+
+from __future__ import annotations
+
+from fastbcd.kernels.cuda.coordinate_descent import coordinate_descent, state_slopes
+from fastbcd.kernels.cuda.gram_solve import (
+    add_scaled_step,
+    add_state_report,
+    coordinate_hessian,
+    right_hand_side,
+    scaled_system,
+    shift_diagonal,
+)
+from fastbcd.kernels.cuda.gram_sums import add_column_sums, add_cross, add_gram
+from fastbcd.kernels.cuda.majorised import (
+    add_row_sums,
+    curvature_bound,
+    majorised_residual,
+    search_rows,
+    search_states,
+    state_terms,
+)
+from fastbcd.kernels.cuda.mini_batch import (
+    batch_scale,
+    batch_sizes,
+    gather,
+    mean_of_weights,
+    scale_rows,
+    step_weights_along,
+)
+from fastbcd.kernels.cuda.norms import (
+    penalty_subgradient,
+    penalty_sum,
+    preactivation_subgradient,
+    project,
+    shrink_weights,
+    squared_distance,
+    squared_norm,
+)
+from fastbcd.kernels.cuda.output_state import (
+    loss_sum,
+    output_subgradient,
+    output_terms,
+    update_output_state,
+    update_output_state_linearised,
+    update_output_state_penalised,
+    weighted_loss_sum,
+)
+from fastbcd.kernels.cuda.preactivation import displacement, scaled, update_preactivation
+from fastbcd.kernels.cuda.states import (
+    activate,
+    activate_augmented,
+    activation_miss,
+    activation_residual,
+    displacement_of_states,
+    proximal_center,
+    residual_of_bias,
+    state_center,
+)
+from fastbcd.kernels.cuda.target import launching
+
+__all__ = [
+    "activate",
+    "activate_augmented",
+    "activation_miss",
+    "activation_residual",
+    "add_column_sums",
+    "add_cross",
+    "add_gram",
+    "add_row_sums",
+    "add_scaled_step",
+    "add_state_report",
+    "batch_scale",
+    "batch_sizes",
+    "coordinate_descent",
+    "coordinate_hessian",
+    "curvature_bound",
+    "displacement",
+    "displacement_of_states",
+    "gather",
+    "launching",
+    "loss_sum",
+    "majorised_residual",
+    "mean_of_weights",
+    "output_subgradient",
+    "output_terms",
+    "penalty_subgradient",
+    "penalty_sum",
+    "preactivation_subgradient",
+    "project",
+    "proximal_center",
+    "residual_of_bias",
+    "right_hand_side",
+    "scale_rows",
+    "scaled",
+    "scaled_system",
+    "search_rows",
+    "search_states",
+    "shift_diagonal",
+    "shrink_weights",
+    "squared_distance",
+    "squared_norm",
+    "state_center",
+    "state_slopes",
+    "state_terms",
+    "step_weights_along",
+    "update_output_state",
+    "update_output_state_linearised",
+    "update_output_state_penalised",
+    "update_preactivation",
+    "weighted_loss_sum",
+]

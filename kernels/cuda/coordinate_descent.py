@@ -1,0 +1,120 @@
+"""Coordinate descent on a GPU: a block takes a row, its threads share the row's gradient."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from fastbcd.kernels.cuda.target import (
+    block_sum,
+    cuda,
+    gpu_kernel,
+    launch,
+    number,
+    total_of_blocks,
+)
+
+
+@gpu_kernel
+def _coordinate_descent(
+    partial, W, penalty, H, N, weight, n_free, tolerance, max_sweeps, gradients, rows, report_alpha
+):
+    columns = W.shape[1]
+    last = columns - n_free
+    me, threads, w = cuda.threadIdx.x, cuda.blockDim.x, number(weight)
+    decrease = moved = 0.0
+    for i in range(cuda.blockIdx.x, W.shape[0], cuda.gridDim.x):
+        gradient, row = gradients[cuda.blockIdx.x], rows[cuda.blockIdx.x]
+        for j in range(me, columns, threads):
+            row[j] = W[i, j]
+            gradient[j] = -w * N[i, j]
+        cuda.syncthreads()
+        for _ in range(max_sweeps):
+            largest = scale = 0.0
+            for j in range(columns):
+                # All threads compute the same step; then each changes its part of the gradient.
+                curvature, old = H[j, j], row[j]
+                if curvature <= 0.0:
+                    continue  # a column of zeros that nothing regularises
+                new = old - gradient[j] / curvature
+                if j < last:
+                    new = penalty.shrink(new, 1.0 / curvature)
+                change = new - old
+                root = math.sqrt(curvature)
+                largest = max(largest, abs(change) * root)
+                scale = max(scale, max(abs(new), abs(old)) * root)
+                cuda.syncthreads()  # all have read
+                if change != 0.0:
+                    if me == 0:
+                        row[j] = new
+                    for k in range(me, columns, threads):
+                        gradient[k] += change * H[j, k]
+                cuda.syncthreads()
+            if not largest > tolerance * scale:
+                break
+        own_decrease = own_moved = 0.0
+        for j in range(me, columns, threads):
+            old = np.float64(W[i, j])
+            change = row[j] - old
+            own_decrease += 0.5 * change * (w * N[i, j] - gradient[j])
+            own_moved += change * change
+            if j < last:
+                own_decrease += penalty.value(old) - penalty.value(row[j])
+            W[i, j] = row[j]
+        cuda.syncthreads()
+        decrease += own_decrease + 0.5 * report_alpha * own_moved
+        moved += own_moved
+    decrease = block_sum(decrease)
+    moved = block_sum(moved)
+    if me == 0:
+        partial[0, cuda.blockIdx.x] = decrease
+        partial[1, cuda.blockIdx.x] = moved
+
+
+def coordinate_descent(
+    W: Any,
+    penalty: Any,
+    H: Any,
+    N: Any,
+    weight: Any,
+    n_free: int,
+    tolerance: float,
+    max_sweeps: int,
+    gradients: Any,
+    rows: Any,
+    report: Any,
+    alpha: float = 0.0,
+) -> None:
+    """``argmin_W 1/2 <W - W', (W - W') H> - weight <W - W', N> + r(W)``, in place.
+
+    Arguments as in `fastbcd.kernels.coordinate_descent`, but: gradients, rows (`BLOCKS` or m,
+    d) float64, a row for each block; the decrease in report has ``alpha/2 |W - W'|^2`` added;
+    nothing is returned.
+    """
+    total_of_blocks(
+        *(_coordinate_descent, len(W), W, penalty, H, N, weight, n_free),
+        *(float(tolerance), max_sweeps, gradients, rows, float(alpha)),
+        sums=2,
+        report=report,
+    )
+
+
+@gpu_kernel
+def _slopes(slopes, C, V, pull, kappa, rho):
+    x, y = cuda.grid(2)
+    across, down = cuda.gridsize(2)
+    r = number(rho)
+    for i in range(y, V.shape[0], down):
+        for j in range(x, V.shape[1], across):
+            gap = np.float64(C[i, j]) - np.float64(V[i, j])
+            slopes[i, j] = kappa * gap + r * np.float64(pull[i, j])
+
+
+def state_slopes(slopes: Any, C: Any, V: Any, pull: Any, kappa: float, rho: Any) -> None:
+    """``slopes = kappa (C - V) + rho pull``, in float64: minus the V_l-block's smooth gradient.
+
+    All (m, d); ``pull = (U_next - V^ W_next^T) W_next``; rho a number or (1,) on the GPU.
+    """
+    launch(_slopes, V.shape, slopes, C, V, pull, float(kappa), rho)

@@ -1,0 +1,211 @@
+"""Around the factorisations of small systems on a GPU: scaling, right-hand sides, reports.
+
+The W-block solves ``D H = N``, ``H = weight V^^T V^ + diag(shift)`` scaled to unit diagonal, in
+float64 (`fastbcd.kernels.gram_solve`). On a processor an eigen-decomposition takes over where H
+is not positive definite beyond the noise of its products; that is a decision on the host, and
+here none is made. Instead the noise itself is added to the unit diagonal,
+
+    D = N S (S H S + noise I)^-1 S,     S = diag(scale),
+
+which is the same step where H is larger than the noise, goes to 0 where H is smaller, and
+descends in any case: F falls by ``1/2 <D, N> + noise/2 |D S^-1|^2`` (and alpha's part).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from fastbcd.kernels.cuda.target import (
+    block_of_grid,
+    block_sum,
+    cuda,
+    gpu_kernel,
+    launch,
+    launch_rows,
+    number,
+    thread_of_block,
+    total,
+)
+
+
+@gpu_kernel
+def _scaling(scale, gram, weight, ridge, alpha, failures):
+    d = gram.shape[0]
+    for i in range(cuda.grid(1), d, cuda.gridsize(1)):
+        diagonal = number(weight) * gram[i, i] + (ridge + alpha if i < d - 1 else alpha)
+        if not math.isfinite(diagonal):
+            failures[0] = 1
+        scale[i] = 1.0 / math.sqrt(diagonal) if diagonal > 0.0 else 0.0
+
+
+@gpu_kernel
+def _scaled_system(out, scale, gram, weight, noise):
+    x, y = cuda.grid(2)
+    across, down = cuda.gridsize(2)
+    w = number(weight)
+    for i in range(y, out.shape[0], down):
+        for j in range(x, out.shape[1], across):
+            if i == j:
+                out[i, i] = 1.0 + noise
+            else:
+                out[i, j] = w * gram[max(i, j), min(i, j)] * scale[i] * scale[j]
+
+
+def scaled_system(
+    out: Any,
+    scale: Any,
+    gram: Any,
+    weight: Any,
+    ridge: float,
+    alpha: float,
+    noise: float,
+    failures: Any,
+) -> None:
+    """``out = S H S + noise I`` with S = diag(scale), which becomes ``diag(H)^(-1/2)``.
+
+    Parameters
+    ----------
+    out, gram : (d, d) float64 arrays
+        Of gram the lower triangle; of out both.
+    scale : (d,) float64 array
+    weight : float or (1,) array
+    ridge, alpha : float
+        ``H = weight gram + diag(ridge + alpha)``, the last column, the bias, without ridge.
+    noise : float
+    failures : (1,) int32 array
+        Set to 1 where H is not finite.
+    """
+    launch_rows(_scaling, len(gram), scale, gram, weight, float(ridge), float(alpha), failures)
+    launch(_scaled_system, out.shape, out, scale, gram, weight, float(noise))
+
+
+@gpu_kernel
+def _right_hand_side(N, cross, W, weight, ridge, scale, failures):
+    x, y = cuda.grid(2)
+    across, down = cuda.gridsize(2)
+    w, last = number(weight), N.shape[1] - 1
+    for i in range(y, N.shape[0], down):
+        for j in range(x, N.shape[1], across):
+            value = w * cross[i, j]
+            if j < last:
+                value -= ridge * np.float64(W[i, j])
+            if not math.isfinite(value):
+                failures[0] = 1
+            N[i, j] = value * scale[j]
+
+
+def right_hand_side(
+    N: Any, cross: Any, W: Any, weight: Any, ridge: float, scale: Any, failures: Any
+) -> None:
+    """``N = (weight cross - ridge W) S``, the bias, in the last column, without ridge.
+
+    N, cross, W (m, d); the others as in `scaled_system`.
+    """
+    launch(_right_hand_side, N.shape, N, cross, W, weight, float(ridge), scale, failures)
+
+
+@gpu_kernel
+def _step(W, step, scale):
+    x, y = cuda.grid(2)
+    across, down = cuda.gridsize(2)
+    for i in range(y, W.shape[0], down):
+        for j in range(x, W.shape[1], across):
+            W[i, j] = np.float64(W[i, j]) + step[i, j] * scale[j]
+
+
+@gpu_kernel
+def _step_and_report(partial, W, step, cross, weight, ridge, alpha, noise, scale):
+    x, y = cuda.grid(2)
+    across, down = cuda.gridsize(2)
+    w, last = number(weight), W.shape[1] - 1
+    decrease = moved = 0.0
+    for i in range(y, W.shape[0], down):
+        for j in range(x, W.shape[1], across):
+            solution, old = step[i, j], np.float64(W[i, j])
+            change = solution * scale[j]
+            slope = w * cross[i, j] - (ridge * old if j < last else 0.0)
+            decrease += 0.5 * (change * (slope + alpha * change) + noise * solution * solution)
+            moved += change * change
+            W[i, j] = old + change
+    decrease = block_sum(decrease)
+    moved = block_sum(moved)
+    if thread_of_block() == 0:
+        partial[0, block_of_grid()] = decrease
+        partial[1, block_of_grid()] = moved
+
+
+def add_scaled_step(
+    W: Any,
+    step: Any,
+    cross: Any,
+    weight: Any,
+    ridge: float,
+    alpha: float,
+    noise: float,
+    scale: Any,
+    report: Any,
+) -> None:
+    """``W = W + step S``, step the solution of the scaled system; adds to report (2,), or None.
+
+    To it: by how much F falls, without the proximal term, and the squared step. Arguments as in
+    `scaled_system` and `right_hand_side`.
+    """
+    if report is None:
+        launch(_step, W.shape, W, step, scale)
+    else:
+        total(
+            *(_step_and_report, W.shape, W, step, cross, weight),
+            *(float(ridge), float(alpha), float(noise), scale),
+            sums=2,
+            report=report,
+        )
+
+
+@gpu_kernel
+def _shifted_diagonal(A, shift):
+    for i in range(cuda.grid(1), A.shape[0], cuda.gridsize(1)):
+        A[i, i] += number(shift)
+
+
+def shift_diagonal(A: Any, shift: Any) -> None:
+    """``A = A + shift I``; A (d, d) float64, shift a number or (1,) on the GPU."""
+    launch_rows(_shifted_diagonal, len(A), A, shift)
+
+
+@gpu_kernel
+def _coordinate_hessian(H, gram, weight, alpha):
+    x, y = cuda.grid(2)
+    across, down = cuda.gridsize(2)
+    w = number(weight)
+    for i in range(y, H.shape[0], down):
+        for j in range(x, H.shape[1], across):
+            value = w * gram[max(i, j), min(i, j)]
+            H[i, j] = value + alpha if i == j else value
+
+
+def coordinate_hessian(H: Any, gram: Any, weight: Any, alpha: float) -> None:
+    """``H = weight gram + alpha I``; H not gram; else as `fastbcd.kernels.coordinate_hessian`."""
+    launch(_coordinate_hessian, H.shape, H, gram, weight, float(alpha))
+
+
+@gpu_kernel
+def _report_state(report, moved, through, kappa, rho):
+    if cuda.grid(1) == 0:
+        report[0] += 0.5 * (kappa * moved[0] + number(rho) * through[0])
+        report[1] += moved[0]
+
+
+def add_state_report(report: Any, moved: Any, through: Any, kappa: float, rho: Any) -> None:
+    """``report += 1/2 (kappa moved + rho through), moved``: the V_l-block's.
+
+    moved, through: 0-d or (1,) arrays, ``|D|^2`` and ``|D W_next^T|^2``.
+    """
+    launch_one(_report_state, report, moved.reshape(1), through.reshape(1), float(kappa), rho)
+
+
+def launch_one(kernel: Any, *arguments: Any) -> None:
+    """Run a kernel of one thread's work."""
+    launch_rows(kernel, 1, *arguments)

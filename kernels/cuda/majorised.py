@@ -1,0 +1,229 @@
+"""Algorithm 1's nonlinear blocks on a GPU; see `fastbcd.kernels.majorised` for the mathematics."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from fastbcd.kernels.cuda.target import (
+    block_max,
+    block_of_grid,
+    block_sum,
+    cuda,
+    gpu_kernel,
+    launch,
+    launch_rows,
+    number,
+    shared_scalar,
+    thread_of_block,
+    total,
+    total_of_blocks,
+    total_of_columns,
+    total_of_rows,
+)
+from fastbcd.kernels.majorised import MAX_HALVINGS
+from fastbcd.kernels.majorised import _state_value as _value_of_row
+
+_state_value = shared_scalar(_value_of_row)
+
+
+@gpu_kernel
+def _curvature_bound(partial, activation, V, Z):
+    x, y = cuda.grid(2)
+    across, down = cuda.gridsize(2)
+    own = 0.0
+    for i in range(y, V.shape[0], down):
+        for j in range(x, V.shape[1], across):
+            bound = activation.curvature(np.float64(V[i, j]))
+            if not math.isfinite(bound):
+                slope = np.float64(activation.derivative(Z[i, j]))
+                bound = slope * slope
+            own = max(own, bound)
+    largest = block_max(own)
+    if thread_of_block() == 0:
+        partial[0, block_of_grid()] = largest
+
+
+def curvature_bound(activation: Any, V: Any, Z: Any) -> Any:
+    """The largest curvature of the models; arguments as in `fastbcd.kernels.curvature_bound`."""
+    return total(_curvature_bound, V.shape, activation, V, Z, largest=True)[0]
+
+
+@gpu_kernel
+def _majorised_residual(R, activation, V, Z, curvature):
+    x, y = cuda.grid(2)
+    across, down = cuda.gridsize(2)
+    one = R.dtype.type(1)
+    inverse = one / R.dtype.type(number(curvature))
+    for i in range(y, R.shape[0], down):
+        for j in range(x, R.shape[1], across):
+            z = Z[i, j]
+            R[i, j] = inverse * activation.derivative(z) * (V[i, j] - activation.value(z))
+
+
+def majorised_residual(R: Any, activation: Any, V: Any, Z: Any, curvature: Any) -> None:
+    """``R = act'(Z) (V - act(Z)) / curvature``; curvature a number, or (1,) on the GPU.
+
+    Arguments as in `fastbcd.kernels.majorised_residual`.
+    """
+    launch(_majorised_residual, R.shape, R, activation, V, Z, curvature)
+
+
+@gpu_kernel
+def _search_states(V, end, center, Z, P, activation, V_next, penalty, kappa, gamma, noise):
+    T = V.dtype.type
+    for i in range(cuda.grid(1), V.shape[0], cuda.gridsize(1)):
+        v, e, c, z, p, w = V[i], end[i], center[i], Z[i], P[i], V_next[i]
+        start = _state_value(v, e, 0.0, c, z, p, activation, w, penalty, kappa, gamma)
+        t, best = 1.0, _state_value(v, e, 1.0, c, z, p, activation, w, penalty, kappa, gamma)
+        if best < start:
+            for _ in range(3):
+                other = _state_value(v, e, 2.0 * t, c, z, p, activation, w, penalty, kappa, gamma)
+                if not other < best:
+                    break
+                t, best = 2.0 * t, other
+        else:
+            for _ in range(MAX_HALVINGS):
+                t *= 0.5
+                best = _state_value(v, e, t, c, z, p, activation, w, penalty, kappa, gamma)
+                if best < start:
+                    break
+        if best < start and (math.isinf(start) or best < start - noise * abs(start)):
+            for j in range(V.shape[1]):
+                if t == 1.0:
+                    V[i, j] = end[i, j]
+                else:
+                    a = np.float64(v[j]) + t * (np.float64(e[j]) - np.float64(v[j]))
+                    V[i, j] = penalty.shrink(a, 0.0)
+            for j in range(Z.shape[1]):
+                Z[i, j] += T(t) * P[i, j]
+
+
+def search_states(
+    V: Any,
+    end: Any,
+    center: Any,
+    Z: Any,
+    P: Any,
+    activation: Any,
+    V_next: Any,
+    penalty: Any,
+    kappa: float,
+    gamma: float,
+) -> None:
+    """Move each sample towards `end` as far as its objective falls, in place: a thread a sample.
+
+    Arguments as in `fastbcd.kernels.search_states`.
+    """
+    noise = 4.0 * float(np.finfo(V.dtype).eps)
+    launch_rows(
+        *(_search_states, len(V), V, end, center, Z, P, activation, V_next, penalty),
+        *(float(kappa), float(gamma), noise),
+    )
+
+
+@gpu_kernel
+def _state_terms(partial, V, A, penalty, Z, activation, V_next, gamma):
+    own = 0.0
+    for i in range(cuda.grid(1), V.shape[0], cuda.gridsize(1)):
+        own += _state_value(
+            V[i], V[i], 0.0, A[i], Z[i], Z[i], activation, V_next[i], penalty, gamma, gamma
+        )
+    sum_own = block_sum(own)
+    if cuda.threadIdx.x == 0:
+        partial[0, cuda.blockIdx.x] = sum_own
+
+
+def state_terms(
+    V: Any, A: Any, penalty: Any, Z: Any, activation: Any, V_next: Any, gamma: float
+) -> Any:
+    """Terms of the V-block, in float64; arguments as in `fastbcd.kernels.state_terms`."""
+    return total_of_rows(_state_terms, len(V), V, A, penalty, Z, activation, V_next, float(gamma))[
+        0
+    ]
+
+
+@gpu_kernel
+def _row_sums(partial, activation, V, Z, P, steps):
+    # x: units, so that neighbours read neighbours; y: samples, shared by threads and blocks.
+    j, y = cuda.grid(2)
+    down = cuda.gridsize(2)[1]
+    T = Z.dtype.type
+    if j < V.shape[1]:
+        for k in range(steps.shape[0]):
+            t, own = T(steps[k]), 0.0
+            for i in range(y, V.shape[0], down):
+                miss = V[i, j] - activation.value(Z[i, j] + t * P[i, j])
+                own += np.float64(miss * miss)
+            partial[k, y, j] = own
+
+
+def add_row_sums(sums: Any, activation: Any, V: Any, Z: Any, P: Any, steps: Any) -> None:
+    """``sums[k, j] += sum_i (V[i, j] - act(Z[i, j] + steps[k] P[i, j]))^2``.
+
+    Arguments as in `fastbcd.kernels.add_row_sums`, steps on the GPU.
+    """
+    total_of_columns(_row_sums, sums, len(V), activation, V, Z, P, steps)
+
+
+@gpu_kernel
+def _search_rows(partial, W, end, sums, steps, penalty, gamma, alpha, noise):
+    # A block takes a row of W; its threads share the row's elements.
+    last = W.shape[1] - 1
+    decrease = moved = 0.0
+    for i in range(cuda.blockIdx.x, W.shape[0], cuda.gridDim.x):
+        own = 0.0
+        for j in range(cuda.threadIdx.x, W.shape[1], cuda.blockDim.x):
+            change = np.float64(end[i, j]) - np.float64(W[i, j])
+            own += change * change
+        length = block_sum(own)
+        start = best = fallen = chosen = 0.0
+        for k in range(steps.shape[0]):
+            t, own = steps[k], 0.0
+            for j in range(cuda.threadIdx.x, last, cuda.blockDim.x):
+                w = np.float64(W[i, j])
+                w += t * (np.float64(end[i, j]) - w)
+                own += penalty.value(np.float64(end[i, j]) if t == 1.0 else w)
+            value = 0.5 * gamma * sums[k, i] + block_sum(own)
+            proximal = value + 0.5 * alpha * t * t * length
+            if k == 0:
+                start = best = value
+            elif proximal < best and proximal < start - noise * abs(start):
+                best, chosen, fallen = proximal, t, start - value
+        if chosen != 0.0:
+            decrease += fallen
+            moved += chosen * chosen * length
+            for j in range(cuda.threadIdx.x, W.shape[1], cuda.blockDim.x):
+                if chosen == 1.0:
+                    W[i, j] = end[i, j]
+                else:
+                    w = np.float64(W[i, j])
+                    w += chosen * (np.float64(end[i, j]) - w)
+                    W[i, j] = penalty.shrink(w, 0.0) if j < last else w
+    if cuda.threadIdx.x == 0:
+        partial[0, cuda.blockIdx.x] = decrease
+        partial[1, cuda.blockIdx.x] = moved
+
+
+def search_rows(
+    W: Any,
+    end: Any,
+    sums: Any,
+    steps: Any,
+    penalty: Any,
+    gamma: float,
+    alpha: float,
+    report: Any,
+) -> None:
+    """Move each row of W towards `end` by the step that serves it best, in place.
+
+    Arguments as in `fastbcd.kernels.search_rows`, steps and report on the GPU.
+    """
+    total_of_blocks(
+        *(_search_rows, len(W), W, end, sums, steps, penalty, float(gamma), float(alpha)),
+        4.0 * float(np.finfo(W.dtype).eps),
+        sums=2,
+        report=report,
+    )

@@ -1,0 +1,162 @@
+"""What mini-batches add on a GPU; nothing here asks the host, so that batches follow each other.
+
+Sizes of displacements, the gains that scale them and the weights of steps are arrays on the GPU:
+`batch_scale` and `batch_sizes` do for them what `fastbcd.mini_batch.sweep` does in NumPy.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from fastbcd.kernels.cuda.gram_solve import launch_one
+from fastbcd.kernels.cuda.target import cuda, gpu_kernel, launch, number
+
+
+@gpu_kernel
+def _gather(out, A, index):
+    x, y = cuda.grid(2)
+    across, down = cuda.gridsize(2)
+    for i in range(y, out.shape[0], down):
+        row = index[i]
+        for j in range(x, out.shape[1], across):
+            out[i, j] = A[row, j]
+
+
+def gather(out: Any, A: Any, index: Any) -> None:
+    """``out_i = A_index(i)``; arguments as in `fastbcd.kernels.gather`, all on the GPU."""
+    launch(_gather, out.shape, out, A, index)
+
+
+@gpu_kernel
+def _scale_rows(A, weight):
+    x, y = cuda.grid(2)
+    across, down = cuda.gridsize(2)
+    for i in range(y, A.shape[0], down):
+        w = A.dtype.type(weight[i])
+        for j in range(x, A.shape[1], across):
+            A[i, j] *= w
+
+
+def scale_rows(A: Any, weight: Any) -> None:
+    """``A_i = weight_i A_i``; A (m, d), weight (m,) float64."""
+    launch(_scale_rows, A.shape, A, weight)
+
+
+@gpu_kernel
+def _step_weights(W, S, leading, size, keep):
+    # leading = work directions: a product, by cuBLAS
+    x, y = cuda.grid(2)
+    across, down = cuda.gridsize(2)
+    T, last = W.dtype.type, W.shape[1] - 1
+    s = T(number(size))
+    for i in range(y, W.shape[0], down):
+        for j in range(x, W.shape[1], across):
+            change = S[i, j] if leading is None else S[i, j] - leading[i, j]
+            W[i, j] = (keep * W[i, j] if j < last else W[i, j]) + s * change
+
+
+def step_weights_along(W: Any, S: Any, leading: Any, size: Any, keep: float) -> None:
+    """``W = keep W + size (S - leading)``, keep being 1 for the bias, the last column.
+
+    W, S, leading (m, d + 1) or None; size a number or (1,) on the GPU.
+    """
+    launch(_step_weights, W.shape, W, S, leading, size, W.dtype.type(keep))
+
+
+@gpu_kernel
+def _mean_of_weights(A, W, share):
+    x, y = cuda.grid(2)
+    across, down = cuda.gridsize(2)
+    for i in range(y, A.shape[0], down):
+        for j in range(x, A.shape[1], across):
+            A[i, j] += share * (W[i, j] - A[i, j])
+
+
+def mean_of_weights(A: Any, W: Any, share: float) -> None:
+    """``A = A + share (W - A)``; A, W (m, d)."""
+    launch(_mean_of_weights, A.shape, A, W, A.dtype.type(share))
+
+
+@gpu_kernel
+def _batch_scale(scale, gains, rms_U, rms_D, displacement):
+    if cuda.grid(1) == 0:
+        L = scale.shape[0] - 1
+        scale[0] = scale[L] = 1.0
+        wanted = rms_D[L]
+        for l in range(L - 1, 0, -1):
+            above = gains[l] * wanted
+            wanted = displacement * rms_U[l]
+            scale[l] = wanted / (above if above > 0.0 else 1.0)
+
+
+def batch_scale(scale: Any, gains: Any, rms_U: Any, rms_D: Any, displacement: float) -> None:
+    """What ``D_{l+1}`` counts times on its way down, from sizes and gains; (L + 1,) float64."""
+    launch_one(_batch_scale, scale, gains, rms_U, rms_D, float(displacement))
+
+
+@gpu_kernel
+def _batch_sizes(
+    weight, reach, gains, rms_U, rms_D, scale, squares, counts, responses, share, rounding, failures
+):
+    if cuda.grid(1) == 0:
+        L = scale.shape[0] - 1
+        learns = True
+        for l in range(1, L + 1):
+            for k in range(2):
+                squares[k, l] = math.sqrt(squares[k, l] / counts[l])
+                if not math.isfinite(squares[k, l]):
+                    failures[0] = 1
+                    learns = False
+        learns = learns and squares[1, L] > rounding * squares[0, L]
+        if learns:
+            for l in range(1, L + 1):
+                if l < L and squares[1, l] > 0.0 and squares[1, l + 1] > 0.0:
+                    gains[l] = squares[1, l] / (scale[l] * squares[1, l + 1])
+                rms_U[l], rms_D[l] = squares[0, l], squares[1, l]
+        far = 1.0
+        for l in range(L, 0, -1):
+            far *= responses[l] * (scale[l] if l < L else 1.0)
+            moves = learns and squares[1, l] > 0.0
+            weight[l] = share / squares[1, l] if moves else 0.0
+            reach[l] = far / squares[1, l] if moves else 0.0
+
+
+def batch_sizes(
+    weight: Any,
+    reach: Any,
+    gains: Any,
+    rms_U: Any,
+    rms_D: Any,
+    scale: Any,
+    squares: Any,
+    counts: Any,
+    responses: Any,
+    share: float,
+    rounding: float,
+    failures: Any,
+) -> None:
+    """Sizes and gains of a batch, and what its steps weigh.
+
+    Parameters
+    ----------
+    weight, reach : (L + 1,) float64 arrays
+        Written: ``share / rms(D_l)``, and how far a unit of the loss's negative gradient
+        displaces U_l, in units of ``rms(D_l)``; both 0 where nothing moves or is to be learned.
+    gains, rms_U, rms_D : (L + 1,) float64 arrays
+        Renewed, unless nothing is left to learn from this batch.
+    scale : (L + 1,) float64 array
+        From `batch_scale`, with which the displacements were made.
+    squares : (2, L + 1) float64 array
+        ``|U_l|^2`` and ``|D_l|^2``; their root mean squares on exit.
+    counts, responses : (L + 1,) float64 arrays
+        Elements of U_l; what a unit of ``D_{l+1} W_{l+1}`` displaces U_l by.
+    share, rounding : float
+        ``rms(D_L) <= rounding rms(U_L)``: nothing is left to learn.
+    failures : (1,) int32 array
+        Set to 1 where a size is not finite.
+    """
+    launch_one(
+        *(_batch_sizes, weight, reach, gains, rms_U, rms_D, scale, squares, counts, responses),
+        *(float(share), float(rounding), failures),
+    )

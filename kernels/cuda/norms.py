@@ -1,0 +1,142 @@
+"""Squared norms and penalties of matrices on a GPU, summed in float64."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastbcd.kernels.cuda.target import (
+    block_of_grid,
+    block_sum,
+    cuda,
+    gpu_kernel,
+    launch,
+    shared_scalar,
+    thread_of_block,
+    total,
+)
+from fastbcd.kernels.subgradient import _nearest_to_zero as _nearest_of_interval
+
+_nearest_to_zero = shared_scalar(_nearest_of_interval)
+
+
+@gpu_kernel
+def _squared_distance(partial, A, B):
+    x, y = cuda.grid(2)
+    across, down = cuda.gridsize(2)
+    own = 0.0
+    for i in range(y, A.shape[0], down):
+        for j in range(x, A.shape[1], across):
+            gap = np.float64(A[i, j])
+            if B is not None:
+                gap -= np.float64(B[i, j])
+            own += gap * gap
+    sum_own = block_sum(own)
+    if thread_of_block() == 0:
+        partial[0, block_of_grid()] = sum_own
+
+
+def squared_norm(A: Any) -> Any:
+    """``|A|^2``, summed in float64; A (m, d)."""
+    return total(_squared_distance, A.shape, A, None)[0]
+
+
+def squared_distance(A: Any, B: Any) -> Any:
+    """``|A - B|^2``, summed in float64; A, B (m, d)."""
+    return total(_squared_distance, A.shape, A, B)[0]
+
+
+@gpu_kernel
+def _penalty_sum(partial, penalty, W):
+    x, y = cuda.grid(2)
+    across, down = cuda.gridsize(2)
+    own = 0.0
+    for i in range(y, W.shape[0], down):
+        for j in range(x, W.shape[1], across):
+            own += penalty.value(np.float64(W[i, j]))
+    sum_own = block_sum(own)
+    if thread_of_block() == 0:
+        partial[0, block_of_grid()] = sum_own
+
+
+def penalty_sum(penalty: Any, W: Any) -> Any:
+    """``r(W)``, summed in float64, r being `penalty`; W (m, d) without the bias column."""
+    return total(_penalty_sum, W.shape, penalty, W)[0]
+
+
+@gpu_kernel
+def _shrink(W, penalty, step, columns):
+    x, y = cuda.grid(2)
+    across, down = cuda.gridsize(2)
+    for i in range(y, W.shape[0], down):
+        for j in range(x, columns, across):
+            W[i, j] = penalty.shrink(np.float64(W[i, j]), step[0] if step is not None else 0.0)
+
+
+def project(W: Any, penalty: Any) -> None:
+    """The nearest point of the penalty's domain, in place; W (m, d) without the bias column."""
+    launch(_shrink, W.shape, W, penalty, None, W.shape[1])
+
+
+def shrink_weights(W: Any, penalty: Any, length: Any) -> None:
+    """``W = argmin_Z r(Z) + 1/(2 length) |Z - W|^2``, r being `penalty`; not the bias.
+
+    W (m, d + 1); length (1,) float64 on the GPU; where it is 0 the nearest point of the domain.
+    """
+    launch(_shrink, W.shape, W, penalty, length, W.shape[1] - 1)
+
+
+@gpu_kernel
+def _penalty_subgradient(partial, penalty, W, G):
+    x, y = cuda.grid(2)
+    across, down = cuda.gridsize(2)
+    own = 0.0
+    for i in range(y, W.shape[0], down):
+        for j in range(x, W.shape[1], across):
+            low, high = penalty.subdifferential(np.float64(W[i, j]))
+            g = _nearest_to_zero(G[i, j] + low, G[i, j] + high)
+            own += g * g
+    sum_own = block_sum(own)
+    if thread_of_block() == 0:
+        partial[0, block_of_grid()] = sum_own
+
+
+def penalty_subgradient(penalty: Any, W: Any, G: Any) -> Any:
+    """``|G + dr(W)|^2``; arguments as in `fastbcd.kernels.penalty_subgradient`."""
+    return total(_penalty_subgradient, W.shape, penalty, W, G)[0]
+
+
+@gpu_kernel
+def _preactivation_subgradient(partial, activation, U, A, R, gamma, rho, tiny):
+    x, y = cuda.grid(2)
+    across, down = cuda.gridsize(2)
+    own = 0.0
+    for i in range(y, U.shape[0], down):
+        for j in range(x, U.shape[1], across):
+            # u - tiny and u + tiny are u itself but for u = 0.
+            pull, a = rho * np.float64(R[i, j]), gamma * np.float64(A[i, j])
+            left = pull - a * np.float64(activation.derivative(U[i, j] - tiny))
+            right = pull - a * np.float64(activation.derivative(U[i, j] + tiny))
+            if left <= right:
+                g = _nearest_to_zero(left, right)
+            else:
+                g = min(abs(left), abs(right))
+            own += g * g
+    sum_own = block_sum(own)
+    if thread_of_block() == 0:
+        partial[0, block_of_grid()] = sum_own
+
+
+def preactivation_subgradient(
+    activation: Any, U: Any, A: Any, R: Any, gamma: float, rho: float
+) -> Any:
+    """``|rho R - gamma act'(U) A|^2``, in float64.
+
+    Arguments as in `fastbcd.kernels.preactivation_subgradient`.
+    """
+    tiny = U.dtype.type(np.finfo(U.dtype).tiny)
+    return total(
+        *(_preactivation_subgradient, U.shape, activation, U, A, R),
+        *(float(gamma), float(rho), tiny),
+    )[0]

@@ -1,0 +1,137 @@
+"""The U_l-block on a GPU: elementwise global proximal step of the activation, one thread each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastbcd.kernels.cuda.target import (
+    block_of_grid,
+    block_sum,
+    cuda,
+    gpu_kernel,
+    launch,
+    number,
+    thread_of_block,
+    total,
+)
+
+
+@gpu_kernel
+def _update(U, activation, V, below, B, q, share_b, share_u):
+    x, y = cuda.grid(2)
+    across, down = cuda.gridsize(2)
+    for i in range(y, U.shape[0], down):
+        for j in range(x, U.shape[1], across):
+            a, b, old = V[i, j], B[i, j], U[i, j]
+            if below is not None:
+                a -= below[i, j]
+            c = share_b * b + share_u * old
+            new = activation.quick_prox(a, c, q)
+            if activation.has_quick_prox and new != new:
+                new = activation.prox(a, c, q)
+            U[i, j] = new
+            B[i, j] = new - b
+
+
+@gpu_kernel
+def _update_and_report(partial, U, activation, V, below, B, q, share_b, share_u, g, r):
+    x, y = cuda.grid(2)
+    across, down = cuda.gridsize(2)
+    decrease = moved = 0.0
+    for i in range(y, U.shape[0], down):
+        for j in range(x, U.shape[1], across):
+            a, b, old = V[i, j], B[i, j], U[i, j]
+            if below is not None:
+                a -= below[i, j]
+            c = share_b * b + share_u * old
+            new = activation.quick_prox(a, c, q)
+            if activation.has_quick_prox and new != new:
+                new = activation.prox(a, c, q)
+            U[i, j] = new
+            B[i, j] = new - b
+            miss_old, miss_new = a - activation.value(old), a - activation.value(new)
+            gap_old, gap_new, change = old - b, new - b, old - new
+            decrease += np.float64(
+                g * (miss_old - miss_new) * (miss_old + miss_new) + r * change * (gap_old + gap_new)
+            )
+            moved += np.float64(change * change)
+    decrease = block_sum(0.5 * decrease)
+    moved = block_sum(moved)
+    if thread_of_block() == 0:
+        partial[0, block_of_grid()] = decrease
+        partial[1, block_of_grid()] = moved
+
+
+def update_preactivation(
+    U: Any,
+    activation: Any,
+    V: Any,
+    below: Any,
+    B: Any,
+    gamma: float,
+    rho: float,
+    alpha: float,
+    report: Any,
+) -> None:
+    """``U = argmin_u gamma (a - act(u))^2 + rho (u - B)^2 + alpha (u - u')^2``, globally.
+
+    Arguments as in `fastbcd.kernels.update_preactivation`; report on the GPU, or None.
+    """
+    T = U.dtype.type
+    q = T((rho + alpha) / gamma)
+    shares = T(rho / (rho + alpha)), T(alpha / (rho + alpha))
+    if report is None:
+        launch(_update, U.shape, U, activation, V, below, B, q, *shares)
+    else:
+        total(
+            *(_update_and_report, U.shape, U, activation, V, below, B),
+            *(q, *shares, T(gamma), T(rho)),
+            sums=2,
+            report=report,
+        )
+
+
+@gpu_kernel
+def _displacement(partial, D, T, U, activation, q):
+    x, y = cuda.grid(2)
+    across, down = cuda.gridsize(2)
+    own = 0.0
+    for i in range(y, U.shape[0], down):
+        for j in range(x, U.shape[1], across):
+            old = U[i, j]
+            a = activation.value(old) + D[i, j]
+            new = activation.quick_prox(a, old, q)
+            if activation.has_quick_prox and new != new:
+                new = activation.prox(a, old, q)
+            D[i, j] = new - old
+            own += np.float64((new - old) * (new - old))
+            if T is not None:
+                T[i, j] = a - activation.value(new)
+    sum_own = block_sum(own)
+    if thread_of_block() == 0:
+        partial[0, block_of_grid()] = sum_own
+
+
+def displacement(D: Any, T: Any, U: Any, activation: Any, gamma: float, rho: float) -> Any:
+    """``D = argmin_u gamma (act(U) + D - act(u))^2 + rho (u - U)^2 - U``; returns ``|D|^2``.
+
+    Arguments as in `fastbcd.kernels.displacement`.
+    """
+    return total(_displacement, U.shape, D, T, U, activation, U.dtype.type(rho / gamma))[0]
+
+
+@gpu_kernel
+def _scaled(out, A, factor):
+    x, y = cuda.grid(2)
+    across, down = cuda.gridsize(2)
+    f = number(factor)
+    for i in range(y, out.shape[0], down):
+        for j in range(x, out.shape[1], across):
+            out[i, j] = f * A[i, j]
+
+
+def scaled(out: Any, A: Any, factor: Any) -> None:
+    """``out = factor A``; (m, d); factor a number, or an array of one on the GPU, of A's type."""
+    launch(_scaled, out.shape, out, A, factor)

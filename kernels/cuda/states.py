@@ -1,0 +1,171 @@
+"""Elementwise blocks of hidden layers on a GPU: activations, their residuals, their centers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastbcd.kernels.cuda.target import (
+    block_of_grid,
+    block_sum,
+    cuda,
+    gpu_kernel,
+    launch,
+    thread_of_block,
+    total,
+)
+
+
+@gpu_kernel
+def _activate(V, activation, U, below):
+    x, y = cuda.grid(2)
+    across, down = cuda.gridsize(2)
+    for i in range(y, U.shape[0], down):
+        for j in range(x, U.shape[1], across):
+            v = activation.value(U[i, j])
+            V[i, j] = v if below is None else v + below[i, j]
+
+
+def activate(V: Any, activation: Any, U: Any, below: Any) -> None:
+    """``V = S V_{l-1} + act(U)``; arguments as in `fastbcd.kernels.activate`."""
+    launch(_activate, U.shape, V, activation, U, below)
+
+
+@gpu_kernel
+def _activate_augmented(partial, V, activation, U, below):
+    x, y = cuda.grid(2)
+    across, down = cuda.gridsize(2)
+    d, own = U.shape[1], 0.0
+    for i in range(y, U.shape[0], down):
+        for j in range(x, d, across):
+            v = activation.value(U[i, j])
+            V[i, j] = v if below is None else v + below[i, j]
+            own += np.float64(U[i, j] * U[i, j])
+        if x == 0:
+            V[i, d] = V.dtype.type(1)
+    sum_own = block_sum(own)
+    if thread_of_block() == 0:
+        partial[0, block_of_grid()] = sum_own
+
+
+def activate_augmented(V: Any, activation: Any, U: Any, below: Any) -> Any:
+    """``V^ = [S V_{l-1} + act(U), 1]``; returns ``|U|^2``; arguments as on the CPU."""
+    return total(_activate_augmented, U.shape, V, activation, U, below)[0]
+
+
+@gpu_kernel
+def _activation_residual(partial, activation, V, U, below):
+    x, y = cuda.grid(2)
+    across, down = cuda.gridsize(2)
+    own = 0.0
+    for i in range(y, V.shape[0], down):
+        for j in range(x, V.shape[1], across):
+            miss = np.float64(V[i, j]) - np.float64(activation.value(U[i, j]))
+            if below is not None:
+                miss -= np.float64(below[i, j])
+            own += miss * miss
+    sum_own = block_sum(own)
+    if thread_of_block() == 0:
+        partial[0, block_of_grid()] = sum_own
+
+
+def activation_residual(activation: Any, V: Any, U: Any, below: Any) -> Any:
+    """``|V - S V_{l-1} - act(U)|^2``; arguments as in `fastbcd.kernels.activation_residual`."""
+    return total(_activation_residual, V.shape, activation, V, U, below)[0]
+
+
+@gpu_kernel
+def _activation_miss(A, activation, V, U, below):
+    x, y = cuda.grid(2)
+    across, down = cuda.gridsize(2)
+    for i in range(y, A.shape[0], down):
+        for j in range(x, A.shape[1], across):
+            miss = V[i, j] - activation.value(U[i, j])
+            A[i, j] = miss if below is None else miss - below[i, j]
+
+
+def activation_miss(A: Any, activation: Any, V: Any, U: Any, below: Any) -> None:
+    """``A = V - S V_{l-1} - act(U)``; arguments as in `fastbcd.kernels.activation_miss`."""
+    launch(_activation_miss, A.shape, A, activation, V, U, below)
+
+
+@gpu_kernel
+def _state_center(C, activation, U, below, activation_next, U_next, V_next, factor):
+    x, y = cuda.grid(2)
+    across, down = cuda.gridsize(2)
+    for i in range(y, C.shape[0], down):
+        for j in range(x, C.shape[1], across):
+            c = activation.value(U[i, j])
+            if below is not None:
+                c += below[i, j]
+            if V_next is not None:
+                c += V_next[i, j] - activation_next.value(U_next[i, j])
+            C[i, j] = factor * c
+
+
+def state_center(
+    C: Any,
+    activation: Any,
+    U: Any,
+    below: Any,
+    activation_next: Any,
+    U_next: Any,
+    V_next: Any,
+    scale: float,
+) -> None:
+    """Where the activation couplings pull V; arguments as in `fastbcd.kernels.state_center`."""
+    factor = C.dtype.type(scale if V_next is None else 0.5 * scale)
+    launch(
+        *(_state_center, C.shape),
+        *(C, activation, U, below, activation_next, U_next, V_next, factor),
+    )
+
+
+@gpu_kernel
+def _proximal_center(C, A, V, share_a, share_v):
+    x, y = cuda.grid(2)
+    across, down = cuda.gridsize(2)
+    for i in range(y, C.shape[0], down):
+        for j in range(x, C.shape[1], across):
+            C[i, j] = share_a * A[i, j] + share_v * V[i, j]
+
+
+def proximal_center(C: Any, A: Any, V: Any, gamma: float, alpha: float) -> None:
+    """``C = (gamma A + alpha V) / (gamma + alpha)``; C, A, V (m, d)."""
+    T = C.dtype.type
+    shares = T(gamma / (gamma + alpha)), T(alpha / (gamma + alpha))
+    launch(_proximal_center, C.shape, C, A, V, *shares)
+
+
+@gpu_kernel
+def _residual_of_bias(residual, U, bias):
+    x, y = cuda.grid(2)
+    across, down = cuda.gridsize(2)
+    for i in range(y, residual.shape[0], down):
+        for j in range(x, residual.shape[1], across):
+            residual[i, j] = U[i, j] - bias[j] if U is not None else bias[j]
+
+
+def residual_of_bias(residual: Any, U: Any, bias: Any) -> None:
+    """``residual = U - bias`` in each row, or the bias alone where U is None; (m, d), (d,)."""
+    launch(_residual_of_bias, residual.shape, residual, U, bias)
+
+
+@gpu_kernel
+def _report_move(partial, old, V):
+    x, y = cuda.grid(2)
+    across, down = cuda.gridsize(2)
+    own = 0.0
+    for i in range(y, V.shape[0], down):
+        for j in range(x, V.shape[1], across):
+            old[i, j] -= V[i, j]
+            own += np.float64(old[i, j]) * np.float64(old[i, j])
+    sum_own = block_sum(own)
+    if thread_of_block() == 0:
+        partial[0, block_of_grid()] = sum_own
+
+
+def displacement_of_states(old: Any, V: Any) -> Any:
+    """``old = old - V`` in place; returns its squared norm; both (m, d)."""
+    return total(_report_move, V.shape, old, V)[0]

@@ -1,0 +1,349 @@
+"""The one module that imports Numba's CUDA target: compiling, launching, summing on a GPU.
+
+A kernel is compiled lazily, for the types of its first call (a signature would ask for a GPU at
+import). With ``NUMBA_ENABLE_CUDASIM=1`` Numba's simulator runs the same kernels in Python, on
+NumPy arrays: a thread of the GPU is one of Python's, so grids are tiny then.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numba import cuda as cuda
+from numba import types
+from numba.extending import overload
+
+from fastbcd.kernels.formula import SUBSTITUTES, Formula
+
+SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM") == "1"
+
+# Threads of a block, in all kernels: sums over a block need to know it when they are compiled.
+THREADS = 4 if SIMULATED else 256
+# Blocks of a grid at most; a thread takes several elements where that is not enough.
+BLOCKS_X, BLOCKS_Y = (1, 2) if SIMULATED else (64, 4096)
+# Blocks of a kernel with sums at most: each leaves one partial sum.
+SUM_BLOCKS = 2 if SIMULATED else 2048
+
+
+# -- arguments ------------------------------------------------------------------------------------
+
+
+class _View:
+    """An array of the GPU as Numba's launcher takes it quickest: no stream to wait for.
+
+    CuPy and PyTorch name the stream of an array, and Numba would wait for it on the host, once
+    for each argument of each launch. All that this project launches is on one stream.
+    """
+
+    __slots__ = ("__cuda_array_interface__", "owner")
+
+    def __init__(self, array: Any) -> None:
+        interface = dict(array.__cuda_array_interface__)
+        interface.pop("stream", None)
+        self.__cuda_array_interface__ = interface
+        self.owner = array
+
+
+class _Simulated:
+    """A formula inside the simulator, where rows of arrays are objects of its own."""
+
+    def __init__(self, formula: Formula) -> None:
+        self.formula = formula
+        self.has_quick_prox = "quick_prox" in formula.functions
+
+    def __getattr__(self, method: str) -> Callable[..., Any]:
+        known = method in self.formula.functions
+        function = getattr(self.formula, method if known else SUBSTITUTES.get(method, method))
+        return lambda *arguments: function(*map(_plain, arguments))
+
+
+def _plain(argument: Any) -> Any:
+    """What compiled code of the processor takes in place of an object of the simulator."""
+    if isinstance(argument, _Simulated):
+        return argument.formula
+    item = getattr(argument, "_item", None)  # the array around what a kernel sees
+    return argument if item is None else item._ary
+
+
+class _FormulaArgument:
+    """Teaches Numba's launcher to pass a `Formula`: its parameters, one after the other."""
+
+    @staticmethod
+    def prepare_args(ty: Any, value: Any, stream: Any, retr: Any) -> tuple[Any, Any]:
+        if isinstance(value, Formula):
+            return types.UniTuple(types.float64, value.numba_type.n_parameters), value.parameters
+        return ty, value
+
+
+def gpu_kernel(function: Any) -> Any:
+    """Compile a kernel of the GPU that may take formulas; launched by `launch` and its sisters."""
+    return cuda.jit(function) if SIMULATED else cuda.jit(function, extensions=[_FormulaArgument])
+
+
+def gpu_function(function: Any) -> Any:
+    """Compile a function that kernels of the GPU call."""
+    return cuda.jit(function, device=True)
+
+
+def shared_scalar(function: Any) -> Any:
+    """A compiled scalar of the CPU kernels, for kernels of the GPU: the same formula."""
+    if not SIMULATED:
+        return function
+    return lambda *arguments: function(*map(_plain, arguments))
+
+
+def number(x: Any) -> Any:
+    """A number that a kernel got either as such or as an array of one element on the GPU."""
+    return x[0] if hasattr(x, "shape") and x.shape else x
+
+
+@overload(number)
+def _number(x):
+    if isinstance(x, types.Array):
+        return lambda x: x[0]
+    return lambda x: x
+
+
+# -- where launches go ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Queue:
+    """The stream that kernels are launched on, and where their sums get memory from.
+
+    ``stream`` is what Numba's launcher takes; ``empty(shape, dtype)`` makes an array of the GPU.
+    """
+
+    stream: Any
+    empty: Callable[[tuple[int, ...], Any], Any]
+
+
+def _numba_empty(shape: tuple[int, ...], dtype: Any) -> Any:
+    on_host = SIMULATED or record is not None
+    return np.empty(shape, dtype) if on_host else cuda.device_array(shape, dtype)
+
+
+_default = Queue(0, _numba_empty)
+_current: ContextVar[Queue] = ContextVar("fastbcd_cuda_queue", default=_default)
+
+
+@contextmanager
+def launching(stream: int, empty: Callable[[tuple[int, ...], Any], Any]) -> Iterator[None]:
+    """Within the context kernels run on the stream at that address; `empty` makes arrays."""
+    token = _current.set(Queue(stream if SIMULATED else cuda.external_stream(stream), empty))
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+# -- launches -------------------------------------------------------------------------------------
+
+record: list[tuple[Any, tuple[Any, ...]]] | None = None
+"""Where it is a list, launches are written to it and not made: what a check compiles without a
+GPU, kernels with their arguments."""
+launched: list[str] | None = None
+"""Where it is a list, names of the kernels that are launched are written to it."""
+
+
+def _arguments(arguments: Sequence[Any]) -> list[Any]:
+    if SIMULATED:
+        from numba.cuda.simulator.cudadrv.devicearray import FakeCUDAArray
+
+        # Not a copy, which would come back once for each of two arguments that are one array.
+        kinds = {Formula: _Simulated, np.ndarray: FakeCUDAArray}
+        return [
+            next((wrap(a) for kind, wrap in kinds.items() if isinstance(a, kind)), a)
+            for a in arguments
+        ]
+    return [_View(a) if hasattr(a, "__cuda_array_interface__") else a for a in arguments]
+
+
+def _launch(kernel: Any, grid: Any, block: Any, arguments: tuple[Any, ...]) -> None:
+    if record is not None:
+        record.append((kernel, arguments))
+        return
+    if launched is not None:
+        launched.append(kernel.py_func.__name__.strip("_"))
+    kernel[grid, block, _current.get().stream](*_arguments(arguments))
+
+
+def _grid(shape: tuple[int, ...], n_blocks: int | None = None) -> tuple[Any, Any]:
+    """Grid and block for a matrix, x along its columns, so that neighbours read neighbours."""
+    rows, columns = shape
+    wide = 1
+    while wide < min(columns, 32, THREADS):
+        wide *= 2
+    block = wide, THREADS // wide
+    across = min(-(-columns // block[0]), BLOCKS_X)
+    down = -(-rows // block[1])
+    limit = BLOCKS_Y if n_blocks is None else max(1, n_blocks // across)
+    return (max(across, 1), max(min(down, limit), 1)), block
+
+
+def launch(kernel: Any, shape: tuple[int, ...], *arguments: Any) -> None:
+    """Run an elementwise `kernel` with a grid for a matrix of that shape."""
+    if 0 not in shape:
+        _launch(kernel, *_grid(shape), arguments)
+
+
+def launch_rows(kernel: Any, rows: int, *arguments: Any) -> None:
+    """Run a kernel in which one thread takes a row."""
+    if rows:
+        blocks = min(-(-rows // THREADS), BLOCKS_X * BLOCKS_Y)
+        _launch(kernel, blocks, THREADS, arguments)
+
+
+def launch_blocks(kernel: Any, rows: int, *arguments: Any) -> None:
+    """Run a kernel in which the threads of one block share a row."""
+    if rows:
+        _launch(kernel, min(rows, 2 if SIMULATED else 65535), THREADS, arguments)
+
+
+def _finished(partial: Any, report: Any, largest: bool) -> Any:
+    out = _current.get().empty((len(partial),), np.float64) if report is None else report
+    kernel = _largest_of_blocks if largest else _sum_of_blocks
+    _launch(kernel, len(partial), THREADS, (out, partial, report is not None))
+    return out
+
+
+def total(
+    kernel: Any,
+    shape: tuple[int, ...],
+    *arguments: Any,
+    sums: int = 1,
+    report: Any = None,
+    largest: bool = False,
+) -> Any:
+    """Run an elementwise `kernel` that leaves partial sums in its first argument; add them up.
+
+    Returns the sum as an array of one float64 on the GPU, or adds `sums` of them to `report`;
+    with `largest`, the maximum (of values >= 0). Always in the same order: results repeat.
+    """
+    grid, block = _grid(shape, SUM_BLOCKS)
+    partial = _current.get().empty((sums, grid[0] * grid[1]), np.float64)
+    _launch(kernel, grid, block, (partial, *arguments))
+    return _finished(partial, report, largest)
+
+
+def total_of_rows(
+    kernel: Any, rows: int, *arguments: Any, sums: int = 1, report: Any = None
+) -> Any:
+    """`total` for a kernel in which one thread takes a row."""
+    blocks = max(1, min(-(-rows // THREADS), SUM_BLOCKS))
+    partial = _current.get().empty((sums, blocks), np.float64)
+    _launch(kernel, blocks, THREADS, (partial, *arguments))
+    return _finished(partial, report, False)
+
+
+def total_of_blocks(
+    kernel: Any, rows: int, *arguments: Any, sums: int = 1, report: Any = None
+) -> Any:
+    """`total` for a kernel in which the threads of one block share a row."""
+    blocks = max(1, min(rows, 2 if SIMULATED else 4096))
+    partial = _current.get().empty((sums, blocks), np.float64)
+    _launch(kernel, blocks, THREADS, (partial, *arguments))
+    return _finished(partial, report, False)
+
+
+def total_of_columns(kernel: Any, sums: Any, rows: int, *arguments: Any) -> None:
+    """Add to `sums` (k, d): what `kernel` leaves in its first argument (k, parts, d), over parts.
+
+    x is a column, y a part of the rows.
+    """
+    k, d = sums.shape
+    if 0 in (k, d, rows):
+        return
+    grid, block = _grid((rows, d), 2 if SIMULATED else 1024)
+    while grid[0] * block[0] < d:  # a thread takes one column
+        grid = grid[0] * 2, grid[1]
+    partial = _current.get().empty((k, grid[1] * block[1], d), np.float64)
+    _launch(kernel, grid, block, (partial, *arguments))
+    launch(_add_parts, sums.shape, sums, partial)
+
+
+# -- sums over a block ----------------------------------------------------------------------------
+
+
+@gpu_function
+def thread_of_block():
+    """Number of this thread within its block."""
+    return cuda.threadIdx.x + cuda.blockDim.x * cuda.threadIdx.y
+
+
+@gpu_function
+def block_of_grid():
+    """Number of this thread's block within the grid."""
+    return cuda.blockIdx.x + cuda.gridDim.x * cuda.blockIdx.y
+
+
+@gpu_function
+def block_sum(value):
+    """Sum of a float64 over the threads of a block, known to all of them."""
+    memory = cuda.shared.array(THREADS, types.float64)
+    me = thread_of_block()
+    cuda.syncthreads()  # a sum before this one may still be read
+    memory[me] = value
+    half = THREADS // 2
+    while half > 0:
+        cuda.syncthreads()
+        if me < half:
+            memory[me] += memory[me + half]
+        half //= 2
+    cuda.syncthreads()
+    return memory[0]
+
+
+@gpu_function
+def block_max(value):
+    """The largest of a float64 over the threads of a block, known to all of them."""
+    memory = cuda.shared.array(THREADS, types.float64)
+    me = thread_of_block()
+    cuda.syncthreads()
+    memory[me] = value
+    half = THREADS // 2
+    while half > 0:
+        cuda.syncthreads()
+        if me < half:
+            memory[me] = max(memory[me], memory[me + half])
+        half //= 2
+    cuda.syncthreads()
+    return memory[0]
+
+
+@gpu_kernel
+def _sum_of_blocks(out, partial, adds):
+    k, own = cuda.blockIdx.x, 0.0
+    for b in range(cuda.threadIdx.x, partial.shape[1], THREADS):
+        own += partial[k, b]
+    sum_k = block_sum(own)
+    if cuda.threadIdx.x == 0:
+        out[k] = out[k] + sum_k if adds else sum_k
+
+
+@gpu_kernel
+def _largest_of_blocks(out, partial, adds):
+    k, own = cuda.blockIdx.x, 0.0
+    for b in range(cuda.threadIdx.x, partial.shape[1], THREADS):
+        own = max(own, partial[k, b])
+    largest = block_max(own)
+    if cuda.threadIdx.x == 0:
+        out[k] = largest
+
+
+@gpu_kernel
+def _add_parts(sums, partial):
+    x, y = cuda.grid(2)
+    across, down = cuda.gridsize(2)
+    for k in range(y, sums.shape[0], down):
+        for j in range(x, sums.shape[1], across):
+            own = 0.0
+            for i in range(partial.shape[1]):
+                own += partial[k, i, j]
+            sums[k, j] += own

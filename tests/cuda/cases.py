@@ -1,0 +1,385 @@
+"""Calls of the GPU's kernels, each with what it must give: for simulator, link check and GPU.
+
+A case names a function that `fastbcd.kernels` and `fastbcd.kernels.cuda` share, and arguments
+for it; after both calls every array and the returned number must agree. Kernels that only the
+GPU has come with a NumPy function instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fastbcd import kernels
+
+M, D, K = 7, 11, 3
+ACTIVATIONS = {
+    "relu": kernels.relu(),
+    "leaky_relu": kernels.leaky_relu(0.2),
+    "linear": kernels.linear(),
+    "sigmoid": kernels.sigmoid(),
+    "tanh": kernels.tanh(),
+    "softplus": kernels.softplus(),
+    "polynomial": kernels.polynomial(0.1, 1.0, 0.5, -0.2),
+}
+LOSSES = {name: loss() for name, loss in kernels.LOSSES.items()}
+PENALTIES = {
+    "none": kernels.none(),
+    "ridge": kernels.ridge(0.3),
+    "l1": kernels.l1(0.2),
+    "elastic_net": kernels.elastic_net(0.3, 0.4),
+    "nonnegative": kernels.nonnegative(),
+    "box": kernels.box(-0.5, 0.75),
+}
+
+
+class Work:
+    """Work space: (rows, k) on the CPU, one for each of m samples on the GPU; not compared."""
+
+    def __init__(self, cpu: tuple[int, ...], gpu: tuple[int, ...]) -> None:
+        self.cpu, self.gpu = cpu, gpu
+
+
+@dataclass
+class Case:
+    """`function` of both namespaces, or `expected` in place of the CPU's."""
+
+    name: str
+    function: str
+    arguments: tuple[Any, ...]
+    expected: Callable[..., Any] | None = None
+    tolerance: float = 4.0
+    """In units of the type's eps, relative to the largest element of each array."""
+    f64: bool = False
+    """Whether it computes in float64 by intention: sums, proxes of losses, penalties."""
+
+
+def targets(loss: Any, rng: np.random.Generator, dtype: Any) -> Any:
+    k = 1 if loss.targets == "two classes" else K
+    if loss.targets == "real":
+        return rng.standard_normal((M, k)).astype(dtype)
+    if k == 1:
+        return rng.integers(0, 2, (M, 1)).astype(dtype)
+    return np.eye(k, dtype=dtype)[rng.integers(0, k, M)]
+
+
+def cases(dtype: Any) -> Iterator[Case]:
+    """Every kernel, every formula, in one type."""
+    dtype = np.dtype(dtype)
+    rng = np.random.default_rng(0)
+
+    def normal(*shape: int) -> Any:
+        return rng.standard_normal(shape).astype(dtype)
+
+    def doubles(*shape: int) -> Any:
+        return rng.standard_normal(shape)
+
+    for name, act in ACTIVATIONS.items():
+        polynomial = name == "polynomial"
+        for below in (None, normal(M, D)):
+            tag = f"{name}{'' if below is None else ', residual'}"
+            yield Case(tag, "activate", (normal(M, D), act, normal(M, D), below))
+            center = (normal(M, D), act, normal(M, D), below)
+            above = (act, normal(M, D), None if below is None else normal(M, D))
+            yield Case(tag, "state_center", (*center, *above, 0.7))
+            for report in (None, np.array([0.5, 0.25])):
+                arguments = (normal(M, D), act, normal(M, D), below, normal(M, D))
+                yield Case(
+                    f"{tag}{'' if report is None else ', report'}",
+                    "update_preactivation",
+                    (*arguments, 1.5, 0.75, 0.1, report),
+                    f64=polynomial or report is not None,
+                    tolerance=64.0,
+                )
+            yield Case(
+                tag, "activation_residual", (act, normal(M, D), normal(M, D), below), f64=True
+            )
+        yield Case(name, "activation_miss", (normal(M, D), act, normal(M, D), normal(M, D), None))
+        yield Case(
+            name, "activate_augmented", (normal(M, D + 1), act, normal(M, D), None), f64=True
+        )
+        small = (normal(M, D) * dtype.type(1e-2), None, normal(M, D), act, 1.0, 2.0)
+        yield Case(name, "displacement", small, tolerance=2048.0, f64=True)
+        kept = (normal(M, D) * dtype.type(1e-2), normal(M, D), normal(M, D), act, 1.0, 2.0)
+        yield Case(f"{name}, kept", "displacement", kept, tolerance=2048.0, f64=True)
+        pull = (act, normal(M, D), normal(M, D), normal(M, D), 1.5, 0.75)
+        yield Case(name, "preactivation_subgradient", pull, f64=True)
+        yield Case(name, "majorised_residual", (normal(M, D), act, normal(M, D), normal(M, D), 1.0))
+        yield Case(name, "curvature_bound", (act, normal(M, D), normal(M, D)), f64=True)
+        steps = np.array([0.0, 2.0, 1.0, 0.5])
+        sums = (doubles(4, D), act, normal(M, D), normal(M, D), normal(M, D), steps)
+        yield Case(name, "add_row_sums", sums, f64=True, tolerance=64.0)
+        for penalty in ("none", "l1") if name in ("relu", "tanh") else ("none",):
+            P = PENALTIES[penalty]
+            Z = normal(M, D)
+            through = (Z, normal(M, D), act, normal(M, D), P, 1.5, 0.75)
+            states = (normal(M, 4), normal(M, 4), normal(M, 4))
+            yield Case(
+                f"{name}, {penalty}", "search_states", (*states, *through), f64=True, tolerance=64.0
+            )
+            terms = (normal(M, 4), normal(M, 4), P, normal(M, D), act, normal(M, D), 0.75)
+            yield Case(f"{name}, {penalty}", "state_terms", terms, f64=True, tolerance=64.0)
+
+    for name, loss in LOSSES.items():
+        Y = targets(loss, rng, dtype)
+        k = Y.shape[1]
+        work = Work((3, k), (3, k, M))
+        for below in (None, normal(M, k)):
+            tag = f"{name}{'' if below is None else ', residual'}"
+            exact = (normal(M, k), loss, normal(M, k), below, Y, 1.0, 1.5, 0.25, 0.1, work)
+            yield Case(tag, "update_output_state", exact, f64=True, tolerance=16.0)
+            penalised = (normal(M, k), loss, PENALTIES["l1"], normal(M, k), below, Y)
+            yield Case(
+                *(tag, "update_output_state_penalised", (*penalised, 1.0, 1.5, 0.25, work)),
+                f64=True,
+                tolerance=16.0,
+            )
+            if loss.lipschitz is not None:
+                linearised = (normal(M, k), loss, PENALTIES["none"], normal(M, k), below, Y)
+                yield Case(
+                    *(tag, "update_output_state_linearised", (*linearised, 1.0, 1.5, 0.25, work)),
+                    f64=True,
+                    tolerance=16.0,
+                )
+            terms = (loss, PENALTIES["ridge"], normal(M, k), normal(M, k), below, Y, 1.0, 1.5)
+            yield Case(tag, "output_terms", terms, f64=True, tolerance=64.0)
+        yield Case(name, "loss_sum", (loss, normal(M, k), Y), f64=True, tolerance=64.0)
+        weighted = (loss, normal(M, k), Y, rng.random(M))
+        yield Case(name, "weighted_loss_sum", weighted, f64=True, tolerance=64.0)
+        slopes = (loss, PENALTIES["l1"], normal(M, k), normal(M, k), Y, Work((3, k), (3, k, M)))
+        yield Case(name, "output_subgradient", slopes, f64=True, tolerance=64.0)
+
+    for name, penalty in PENALTIES.items():
+        W = normal(M, D + 1)
+        if name == "nonnegative":
+            W = abs(W)
+        elif name == "box":
+            W = np.clip(W, -0.5, 0.75)
+        yield Case(name, "penalty_sum", (penalty, W[:, :-1]), f64=True)
+        yield Case(name, "project", (normal(M, D + 1)[:, :-1], penalty), f64=True)
+        gradient = (penalty, W[:, :-1], doubles(M, D + 1)[:, :-1])
+        yield Case(name, "penalty_subgradient", gradient, f64=True)
+        sums = (normal(M, D + 1), normal(M, D + 1), doubles(4, M) ** 2, np.array([0, 2.0, 1, 0.5]))
+        yield Case(
+            *(name, "search_rows", (W.copy(), *sums[1:], penalty, 0.75, 0.1, np.zeros(2))),
+            f64=True,
+            tolerance=64.0,
+        )
+        yield Case(
+            *(name, "shrink_weights", (normal(M, D + 1), penalty, np.array([0.4]))),
+            expected=lambda W, p, length: kernels.shrink_weights(W, p, float(length[0])),
+            f64=True,
+        )
+        A = doubles(D + 1, D + 1)
+        H = A @ A.T / D + np.eye(D + 1)
+        for report in (None, np.zeros(2)):
+            blocks = Work((D + 1,), (M, D + 1))
+            yield Case(
+                f"{name}{'' if report is None else ', report'}",
+                "coordinate_descent",
+                (
+                    W.copy(),
+                    penalty,
+                    H,
+                    doubles(M, D + 1),
+                    0.5,
+                    1,
+                    1e-7,
+                    100,
+                    blocks,
+                    blocks,
+                    report,
+                ),
+                f64=True,
+                tolerance=64.0,
+            )
+
+    yield Case("", "squared_norm", (normal(M, D),), f64=True)
+    yield Case("", "squared_distance", (normal(M, D), normal(M, D)), f64=True)
+    yield Case("", "proximal_center", (normal(M, D), normal(M, D), normal(M, D), 1.5, 0.5))
+    yield Case("int64", "gather", (normal(4, D), normal(M, D), np.array([5, 0, 6, 0])))
+    bytes_ = rng.integers(0, 255, (M, D)).astype(np.uint8)
+    yield Case("uint8", "gather", (normal(4, D + 1)[:, :-1], bytes_, np.array([5, 0, 6, 0])))
+    yield Case("", "scale_rows", (normal(M, D), rng.random(M)))
+    yield Case("", "mean_of_weights", (normal(M, D), normal(M, D), 0.02))
+    yield Case(
+        "", "add_gram", (doubles(D + 1, D + 1), normal(M, D), normal(D, D), doubles(D)), f64=True
+    )
+    yield Case("", "add_cross", (doubles(K, D + 1), normal(K, D), doubles(K)), f64=True)
+
+    yield from of_the_gpu(dtype, rng)
+
+
+def of_the_gpu(dtype: Any, rng: np.random.Generator) -> Iterator[Case]:
+    """Kernels that only the GPU has."""
+
+    def normal(*shape: int) -> Any:
+        return rng.standard_normal(shape).astype(dtype)
+
+    def add_column_sums(sums: Any, A: Any) -> None:
+        sums += A.sum(0, dtype=np.float64)
+
+    yield Case(
+        "", "add_column_sums", (np.ones(D), normal(M, D)), add_column_sums, f64=True, tolerance=16.0
+    )
+
+    def residual_of_bias(R: Any, U: Any, bias: Any) -> None:
+        R[:] = bias if U is None else U - bias
+
+    yield Case("", "residual_of_bias", (normal(M, D), normal(M, D), normal(D)), residual_of_bias)
+    yield Case("alone", "residual_of_bias", (normal(M, D), None, normal(D)), residual_of_bias)
+
+    def displacement_of_states(old: Any, V: Any) -> float:
+        old -= V
+        return float((old.astype(float) ** 2).sum())
+
+    yield Case(
+        "", "displacement_of_states", (normal(M, D), normal(M, D)), displacement_of_states, f64=True
+    )
+
+    def scaled(out: Any, A: Any, f: Any) -> None:
+        out[:] = f * A
+
+    yield Case("number", "scaled", (normal(M, D), normal(M, D), dtype.type(0.3)), scaled)
+    yield Case("array", "scaled", (normal(M, D), normal(M, D), normal(1)), scaled)
+
+    G = rng.standard_normal((D + 1, D + 1))
+    gram, noise = G @ G.T, 1e-6
+
+    def scaled_system(
+        out: Any, scale: Any, gram: Any, w: Any, ridge: float, alpha: float, noise: float, bad: Any
+    ) -> None:
+        H = w * gram + np.diag([ridge + alpha] * D + [alpha])
+        scale[:] = 1 / np.sqrt(np.diag(H))
+        out[:] = H * np.outer(scale, scale)
+        np.fill_diagonal(out, 1.0 + noise)
+
+    flag = np.zeros(1, np.int32)
+    for name, w in (("number", 0.5), ("array", np.array([0.5]))):
+        system = (np.empty((D + 1, D + 1)), np.empty(D + 1), gram, w, 0.3, 0.1, noise, flag)
+        yield Case(name, "scaled_system", system, scaled_system, f64=True, tolerance=1e4)
+
+        def right_hand_side(
+            N: Any, cross: Any, W: Any, w: Any, ridge: float, scale: Any, bad: Any
+        ) -> None:
+            N[:] = w * cross
+            N[:, :-1] -= ridge * W[:, :-1]
+            N *= scale
+
+        cross, scale = rng.standard_normal((K, D + 1)), rng.random(D + 1)
+        rhs = (np.empty((K, D + 1)), cross, normal(K, D + 1), w, 0.3, scale, flag)
+        yield Case(name, "right_hand_side", rhs, right_hand_side, f64=True)
+
+        def add_scaled_step(
+            W: Any,
+            step: Any,
+            cross: Any,
+            w: Any,
+            ridge: float,
+            alpha: float,
+            noise: float,
+            scale: Any,
+            report: Any,
+        ) -> None:
+            change, slope = step * scale, w * cross
+            slope[:, :-1] -= ridge * W[:, :-1].astype(float)
+            if report is not None:
+                fallen = change * (slope + alpha * change) + noise * step**2
+                report += 0.5 * fallen.sum(), (change**2).sum()
+            W += change
+
+        for report in (None, np.ones(2)):
+            step = (normal(K, D + 1), cross + 0.5, cross, w, 0.3, 0.1, noise, scale, report)
+            tag = f"{name}{'' if report is None else ', report'}"
+            yield Case(tag, "add_scaled_step", step, add_scaled_step, f64=True, tolerance=64.0)
+
+        def coordinate_hessian(H: Any, gram: Any, w: Any, alpha: float) -> None:
+            H[:] = w * gram + alpha * np.eye(len(H))
+
+        hessian = (np.empty_like(gram), gram, w, 0.1)
+        yield Case(name, "coordinate_hessian", hessian, coordinate_hessian, f64=True)
+
+        def shift_diagonal(A: Any, shift: Any) -> None:
+            A += shift * np.eye(len(A))
+
+        yield Case(name, "shift_diagonal", (gram.copy(), w), shift_diagonal, f64=True)
+
+        def state_slopes(S: Any, C: Any, V: Any, pull: Any, kappa: float, rho: Any) -> None:
+            S[:] = kappa * (C.astype(float) - V) + rho * pull
+
+        slopes = (np.empty((M, D)), normal(M, D), normal(M, D), normal(M, D), 1.5, w)
+        yield Case(name, "state_slopes", slopes, state_slopes, f64=True)
+
+        def add_state_report(report: Any, moved: Any, through: Any, kappa: float, rho: Any) -> None:
+            report += np.concatenate([0.5 * (kappa * moved + rho * through), moved])
+
+        state = (np.ones(2), np.array([2.0]), np.array([3.0]), 1.5, w)
+        yield Case(name, "add_state_report", state, add_state_report, f64=True)
+
+        def step_weights(W: Any, S: Any, leading: Any, size: Any, keep: float) -> None:
+            size = W.dtype.type(size if np.ndim(size) == 0 else size[0])
+            W[:, :-1] *= W.dtype.type(keep)
+            W += size * (S if leading is None else S - leading)
+
+        for leading in (None, normal(K, D + 1)):
+            tag = f"{name}{'' if leading is None else ', leading'}"
+            step = (normal(K, D + 1), normal(K, D + 1), leading, w, 0.9)
+            yield Case(tag, "step_weights_along", step, step_weights)
+
+    L = 3
+
+    def batch_scale(scale: Any, gains: Any, rms_U: Any, rms_D: Any, displacement: float) -> None:
+        wanted = displacement * rms_U
+        wanted[L] = rms_D[L]
+        above = gains[1:L] * wanted[2:]
+        scale[:] = 1.0
+        scale[1:L] = wanted[1:L] / np.where(above > 0.0, above, 1.0)
+
+    sizes = [np.array(a) for a in ([1.0, 2, 3, 1], [1.0, 2, 0.5, 3], [1.0, 0.1, 0.2, 0.3])]
+    yield Case("", "batch_scale", (np.empty(L + 1), *sizes, 1e-3), batch_scale, f64=True)
+    # From the sums of a sweep in which layer 2 is not displaced, and one with nothing to learn.
+    counts, responses = np.array([1.0, 77, 55, 21]), np.array([0.0, 0.2, 0.3, 0.4])
+    for tag, D_L in (("", 4.0), ("at rest", 1e-30)):
+        squares = np.array([[0.0, 100, 200, 40], [0.0, 3, 0.0, D_L]])
+
+        def batch_sizes(
+            weight: Any,
+            reach: Any,
+            gains: Any,
+            rms_U: Any,
+            rms_D: Any,
+            scale: Any,
+            squares: Any,
+            counts: Any,
+            responses: Any,
+            share: float,
+            rounding: float,
+            failures: Any,
+        ) -> None:
+            squares[:, 1:] = np.sqrt(squares[:, 1:] / counts[1:])
+            new_U, new_D = squares
+            weight[1:] = reach[1:] = 0.0
+            if new_D[L] <= rounding * new_U[L]:
+                return
+            moves = np.flatnonzero((new_D[1:L] > 0) & (new_D[2:] > 0)) + 1
+            gains[moves] = new_D[moves] / (scale[moves] * new_D[moves + 1])
+            rms_U[1:], rms_D[1:] = new_U[1:], new_D[1:]
+            far, moves = 1.0, new_D > 0
+            for l in range(L, 0, -1):
+                far *= responses[l] * (scale[l] if l < L else 1.0)
+                if moves[l]:
+                    weight[l], reach[l] = share / new_D[l], far / new_D[l]
+
+        yield Case(
+            tag,
+            "batch_sizes",
+            (
+                *(np.zeros(L + 1), np.zeros(L + 1), *(a.copy() for a in sizes)),
+                *(np.array([1.0, 0.3, 0.4, 1.0]), squares, counts, responses, 0.02, 1e-6, flag),
+            ),
+            batch_sizes,
+            f64=True,
+        )

@@ -1,0 +1,9 @@
+"""These tests are about the kernels and the device of the GPU, most of them without one."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+# Helpers beside the tests, and those of the other tests.
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]

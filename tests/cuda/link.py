@@ -1,0 +1,119 @@
+"""Compile and link kernels of the GPU without one: ``python tests/cuda/link.py [--all] [K N]``.
+
+Launches are recorded (`fastbcd.kernels.cuda.target.record`): of every case in `cases`, so that
+each kernel is seen with each formula in float32, and in float64 with one formula of each kind
+(`--all`: with each). Each is compiled once, to LTO-IR for the oldest architecture, and linked for
+all; the linker's ptxas reports registers and spills, and its PTX shows float64 arithmetic. What
+must hold: it links, nothing spills, and a float32 kernel that is not float64 by intention
+(`Case.f64`) has no float64 instruction but loads and conversions of parameters. With K N the
+kernels K, K + N, ... alone.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+import sys
+import time
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import numba.cuda.dispatcher
+from agreement import arguments_of
+from cases import ACTIVATIONS, LOSSES, PENALTIES, cases
+from cuda.core import Linker, LinkerOptions, ObjectCode
+from numba import cuda
+from numba.cuda.typing.typeof import Purpose, typeof
+
+import fastbcd.kernels.cuda as kernels
+from fastbcd.kernels.cuda import target
+
+ARCHITECTURES = ("sm_80", "sm_90")
+# Formulas that the quick check sees in float32 alone.
+FORMULAS = {*ACTIVATIONS, *LOSSES, *PENALTIES} - {"tanh", "squared", "l1"}
+# What a float64 parameter of a float32 kernel needs: to be loaded, and rounded.
+HARMLESS = re.compile(r"\.param|\.reg|^\s*(ld\.param|cvt\.(rn\.)?f32\.f64|mov\.f64)")
+
+
+def signature(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Numba types of a launch's arguments."""
+    return tuple(typeof(argument, Purpose.argument) for argument in arguments)
+
+
+def recorded(everything: bool) -> Iterator[tuple[str, bool, Any, tuple[Any, ...]]]:
+    """Name, whether float64 is intended, kernel and signature of every distinct launch."""
+    seen = set()
+    for dtype in ("float32", "float64"):
+        for case in cases(dtype):
+            formula = case.name.split(",")[0]
+            if dtype == "float64" and not everything and formula in FORMULAS:
+                continue
+            target.record = []
+            getattr(kernels, case.function)(*arguments_of(case, True, lambda array: array))
+            launches, target.record = target.record, None
+            for kernel, arguments in launches:
+                key = kernel, signature(arguments)
+                if key not in seen:
+                    seen.add(key)
+                    name = f"{case.function}[{case.name}] {dtype}: {kernel.py_func.__name__}"
+                    yield name, case.f64 or dtype == "float64", *key
+
+
+def link(kernel: Any, types: tuple[Any, ...], f64: bool) -> dict[str, dict[str, Any]]:
+    """By architecture: registers, spilled bytes and float64 instructions of a kernel."""
+    oldest = min(ARCHITECTURES)
+    capability = int(oldest[3:-1]), int(oldest[-1])
+    # Device functions ask the current device for its architecture.
+    stand_in = SimpleNamespace(compute_capability=capability)
+    numba.cuda.dispatcher.get_current_device = lambda: stand_in
+    code = cuda.compile(
+        kernel.py_func, types, cc=capability, device=False, abi="numba", output="ltoir"
+    )[0]
+
+    def linked(architecture: str, form: str, **options: Any) -> tuple[bytes, str]:
+        settings = LinkerOptions(arch=architecture, link_time_optimization=True, **options)
+        linker = Linker(ObjectCode.from_ltoir(code), options=settings)
+        return linker.link(form).code, linker.get_info_log()
+
+    found = {}
+    for architecture in ARCHITECTURES:
+        log = linked(architecture, "cubin", ptxas_options=["-v"])[1]
+        found[architecture] = {
+            "registers": int(re.search(r"Used (\d+) registers", log)[1]),
+            "spilled": sum(map(int, re.findall(r"(\d+) bytes spill", log))),
+            "f64": [],
+        }
+    if not f64:
+        ptx = linked(oldest, "ptx", ptx=True)[0].decode(errors="replace")
+        lines = [line.strip() for line in ptx.splitlines() if ".f64" in line]
+        found[oldest]["f64"] = [line for line in lines if not HARMLESS.search(line)]
+    return found
+
+
+def main(everything: bool, share: int, shares: int) -> int:
+    """Print what was linked; 1 where something is wrong. Of `shares` processes this is `share`."""
+    start, wrong, n, most = time.time(), 0, 0, 0
+    for name, f64, kernel, types in itertools.islice(recorded(everything), share, None, shares):
+        try:
+            found = link(kernel, types, f64)
+        except Exception as problem:
+            wrong += 1
+            print(f"{name}: {type(problem).__name__}: {str(problem)[:2000]}", flush=True)
+            continue
+        n += 1
+        for architecture, of in found.items():
+            most = max(most, of["registers"])
+            if of["spilled"] or of["f64"]:
+                wrong += 1
+                print(f"{architecture} {name}: {of}", flush=True)
+    print(
+        f"{n} kernels linked for {', '.join(ARCHITECTURES)} in {time.time() - start:.0f} s, "
+        f"at most {most} registers, {wrong} wrong"
+    )
+    return int(wrong > 0)
+
+
+if __name__ == "__main__":
+    numbers = [int(argument) for argument in sys.argv[1:] if argument.isdigit()]
+    sys.exit(main("--all" in sys.argv[1:], *(numbers or (0, 1))))

@@ -1,0 +1,130 @@
+"""Whole iterations on the CUDA device, kernels in the simulator, against the CPU device."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+import pytest
+
+if os.environ.get("NUMBA_ENABLE_CUDASIM") != "1":
+    pytest.skip(
+        "the simulator is chosen before Numba starts: NUMBA_ENABLE_CUDASIM=1 pytest tests/cuda",
+        allow_module_level=True,
+    )
+
+from host_library import on_simulator
+
+from fastbcd import InputError, Problem, ThreeSplitting, TwoSplitting, one_hot
+from fastbcd.ledger import Ledger
+
+N = 11
+RNG = np.random.default_rng(5)
+X = RNG.standard_normal((N, 4))
+Y = one_hot(RNG.integers(0, 3, N))
+
+
+def arrays(state: Any) -> list[Any]:
+    return [A for A in (*state.W, *state.V, *state.U) if A is not None]
+
+
+def compare(make: Any, iterations: int = 2, tolerance: float = 2e-4, **init: Any) -> Any:
+    """Both devices from one start: states, objective, ledger, subgradient; the GPU's solver."""
+    ours, theirs = make(), on_simulator(make())
+    states = []
+    for solver in (ours, theirs):
+        state = solver.init(X, Y, seed=1, **init)
+        state.ledger = Ledger()
+        for _ in range(iterations):
+            solver.step(state)
+        states.append(state)
+    for a, b in zip(*map(arrays, states), strict=True):
+        np.testing.assert_allclose(b, a, rtol=0, atol=tolerance * float(abs(a).max()))
+    numbers = [
+        (*s.objective_and_gap(t), t.ledger.squared_step, s.squared_subgradient(t), s.energy(t))
+        for s, t in zip((ours, theirs), states, strict=True)
+    ]
+    np.testing.assert_allclose(numbers[1], numbers[0], rtol=50 * tolerance)
+    scale = max(abs(ours.objective(states[0])), 1e-3)
+    assert abs(states[1].ledger.decrease - states[0].ledger.decrease) <= 50 * tolerance * scale
+    assert set(states[1].ledger.blocks) == set(states[0].ledger.blocks)
+    return theirs
+
+
+THREE = {
+    "relu": {},
+    "residual": {"widths": (4, 5, 5, 3), "residual": True},
+    "other losses": {"loss": "cross_entropy", "activation": "tanh"},
+    "penalties": {"weight_penalty": "l1:1e-2", "state_penalty": "nonnegative"},
+    "ridges": {"weight_penalty": "ridge:1e-2", "state_penalty": "ridge:1e-2"},
+    "rho": {"gamma": 0.5, "rho": 2.0, "reduction": "sum"},
+}
+
+
+@pytest.mark.parametrize("name", THREE)
+def test_three_splitting_takes_the_cpus_steps(name: str) -> None:
+    options = {"widths": (4, 6, 5, 3), **THREE[name]}
+    compare(lambda: ThreeSplitting(Problem(**options), alpha=0.1, tile_rows=6))
+
+
+def test_float64_agrees_to_many_digits() -> None:
+    problem = Problem((4, 6, 3), activation="softplus")
+    compare(lambda: ThreeSplitting(problem, alpha=0.1, dtype="float64"), tolerance=1e-8)
+
+
+@pytest.mark.parametrize("update", ["prox", "prox-linear"])
+def test_loss_updates_agree(update: str) -> None:
+    problem = Problem((4, 5, 3), loss="logistic_ovr")
+    compare(lambda: ThreeSplitting(problem, alpha=1.0, loss_update=update), iterations=1)
+
+
+TWO = {
+    "relu": {},
+    "tanh": {"activation": "tanh", "weight_penalty": "l1:1e-2"},
+    "linear": {"activation": "linear"},
+}
+
+
+@pytest.mark.parametrize("name", TWO)
+def test_two_splitting_takes_the_cpus_steps(name: str) -> None:
+    options = {"widths": (4, 6, 3), **TWO[name]}
+    compare(
+        lambda: TwoSplitting(Problem(**options), alpha=0.1, inner_steps=2, tile_rows=6),
+        iterations=1,
+        tolerance=1e-3,
+    )
+
+
+def test_without_a_ledger_the_steps_are_the_same() -> None:
+    solver = on_simulator(ThreeSplitting(Problem((4, 5, 3)), alpha=0.1))
+    states = [solver.init(X, Y, seed=1) for _ in range(2)]
+    states[1].ledger = Ledger()
+    for state in states:
+        solver.step(state)
+    for a, b in zip(*map(arrays, states), strict=True):
+        np.testing.assert_allclose(b, a, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_a_number_that_is_not_finite_ends_the_step() -> None:
+    solver = on_simulator(ThreeSplitting(Problem((4, 5, 3)), alpha=0.1))
+    state = solver.init(X, Y, seed=1)
+    state.V[1][0, 0] = np.inf
+    with pytest.raises(FloatingPointError, match="not finite any more"):
+        solver.step(state)
+    solver.step(solver.init(X, Y, seed=1))  # the flag is down again
+
+
+def test_what_does_not_fit_is_refused_with_both_numbers() -> None:
+    solver = on_simulator(ThreeSplitting(Problem((4, 5, 3)), alpha=0.1))
+    solver.device.library.free = 1000
+    needed = N * 4 * (4 + 3 + 2 * (5 + 3))
+    with pytest.raises(InputError, match=f"1,000 bytes free, and {needed:,} more"):
+        solver.init(X, Y)
+
+
+def test_results_are_numpy() -> None:
+    solver = on_simulator(ThreeSplitting(Problem((4, 5, 3)), alpha=0.1))
+    result = solver.fit(X, Y, max_iter=1)
+    assert all(type(W) is np.ndarray for W in result.network.W)

@@ -1,0 +1,218 @@
+"""Parity of GPU and CPU: every kernel, algorithm, activation, loss, penalty. Needs a GPU.
+
+``pytest -m gpu tests/cuda``
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+from typing import Any
+
+import numpy as np
+import pytest
+from cases import ACTIVATIONS, LOSSES, PENALTIES, cases
+
+from fastbcd import InputError, Problem, ThreeSplitting, TwoSplitting, kernels, one_hot
+from fastbcd.devices.cuda.library import Library
+from fastbcd.mini_batch import MiniBatchThreeSplitting
+
+pytestmark = [pytest.mark.gpu, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
+N = 1003
+RNG = np.random.default_rng(7)
+X = RNG.standard_normal((N, 12)).astype(np.float32)
+LABELS = RNG.integers(0, 3, N)
+Y = one_hot(LABELS)
+
+
+@pytest.fixture(scope="module")
+def cupy() -> Any:
+    """CuPy with a GPU; skips, saying what is missing."""
+    if os.environ.get("NUMBA_ENABLE_CUDASIM") == "1":
+        pytest.skip("NUMBA_ENABLE_CUDASIM=1 asks for the simulator, not for the GPU")
+    try:
+        Library(False)
+    except InputError as problem:
+        pytest.skip(str(problem))
+    import cupy
+
+    return cupy
+
+
+CASES = {
+    f"{case.function}[{case.name}]-{dtype}": case
+    for dtype in ("float32", "float64")
+    for case in cases(dtype)
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_kernel_gives_what_the_cpu_gives(name: str, cupy: Any) -> None:
+    from agreement import check
+
+    import fastbcd.kernels.cuda as target
+
+    # The GPU fuses multiplications with additions, and its exponential is another one.
+    check(CASES[name], target, cupy.asarray, cupy.asnumpy, slack=8.0)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_a_million_proximal_steps_find_the_cpus_minima(name: str, dtype: str, cupy: Any) -> None:
+    import fastbcd.kernels.cuda as target
+
+    act, rng, n = ACTIVATIONS[name], np.random.default_rng(11), 1000
+    V, B = ((3 * rng.standard_normal((n, n))).astype(dtype) for _ in range(2))
+    for q in (0.05, 1.0, 20.0):
+        U, R = B.copy(), B.copy()
+        kernels.update_preactivation(U, act, V, None, R, 1.0, q, 0.0, None)
+        G, D = cupy.asarray(B), cupy.asarray(B)
+        target.update_preactivation(G, act, cupy.asarray(V), None, D, 1.0, q, 0.0, None)
+        found = cupy.asnumpy(G)
+
+        # Where two minima are equally deep either is right: compare depths, not places.
+        def depth(u: Any, q: float = q) -> Any:
+            value = np.empty_like(u)
+            kernels.activate(value, act, u, None)
+            V64, B64 = V.astype(float), B.astype(float)
+            return (V64 - value) ** 2 + q * (u.astype(float) - B64) ** 2
+
+        size = V.astype(float) ** 2 + q * B.astype(float) ** 2 + 1.0
+        assert float(((depth(found) - depth(U)) / size).max()) < 16 * np.finfo(dtype).eps
+
+
+def both(make: Any, iterations: int = 3, seed: int = 1) -> tuple[list[Any], list[float]]:
+    states, objectives = [], []
+    for device in ("cpu", "cuda"):
+        solver = make(device)
+        state = solver.init(X, targets_of(solver.problem), seed=seed)
+        for _ in range(iterations):
+            solver.step(state)
+        states.append([solver.device.numpy(W) for W in state.weights])
+        objectives.append(solver.objective(state))
+    return states, objectives
+
+
+def targets_of(problem: Problem) -> Any:
+    if problem.loss.targets == "two classes":
+        return (LABELS == 1).astype(np.float32)[:, None]
+    return Y
+
+
+def agree(make: Any, tolerance: float = 2e-3, **options: Any) -> None:
+    (ours, theirs), (F, G) = both(make, **options)
+    assert pytest.approx(F, rel=tolerance) == G
+    for a, b in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(b, a, rtol=0, atol=tolerance * float(abs(a).max()))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("residual", [False, True])
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_three_splitting(name: str, residual: bool, dtype: str, cupy: Any) -> None:
+    problem = Problem((12, 16, 16, 3), activation=ACTIVATIONS[name], residual=residual)
+    agree(
+        lambda device: ThreeSplitting(problem, alpha=0.1, dtype=dtype, device=device),
+        tolerance=2e-3 if dtype == "float32" else 1e-7,
+    )
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_two_splitting(name: str, cupy: Any) -> None:
+    problem = Problem((12, 16, 3), activation=ACTIVATIONS[name])
+    agree(
+        lambda device: TwoSplitting(problem, alpha=0.1, dtype="float64", device=device),
+        tolerance=1e-5,
+        iterations=2,
+    )
+
+
+@pytest.mark.parametrize("solver", [ThreeSplitting, TwoSplitting])
+@pytest.mark.parametrize("name", LOSSES)
+def test_losses(name: str, solver: Any, cupy: Any) -> None:
+    k = 1 if LOSSES[name].targets == "two classes" else 3
+    problem = Problem((12, 16, k), loss=LOSSES[name])
+    agree(lambda device: solver(problem, alpha=0.1, device=device))
+
+
+@pytest.mark.parametrize("name", PENALTIES)
+def test_penalties(name: str, cupy: Any) -> None:
+    for kind in ("weight_penalty", "state_penalty"):
+        problem = Problem((12, 16, 3), **{kind: PENALTIES[name]})
+        agree(lambda device, problem=problem: ThreeSplitting(problem, alpha=0.1, device=device))
+
+
+@pytest.mark.parametrize("loss", ["squared", "cross_entropy", "hinge"])
+def test_mini_batches(loss: str, cupy: Any) -> None:
+    problem = Problem((12, 16, 16, 3), activation="tanh", loss=loss)
+    agree(
+        lambda device: MiniBatchThreeSplitting(problem, batch_size=100, rank=4, device=device),
+        tolerance=2e-2,
+        iterations=2,
+    )
+
+
+def test_the_objective_never_rises_in_fifty_iterations(cupy: Any) -> None:
+    for solver in (ThreeSplitting, TwoSplitting):
+        trained = solver(Problem((12, 64, 64, 3)), alpha=1e-2, device="cuda")
+        state, previous = trained.init(X, Y), np.inf
+        for _ in range(50):
+            trained.step(state)
+            objective = trained.objective(state)
+            assert objective <= previous * (1 + 1e-6)
+            previous = objective
+
+
+def test_a_run_repeats_to_the_last_bit(cupy: Any) -> None:
+    runs = []
+    for _ in range(2):
+        solver = ThreeSplitting(Problem((12, 64, 3)), alpha=0.1, device="cuda")
+        runs.append(solver.fit(X, Y, max_iter=3).network.W)
+    for a, b in zip(*runs, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_arrays_on_the_gpu_are_taken_without_a_copy(cupy: Any) -> None:
+    solver = ThreeSplitting(Problem((12, 16, 3)), alpha=0.1, device="cuda")
+    mine = cupy.asarray(X)
+    state = solver.init(mine, cupy.asarray(Y, np.float32))
+    assert state.X.data.ptr == mine.data.ptr
+    from numba import cuda
+
+    theirs = cuda.to_device(X)
+    state = solver.init(theirs, Y)
+    assert state.X.data.ptr == theirs.__cuda_array_interface__["data"][0]
+    torch = pytest.importorskip("torch")
+    if torch.cuda.is_available():
+        tensor = torch.from_numpy(X).cuda()
+        assert solver.init(tensor, Y).X.data.ptr == tensor.data_ptr()
+
+
+def test_the_cpu_refuses_arrays_of_the_gpu(cupy: Any) -> None:
+    with pytest.raises(InputError, match="device='cuda'"):
+        ThreeSplitting(Problem((12, 16, 3))).init(cupy.asarray(X), Y)
+
+
+def test_tf32_is_close_and_float32_is_closer(cupy: Any) -> None:
+    def weights(**options: Any) -> Any:
+        problem = Problem((12, 256, 3))
+        solver = ThreeSplitting(problem, alpha=0.1, **options)
+        return solver.fit(X, Y, max_iter=1).network.W[0]
+
+    exact = weights(dtype="float64")
+    size = float(abs(exact).max())
+    float32, tf32 = weights(device="cuda"), weights(device="cuda", precision="tf32")
+    assert float(abs(float32 - exact).max()) < 1e-3 * size
+    assert float(abs(tf32 - exact).max()) < 5e-2 * size
+
+
+def test_what_does_not_fit_is_refused_with_both_numbers(cupy: Any, monkeypatch: Any) -> None:
+    solver = ThreeSplitting(Problem((12, 16, 3)), device="cuda")
+    monkeypatch.setattr(solver.device.library, "memory", lambda: (1000, 2000))
+    with pytest.raises(InputError, match="1,000 bytes free"):
+        solver.init(X, Y)
+
+
+def test_a_solver_survives_pickling(cupy: Any) -> None:
+    solver = pickle.loads(pickle.dumps(ThreeSplitting(Problem((12, 8, 3)), device="cuda")))
+    assert np.isfinite(solver.fit(X, Y, max_iter=1).network.W[0]).all()

@@ -1,0 +1,93 @@
+"""Mini-batches on the CUDA device, kernels in the simulator, against the CPU device."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+import pytest
+
+if os.environ.get("NUMBA_ENABLE_CUDASIM") != "1":
+    pytest.skip(
+        "the simulator is chosen before Numba starts: NUMBA_ENABLE_CUDASIM=1 pytest tests/cuda",
+        allow_module_level=True,
+    )
+
+from host_library import HostLibrary, on_simulator
+
+from fastbcd import Problem, one_hot
+from fastbcd.mini_batch import MiniBatchThreeSplitting
+
+N = 17
+RNG = np.random.default_rng(6)
+X = RNG.standard_normal((N, 4)).astype(np.float32)
+Y = one_hot(RNG.integers(0, 3, N))
+
+PROBLEMS = {
+    "squared": {},
+    "residual": {"widths": (4, 5, 5, 3), "residual": True, "loss": "cross_entropy"},
+    "penalised": {"weight_penalty": "l1:1e-2"},
+}
+
+
+def make(**options: Any) -> MiniBatchThreeSplitting:
+    problem = Problem(**{"widths": (4, 6, 5, 3), "activation": "tanh", **options})
+    return MiniBatchThreeSplitting(problem, batch_size=6, rank=2)
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_a_pass_takes_the_cpus_steps(name: str) -> None:
+    weight = RNG.random(N) if name == "residual" else None
+    states, numbers = [], []
+    for solver in (make(**PROBLEMS[name]), on_simulator(make(**PROBLEMS[name]))):
+        state = solver.init(X, Y, seed=1, passes=2, sample_weight=weight)
+        state.batch_loss = np.zeros(2)
+        solver.step(state)
+        states.append(state)
+        numbers.append((*state.batch_loss, solver.objective(state)))
+    ours, theirs = states
+    # Displacements are small and their sizes not quite the same; steps are in units of them.
+    for l in range(1, len(ours.W)):
+        scale = float(abs(ours.W[l]).max())
+        np.testing.assert_allclose(theirs.W[l], ours.W[l], rtol=0, atol=5e-3 * scale)
+        np.testing.assert_allclose(theirs.mean_W[l], ours.mean_W[l], rtol=0, atol=5e-3 * scale)
+        np.testing.assert_allclose(theirs.metrics[l].level, ours.metrics[l].level, rtol=1e-2)
+    np.testing.assert_allclose(numbers[1], numbers[0], rtol=1e-2)
+
+
+def test_a_pass_reads_nothing_from_the_gpu_but_at_its_end() -> None:
+    solver = on_simulator(make())
+    state = solver.init(X, Y, seed=1, passes=3)
+    solver.step(state)  # the first batch's guess is made on the host
+    calls: list[str] = []
+    library, inside = solver.device.library, HostLibrary.host
+
+    def host(array: Any) -> Any:
+        calls.append("read")
+        return inside(library, array)
+
+    library.host = host
+    solver.step(state)
+    assert calls == ["read"]  # the flag
+
+
+def test_bytes_stay_bytes_and_small_types_are_taken() -> None:
+    pixels = RNG.integers(0, 9, (N, 4)).astype(np.uint8)
+    solver, other = on_simulator(make()), make()
+    states = [s.init(pixels, Y, seed=1, passes=2) for s in (solver, other)]
+    assert states[0].X.dtype == np.uint8
+    for s, state in zip((solver, other), states, strict=True):
+        s.step(state)
+    np.testing.assert_allclose(states[0].W[1], states[1].W[1], atol=5e-3)
+
+
+def test_a_stream_goes_on_the_gpu() -> None:
+    states = []
+    for solver in (make(), on_simulator(make())):
+        solver.schedule = lambda share: 1.0
+        state = solver.init(X, Y, seed=1, passes=1)
+        solver.partial_fit(state, X[:5], Y[:5], np.full(5, 2.0))
+        solver.partial_fit(state, X[5:12], Y[5:12])
+        states.append(state)
+    np.testing.assert_allclose(states[1].W[2], states[0].W[2], atol=5e-3)

@@ -1,0 +1,43 @@
+"""Every kernel of the GPU in Numba's simulator, against the CPU's: all formulas, both types."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+
+if os.environ.get("NUMBA_ENABLE_CUDASIM") != "1":
+    pytest.skip(
+        "the simulator is chosen before Numba starts: NUMBA_ENABLE_CUDASIM=1 pytest tests/cuda",
+        allow_module_level=True,
+    )
+
+from agreement import check
+from cases import Case, cases
+
+import fastbcd.kernels.cuda as target
+
+CASES = {
+    f"{case.function}[{case.name}]-{dtype}": case
+    for dtype in ("float32", "float64")
+    for case in cases(dtype)
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_kernel_gives_what_the_cpu_gives(name: str) -> None:
+    case: Case = CASES[name]
+    check(case, target)
+
+
+def test_every_kernel_has_a_case() -> None:
+    tested = {case.function for case in CASES.values()}
+    assert set(target.__all__) - tested == {"launching"}
+
+
+def test_a_number_that_is_not_finite_raises_the_flag() -> None:
+    for gram in (np.diag([1.0, np.inf]), np.diag([np.nan, 1.0])):
+        flag = np.zeros(1, np.int32)
+        target.scaled_system(np.empty((2, 2)), np.empty(2), gram, 1.0, 0.0, 0.0, 0.0, flag)
+        assert flag[0] == 1
