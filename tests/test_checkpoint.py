@@ -233,6 +233,16 @@ def test_states_in_files_are_written_and_read_with_little_memory(tmp_path):
     assert int(grown) < 2**25
 
 
+def test_a_run_out_of_core_goes_on_in_memory_and_the_other_way_round(tmp_path):
+    path, problem = tmp_path / "c.safetensors", Problem((6, 8, 3))
+    in_memory = ThreeSplitting(problem)
+    out_of_core = ThreeSplitting(problem, memory="4GiB", folder=tmp_path)
+    whole = in_memory.fit(X, Y, max_iter=5)
+    for first, second in ((out_of_core, in_memory), (in_memory, out_of_core)):
+        first.fit(X, Y, max_iter=5, callbacks=[StopAfter(2), SaveCheckpoint(path)])
+        assert bits(resume(path, second, X, Y).state) == bits(whole.state)
+
+
 def test_other_data_are_refused(saved):
     other = X.copy()
     other[100, 3] = np.nextafter(other[100, 3], 9, dtype=np.float32)
