@@ -48,7 +48,7 @@ if comm.rank == 0:
 
 
 def test_two_gpus_do_what_one_processor_does():
-    out, _ = run_ranks(2, *program(SCRIPT), os.path.dirname(__file__))
+    out, _ = run_ranks(2, *program(SCRIPT), os.path.dirname(__file__), timeout=240)
     for name, found in json.loads(out).items():
         assert found["same"], name
         assert found["error"] < 2e-4, (name, found)
