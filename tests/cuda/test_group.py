@@ -26,7 +26,7 @@ class Array:
 class StandIn:
     """The calls of ``cupy.cuda.nccl`` that are used, with NCCL's meaning, among threads."""
 
-    NCCL_SUM, NCCL_MAX, NCCL_FLOAT64, NCCL_UINT8 = 0, 2, 8, 1
+    NCCL_SUM, NCCL_MAX, NCCL_FLOAT64, NCCL_FLOAT32, NCCL_UINT8 = 0, 2, 8, 7, 1
 
     def __init__(self, size):
         self.board, self.barrier = [None] * size, threading.Barrier(size, timeout=20)
@@ -44,10 +44,12 @@ class StandIn:
 
         class Communicator:
             def allReduce(self, source, target, count, kind, operation, stream):
-                assert (kind, stream) == (StandIn.NCCL_FLOAT64, STREAM)
-                parts = meet(rank, bytes_at(source, 8 * count).copy().view(np.float64))
+                assert stream == STREAM
+                dtype = np.dtype("float64" if kind == StandIn.NCCL_FLOAT64 else "float32")
+                n_bytes = dtype.itemsize * count
+                parts = meet(rank, bytes_at(source, n_bytes).copy().view(dtype))
                 reduce = {StandIn.NCCL_SUM: np.sum, StandIn.NCCL_MAX: np.max}[operation]
-                bytes_at(target, 8 * count)[:] = reduce(parts, axis=0).view(np.uint8)
+                bytes_at(target, n_bytes)[:] = reduce(parts, axis=0).view(np.uint8)
 
             def bcast(self, place, count, kind, root, stream):
                 assert (kind, stream) == (StandIn.NCCL_UINT8, STREAM)
@@ -78,8 +80,9 @@ def test_arrays_are_added_compared_and_copied_over_gpus(size):
         group.sum(sums, STREAM)
         group.max(largest, STREAM)
         group.from_first(weights, STREAM)
-        with pytest.raises(TypeError, match="float64"):
-            group.sum(weights, STREAM)
+        short = Array(own.astype(np.float32))
+        group.sum(short, STREAM)
+        np.testing.assert_allclose(short.numbers, parts.sum(axis=0), rtol=0, atol=1e-5)
         return sums.numbers, largest.numbers, weights.numbers
 
     for found in on_ranks(size, work):

@@ -45,7 +45,7 @@ class Group:
         self._comm = nccl.NcclCommunicator(ranks.size, identity, ranks.rank)
 
     def sum(self, array: Any, stream: int) -> None:
-        """``ncclAllReduce`` of a contiguous float64 `array`, in place, on `stream`."""
+        """``ncclAllReduce`` of a contiguous `array` of floats, in place, on `stream`."""
         self._reduce(array, self._nccl.NCCL_SUM, stream)
 
     def max(self, array: Any, stream: int) -> None:
@@ -57,7 +57,6 @@ class Group:
         self._comm.bcast(array.data.ptr, array.nbytes, self._nccl.NCCL_UINT8, 0, stream)
 
     def _reduce(self, array: Any, operation: int, stream: int) -> None:
-        if array.dtype != np.float64:
-            raise TypeError(f"sums over ranks are in float64, got {array.dtype}")
-        place, kind = array.data.ptr, self._nccl.NCCL_FLOAT64
+        kinds = {"float64": self._nccl.NCCL_FLOAT64, "float32": self._nccl.NCCL_FLOAT32}
+        place, kind = array.data.ptr, kinds[np.dtype(array.dtype).name]
         self._comm.allReduce(place, place, array.size, kind, operation, stream)

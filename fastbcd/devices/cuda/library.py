@@ -104,7 +104,7 @@ class Library:
         return Group(ranks, nccl, f"{bus} of {platform.node()}")
 
     def sum_over(self, group: Group, array: Any) -> None:
-        """`array`, contiguous float64, becomes the sum of those of the `group`, in place."""
+        """`array`, contiguous floats, becomes the sum of those of the `group`, in place."""
         group.sum(array, self._stream.ptr)
 
     def max_over(self, group: Group, array: Any) -> None:
