@@ -362,7 +362,9 @@ class MiniBatchThreeSplitting(BatchSweep):
         network = network_of(self, state)
         total = 0.0
         for start in range(0, state.n, OBJECTIVE_ROWS):
-            rows = slice(start, start + OBJECTIVE_ROWS)
+            rows = slice(start, min(state.n, start + OBJECTIVE_ROWS))
+            for array in (state.X, state.Y):
+                device.storage.ask_for(array, rows)
             outputs = network.forward(state.X[rows], device.n_threads)
             Y = device.array(state.Y[rows], self.dtype)
             weight = None if state.sample_weight is None else state.sample_weight[rows]
