@@ -403,7 +403,9 @@ class MiniBatchThreeSplitting(BatchSweep):
         network = network_of(self, state)
         total = np.zeros(1)
         for start in range(0, state.n, OBJECTIVE_ROWS):
-            rows = slice(start, start + OBJECTIVE_ROWS)
+            rows = slice(start, min(state.n, start + OBJECTIVE_ROWS))
+            for array in (state.X, state.Y):
+                device.storage.ask_for(array, rows)
             outputs = device.outputs(network, state.X[rows], self.dtype)
             Y = device.array(state.Y[rows], self.dtype)
             weight = None if state.sample_weight is None else state.sample_weight[rows]
