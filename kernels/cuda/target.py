@@ -12,12 +12,15 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
 from numba import cuda as cuda
 from numba import types
+from numba.core import config
 from numba.extending import overload
+from numba.np.numpy_support import from_dtype
 
 from fastbcd.kernels.formula import SUBSTITUTES, Formula
 
@@ -41,13 +44,21 @@ class _View:
     for each argument of each launch. All that this project launches is on one stream.
     """
 
-    __slots__ = ("__cuda_array_interface__", "owner")
+    __slots__ = ("__cuda_array_interface__", "_numba_type_", "owner")
 
     def __init__(self, array: Any) -> None:
         interface = dict(array.__cuda_array_interface__)
         interface.pop("stream", None)
         self.__cuda_array_interface__ = interface
         self.owner = array
+        # Said here, so that the launcher need not work it out for each argument of each launch.
+        layout = "C" if interface.get("strides") is None else "A"
+        self._numba_type_ = _array_type(interface["typestr"], len(interface["shape"]), layout)
+
+
+@cache
+def _array_type(element: str, ndim: int, layout: str) -> types.Array:
+    return types.Array(from_dtype(np.dtype(element)), ndim, layout)
 
 
 class _Simulated:
@@ -71,19 +82,23 @@ def _plain(argument: Any) -> Any:
     return argument if item is None else item._ary
 
 
-class _FormulaArgument:
-    """Teaches Numba's launcher to pass a `Formula`: its parameters, one after the other."""
+class Arguments:
+    """Teaches Numba's launcher what kernels here take beside arrays and numbers.
+
+    A `Formula`: its parameters, one after the other. None: the type says it all, and a word that
+    nobody reads stands in its place.
+    """
 
     @staticmethod
     def prepare_args(ty: Any, value: Any, stream: Any, retr: Any) -> tuple[Any, Any]:
         if isinstance(value, Formula):
             return types.UniTuple(types.float64, value.numba_type.n_parameters), value.parameters
-        return ty, value
+        return (types.intp, 0) if value is None else (ty, value)
 
 
 def gpu_kernel(function: Any) -> Any:
     """Compile a kernel of the GPU that may take formulas; launched by `launch` and its sisters."""
-    return cuda.jit(function) if SIMULATED else cuda.jit(function, extensions=[_FormulaArgument])
+    return cuda.jit(function) if SIMULATED else cuda.jit(function, extensions=[Arguments])
 
 
 def gpu_function(function: Any) -> Any:
@@ -137,9 +152,12 @@ _current: ContextVar[Queue] = ContextVar("fastbcd_cuda_queue", default=_default)
 def launching(stream: int, empty: Callable[[tuple[int, ...], Any], Any]) -> Iterator[None]:
     """Within the context kernels run on the stream at that address; `empty` makes arrays."""
     token = _current.set(Queue(stream if SIMULATED else cuda.external_stream(stream), empty))
+    # Small arrays make small grids, and that is no cause for alarm.
+    warns, config.CUDA_LOW_OCCUPANCY_WARNINGS = config.CUDA_LOW_OCCUPANCY_WARNINGS, 0
     try:
         yield
     finally:
+        config.CUDA_LOW_OCCUPANCY_WARNINGS = warns
         _current.reset(token)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ if os.environ.get("NUMBA_ENABLE_CUDASIM") != "1":
     )
 
 from agreement import check
-from cases import Case, cases
+from cases import ACTIVATIONS, LOSSES, PENALTIES, Case, cases
 
 import fastbcd.kernels.cuda as target
 
@@ -25,7 +26,16 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
+# One formula of each kind in float64; the others there, on demand: pytest -m slow tests/cuda.
+RARE = {*ACTIVATIONS, *LOSSES, *PENALTIES} - {"tanh", "squared", "l1"}
+
+
+def parameter(name: str) -> Any:
+    rarely = name.endswith("float64") and CASES[name].name.split(",")[0] in RARE
+    return pytest.param(name, marks=[pytest.mark.slow] if rarely else [])
+
+
+@pytest.mark.parametrize("name", map(parameter, CASES))
 def test_a_kernel_gives_what_the_cpu_gives(name: str) -> None:
     case: Case = CASES[name]
     check(case, target)
