@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from fastbcd.errors import InputError
+from fastbcd.fingerprint import fingerprint
 from fastbcd.fit import Callback, Past, Result, run
 from fastbcd.kernels import ACTIVATIONS, LOSSES, PENALTIES, Formula
-from fastbcd.sealed import read_sealed, write_sealed
+from fastbcd.packing import LEFT_OUT, Tensors, is_array, pack, unpack
+from fastbcd.parts import Part, Samples, remove_unused, unused_number, write_part
+from fastbcd.ranks import ALONE, Ranks, on_first, together
+from fastbcd.rows import put, taken
+from fastbcd.sealed import SealedFile, write_sealed
 
-FORMAT = 1
-# Of a state or a solver: derived from the rest, or of the machine, or (data) hashed.
-LEFT_OUT = {"X", "Y", "cache", "ledger", "clock", "settings", "device", "problem"}
-# Samples that are hashed at a time.
-HASHED_ROWS = 4096
-# The key under which stands which tensor a value is.
-TENSOR = "array in tensor"
-Tensors = dict[str, NDArray[Any]]
+# Format 2 has samples of several ranks in parts, and another hash of the data.
+FORMAT = 2
+# Attributes of a state with a row for each sample.
+OF_SAMPLES = ("V", "U")
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Checkpoint:
     ----------
     path : Path
     tensors : dict of str to array
-        All arrays of the state.
+        All arrays but those with a row for each sample, which may be larger than memory.
     metadata : dict
         All the rest, as JSON can hold it.
     """
@@ -58,7 +59,7 @@ class Checkpoint:
         return Past(
             history=self.metadata["history"],
             callbacks=[
-                (name, _unpack(None, packed, self.tensors))
+                (name, unpack(None, packed, lambda name, old: self.tensors[name]))
                 for name, packed in self.metadata["callbacks"]
             ],
         )
@@ -66,74 +67,166 @@ class Checkpoint:
     def restore(self, solver: Any, X: ArrayLike, Y: ArrayLike) -> Any:
         """The state of `solver` when this was written, for the same X (n, d_0) and Y (n, d_L).
 
+        Where the solver is spread over ranks, all of them call this, each with its own samples;
+        there may be more or fewer ranks than those that wrote. Each reads its own rows only.
+
         Raises
         ------
         InputError
-            Another solver, another network or other data; says what differs.
+            Another solver, another network or other data; says what differs. A part is damaged.
         """
+        device = solver.device
         state = solver.blank(X, Y)
-        for name, now in describe(solver, state).items():
+        with together(device.ranks):
+            self._compare(describe(solver, state))
+        if self.metadata["data"] != fingerprint(device, state):
+            raise InputError(f"{self.path} is of another run: X or Y are not the same data")
+        counts = device.ranks.gather(state.n)
+        start = sum(counts[: device.ranks.rank])
+        parts = [Part(**part) for part in self.metadata["parts"]] or [
+            Part("", 0, sum(counts), self.metadata["checksum"])
+        ]
+        with (
+            Samples(self.path, parts, start, start + state.n, device.ranks) as samples,
+            together(device.ranks, apart=True),
+        ):
+            return unpack(state, self.metadata["state"], self._fetch(device, samples))
+
+    def _compare(self, described: dict[str, Any]) -> None:
+        for name, now in described.items():
             before = self.metadata["solver"].get(name)
             if before != now:
                 name = name.removeprefix("problem.")
                 raise InputError(
                     f"{self.path} is of another run: {name} was {before} there, and is {now} here"
                 )
-        if self.metadata["data"] != fingerprint(state):
-            raise InputError(f"{self.path} is of another run: X or Y are not the same data")
-        return _unpack(state, self.metadata["state"], self.tensors)
+
+    def _fetch(self, device: Any, samples: Samples) -> Any:
+        """What `unpack` asks for the array of a name."""
+
+        def fetch(name: str, old: Any) -> Any:
+            if name in self.metadata["samples"]:
+                for rows, block in samples.blocks(name):
+                    put(device, old, rows, block)
+                return old
+            tensor = self.tensors[name]
+            if not is_array(old):
+                return tensor
+            if (old.shape, old.dtype) != (tensor.shape, tensor.dtype):
+                raise InputError(f"{self.path}: {name} has shape {tensor.shape}, not {old.shape}")
+            old[...] = device.array(tensor, old.dtype)
+            return old
+
+        return fetch
 
 
 def write(path: Path, solver: Any, state: Any, data: str, max_iter: int, result: Result) -> None:
     """Write a checkpoint beside the last one, then in its place.
 
+    All ranks call it. Where there are several, each writes its samples, and the first one then the
+    head, which makes the checkpoint; until then the last one is whole.
+
     Parameters
     ----------
     path : Path
+        Of the head, or of the only file.
     solver, state
         Of the run.
     data : str
-        `fingerprint` of the state.
+        `fingerprint` of the data.
     max_iter : int
         Iterations of the whole run.
     result : Result
-        History and callbacks so far.
+        History and callbacks so far; those of the first rank count.
 
     Raises
     ------
     OSError
         It cannot be written; the last one is untouched.
     """
+    device, ranks = solver.device, solver.device.ranks
+    take, part = partial(taken, device), None
     tensors: Tensors = {}
-    metadata = {
-        "format": FORMAT,
-        "solver": describe(solver, state),
-        "data": data,
-        "max_iter": max_iter,
-        "state": _pack(state, "", tensors),
-        "history": _pack(result.history, "history", tensors),
+    packed = pack(state, "", tensors)
+    names = [name for name in tensors if name.partition(".")[0] in OF_SAMPLES]
+    samples = {name: tensors.pop(name) for name in names} if ranks.size > 1 else {}
+    counts = ranks.gather(state.n)
+    start = sum(counts[: ranks.rank])
+    try:
+        number = on_first(ranks, lambda: unused_number(path))
+        with together(ranks, apart=True), _last_one_kept():
+            if samples and state.n:
+                rows = start, start + state.n
+                part = write_part(path, number, ranks.rank, rows, samples, take)
+        parts = [part for part in ranks.gather(part) if part is not None]
+        metadata = {
+            "format": FORMAT,
+            "solver": describe(solver, state),
+            "data": data,
+            "max_iter": max_iter,
+            "state": packed,
+            "samples": names,
+            "parts": parts,
+        }
+
+        def write_head() -> None:
+            with _last_one_kept():
+                write_sealed(path, tensors, metadata | _remembered(result, tensors), take)
+
+        on_first(ranks, write_head)
+    finally:
+        if ranks.rank == 0:
+            remove_unused(path)  # of the last one, or of this one where a rank failed
+
+
+def _remembered(result: Result, tensors: Tensors) -> dict[str, Any]:
+    """History and callbacks, as JSON can hold them; their arrays go to `tensors`."""
+    return {
+        "history": pack(result.history, "history", tensors),
         "callbacks": [
-            [type(callback).__name__, _pack(callback.state_dict(), f"callbacks.{i}", tensors)]
+            [type(callback).__name__, pack(callback.state_dict(), f"callbacks.{i}", tensors)]
             for i, callback in enumerate(result.callbacks)
         ],
     }
+
+
+@contextmanager
+def _last_one_kept() -> Iterator[None]:
     try:
-        write_sealed(path, tensors, metadata)
+        yield
     except OSError as error:
         raise OSError(f"{error}; the last checkpoint, if there was one, is untouched") from error
 
 
-def read(path: Path) -> Checkpoint:
-    """The checkpoint at `path`; `InputError` where there is none, or it is damaged."""
-    tensors, metadata = read_sealed(path, "checkpoint")
-    if "solver" not in metadata:
-        raise InputError(f"{path} is not a checkpoint")
-    if metadata["format"] != FORMAT:
-        raise InputError(
-            f"{path} has format {metadata['format']}, and this version reads {FORMAT}; "
-            "continue with the version that wrote it"
-        )
-    return Checkpoint(path, tensors, metadata)
+def read(path: Path, ranks: Ranks = ALONE) -> Checkpoint:
+    """The checkpoint at `path`: all but the samples, which `Checkpoint.restore` reads.
+
+    Parameters
+    ----------
+    path : Path
+        Of the head, or of the only file.
+    ranks : Ranks
+        Those that call this together; the first one verifies the file.
+
+    Raises
+    ------
+    InputError
+        There is none, or it is damaged, or of another format.
+    """
+    with (
+        together(ranks, apart=True),
+        SealedFile(path, "checkpoint", verify=ranks.rank == 0) as file,
+    ):
+        metadata = file.metadata
+        if "solver" not in metadata:
+            raise InputError(f"{path} is not a checkpoint")
+        if metadata["format"] != FORMAT:
+            raise InputError(
+                f"{path} has format {metadata['format']}, and this version reads {FORMAT}; "
+                "continue with the version that wrote it"
+            )
+        names = file.tensors.keys() - set(metadata["samples"])
+        return Checkpoint(path, {name: file.read(name) for name in names}, metadata)
 
 
 def resume(
@@ -162,7 +255,7 @@ def resume(
     InputError
         The file is damaged, or of other data, another network or another solver.
     """
-    checkpoint = read(Path(path))
+    checkpoint = read(Path(path), solver.device.ranks)
     state = checkpoint.restore(solver, X, Y)
     return run(solver, state, checkpoint.max_iter, callbacks, checkpoint.past())
 
@@ -192,76 +285,3 @@ def _in_words(value: Any) -> Any:
     if callable(value):
         return value.__name__
     return value if isinstance(value, bool | int | float | str | None) else repr(value)
-
-
-def fingerprint(state: Any) -> str:
-    """SHA-256 of the samples and targets of a state: types, shapes and bytes."""
-    digest = hashlib.sha256()
-    for data in (state.X, state.Y):
-        digest.update(f"{data.dtype.str} {data.shape}".encode())
-        for start in range(0, len(data), HASHED_ROWS):
-            digest.update(np.ascontiguousarray(data[start : start + HASHED_ROWS]).data)
-    return digest.hexdigest()
-
-
-def _pack(value: Any, name: str, tensors: Tensors) -> Any:
-    """`value` as JSON can hold it; its arrays go to `tensors`, under names that begin with `name`.
-
-    Handles lists, dictionaries, objects of plain attributes, arrays, random generators, numbers.
-    """
-    if isinstance(value, np.ndarray):
-        while name in tensors:
-            name += "'"
-        tensors[name] = value
-        return {TENSOR: name}
-    if isinstance(value, np.random.Generator):
-        return value.bit_generator.state
-    if isinstance(value, np.generic):
-        return value.item()
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, list | tuple):
-        return [_pack(part, f"{name}.{i}", tensors) for i, part in enumerate(value)]
-    parts = value if isinstance(value, dict) else _attributes(value)
-    if not all(isinstance(key, str) and key != TENSOR for key in parts):
-        raise TypeError(f"{name}: keys must be texts other than {TENSOR!r}, got {list(parts)}")
-    prefix = f"{name}." if name else ""
-    return {key: _pack(part, f"{prefix}{key}", tensors) for key, part in parts.items()}
-
-
-def _attributes(value: Any) -> dict[str, Any]:
-    """What continues a run of a state, or of an object within it; not the data themselves."""
-    parts = {key: part for key, part in vars(value).items() if key not in LEFT_OUT}
-    if "V" in parts:
-        parts["V"] = [None, *parts["V"][1:]]  # V_0 is X
-    return parts
-
-
-def _unpack(old: Any, packed: Any, tensors: Tensors) -> Any:
-    """What `_pack` packed: in place where `old` has such an array or object, else new."""
-    if isinstance(packed, list):
-        olds = old if isinstance(old, list) else [None] * len(packed)
-        return [_unpack(o, part, tensors) for o, part in zip(olds, packed, strict=True)]
-    if not isinstance(packed, dict):
-        # V_0 is X: the data are not in the checkpoint.
-        return old if packed is None and isinstance(old, np.ndarray) else packed
-    if TENSOR in packed:
-        return _unpack_array(old, packed[TENSOR], tensors)
-    if isinstance(old, np.random.Generator):
-        old.bit_generator.state = packed
-        return old
-    if old is None:
-        return {key: _unpack(None, part, tensors) for key, part in packed.items()}
-    for key, part in packed.items():
-        setattr(old, key, _unpack(getattr(old, key), part, tensors))
-    return old
-
-
-def _unpack_array(old: Any, name: str, tensors: Tensors) -> Any:
-    tensor = tensors[name]
-    if not isinstance(old, np.ndarray):
-        return tensor
-    if (old.shape, old.dtype) != (tensor.shape, tensor.dtype):
-        raise InputError(f"the checkpoint's {name} has shape {tensor.shape}, not {old.shape}")
-    old[...] = tensor
-    return old

@@ -161,19 +161,22 @@ def run(
                     remembered.remove(entry)  # the next of this kind gets the next one
                     break
         while state.iteration < max_iter and result.stopped_by is None:
-            start = time.perf_counter()
-            state = solver.step(state)
-            seconds += time.perf_counter() - start
-            record: Record = {"iteration": state.iteration, "seconds": seconds}
-            result.history.append(record)
-            for callback in callbacks:
-                stops = None
-                with together(ranks):
-                    if callback.everywhere or ranks.rank == 0:
-                        stops = callback.on_iteration(solver, state, record)
-                # A signal may have reached one rank only; they stop after the same iteration.
-                if any(ranks.gather(bool(stops))) and result.stopped_by is None:
-                    result.stopped_by = callback
+            record: Record = {"iteration": state.iteration + 1}
+            stops: list[int] = []
+            with together(ranks):
+                start = time.perf_counter()
+                state = solver.step(state)
+                seconds += time.perf_counter() - start
+                record["seconds"] = seconds
+                result.history.append(record)
+                for k, callback in enumerate(callbacks):
+                    called = callback.everywhere or ranks.rank == 0
+                    if called and callback.on_iteration(solver, state, record):
+                        stops.append(k)
+            # A signal may have reached one rank only; all stop after the same iteration.
+            first = min((k for each in ranks.gather(stops) for k in each), default=None)
+            if first is not None:
+                result.stopped_by = callbacks[first]
             if solver.monotone:
                 previous = _check_descent(result.history, previous, solver)
     finally:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
@@ -11,6 +13,8 @@ from numpy.typing import NDArray
 
 from fastbcd.errors import InputError
 
+# Seconds that a rank which failed waits for the others.
+PATIENCE = 5.0
 Array = NDArray[Any]
 T = TypeVar("T")
 
@@ -33,6 +37,12 @@ class Ranks(Protocol):
 
     def gather(self, value: T) -> list[T]:
         """A small object of each rank, in their order, on all of them."""
+
+    def meet(self, error: Exception | None) -> None:
+        """Wait until all ranks are here; one that comes with an `error` does not wait for long.
+
+        After `PATIENCE` seconds it ends all of them: they wait for it elsewhere, in a sum.
+        """
 
     def rows(self, n: int, unit: int = 1) -> slice:
         """The share of `n` rows: consecutive, as even as whole units of `unit` rows can be.
@@ -68,12 +78,18 @@ class Alone:
         """``[value]``."""
         return [value]
 
+    def meet(self, error: Exception | None) -> None:
+        """Nothing: there is nobody to wait for, `error` or not."""
+
     def rows(self, n: int, unit: int = 1) -> slice:
         """All `n` rows, whatever the `unit`."""
         return slice(0, n)
 
     def share_rows(self, array: Array) -> None:
         """Nothing: all rows of `array` are here."""
+
+
+ALONE = Alone()
 
 
 class MPIRanks:
@@ -99,7 +115,7 @@ class MPIRanks:
             ) from None
         if not isinstance(comm, MPI.Intracomm) or comm == MPI.COMM_NULL:
             raise InputError(f"comm must be an mpi4py.MPI.Intracomm, such as COMM_WORLD: {comm!r}")
-        self._MPI, self.comm = MPI, comm.Dup()
+        self._MPI, self.comm, self._meetings = MPI, comm.Dup(), comm.Dup()
         self.rank, self.size = self.comm.rank, self.comm.size
         neighbours = self.comm.Split_type(MPI.COMM_TYPE_SHARED)
         self.on_this_machine = neighbours.size
@@ -117,6 +133,20 @@ class MPIRanks:
         """``MPI_Allgather`` of `value`, pickled."""
         return list(self.comm.allgather(value))
 
+    def meet(self, error: Exception | None) -> None:
+        """``MPI_Ibarrier``; with an `error` the job is aborted where it does not complete."""
+        request = self._meetings.Ibarrier()
+        if error is None:
+            request.Wait()
+            return
+        deadline = time.monotonic() + PATIENCE
+        while not request.Test():
+            if time.monotonic() > deadline:
+                print(f"rank {self.rank}: {error or type(error).__name__}", file=sys.stderr)
+                sys.stderr.flush()
+                self.comm.Abort(1)
+            time.sleep(0.01)
+
     def rows(self, n: int, unit: int = 1) -> slice:
         """The share of this rank of `n` rows, in whole units of `unit` rows but for the last."""
         return slice(*bounds(n, self.size, unit)[self.rank : self.rank + 2])
@@ -131,7 +161,7 @@ class MPIRanks:
 
 def get_ranks(comm: Any) -> Ranks:
     """Of a communicator; None is one process."""
-    return Alone() if comm is None else MPIRanks(comm)
+    return ALONE if comm is None else MPIRanks(comm)
 
 
 # What a rank may report to the others; anything else arrives there as a RuntimeError.
@@ -150,10 +180,12 @@ def _told(error: Exception) -> Told:
 
 
 @contextmanager
-def together(ranks: Ranks) -> Iterator[None]:
+def together(ranks: Ranks, apart: bool = False) -> Iterator[None]:
     """What any rank raises in this context is raised on all, so that none waits for it forever.
 
-    They all raise the error of the first rank that has one.
+    They all raise the error of the first rank that has one. Where the others wait in a sum for a
+    rank that failed, nothing can be raised there, and the job ends; see `Ranks.meet`. With `apart`
+    ranks exchange nothing in the context, and one that failed waits as long as the others work.
     """
     own: Exception | None = None
     try:
@@ -162,6 +194,8 @@ def together(ranks: Ranks) -> Iterator[None]:
         if ranks.size == 1:
             raise
         own = error
+    if not apart:
+        ranks.meet(own)
     reports = ranks.gather(None if own is None else _told(own))
     failed = [(rank, report) for rank, report in enumerate(reports) if report is not None]
     if not failed:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fastbcd.budget import planned_bytes
 from fastbcd.devices import CPU, get_device
+from fastbcd.devices.storage import get_storage
 from fastbcd.devices.tiles import Tile
 from fastbcd.errors import InputError
 from fastbcd.fit import Callback, Result, run
@@ -51,6 +54,8 @@ class BlockCoordinateDescent:
         n_threads: int | None = None,
         tile_rows: int | None = None,
         comm: Any = None,
+        memory: int | str | None = None,
+        folder: str | Path | None = None,
         precision: str = "float32",
     ) -> None:
         self.problem = problem
@@ -64,7 +69,8 @@ class BlockCoordinateDescent:
         check_output_penalty(problem, self.loss_update)
         self.dtype = check_dtype(dtype)
         self.device: CPU = get_device(
-            device, n_threads, tile_rows, get_ranks(comm), precision, self.dtype
+            *(device, n_threads, tile_rows, get_ranks(comm), get_storage(memory, folder)),
+            *(precision, self.dtype),
         )
 
     def init(
@@ -109,9 +115,10 @@ class BlockCoordinateDescent:
         problem, device, L = self.problem, self.device, self.problem.n_layers
         seed = require_integer(seed, "seed", at_least=0)
         others = device.ranks.size > 1
-        X = check_inputs(device.received(X), problem.widths[0], may_be_empty=others)
-        Y = check_targets(device.received(Y), len(X), problem.widths[-1], may_be_empty=others)
-        check_loss_targets(Y, problem.loss)
+        blocks = device.blocks
+        X = check_inputs(device.received(X), problem.widths[0], others, blocks)
+        Y = check_targets(device.received(Y), len(X), problem.widths[-1], others, blocks)
+        check_loss_targets(Y, problem.loss, blocks)
         drawn = initial_weights(
             problem.widths,
             problem.residual,
@@ -124,19 +131,17 @@ class BlockCoordinateDescent:
             device.project(W[:, :-1], penalty)
         if not all(np.isfinite(W).all() for W in drawn):
             raise InputError(f"init, bias: the weights overflow {self.dtype}; use smaller ones")
-        n = len(X)
-        splittings = 2 if self.has_preactivations else 1
-        elements = sum(problem.widths[1:]) * splittings + problem.widths[0] + problem.widths[-1]
-        device.require_memory(n * elements * self.dtype.itemsize)
-
-        def states() -> list[Any]:
-            return [device.empty((n, d), self.dtype) for d in problem.widths[1:]]
-
+        weights = [device.array(W, self.dtype) for W in drawn]
+        device.storage.plan(*planned_bytes(self), device.n_threads, [X, Y])
+        shapes = [(len(X), d) for d in problem.widths[1:]]
+        arrays: list[Any] = device.storage.allocate(
+            shapes * (1 + self.has_preactivations), self.dtype
+        )
         return State(
-            W=[None, *(device.array(W, self.dtype) for W in drawn)],
-            V=[device.array(X, self.dtype), *states()],
-            U=[None, *(states() if self.has_preactivations else [None] * L)],
-            Y=device.array(Y, self.dtype),
+            W=[None, *weights],
+            V=[device.storage.place(X, self.dtype), *arrays[:L]],
+            U=[None, *(arrays[L:] or [None] * L)],
+            Y=device.storage.place(Y, self.dtype),
         )
 
     def forward(self, state: State) -> None:
@@ -159,7 +164,8 @@ class BlockCoordinateDescent:
                     device.kernels.activate(V, problem.activations[l - 1], B, below)
                     device.project(V, problem.state_penalties[l - 1])
 
-            device.for_each_tile(state.n, problem.widths, self.dtype, through_layers)
+            arrays = [*state.V, *state.U]
+            device.for_each_tile(state.n, problem.widths, self.dtype, through_layers, arrays=arrays)
 
     def rows(self, n: int) -> slice:
         """Which of `n` samples this rank should hold, so that the number of ranks changes nothing.
@@ -263,7 +269,8 @@ class BlockCoordinateDescent:
                     gap += miss + distance
                 sums.add(tile, (part, gap))
 
-            device.for_each_tile(state.n, problem.widths, self.dtype, add_terms)
+            arrays = [*state.V, *state.U, state.Y]
+            device.for_each_tile(state.n, problem.widths, self.dtype, add_terms, arrays=arrays)
         penalties = zip(problem.weight_penalties, state.W[1:], strict=True)
         weights = float(sum(device.penalty_sum(penalty, W[:, :-1]) for penalty, W in penalties))
         unit, total = problem.per_sample(state.n_total), sums.total()
@@ -278,12 +285,17 @@ class BlockCoordinateDescent:
 
         Rounding of the storage type moves F by about the square of its eps times this.
         """
-        problem, kernels = self.problem, self.device.kernels
+        problem, device = self.problem, self.device
         arrays = [state.Y, *state.V[1:], *(U for U in state.U[1:] if U is not None)]
-        squares = np.array([float(sum(kernels.squared_norm(array) for array in arrays))])
-        self.device.ranks.sum(squares)
+        squares = device.sum(1)
+
+        def add_squares(tile: Tile) -> None:
+            squares.add(tile, sum(device.kernels.squared_norm(A[tile.rows]) for A in arrays))
+
+        with device.session():
+            device.for_each_tile(state.n, problem.widths, self.dtype, add_squares, arrays=arrays)
         unit = problem.per_sample(state.n_total)
-        return unit * (1.0 + problem.gamma + problem.rho) * float(squares[0])
+        return unit * (1.0 + problem.gamma + problem.rho) * float(squares.total()[0])
 
     def squared_subgradient(self, state: State) -> float:
         """``|g|^2`` of a subgradient of F at `state`; see `fastbcd.subgradient`."""

@@ -66,7 +66,8 @@ def squared_subgradient(solver: BlockCoordinateDescent, state: State) -> float:
             for sums, product in zip(reversed(crosses), products, strict=True):
                 sums.add_product(product)
 
-        device.for_each_tile(state.n, problem.widths, solver.dtype, add_states)
+        arrays = [*state.V, *state.U, state.Y]
+        device.for_each_tile(state.n, problem.widths, solver.dtype, add_states, arrays=arrays)
     unit = problem.per_sample(state.n_total)
     squared = unit * float(squares.total()[0])
     for W, sums, penalty in zip(state.W[1:], crosses, problem.weight_penalties, strict=True):

@@ -38,6 +38,12 @@ class ThreeSplitting(BlockCoordinateDescent):
     comm : mpi4py.MPI.Comm, optional
         The processes that share the work, each with samples of its own; all of them call the same
         methods. Default: this process has all samples.
+    memory : int or str, optional
+        Bytes of resident memory that the process may have, or a text such as ``"2GiB"``: arrays
+        of samples then are in files, of which a few tiles are in memory. Same results. Default:
+        everything is in memory.
+    folder : str or Path, optional
+        Where these files are, on a disk. Default: the system's folder for temporary files.
     precision : {"float32", "tf32"}, default="float32"
         Of float32 products on a GPU: TF32 is several times faster and rounds factors to 11 bits,
         so that the objective may rise by that rounding.
@@ -101,7 +107,10 @@ class ThreeSplitting(BlockCoordinateDescent):
             if reports is not None:
                 reports.add(tile, report)
 
-        device.for_each_tile(state.n, problem.widths, self.dtype, update_samples)
+        arrays = [V[l - 1], V[l], U[l], state.Y if l == L else U[l + 1]]
+        if l < L and problem.residual[l]:
+            arrays.append(V[l + 1])
+        device.for_each_tile(state.n, problem.widths, self.dtype, update_samples, arrays=arrays)
         # W_l = argmin r_l(W_l) + rho/2 |U_l - V^_{l-1} W_l^T|^2 + alpha/2 |W_l - W_l'|^2
         report_W = None if ledger is None else device.zeros((2,), np.float64)
         penalty = problem.weight_penalties[l - 1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,7 @@ class TwoSplitting(BlockCoordinateDescent):
     inner_steps : int, default=1
         Models solved in each nonlinear block. More lower F a little further in each
         iteration, one is the fastest in time (benchmarks/NOTES.md).
-    device, dtype, n_threads, tile_rows, comm, precision
+    device, dtype, n_threads, tile_rows, comm, memory, folder, precision
         As in `ThreeSplitting`.
 
     Raises
@@ -70,11 +71,13 @@ class TwoSplitting(BlockCoordinateDescent):
         n_threads: int | None = None,
         tile_rows: int | None = None,
         comm: Any = None,
+        memory: int | str | None = None,
+        folder: str | Path | None = None,
         precision: str = "float32",
     ) -> None:
         super().__init__(
             *(problem, alpha, alpha_weights, loss_update, device, dtype, n_threads, tile_rows),
-            *(comm, precision),
+            *(comm, memory, folder, precision),
         )
         self.inner_steps = require_integer(inner_steps, "inner_steps", at_least=1)
         if any(problem.residual):
@@ -133,7 +136,8 @@ class TwoSplitting(BlockCoordinateDescent):
             if reports is not None and report is not None:
                 reports.add(tile, report)
 
-        device.for_each_tile(state.n, problem.widths, self.dtype, update_samples)
+        arrays = [V[l - 1], V[l], state.Y if l == L else V[l + 1]]
+        device.for_each_tile(state.n, problem.widths, self.dtype, update_samples, arrays=arrays)
         # Where no sample has a slope any curvature will do: nothing is to move.
         c = device.largest(curvatures, SMALLEST, 1.0)
         state.cache[f"curvature {l}"] = c
@@ -166,7 +170,9 @@ class TwoSplitting(BlockCoordinateDescent):
                     device.kernels.majorised_residual(Z, activation, V[l][rows], Z, 1.0)
                     equations.add(tile, Z, V[l - 1][rows])
 
-                device.for_each_tile(state.n, problem.widths, self.dtype, add_residuals)
+                device.for_each_tile(
+                    *(state.n, problem.widths, self.dtype, add_residuals), arrays=[V[l - 1], V[l]]
+                )
             if activation == linear():
                 equations.solve(W[l], weight, penalty, alpha, report)
                 break
@@ -197,7 +203,8 @@ class TwoSplitting(BlockCoordinateDescent):
             device.kernels.add_row_sums(part, activation, V[l][tile.rows], Z, P, steps)
             sums.add(tile, part)
 
-        device.for_each_tile(state.n, problem.widths, self.dtype, add_sums)
+        arrays = [V[l - 1], V[l]]
+        device.for_each_tile(state.n, problem.widths, self.dtype, add_sums, arrays=arrays)
         weight = problem.gamma * problem.per_sample(state.n_total)
         penalty = problem.weight_penalties[l - 1]
         alpha = self.alpha_weights

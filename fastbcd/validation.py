@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,14 @@ from fastbcd.problem import Problem
 
 DTYPES = ("float32", "float64")
 LOSS_UPDATES = ("prox", "prox-linear")
+
+Blocks = Callable[[Any], Iterable[slice]]
+"""Slices of rows of an array, to go through it in pieces."""
+
+
+def all_rows(array: Any) -> Iterable[slice]:
+    """All rows in one piece."""
+    return [slice(0, len(array))]
 
 
 def check_dtype(dtype: Any) -> np.dtype:
@@ -26,17 +35,21 @@ def check_dtype(dtype: Any) -> np.dtype:
     return np.dtype(name)
 
 
-def check_matrix(data: ArrayLike, name: str, may_be_empty: bool = False) -> NDArray[Any]:
+def check_matrix(
+    data: ArrayLike, name: str, may_be_empty: bool = False, blocks: Blocks = all_rows
+) -> NDArray[Any]:
     """`data` as a finite, numeric array of samples by features, at least one of each.
 
-    With `may_be_empty` there need be no sample: other ranks have them.
+    With `may_be_empty` there need be no sample: other ranks have them. Numbers are looked at in
+    `blocks` of rows.
     """
     numeric = as_numbers(data, name)
     if numeric.ndim != 2:
         raise InputError(f"{name} must be 2-d, samples by features, got {numeric.ndim}-d")
     if 0 in (numeric.shape[1:] if may_be_empty else numeric.shape):
         raise InputError(f"{name} must have at least one sample and feature, got {numeric.shape}")
-    check_finite(numeric, name)
+    for rows in blocks(numeric) if numeric.dtype.kind == "f" else ():
+        check_finite(numeric[rows], name, rows.start)
     return numeric
 
 
@@ -62,20 +75,28 @@ def check_finite(array: NDArray[Any], name: str, row: int = 0, column: int = 0) 
         )
 
 
-def check_inputs(X: ArrayLike, width: int, may_be_empty: bool = False) -> NDArray[Any]:
+def check_inputs(
+    X: ArrayLike, width: int, may_be_empty: bool = False, blocks: Blocks = all_rows
+) -> NDArray[Any]:
     """X as (n, width); see `check_matrix`."""
-    X = check_matrix(X, "X", may_be_empty)
+    X = check_matrix(X, "X", may_be_empty, blocks)
     if X.shape[1] != width:
         raise InputError(f"X has {X.shape[1]} features, but the network's first width is {width}")
     return X
 
 
-def check_targets(Y: ArrayLike, n: int, width: int, may_be_empty: bool = False) -> NDArray[Any]:
+def check_targets(
+    Y: ArrayLike,
+    n: int,
+    width: int,
+    may_be_empty: bool = False,
+    blocks: Blocks = all_rows,
+) -> NDArray[Any]:
     """Y as (n, width); see `check_matrix`."""
     if np.ndim(Y) == 1:
         hint = "one-hot rows for classes (fastbcd.one_hot), a column for one number a sample"
         raise InputError(f"Y must be 2-d, samples by outputs: {hint}")
-    Y = check_matrix(Y, "Y", may_be_empty)
+    Y = check_matrix(Y, "Y", may_be_empty, blocks)
     if len(Y) != n:
         raise InputError(f"Y has {len(Y)} samples, but X has {n}")
     if Y.shape[1] != width:
@@ -107,7 +128,7 @@ def check_some_weight(weight: NDArray[np.float64], name: str = "sample_weight") 
         raise InputError(f"{name} is zero for every sample: nothing is left to learn from")
 
 
-def check_loss_targets(Y: NDArray[Any], loss: Loss) -> None:
+def check_loss_targets(Y: NDArray[Any], loss: Loss, blocks: Blocks = all_rows) -> None:
     """`InputError` where the loss is not made for such targets; says which one is."""
     k = Y.shape[1]
     if loss.targets == "two classes" and k > 2:
@@ -115,13 +136,17 @@ def check_loss_targets(Y: NDArray[Any], loss: Loss) -> None:
             f"loss: {loss.name} is for two classes, but Y has {k} outputs; use cross_entropy, or "
             "logistic_ovr for one class against the rest"
         )
-    fits = True
-    if loss.targets in ("binary", "two classes"):
-        fits = bool(((Y == 0) | (Y == 1)).all())
-    elif loss.targets == "distribution":
-        fits = bool((Y >= 0).all() and (abs(Y.sum(axis=1) - 1) <= 2e-5).all())
-    if not fits:
+    if not all(_fits(Y[rows], loss) for rows in blocks(Y)):
         raise InputError(f"loss: {loss.name} needs targets that are {TARGETS[loss.targets]}")
+
+
+def _fits(Y: NDArray[Any], loss: Loss) -> bool:
+    """Whether targets are what the loss asks for."""
+    if loss.targets in ("binary", "two classes"):
+        return bool(((Y == 0) | (Y == 1)).all())
+    if loss.targets == "distribution":
+        return bool((Y >= 0).all() and (abs(Y.sum(axis=1) - 1) <= 2e-5).all())
+    return True
 
 
 def check_loss_update(loss_update: str, problem: Problem, alpha: float) -> str:

@@ -49,7 +49,7 @@ SOLVERS = [
     ({"alpha_weights": -1}, "alpha_weights must be a number from 0 to"),
     ({"dtype": "float16"}, "dtype must be one of float32, float64"),
     ({"dtype": "flaot32"}, "dtype must be one of float32, float64"),
-    ({"device": "cuda"}, "device must be one of cpu, got 'cuda'"),
+    ({"device": "gpu"}, "device must be one of cpu, cuda, got 'gpu'"),
     ({"n_threads": 0}, "n_threads must be an integer of at least 1"),
     ({"tile_rows": -5}, "tile_rows must be an integer of at least 1"),
     ({"tile_rows": 0}, "tile_rows must be an integer of at least 1"),

@@ -1,7 +1,12 @@
 """A run that goes on from a checkpoint is the run that was not interrupted, bit for bit."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
+from command import environment
 
 from fastbcd import (
     InputError,
@@ -209,6 +214,23 @@ def test_callbacks_may_remember_anything_under_any_name(tmp_path):
     callback.held = {3: 4}
     with pytest.raises(TypeError, match="keys must be texts"):
         solver.fit(X, Y, max_iter=5, callbacks=[callback, SaveCheckpoint(path, every=1)])
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no /proc: memory unknown")
+def test_states_in_files_are_written_and_read_with_little_memory(tmp_path):
+    rows = 2**14
+    done = subprocess.run(
+        [sys.executable, Path(__file__).with_name("checkpoint_of_files.py"), tmp_path, str(rows)],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    grown, same = done.stdout.split()
+    assert same == "True"
+    assert (tmp_path / "c.safetensors").stat().st_size > 2**27
+    assert int(grown) < 2**25
 
 
 def test_other_data_are_refused(saved):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from data_forms import FORMS, write
 from rank_threads import Part, on_ranks
+from test_preprocessing_parts import mapped_mib
 
 from fastbcd import InputError, MiniBatchThreeSplitting, Problem, one_hot
 from fastbcd.cli.main import main
@@ -55,6 +56,20 @@ def test_parts_of_ranks_add_up_to_the_whole(tmp_path, form, dtype, shape):
                 joined(parts, name), array.reshape(len(array), *(() if name[0] == "y" else (-1,)))
             )
         assert all(part.X_train.dtype == dtype for part in parts)
+
+
+def test_ranks_take_whole_units_of_training_samples(tmp_path):
+    arrays = make()
+    path = str(write("shards", tmp_path / "set", arrays))
+
+    def unit(n_features):
+        return n_features + 1
+
+    parts = [load(path, ranks=Part(rank, 3), unit=unit) for rank in range(3)]
+    assert [len(part.X_train) for part in parts] == [7, 7, 9]
+    assert [len(part.X_test) for part in parts] == [3, 4, 4]
+    np.testing.assert_array_equal(joined(parts, "X_train"), arrays["X_train"].reshape(23, 6))
+    np.testing.assert_array_equal(joined(parts, "y_train"), arrays["y_train"])
 
 
 @pytest.mark.parametrize("form", ["npz", "npz compressed", "shards", "npy"])
@@ -127,6 +142,21 @@ def test_a_rank_holds_its_part_and_a_few_pieces(tmp_path, form):
         tracemalloc.stop()
         assert peak < bound + 4 * MIB < 4 * n * d
         np.testing.assert_array_equal(data.X_train, X[: n // size])
+
+
+def test_rows_that_are_read_into_a_file_do_not_stay_in_memory(tmp_path):
+    X = np.tile(np.arange(256, dtype=np.float32), (30_000, 1))  # 29 MiB
+    y = np.arange(len(X)) % 3
+    arrays = {"X_train": X, "y_train": y, "X_test": X[:9], "y_test": y[:9]}
+    path = str(write("npz compressed", tmp_path / "set", arrays))
+
+    def on_disk(shape, dtype):
+        return np.memmap(tmp_path / f"{shape}", dtype, "w+", shape=shape)
+
+    before = mapped_mib()
+    data = load(path, allocate=on_disk)
+    assert mapped_mib() < before + 6
+    np.testing.assert_array_equal(data.X_train, X)
 
 
 def damage(path, where):

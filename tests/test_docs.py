@@ -2,7 +2,7 @@
 
 Blocks of a page run in order, in one folder and one namespace. Commands run as they stand, but
 for sizes: DATA is tiny, layers are at most 32 wide, and runs 3 iterations long. What needs PyTorch
-runs where there is PyTorch.
+or MPI runs where they are.
 """
 
 import argparse
@@ -30,7 +30,7 @@ RUN = [path for path in LINKED if path.parent.name != "kernels"]
 WIDTH, EPOCHS = 32, 3
 # What prepares or checks a checkout; and programs that are not ours.
 OTHER = {"asv", "cd", "git", "mypy", "nproc", "pip", "pytest", "python3", "ruff"}
-OPTIONAL, SKIPPED = ("torch",), object()
+OPTIONAL, SKIPPED = ("torch", "mpi4py"), object()
 NUMBER = r"-?\d+\.?\d*(?:e[-+]?\d+)?"
 of_each_page = pytest.mark.parametrize("path", RUN, ids=lambda path: str(path.relative_to(ROOT)))
 

@@ -1,6 +1,7 @@
 """Samples spread over MPI ranks: the weights of one process, on all of them."""
 
 import json
+import time
 
 import numpy as np
 import pytest
@@ -149,3 +150,24 @@ def test_what_is_no_communicator_is_refused():
     pytest.importorskip("mpi4py")
     with pytest.raises(InputError, match="comm must be an mpi4py"):
         get_ranks("world")
+
+
+def test_a_rank_that_fails_while_others_wait_for_it_in_a_sum_ends_the_job():
+    start = time.monotonic()
+    _, err = run_ranks(
+        3,
+        "-c",
+        COMMON
+        + """
+solver = ThreeSplitting(Problem((9, 5, 4)), comm=comm)
+if comm.rank == 1:
+    def fails(*arguments):
+        raise MemoryError("no room on this machine")
+    solver._update_output_state = fails
+solver.fit(X, Y)
+""",
+        status=1,
+        timeout=60,
+    )
+    assert "rank 1: no room on this machine" in err
+    assert time.monotonic() - start < 40

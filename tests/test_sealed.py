@@ -2,14 +2,15 @@
 
 import json
 import re
+import tracemalloc
 
 import numpy as np
 import pytest
 from safetensors import safe_open
-from safetensors.numpy import save
+from safetensors.numpy import load_file, save
 
 from fastbcd import InputError, sealed
-from fastbcd.sealed import read_sealed, write_sealed
+from fastbcd.sealed import SealedFile, read_sealed, write_sealed
 
 ARRAYS = {
     "a": np.arange(12.0).reshape(3, 4),
@@ -57,6 +58,62 @@ def test_any_reader_of_safetensors_can_open_it(path):
     with safe_open(path, "numpy") as file:
         assert json.loads(file.metadata()["fastbcd"])["format"] == 3
         np.testing.assert_array_equal(file.get_tensor("a"), ARRAYS["a"])
+
+
+def test_its_bytes_are_those_that_safetensors_writes(tmp_path):
+    names = ("bool", "int8", "uint8", "float16", "int16", "uint32", "float32", "int64", "float64")
+    arrays = {f"{k} ü": np.arange(2 * k).astype(name) for k, name in enumerate(names)}
+    arrays |= {"other": np.ones((3, 1, 2)), "number": np.array(2.5), "a": np.ones(3, np.float32)}
+    write_sealed(tmp_path / "file", arrays, METADATA)
+    with safe_open(tmp_path / "file", "numpy") as file:
+        expected = save(arrays, file.metadata())
+    assert (tmp_path / "file").read_bytes() == expected
+
+
+def test_numbers_of_the_other_byte_order_are_turned_around(tmp_path):
+    write_sealed(tmp_path / "file", {"a": np.arange(5, dtype=">i4")}, {"format": 1})
+    np.testing.assert_array_equal(load_file(tmp_path / "file")["a"], np.arange(5))
+
+
+def test_memory_for_a_block_is_enough_for_arrays_of_any_size(tmp_path):
+    """64 MB of rows in a file are written, verified and read with less than 16 MB."""
+    shape, path = (2**14, 2**10), tmp_path / "file"
+    large = np.memmap(tmp_path / "large", np.float32, "w+", shape=shape)
+    large[:, 3] = np.arange(shape[0])
+    result = np.memmap(tmp_path / "result", np.float32, "w+", shape=shape)
+    tracemalloc.start()
+    try:
+        write_sealed(path, {"large": large, "turned": large.T[5:7]}, {"format": 1})
+        with SealedFile(path, "thing") as file:
+            for start, block in file.blocks("large"):
+                result[start : start + len(block)] = block
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 16 * 2**20
+    np.testing.assert_array_equal(result[::7], large[::7])
+
+
+@pytest.mark.parametrize("rows", [(0, 3), (1, 2), (2, 3), (1, 1), (0, None), (1, 9)])
+def test_some_rows_are_read_without_the_others(path, rows, monkeypatch):
+    monkeypatch.setattr(sealed, "CHUNK", 32)
+    with SealedFile(path, "thing") as file:
+        blocks = [block for _, block in file.blocks("a", *rows)]
+    assert all(len(block) == 1 for block in blocks)
+    expected = ARRAYS["a"][slice(*rows)]
+    np.testing.assert_array_equal(np.concatenate([np.empty((0, 4)), *blocks]), expected)
+
+
+def test_a_header_that_points_outside_of_the_file_is_refused(tmp_path):
+    path = tmp_path / "file"
+    content = save({"a": ARRAYS["a"]}, {"fastbcd": json.dumps({"format": 2})})
+    for old, new in ((b"[3,4]", b"[9,4]"), (b"[0,96]", b"[1,97]"), (b"[3,4]", b"[-3,-4]")):
+        longer = len(new) - len(old)
+        header = content[8:].replace(old, new, 1)
+        header = header.replace(b"}" + b" " * longer, b"}", 1) if longer else header
+        path.write_bytes(content[:8] + header)
+        with pytest.raises(InputError, match="is not a fastbcd thing, or damaged"):
+            read_sealed(path, "thing", (2,))
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 64, 1000])

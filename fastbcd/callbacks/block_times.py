@@ -35,9 +35,10 @@ class BlockTimes(Callback):
 
     def on_iteration(self, solver: Solver, state: Any, record: Record) -> None:
         ranks = solver.device.ranks
-        for name in self.columns:
+        own = [state.clock.seconds(name[-1]) for name in self.columns]
+        for name, all_ranks in zip(self.columns, zip(*ranks.gather(own), strict=True), strict=True):
             # A rank without samples may have no such block.
-            seconds = [s for s in ranks.gather(state.clock.seconds(name[-1])) if s is not None]
+            seconds = [s for s in all_ranks if s is not None]
             if seconds:
                 record[name] = sum(seconds)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from fastbcd import checkpoint
 from fastbcd.errors import InputError
+from fastbcd.fingerprint import fingerprint
 from fastbcd.fit import Callback, Record, Result, Solver
 from fastbcd.specification import require_integer
 
@@ -25,7 +26,9 @@ class SaveCheckpoint(Callback):
     ----------
     path : str or Path
         A ``.safetensors`` file in a folder that exists. It has the size of the state: for
-        full-batch solvers that of V and U, several times the data.
+        full-batch solvers that of V and U, several times the data. Where the solver is spread
+        over ranks, each of them writes its samples to a file in the folder ``PATH.parts``, which
+        all ranks must see; another number of ranks may go on.
     every : int, optional
         Iterations between checkpoints; None: only where another callback stops the run.
 
@@ -45,7 +48,7 @@ class SaveCheckpoint(Callback):
 
     def on_start(self, solver: Solver, state: Any, max_iter: int) -> None:
         self._solver, self._max_iter = solver, max_iter
-        self._data = checkpoint.fingerprint(state)
+        self._data = fingerprint(solver.device, state)
         self._saved: int | None = state.iteration
 
     def on_iteration(self, solver: Solver, state: Any, record: Record) -> None:

@@ -78,8 +78,10 @@ class Accuracy(Every):
         if self.due(record):
             right = 0
             if len(self.labels):
-                outputs = network_of(solver, state).forward(self.X, solver.device.n_threads)
-                right = int(np.count_nonzero(hits(outputs, self.labels)))
+                network, X = network_of(solver, state), np.asarray(self.X)
+                for rows in solver.device.blocks(X):
+                    outputs = network.forward(X[rows], solver.device.n_threads)
+                    right += int(np.count_nonzero(hits(outputs, self.labels[rows])))
             counts = np.array([right, len(self.labels)], np.float64)
             solver.device.ranks.sum(counts)
             record[f"{self.name}_accuracy"] = float(counts[0] / counts[1])

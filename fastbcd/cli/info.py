@@ -32,7 +32,7 @@ def run(options: argparse.Namespace) -> None:
         for library in threadpool_info()
         if library["user_api"] == "blas"
     ]
-    packages = ("numba", "numpy", "scipy", "scikit-learn", "safetensors")
+    packages = ("numba", "numpy", "scipy", "scikit-learn")
     facts = {
         "fastbcd": fastbcd.__version__,
         "python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",

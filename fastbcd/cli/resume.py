@@ -12,7 +12,7 @@ from fastbcd.cli.run_folder import RunFolder
 from fastbcd.errors import InputError
 
 # Change no result, so that they may be given anew.
-FREE = ("resume", "threads", "quiet", "checkpoint_every")
+FREE = ("resume", "threads", "quiet", "checkpoint_every", "memory", "memory_folder")
 
 AddOptions = Callable[[argparse.ArgumentParser], None]
 

@@ -1,6 +1,6 @@
 """The folder that a run writes: config.json, history.csv, model.safetensors, summary.json.
 
-While it is under way also checkpoint.safetensors, where one was asked for.
+While it is under way also checkpoint.safetensors, where one was asked for, and its parts.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from fastbcd import parts
 from fastbcd.errors import InputError
-from fastbcd.files import remove_partial, write_json
+from fastbcd.files import write_json
 from fastbcd.model import Model
 
 DEFAULT_PARENT = Path("runs")
@@ -54,8 +55,7 @@ class RunFolder:
     def finish(self, summary: dict[str, Any]) -> None:
         """Write summary.json, which says that the run is over; the checkpoint goes."""
         write_json(self.summary, summary)
-        self.checkpoint.unlink(missing_ok=True)
-        remove_partial(self.checkpoint)
+        parts.remove(self.checkpoint)
 
     def write_config(self, config: dict[str, Any]) -> None:
         """Write config.json: what the run was asked to do."""

@@ -162,6 +162,8 @@ def solver_of(
         "dtype": options.dtype,
         "n_threads": options.threads,
         "tile_rows": options.tile_rows,
+        "memory": options.memory,
+        "folder": options.memory_folder,
     }
     if not full:
         if comm is not None:

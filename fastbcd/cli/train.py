@@ -30,6 +30,7 @@ from fastbcd.cli.run_folder import RunFolder
 from fastbcd.cli.solver_options import add_solver_options, solver_of, tile_rows_of
 from fastbcd.data import FORMS, PREPROCESSINGS, Dataset, Preprocessing, load
 from fastbcd.defaults import AnySolver
+from fastbcd.devices.storage import get_storage
 from fastbcd.fit import Callback, Result
 from fastbcd.initialization import INITIALIZATIONS
 from fastbcd.labels import classes_of, encode, one_hot
@@ -79,6 +80,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add("--resume", metavar="DIR", help="go on with the run in DIR, with its own options")
     add("--quiet", action="store_true", help="no progress and no summary")
+    add(
+        "--memory", metavar="SIZE", help="keep samples and states in files, and in memory no more "
+        "than SIZE, such as 2GiB, whatever their number; of each rank under mpiexec",
+    )  # fmt: skip
+    add("--memory-folder", metavar="DIR", help="of these files, on a disk; default: that of "
+        "temporary files")  # fmt: skip
 
 
 def run(options: argparse.Namespace) -> int:
@@ -89,12 +96,18 @@ def run(options: argparse.Namespace) -> int:
         folder = RunFolder(Path(options.resume))
         with together(ranks):
             options = resumed_options(add_options, options.arguments, folder)
+    storage = get_storage(options.memory, options.memory_folder)
+
+    def samples(shape: tuple[int, ...], dtype: Any) -> Any:
+        return storage.allocate([shape], dtype)[0]
+
     dataset = load(
         options.data,
         target=options.target,
         target_required=options.target is not None,
         test_fraction=options.test_fraction,
         ranks=ranks,
+        allocate=None if options.memory is None else samples,
         unit=tile_rows_of(options),
     )
     classes = classes_of(dataset.y_train, ranks, dataset.name)
@@ -104,12 +117,18 @@ def run(options: argparse.Namespace) -> int:
     preprocessing = Preprocessing.fit(dataset.X_train, options.preprocess, ranks=ranks)
     solver = solver_of(options, (dataset.n_train, dataset.X_train.shape[1]), len(classes), comm)
     _check(options)
-    X_train = preprocessing(dataset.X_train, solver.dtype)
-    X_test = preprocessing(dataset.X_test, solver.dtype)
-    Y_train = one_hot(train_labels, len(classes))
+    X_train, X_test = (
+        preprocessing(X, solver.dtype, out=samples(X.shape, solver.dtype))
+        for X in (dataset.X_train, dataset.X_test)
+    )
+    dataset.X_train = dataset.X_test = None  # unscaled they are not needed any more
+    Y_train = one_hot(
+        *(train_labels, len(classes)),
+        out=samples((len(train_labels), len(classes)), solver.dtype),
+    )
     past = None
     if folder is not None and folder.checkpoint.exists():
-        checkpoint = read(folder.checkpoint)
+        checkpoint = read(folder.checkpoint, ranks)
         state, past = checkpoint.restore(solver, X_train, Y_train), checkpoint.past()
     else:
         state = solver.init(X_train, Y_train, seed=options.seed, **_initial(options))

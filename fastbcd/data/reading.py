@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastbcd.data.blocks import release
 from fastbcd.data.dataset import (
     Dataset,
     check_label_shape,
@@ -100,6 +101,7 @@ class Pair:
             for row, column, piece in _finite_pieces(X, own):
                 first = at + row - own.start
                 out[first : first + len(piece), column : column + piece.shape[1]] = piece
+                release(out)
         return out
 
     def labels(self, rows: slice) -> NDArray[Any] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fastbcd.devices.cpu import CPU
+from fastbcd.devices.storage import Disk, Storage
 from fastbcd.errors import InputError
 from fastbcd.ranks import Alone, Ranks
 
@@ -17,6 +18,7 @@ def get_device(
     n_threads: int | None,
     tile_rows: int | None,
     ranks: Ranks | None = None,
+    storage: Storage | None = None,
     precision: str = "float32",
     dtype: Any = "float32",
 ) -> Any:
@@ -35,7 +37,11 @@ def get_device(
         )
     ranks = Alone() if ranks is None else ranks
     if name == "cpu":
-        return CPU(n_threads, tile_rows, ranks)
+        return CPU(n_threads, tile_rows, ranks, storage)
+    if isinstance(storage, Disk):
+        raise InputError(
+            "memory: runs out of core are for the processor; leave memory out, or device='cuda'"
+        )
     from fastbcd.devices.cuda import CUDA  # only now: it needs packages of an extra
 
     return CUDA(n_threads, tile_rows, ranks, precision)

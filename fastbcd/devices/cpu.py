@@ -18,6 +18,7 @@ from fastbcd.devices.layer import Layer
 from fastbcd.devices.nonlinear_state_solve import NonlinearStateSolve
 from fastbcd.devices.normal_equations import CrossProduct, NormalEquations
 from fastbcd.devices.state_solve import StateSolve
+from fastbcd.devices.storage import Memory, Storage
 from fastbcd.devices.sums import SampleSum
 from fastbcd.devices.threads import resolve_threads, serial_blas
 from fastbcd.devices.tiles import Scratch, Tile, even_size, for_each_tile
@@ -60,6 +61,8 @@ class CPU:
         the last digits.
     ranks : Ranks, optional
         The processes that share the samples; default: this one alone.
+    storage : Storage, optional
+        Where arrays of samples are; default: in memory.
     """
 
     name = "cpu"
@@ -71,8 +74,10 @@ class CPU:
         n_threads: int | None = None,
         tile_rows: int | None = None,
         ranks: Ranks = ALONE,
+        storage: Storage | None = None,
     ) -> None:
         self.ranks = ranks
+        self.storage: Storage = Memory() if storage is None else storage
         self.n_threads = resolve_threads(n_threads, ranks.on_this_machine)
         self._tile_rows = (
             None if tile_rows is None else require_integer(tile_rows, "tile_rows", at_least=1)
@@ -88,7 +93,8 @@ class CPU:
     def __getstate__(self) -> dict[str, Any]:
         if self.ranks.size > 1:
             raise TypeError("a solver that is spread over ranks cannot be pickled: its comm cannot")
-        return {"ranks": ALONE, "n_threads": self.n_threads, "_tile_rows": self._tile_rows}
+        names = ("n_threads", "_tile_rows", "storage")
+        return {"ranks": ALONE, **{name: getattr(self, name) for name in names}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -118,9 +124,6 @@ class CPU:
             )
         return data
 
-    def require_memory(self, n_bytes: int) -> None:
-        """Nothing: memory of the processor is what the system makes of it."""
-
     def array(self, data: Any, dtype: Any) -> Array:
         """`data` as a contiguous array of this device; not copied where it is one already."""
         return np.ascontiguousarray(data, dtype)
@@ -128,6 +131,18 @@ class CPU:
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
         """An uninitialised array of this device."""
         return np.empty(shape, dtype)
+
+    def samples(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        """An array of samples (n, ...), with arbitrary contents, where such arrays are kept."""
+        return self.storage.allocate([shape], dtype)[0]
+
+    def blocks(self, array: Any) -> Iterator[slice]:
+        """Slices of rows of an array of samples, to go through all of it in pieces."""
+        return self.storage.blocks(array)
+
+    def done_with(self, array: Any, rows: slice) -> None:
+        """These rows of an array of samples need not stay in memory for now."""
+        self.storage.done_with(array, rows)
 
     def zeros(self, shape: tuple[int, ...], dtype: Any) -> Array:
         """An array of zeros of this device."""
@@ -187,15 +202,18 @@ class CPU:
         dtype: Any,
         body: Callable[[Tile], None],
         even: bool = False,
+        arrays: Sequence[Any] = (),
     ) -> None:
         """Call ``body(tile)`` for tiles of n samples, shared among the threads.
 
-        With `even`, tiles are small and made as equal as they can be: for a mini-batch.
+        With `even`, tiles are small and made as equal as they can be: for a mini-batch. `arrays`
+        are those whose rows the body reads or writes, of n rows each.
         """
         rows = self.tile_rows(widths, dtype)
-        if even:
+        if even and n:
             rows = even_size(n, BATCH_TILE_ROWS if self._tile_rows is None else self._tile_rows)
-        for_each_tile(n, rows, body, self._scratches, self._pool)
+        with self.storage.stream(n, rows, arrays, self.n_threads) as around:
+            for_each_tile(n, rows, around(body), self._scratches, self._pool)
 
     def tile_rows(self, widths: tuple[int, ...], dtype: Any) -> int:
         """Samples in a tile of a network of such widths."""

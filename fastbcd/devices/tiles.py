@@ -39,7 +39,7 @@ class _Turns:
         with self._condition:
             self._condition.wait_for(lambda: self._next == index or self.failed)
             if self.failed:
-                raise _AbandonedError
+                raise AbandonedError
 
     def done(self, index: int) -> None:
         """Let the tile after `index` through."""
@@ -55,7 +55,7 @@ class _Turns:
             self._condition.notify_all()
 
 
-class _AbandonedError(Exception):
+class AbandonedError(Exception):
     """Another thread failed; its exception is the one to report."""
 
 
@@ -106,7 +106,7 @@ def for_each_tile(
                 rows = slice(index * tile_rows, min(n, (index + 1) * tile_rows))
                 body(Tile(index, rows, scratch, turns))
                 turns.done(index)
-        except _AbandonedError:
+        except AbandonedError:
             pass
         except BaseException:
             turns.fail()

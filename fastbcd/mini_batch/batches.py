@@ -12,6 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 from fastbcd.errors import InputError
 from fastbcd.kernels import Loss
 from fastbcd.validation import (
+    Blocks,
+    all_rows,
     check_inputs,
     check_loss_targets,
     check_sample_weight,
@@ -21,24 +23,24 @@ from fastbcd.validation import (
 
 
 def check_samples(
-    X: ArrayLike, Y: ArrayLike, widths: tuple[int, ...], loss: Loss
+    X: ArrayLike, Y: ArrayLike, widths: tuple[int, ...], loss: Loss, blocks: Blocks = all_rows
 ) -> tuple[Any, Any]:
     """X (n, d_0) and Y (n, d_L) as arrays, checked; `InputError` for what does not fit.
 
-    What is memory-mapped is not read here but in `take`, a batch at a time.
+    What is memory-mapped is not read here but in `take`, a batch at a time; all else in `blocks`.
     """
     if isinstance(X, np.memmap):
         check_inputs(X[:1], widths[0])  # one sample stands for all as far as shape and type go
         inputs: Any = X
     else:
-        inputs = check_inputs(X, widths[0])
+        inputs = check_inputs(X, widths[0], blocks=blocks)
     if isinstance(Y, np.memmap):
         if len(Y) != len(inputs):
             raise InputError(f"Y has {len(Y)} samples, but X has {len(inputs)}")
         check_loss_targets(check_targets(Y[:1], 1, widths[-1]), loss)
         return inputs, Y
-    targets = check_targets(Y, len(inputs), widths[-1])
-    check_loss_targets(targets, loss)
+    targets = check_targets(Y, len(inputs), widths[-1], blocks=blocks)
+    check_loss_targets(targets, loss, blocks)
     return inputs, targets
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fastbcd.budget import planned_bytes_of_batches
 from fastbcd.devices import CPU, get_device
 from fastbcd.devices.batch import Batch
+from fastbcd.devices.storage import get_storage
 from fastbcd.errors import InputError
 from fastbcd.fit import Callback, Result, network_of, run
 from fastbcd.initialization import output_unit, scaled_weights
@@ -98,6 +101,9 @@ class MiniBatchThreeSplitting(BatchSweep):
         takes the weights of every fourth batch, where a pass has 32 or more.
     device, dtype, n_threads, tile_rows, precision
         As in `ThreeSplitting`.
+    memory, folder
+        As in `ThreeSplitting`, but that nothing is copied to files: of samples that are
+        memory-mapped already, only those of one batch are in memory.
 
     Raises
     ------
@@ -134,6 +140,8 @@ class MiniBatchThreeSplitting(BatchSweep):
         dtype: str = "float32",
         n_threads: int | None = None,
         tile_rows: int | None = None,
+        memory: int | str | None = None,
+        folder: str | Path | None = None,
         precision: str = "float32",
     ) -> None:
         self.problem = problem
@@ -163,7 +171,10 @@ class MiniBatchThreeSplitting(BatchSweep):
                 "them has no meaning; use ThreeSplitting, or penalise weights"
             )
         self.dtype = check_dtype(dtype)
-        self.device: CPU = get_device(device, n_threads, tile_rows, None, precision, self.dtype)
+        storage = get_storage(memory, folder)
+        self.device: CPU = get_device(
+            *(device, n_threads, tile_rows, None, storage, precision, self.dtype)
+        )
 
     def settings(self, n: int) -> Settings:
         """Batch size, step size, momentum, damping and rank of a run on n samples."""
@@ -209,9 +220,13 @@ class MiniBatchThreeSplitting(BatchSweep):
         problem, device = self.problem, self.device
         seed = require_integer(seed, "seed", at_least=0)
         X, Y = device.received(X), device.received(Y)
-        inputs, targets = check_samples(X, Y, problem.widths, problem.loss)
+        inputs, targets = check_samples(X, Y, problem.widths, problem.loss, device.blocks)
         weight = mean_one(sample_weight, len(inputs))
         settings = self.settings(len(inputs))
+        work = planned_bytes_of_batches(self, len(inputs))
+        device.storage.plan(work, 0, device.n_threads, [inputs, targets])
+        for array in (inputs, targets):
+            device.storage.read_by_rows(array)
         if passes is None:
             passes = self.passes(len(inputs))
         passes = require_integer(passes, "passes", at_least=0)
@@ -272,6 +287,7 @@ class MiniBatchThreeSplitting(BatchSweep):
             for rows, index in self.device.batches(shuffled):
                 samples = Samples.of(state.X, state.Y, self.problem.loss, rows, weight)
                 self._learn(state, samples.on(self.device, index))
+                self._unmap(state)
         state.iteration += 1
         return state
 
@@ -324,6 +340,11 @@ class MiniBatchThreeSplitting(BatchSweep):
         self._update_metrics_and_weights(state, batch, sizes)
         state.batches += 1
 
+    def _unmap(self, state: MiniBatchState) -> None:
+        """Samples that were read may go."""
+        for array in (state.X, state.Y):
+            self.device.storage.unmap(array)
+
     def _batch(self, state: MiniBatchState, m: int) -> Batch:
         """Memory for m samples, kept in the state's cache."""
         held = state.cache.get("batch")
@@ -350,6 +371,7 @@ class MiniBatchThreeSplitting(BatchSweep):
             if weight is not None:
                 weight = device.array(weight, np.float64)
             total += float(self._loss(outputs, Y, weight))
+            self._unmap(state)
         penalties = zip(problem.weight_penalties, state.weights, strict=True)
         weights = float(sum(device.penalty_sum(penalty, W[:, :-1]) for penalty, W in penalties))
         return problem.per_sample(state.n) * total + weights

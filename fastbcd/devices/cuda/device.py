@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from fastbcd import kernels as cpu_kernels
-from fastbcd.devices.cuda.library import INSTALL, Library, out_of_memory
+from fastbcd.devices.cuda.library import INSTALL, Library
+from fastbcd.devices.cuda.resident import Resident
 from fastbcd.devices.tiles import even_size
 from fastbcd.errors import InputError
 from fastbcd.kernels import Formula, Loss, Penalty
@@ -123,6 +124,7 @@ class CUDA:
             raise InputError(f"device: cuda needs numba-cuda ({problem}): {INSTALL}") from problem
         self.scratch = Scratch(self.library.empty)
         self.kernels: Any = Kernels(self.library, self.scratch)
+        self.storage = Resident(self.library)
         self.failures = self.library.zeros((1,), np.int32)
         self._counts: dict[int, tuple[Any, Any]] = {}
         self._lock, self._depth = threading.RLock(), 0
@@ -200,11 +202,9 @@ class CUDA:
         """`array` as a NumPy array."""
         return self.library.host(array)
 
-    def require_memory(self, n_bytes: int) -> None:
-        """`InputError` with both numbers where `n_bytes` more do not fit."""
-        free = self.library.memory()[0]
-        if n_bytes > free:
-            raise out_of_memory(n_bytes, free)
+    def blocks(self, array: Any) -> Iterator[slice]:
+        """All rows at once."""
+        return self.storage.blocks(array)
 
     # -- samples of mini-batches --------------------------------------------------------------
 
@@ -322,6 +322,7 @@ class CUDA:
         dtype: Any,
         body: Callable[[Any], None],
         even: bool = False,
+        arrays: Sequence[Any] = (),
     ) -> None:
         """Call ``body(tile)`` for tiles of n samples, one after the other."""
         rows = self.tile_rows(widths, dtype)
@@ -333,7 +334,7 @@ class CUDA:
         """Samples in a tile of a network of such widths."""
         if self._tile_rows is not None:
             return self._tile_rows
-        return max(MIN_TILE_ROWS, TILE_BYTES // (max(widths) * np.dtype(dtype).itemsize))
+        return max(MIN_TILE_ROWS, TILE_BYTES // (max(widths[:-1]) * np.dtype(dtype).itemsize))
 
     def for_each_item(self, items: Sequence[T], body: Callable[[T, Any], None]) -> None:
         """Call ``body(item, scratch)`` for independent pieces of work, one after the other."""

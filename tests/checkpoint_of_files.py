@@ -1,0 +1,62 @@
+"""How much a process grows that writes, and goes on from, a checkpoint of mapped arrays.
+
+``FOLDER ROWS``: prints by how many bytes resident memory peaked above what it was, and whether
+the same state came back.
+"""
+
+import itertools
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from fastbcd import Problem, ThreeSplitting
+from fastbcd.checkpoint import read, write
+from fastbcd.fingerprint import fingerprint
+from fastbcd.fit import Result
+from fastbcd.state import State
+
+WIDTHS = (64, 1024, 10)
+
+
+def memory(name):
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(name):
+            return 1024 * int(line.split()[1])
+    raise AssertionError(name)
+
+
+class Mapped(ThreeSplitting):
+    """States are in files of their own, as of a run out of core."""
+
+    def blank(self, X, Y):
+        def mapped(width, name):
+            path = folder / f"{name}-{len(list(folder.iterdir()))}"
+            return np.memmap(path, np.float32, "w+", shape=(len(X), width))
+
+        V, U = ([mapped(width, name) for width in WIDTHS[1:]] for name in "VU")
+        W = [np.zeros((d, b + 1), np.float32) for b, d in itertools.pairwise(WIDTHS)]
+        return State([None, *W], [X, *V], [None, *U], Y)
+
+
+folder, n = Path(sys.argv[1]), int(sys.argv[2])
+X, Y = (
+    np.memmap(folder / name, np.float32, "w+", shape=(n, width))
+    for name, width in (("X", WIDTHS[0]), ("Y", WIDTHS[-1]))
+)
+solver = Mapped(Problem(WIDTHS))
+old = solver.blank(X, Y)
+for k, array in enumerate((X, Y, *old.V[1:], *old.U[1:])):
+    for row in range(0, n, 97):
+        array[row] = 1 + k + row
+    array._mmap.madvise(4)  # as if these rows had not just been here: MADV_DONTNEED
+old.iteration = 5
+before = memory("VmRSS")
+data = fingerprint(solver.device, old)
+path = folder / "c.safetensors"
+write(path, solver, old, data, 9, Result(old, None))
+new = read(path).restore(solver, X, Y)
+grown = memory("VmHWM") - before
+pairs = zip((*old.V[1:], *old.U[1:]), (*new.V[1:], *new.U[1:]), strict=True)
+same = all(a is not b and np.array_equal(a, b) for a, b in pairs)
+print(grown, same and new.iteration == 5)
