@@ -91,6 +91,7 @@ class Arguments:
 
     @staticmethod
     def prepare_args(ty: Any, value: Any, stream: Any, retr: Any) -> tuple[Any, Any]:
+        """Type and value as the launcher can hand them over; stream and retr are not used."""
         if isinstance(value, Formula):
             return types.UniTuple(types.float64, value.numba_type.n_parameters), value.parameters
         return (types.intp, 0) if value is None else (ty, value)

@@ -3,11 +3,11 @@
 Launches are recorded (`fastbcd.kernels.cuda.target.record`): of every case in `cases`, so that
 each kernel is seen with each formula in float32, and in float64 with one formula of each kind
 (`--all`: with each). Each is compiled once, to LTO-IR for the oldest architecture, and linked for
-all; the linker's ptxas reports registers and spills, and its PTX shows float64 arithmetic and parameters. What
-must hold: it links, nothing spills, its parameters are the words that a launch hands over (Numba's
-launcher is asked, but for arrays), and a float32 kernel that is not float64 by intention
-(`Case.f64`) has no float64 instruction but loads and conversions of parameters. With K N the
-kernels K, K + N, ... alone.
+all; the linker's ptxas reports registers and spills, and its PTX shows float64 arithmetic and
+parameters. What must hold: it links, nothing spills, its parameters are the words that a launch
+hands over (Numba's launcher is asked, but for arrays), and a float32 kernel that is not float64 by
+intention (`Case.f64`) has no float64 instruction but loads and conversions of parameters. With K N
+the kernels K, K + N, ... alone.
 """
 
 from __future__ import annotations
