@@ -1,8 +1,7 @@
 """Compile and link kernels of the GPU without one: ``python tests/cuda/link.py [--all] [K N]``.
 
-Launches are recorded (`fastbcd.kernels.cuda.target.record`): of every case in `cases`, so that
-each kernel is seen with each formula in float32, and in float64 with one formula of each kind
-(`--all`: with each). Each is compiled once, to LTO-IR for the oldest architecture, and linked for
+Launches are recorded (`fastbcd.kernels.cuda.target.record`): of every case in `cases` that is not
+rare (`--all`: of every case), so that each kernel is seen with each formula. Each is compiled once, to LTO-IR for the oldest architecture, and linked for
 all; the linker's ptxas reports registers and spills, and its PTX shows float64 arithmetic and
 parameters. What must hold: it links, nothing spills, its parameters are the words that a launch
 hands over (Numba's launcher is asked, but for arrays), and a float32 kernel that is not float64 by
@@ -24,7 +23,7 @@ from typing import Any
 import numba.cuda.dispatcher
 import numpy as np
 from agreement import arguments_of
-from cases import ACTIVATIONS, LOSSES, PENALTIES, cases
+from cases import cases, is_rare
 from cuda.core import Linker, LinkerOptions, ObjectCode
 from numba import cuda
 from numba.cuda.typing.typeof import Purpose, typeof
@@ -33,8 +32,6 @@ import fastbcd.kernels.cuda as kernels
 from fastbcd.kernels.cuda import target
 
 ARCHITECTURES = ("sm_80", "sm_90")
-# Formulas that the quick check sees in float32 alone.
-FORMULAS = {*ACTIVATIONS, *LOSSES, *PENALTIES} - {"tanh", "squared", "l1"}
 # What a float64 parameter of a float32 kernel needs: to be loaded, and rounded.
 HARMLESS = re.compile(r"\.param|\.reg|^\s*(ld\.param|cvt\.(rn\.)?f32\.f64|mov\.f64)")
 
@@ -49,8 +46,7 @@ def recorded(everything: bool) -> Iterator[tuple[str, bool, Any, tuple[Any, ...]
     seen = set()
     for dtype in ("float32", "float64"):
         for case in cases(dtype):
-            formula = case.name.split(",")[0]
-            if dtype == "float64" and not everything and formula in FORMULAS:
+            if is_rare(case, dtype) and not everything:
                 continue
             target.record = []
             getattr(kernels, case.function)(*arguments_of(case, True, lambda array: array))
@@ -118,6 +114,9 @@ def link(
             "spilled": sum(map(int, re.findall(r"(\d+) bytes spill", log))),
             "f64": [],
         }
+    if f64 and kernel in _compared:
+        return found  # its words do not depend on the formula's kind
+    _compared.add(kernel)
     ptx = linked(oldest, "ptx", ptx=True)[0].decode(errors="replace")
     if parameters(ptx) != Launcher().sizes(types, arguments):
         raise TypeError(

@@ -15,7 +15,7 @@ if os.environ.get("NUMBA_ENABLE_CUDASIM") != "1":
     )
 
 from agreement import check
-from cases import ACTIVATIONS, LOSSES, PENALTIES, Case, cases
+from cases import Case, cases, is_rare
 
 import fastbcd.kernels.cuda as target
 
@@ -26,13 +26,10 @@ CASES = {
 }
 
 
-# One formula of each kind in float64; the others there, on demand: pytest -m slow tests/cuda.
-RARE = {*ACTIVATIONS, *LOSSES, *PENALTIES} - {"tanh", "squared", "l1"}
-
-
 def parameter(name: str) -> Any:
-    rarely = name.endswith("float64") and CASES[name].name.split(",")[0] in RARE
-    return pytest.param(name, marks=[pytest.mark.slow] if rarely else [])
+    """The rest on demand: pytest -m slow tests/cuda."""
+    rare = is_rare(CASES[name], name.rsplit("-", 1)[1])
+    return pytest.param(name, marks=[pytest.mark.slow] if rare else [])
 
 
 @pytest.mark.parametrize("name", map(parameter, CASES))
