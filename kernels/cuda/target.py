@@ -32,6 +32,8 @@ THREADS = 4 if SIMULATED else 256
 BLOCKS_X, BLOCKS_Y = (1, 2) if SIMULATED else (64, 4096)
 # Blocks of a kernel with sums at most: each leaves one partial sum.
 SUM_BLOCKS = 2 if SIMULATED else 2048
+# Blocks at most where one takes a row: so many rows of work space they need.
+ROW_BLOCKS = 2 if SIMULATED else 4096
 
 
 # -- arguments ------------------------------------------------------------------------------------
@@ -219,12 +221,6 @@ def launch_rows(kernel: Any, rows: int, *arguments: Any) -> None:
         _launch(kernel, blocks, THREADS, arguments)
 
 
-def launch_blocks(kernel: Any, rows: int, *arguments: Any) -> None:
-    """Run a kernel in which the threads of one block share a row."""
-    if rows:
-        _launch(kernel, min(rows, 2 if SIMULATED else 65535), THREADS, arguments)
-
-
 def _finished(partial: Any, report: Any, largest: bool) -> Any:
     out = _current.get().empty((len(partial),), np.float64) if report is None else report
     kernel = _largest_of_blocks if largest else _sum_of_blocks
@@ -265,7 +261,7 @@ def total_of_blocks(
     kernel: Any, rows: int, *arguments: Any, sums: int = 1, report: Any = None
 ) -> Any:
     """`total` for a kernel in which the threads of one block share a row."""
-    blocks = max(1, min(rows, 2 if SIMULATED else 4096))
+    blocks = max(1, min(rows, ROW_BLOCKS))
     partial = _current.get().empty((sums, blocks), np.float64)
     _launch(kernel, blocks, THREADS, (partial, *arguments))
     return _finished(partial, report, False)

@@ -1,12 +1,13 @@
 """Compile and link kernels of the GPU without one: ``python tests/cuda/link.py [--all] [K N]``.
 
 Launches are recorded (`fastbcd.kernels.cuda.target.record`): of every case in `cases` that is not
-rare (`--all`: of every case), so that each kernel is seen with each formula. Each is compiled once, to LTO-IR for the oldest architecture, and linked for
-all; the linker's ptxas reports registers and spills, and its PTX shows float64 arithmetic and
-parameters. What must hold: it links, nothing spills, its parameters are the words that a launch
-hands over (Numba's launcher is asked, but for arrays), and a float32 kernel that is not float64 by
-intention (`Case.f64`) has no float64 instruction but loads and conversions of parameters. With K N
-the kernels K, K + N, ... alone.
+rare (`--all`: of every case), so that each kernel is seen with each formula. Each is compiled
+once, to LTO-IR for the oldest architecture, and linked for all; the linker's ptxas reports
+registers and spills, and its PTX shows float64 arithmetic and parameters. What must hold: it
+links, nothing spills, its parameters are the words that a launch hands over (Numba's launcher is
+asked, but for arrays), and a float32 kernel that is not float64 by intention (`Case.f64`) has no
+float64 instruction but loads and conversions of parameters. With K N the kernels K, K + N, ...
+alone.
 """
 
 from __future__ import annotations
@@ -86,6 +87,9 @@ def parameters(ptx: str) -> list[int]:
     entry = ptx[ptx.index(".entry") :]
     found = re.findall(r"\.param (?:\.align \d+ )?\.[a-z](\d+) ", entry[: entry.index(")")])
     return [int(bits) // 8 for bits in found]
+
+
+_compared: set[Any] = set()
 
 
 def link(
