@@ -178,7 +178,10 @@ def _arguments(arguments: Sequence[Any]) -> list[Any]:
         from numba.cuda.simulator.cudadrv.devicearray import FakeCUDAArray
 
         # Not a copy, which would come back once for each of two arguments that are one array.
-        kinds = {Formula: _Simulated, np.ndarray: lambda a: FakeCUDAArray(np.asarray(a))}
+        kinds: dict[type, Callable[[Any], Any]] = {
+            Formula: _Simulated,
+            np.ndarray: lambda a: FakeCUDAArray(np.asarray(a)),
+        }
         return [
             next((wrap(a) for kind, wrap in kinds.items() if isinstance(a, kind)), a)
             for a in arguments
