@@ -23,8 +23,6 @@ from typing import Any
 
 import numpy as np
 
-sys.path[:0] = [str(Path(__file__).parent / "peers")]
-
 from fastbcd import InputError, Problem, ThreeSplitting, kernels, one_hot
 from fastbcd.devices.cuda.library import describe
 from fastbcd.mini_batch import MiniBatchThreeSplitting
@@ -149,6 +147,8 @@ def of_iterations(
 def of_the_published_procedure(X: Any, Y: Any, widths: tuple[int, ...]) -> float:
     """Seconds of an iteration in PyTorch on the card, without its monitoring; TF32 off."""
     import torch
+
+    sys.path[:0] = [str(Path(__file__).parent / "peers")]
     from published import Blocks, PublishedBCD
 
     torch.backends.cuda.matmul.allow_tf32 = False

@@ -44,7 +44,8 @@ def modules():
         try:
             yield importlib.import_module(found.name)
         except ModuleNotFoundError as error:
-            if error.name != "torch":  # an extra, which takes gigabytes on some machines
+            # Of extras, which take gigabytes, or hundreds of megabytes.
+            if error.name not in ("torch", "numba.cuda"):
                 raise
 
 

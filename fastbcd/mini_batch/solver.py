@@ -103,11 +103,13 @@ class MiniBatchThreeSplitting(BatchSweep):
     average : float, default=0.98
         Decay, a batch, of the mean of weights that predicts; 0 for the last weights. The mean
         takes the weights of every fourth batch, where a pass has 32 or more.
-    device, dtype, n_threads, tile_rows, comm, precision
+    device, dtype, n_threads, tile_rows, comm
         As in `ThreeSplitting`. A batch has samples of all ranks of `comm`, as they are spread.
     memory, folder
         As in `ThreeSplitting`, but that nothing is copied to files: of samples that are
         memory-mapped already, only those of one batch are in memory.
+    precision
+        As in `ThreeSplitting`.
 
     Raises
     ------

@@ -89,9 +89,9 @@ def coordinate_descent(
 ) -> None:
     """``argmin_W 1/2 <W - W', (W - W') H> - weight <W - W', N> + r(W)``, in place.
 
-    Arguments as in `fastbcd.kernels.coordinate_descent`, but: gradients, rows (`BLOCKS` or m,
-    d) float64, a row for each block; the decrease in report has ``alpha/2 |W - W'|^2`` added;
-    nothing is returned.
+    Arguments as in `fastbcd.kernels.coordinate_descent`, but: gradients and rows are (m, d), or
+    (`target.ROW_BLOCKS`, d) for more rows, float64, a row for each block; the decrease in report
+    has ``alpha/2 |W - W'|^2`` added; nothing is returned.
     """
     total_of_blocks(
         *(_coordinate_descent, len(W), W, penalty, H, N, weight, n_free),

@@ -68,9 +68,11 @@ def scaled_system(
 
     Parameters
     ----------
-    out, gram : (d, d) float64 arrays
-        Of gram the lower triangle; of out both.
+    out : (d, d) float64 array
+        Both triangles.
     scale : (d,) float64 array
+    gram : (d, d) float64 array
+        Lower triangle.
     weight : float or (1,) array
     ridge, alpha : float
         ``H = weight gram + diag(ridge + alpha)``, the last column, the bias, without ridge.

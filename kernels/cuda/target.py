@@ -12,12 +12,15 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
 from numba import cuda as cuda
 from numba import types
+from numba.core import config
 from numba.extending import overload
+from numba.np.numpy_support import from_dtype
 
 from fastbcd.kernels.formula import SUBSTITUTES, Formula
 
@@ -29,6 +32,8 @@ THREADS = 4 if SIMULATED else 256
 BLOCKS_X, BLOCKS_Y = (1, 2) if SIMULATED else (64, 4096)
 # Blocks of a kernel with sums at most: each leaves one partial sum.
 SUM_BLOCKS = 2 if SIMULATED else 2048
+# Blocks at most where one takes a row: so many rows of work space they need.
+ROW_BLOCKS = 2 if SIMULATED else 4096
 
 
 # -- arguments ------------------------------------------------------------------------------------
@@ -41,13 +46,21 @@ class _View:
     for each argument of each launch. All that this project launches is on one stream.
     """
 
-    __slots__ = ("__cuda_array_interface__", "owner")
+    __slots__ = ("__cuda_array_interface__", "_numba_type_", "owner")
 
     def __init__(self, array: Any) -> None:
         interface = dict(array.__cuda_array_interface__)
         interface.pop("stream", None)
         self.__cuda_array_interface__ = interface
         self.owner = array
+        # Said here, so that the launcher need not work it out for each argument of each launch.
+        layout = "C" if interface.get("strides") is None else "A"
+        self._numba_type_ = _array_type(interface["typestr"], len(interface["shape"]), layout)
+
+
+@cache
+def _array_type(element: str, ndim: int, layout: str) -> types.Array:
+    return types.Array(from_dtype(np.dtype(element)), ndim, layout)
 
 
 class _Simulated:
@@ -71,19 +84,24 @@ def _plain(argument: Any) -> Any:
     return argument if item is None else item._ary
 
 
-class _FormulaArgument:
-    """Teaches Numba's launcher to pass a `Formula`: its parameters, one after the other."""
+class Arguments:
+    """Teaches Numba's launcher what kernels here take beside arrays and numbers.
+
+    A `Formula`: its parameters, one after the other. None: the type says it all, and a word that
+    nobody reads stands in its place.
+    """
 
     @staticmethod
     def prepare_args(ty: Any, value: Any, stream: Any, retr: Any) -> tuple[Any, Any]:
+        """Type and value as the launcher can hand them over; stream and retr are not used."""
         if isinstance(value, Formula):
             return types.UniTuple(types.float64, value.numba_type.n_parameters), value.parameters
-        return ty, value
+        return (types.intp, 0) if value is None else (ty, value)
 
 
 def gpu_kernel(function: Any) -> Any:
     """Compile a kernel of the GPU that may take formulas; launched by `launch` and its sisters."""
-    return cuda.jit(function) if SIMULATED else cuda.jit(function, extensions=[_FormulaArgument])
+    return cuda.jit(function) if SIMULATED else cuda.jit(function, extensions=[Arguments])
 
 
 def gpu_function(function: Any) -> Any:
@@ -137,9 +155,12 @@ _current: ContextVar[Queue] = ContextVar("fastbcd_cuda_queue", default=_default)
 def launching(stream: int, empty: Callable[[tuple[int, ...], Any], Any]) -> Iterator[None]:
     """Within the context kernels run on the stream at that address; `empty` makes arrays."""
     token = _current.set(Queue(stream if SIMULATED else cuda.external_stream(stream), empty))
+    # Small arrays make small grids, and that is no cause for alarm.
+    warns, config.CUDA_LOW_OCCUPANCY_WARNINGS = config.CUDA_LOW_OCCUPANCY_WARNINGS, 0
     try:
         yield
     finally:
+        config.CUDA_LOW_OCCUPANCY_WARNINGS = warns
         _current.reset(token)
 
 
@@ -157,7 +178,10 @@ def _arguments(arguments: Sequence[Any]) -> list[Any]:
         from numba.cuda.simulator.cudadrv.devicearray import FakeCUDAArray
 
         # Not a copy, which would come back once for each of two arguments that are one array.
-        kinds = {Formula: _Simulated, np.ndarray: FakeCUDAArray}
+        kinds: dict[type, Callable[[Any], Any]] = {
+            Formula: _Simulated,
+            np.ndarray: lambda a: FakeCUDAArray(np.asarray(a)),
+        }
         return [
             next((wrap(a) for kind, wrap in kinds.items() if isinstance(a, kind)), a)
             for a in arguments
@@ -200,12 +224,6 @@ def launch_rows(kernel: Any, rows: int, *arguments: Any) -> None:
         _launch(kernel, blocks, THREADS, arguments)
 
 
-def launch_blocks(kernel: Any, rows: int, *arguments: Any) -> None:
-    """Run a kernel in which the threads of one block share a row."""
-    if rows:
-        _launch(kernel, min(rows, 2 if SIMULATED else 65535), THREADS, arguments)
-
-
 def _finished(partial: Any, report: Any, largest: bool) -> Any:
     out = _current.get().empty((len(partial),), np.float64) if report is None else report
     kernel = _largest_of_blocks if largest else _sum_of_blocks
@@ -246,7 +264,7 @@ def total_of_blocks(
     kernel: Any, rows: int, *arguments: Any, sums: int = 1, report: Any = None
 ) -> Any:
     """`total` for a kernel in which the threads of one block share a row."""
-    blocks = max(1, min(rows, 2 if SIMULATED else 4096))
+    blocks = max(1, min(rows, ROW_BLOCKS))
     partial = _current.get().empty((sums, blocks), np.float64)
     _launch(kernel, blocks, THREADS, (partial, *arguments))
     return _finished(partial, report, False)

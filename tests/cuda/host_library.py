@@ -1,8 +1,10 @@
 """A stand-in for the CuPy adapter, on NumPy arrays: the device whole, in the simulator.
 
 Every method has the name, arguments and in-place behaviour of
-`fastbcd.devices.cuda.library.Library`. Factors keep what cuSOLVER leaves untouched, and memory
-comes filled with NaN, so that whoever reads what nobody wrote is found out.
+`fastbcd.devices.cuda.library.Library`. `DeviceArray` is as strict as CuPy's arrays: it does not
+mix with arrays of the processor, an element of it is an array, and whoever asks for its value waits
+for the GPU, which is counted. Memory comes filled with NaN, so that whoever reads what nobody
+wrote is found out.
 """
 
 from __future__ import annotations
@@ -16,6 +18,66 @@ from scipy.linalg import cho_solve
 
 from fastbcd.devices.cuda.device import CUDA
 
+WAITS: list[str] = []
+"""What the host has read from the GPU, by the method that read it."""
+
+
+class DeviceArray(np.ndarray):
+    """An array of the GPU, as far as mistakes go that one makes with such arrays."""
+
+    def __array_ufunc__(
+        self, ufunc: Any, method: str, *inputs: Any, out: Any = None, **options: Any
+    ) -> Any:
+        given = [*inputs, *(out or ())]
+        if any(type(a) is np.ndarray and a.ndim for a in given):
+            raise TypeError(f"{ufunc.__name__}: an array of the GPU and one of the processor")
+        plain = [np.asarray(a) if isinstance(a, DeviceArray) else a for a in inputs]
+        if out is not None:
+            options["out"] = tuple(np.asarray(a) for a in out)
+        result = getattr(ufunc, method)(*plain, **options)
+        if out is not None:
+            return out[0]
+        return on_device(result)
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        raise TypeError(f"numpy.{function.__name__} of an array of the GPU")
+
+    def __getitem__(self, key: Any) -> Any:
+        keys = key if isinstance(key, tuple) else (key,)
+        if any(type(k) is np.ndarray for k in keys):
+            raise TypeError("index on the processor")
+        # An element is a view of no dimension.
+        return super().__getitem__(key if any(k is Ellipsis for k in keys) else (*keys, Ellipsis))
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        if type(value) is np.ndarray and value.ndim:
+            raise TypeError("an array of the processor assigned to one of the GPU")
+        super().__setitem__(key, np.asarray(value) if isinstance(value, DeviceArray) else value)
+
+    def _read(self, what: str) -> Any:
+        WAITS.append(what)
+        return np.asarray(self)
+
+    def __bool__(self) -> bool:
+        return bool(self._read("bool"))
+
+    def __float__(self) -> float:
+        return float(self._read("float"))
+
+    def __int__(self) -> int:
+        return int(self._read("int"))
+
+    def __index__(self) -> int:
+        return int(self._read("index"))
+
+    def item(self, *arguments: Any) -> Any:
+        return self._read("item").item(*arguments)
+
+
+def on_device(result: Any) -> Any:
+    """A NumPy result as CuPy gives it: also a number is an array."""
+    return np.asarray(result).view(DeviceArray)
+
 
 class HostLibrary:
     def __init__(self, free: int = 2**40) -> None:
@@ -26,7 +88,7 @@ class HostLibrary:
         yield 0
 
     def synchronize(self) -> None:
-        pass
+        WAITS.append("synchronize")
 
     def group(self, ranks: Any) -> Any:
         return ranks
@@ -43,21 +105,32 @@ class HostLibrary:
     def empty(self, shape: Any, dtype: Any) -> Any:
         array = np.empty(shape, dtype)
         array.fill(np.nan if array.dtype.kind == "f" else 0)
-        return array
+        return array.view(DeviceArray)
 
     def zeros(self, shape: Any, dtype: Any) -> Any:
-        return np.zeros(shape, dtype)
+        return np.zeros(shape, dtype).view(DeviceArray)
 
     def array(self, data: Any, dtype: Any) -> Any:
-        return np.array(data, dtype, order="C")
+        if isinstance(data, DeviceArray):
+            return np.ascontiguousarray(np.asarray(data), dtype).view(DeviceArray)
+        return np.array(data, dtype, order="C").view(DeviceArray)
 
     def received(self, data: Any) -> Any:
         return data
 
     def host(self, array: Any) -> Any:
-        return np.array(array)
+        if isinstance(array, DeviceArray):
+            WAITS.append("host")
+        return np.array(np.asarray(array))
 
-    where, maximum, isfinite = (staticmethod(f) for f in (np.where, np.maximum, np.isfinite))
+    def where(self, condition: Any, a: Any, b: Any) -> Any:
+        return on_device(np.where(*map(plain, (condition, a, b))))
+
+    def maximum(self, a: Any, b: Any) -> Any:
+        return on_device(np.maximum(plain(a), plain(b)))
+
+    def isfinite(self, a: Any) -> Any:
+        return on_device(np.isfinite(plain(a)))
 
     def gemm(
         self,
@@ -70,33 +143,47 @@ class HostLibrary:
         transpose_B: bool = False,
     ) -> None:
         assert A.dtype == B.dtype == out.dtype
-        scale = out.dtype.type(np.asarray(scale).reshape(-1)[0])
-        product = scale * ((A.T if transpose_A else A) @ (B.T if transpose_B else B))
+        for matrix in (out, A, B):
+            assert isinstance(matrix, DeviceArray)
+            assert matrix.shape[1] <= 1 or matrix.strides[1] == matrix.itemsize
+        out, A, B = map(np.asarray, (out, A, B))
+        factor = out.dtype.type(np.asarray(scale).reshape(-1)[0])
+        product = factor * ((A.T if transpose_A else A) @ (B.T if transpose_B else B))
         out[...] = product if keep == 0.0 else product + out.dtype.type(keep) * out
 
     def gram(self, out: Any, A: Any, of_rows: bool = False) -> None:
+        out, A = np.asarray(out), np.asarray(A)
         lower = np.tril_indices(len(out))
         out[lower] = (A @ A.T if of_rows else A.T @ A)[lower]
 
     def cholesky(self, A: Any) -> None:
+        A = np.asarray(A)
         lower = np.tril_indices(len(A))
         full = np.tril(A) + np.tril(A, -1).T
         A[lower] = np.linalg.cholesky(full)[lower] if np.isfinite(full).all() else np.nan
 
     def cholesky_solve(self, B: Any, L: Any) -> None:
-        B[...] = cho_solve((np.tril(L), True), B.T, check_finite=False).T
+        B, L = np.asarray(B), np.tril(np.asarray(L))
+        B[...] = cho_solve((L, True), B.T, check_finite=False).T
 
     def cholesky_solve_columns(self, B: Any, L: Any) -> None:
-        B[...] = cho_solve((np.tril(L), True), B, check_finite=False)
+        B, L = np.asarray(B), np.tril(np.asarray(L))
+        B[...] = cho_solve((L, True), B, check_finite=False)
 
     def qr(self, A: Any) -> tuple[Any, Any]:
-        return tuple(np.linalg.qr(A))
+        return tuple(map(on_device, np.linalg.qr(np.asarray(A))))
 
     def eigh(self, A: Any) -> tuple[Any, Any]:
-        return tuple(np.linalg.eigh(A))
+        return tuple(map(on_device, np.linalg.eigh(np.asarray(A))))
 
     def memory(self) -> tuple[int, int]:
         return self.free, self.free
+
+
+def plain(a: Any) -> Any:
+    """The array itself; one of the processor is refused."""
+    assert type(a) is not np.ndarray or not a.ndim
+    return np.asarray(a) if isinstance(a, DeviceArray) else a
 
 
 class SimulatedCUDA(CUDA):

@@ -1,16 +1,18 @@
 """Compile and link kernels of the GPU without one: ``python tests/cuda/link.py [--all] [K N]``.
 
-Launches are recorded (`fastbcd.kernels.cuda.target.record`): of every case in `cases`, so that
-each kernel is seen with each formula in float32, and in float64 with one formula of each kind
-(`--all`: with each). Each is compiled once, to LTO-IR for the oldest architecture, and linked for
-all; the linker's ptxas reports registers and spills, and its PTX shows float64 arithmetic. What
-must hold: it links, nothing spills, and a float32 kernel that is not float64 by intention
-(`Case.f64`) has no float64 instruction but loads and conversions of parameters. With K N the
-kernels K, K + N, ... alone.
+Launches are recorded (`fastbcd.kernels.cuda.target.record`): of every case in `cases` that is not
+rare (`--all`: of every case), so that each kernel is seen with each formula. Each is compiled
+once, to LTO-IR for the oldest architecture, and linked for all; the linker's ptxas reports
+registers and spills, and its PTX shows float64 arithmetic and parameters. What must hold: it
+links, nothing spills, its parameters are the words that a launch hands over (Numba's launcher is
+asked, but for arrays), and a float32 kernel that is not float64 by intention (`Case.f64`) has no
+float64 instruction but loads and conversions of parameters. With K N the kernels K, K + N, ...
+alone.
 """
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 import re
 import sys
@@ -20,8 +22,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import numba.cuda.dispatcher
+import numpy as np
 from agreement import arguments_of
-from cases import ACTIVATIONS, LOSSES, PENALTIES, cases
+from cases import cases, is_rare
 from cuda.core import Linker, LinkerOptions, ObjectCode
 from numba import cuda
 from numba.cuda.typing.typeof import Purpose, typeof
@@ -30,8 +33,6 @@ import fastbcd.kernels.cuda as kernels
 from fastbcd.kernels.cuda import target
 
 ARCHITECTURES = ("sm_80", "sm_90")
-# Formulas that the quick check sees in float32 alone.
-FORMULAS = {*ACTIVATIONS, *LOSSES, *PENALTIES} - {"tanh", "squared", "l1"}
 # What a float64 parameter of a float32 kernel needs: to be loaded, and rounded.
 HARMLESS = re.compile(r"\.param|\.reg|^\s*(ld\.param|cvt\.(rn\.)?f32\.f64|mov\.f64)")
 
@@ -41,13 +42,12 @@ def signature(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(typeof(argument, Purpose.argument) for argument in arguments)
 
 
-def recorded(everything: bool) -> Iterator[tuple[str, bool, Any, tuple[Any, ...]]]:
+def recorded(everything: bool) -> Iterator[tuple[str, bool, Any, tuple[Any, ...], tuple[Any, ...]]]:
     """Name, whether float64 is intended, kernel and signature of every distinct launch."""
     seen = set()
     for dtype in ("float32", "float64"):
         for case in cases(dtype):
-            formula = case.name.split(",")[0]
-            if dtype == "float64" and not everything and formula in FORMULAS:
+            if is_rare(case, dtype) and not everything:
                 continue
             target.record = []
             getattr(kernels, case.function)(*arguments_of(case, True, lambda array: array))
@@ -57,10 +57,44 @@ def recorded(everything: bool) -> Iterator[tuple[str, bool, Any, tuple[Any, ...]
                 if key not in seen:
                     seen.add(key)
                     name = f"{case.function}[{case.name}] {dtype}: {kernel.py_func.__name__}"
-                    yield name, case.f64 or dtype == "float64", *key
+                    yield name, case.f64 or dtype == "float64", *key, arguments
 
 
-def link(kernel: Any, types: tuple[Any, ...], f64: bool) -> dict[str, dict[str, Any]]:
+class Launcher:
+    """Numba's launcher, as far as it turns arguments into words for the driver."""
+
+    extensions = (target.Arguments,)
+    _prepare_args = numba.cuda.dispatcher._Kernel._prepare_args
+
+    def sizes(self, types: tuple[Any, ...], arguments: tuple[Any, ...]) -> list[int]:
+        """Bytes of each word that a launch hands over; an array of the GPU needs one, so that
+        of arrays the launcher's words are counted: 5, and 2 for each dimension.
+        """
+        words: list[Any] = []
+        for ty, value in zip(types, arguments, strict=True):
+            if isinstance(value, np.ndarray):
+                words += [0] * (5 + 2 * value.ndim)
+            else:
+                self._prepare_args(ty, value, 0, [], words)
+        return [
+            ctypes.sizeof(w) if isinstance(w, ctypes._SimpleCData) else 1 if type(w) is bool else 8
+            for w in words
+        ]
+
+
+def parameters(ptx: str) -> list[int]:
+    """Bytes of each parameter of the entry point."""
+    entry = ptx[ptx.index(".entry") :]
+    found = re.findall(r"\.param (?:\.align \d+ )?\.[a-z](\d+) ", entry[: entry.index(")")])
+    return [int(bits) // 8 for bits in found]
+
+
+_compared: set[Any] = set()
+
+
+def link(
+    kernel: Any, types: tuple[Any, ...], arguments: tuple[Any, ...], f64: bool
+) -> dict[str, dict[str, Any]]:
     """By architecture: registers, spilled bytes and float64 instructions of a kernel."""
     oldest = min(ARCHITECTURES)
     capability = int(oldest[3:-1]), int(oldest[-1])
@@ -84,8 +118,16 @@ def link(kernel: Any, types: tuple[Any, ...], f64: bool) -> dict[str, dict[str, 
             "spilled": sum(map(int, re.findall(r"(\d+) bytes spill", log))),
             "f64": [],
         }
+    if f64 and kernel in _compared:
+        return found  # its words do not depend on the formula's kind
+    _compared.add(kernel)
+    ptx = linked(oldest, "ptx", ptx=True)[0].decode(errors="replace")
+    if parameters(ptx) != Launcher().sizes(types, arguments):
+        raise TypeError(
+            f"parameters of {parameters(ptx)} bytes, a launch of "
+            f"{Launcher().sizes(types, arguments)}"
+        )
     if not f64:
-        ptx = linked(oldest, "ptx", ptx=True)[0].decode(errors="replace")
         lines = [line.strip() for line in ptx.splitlines() if ".f64" in line]
         found[oldest]["f64"] = [line for line in lines if not HARMLESS.search(line)]
     return found
@@ -94,9 +136,11 @@ def link(kernel: Any, types: tuple[Any, ...], f64: bool) -> dict[str, dict[str, 
 def main(everything: bool, share: int, shares: int) -> int:
     """Print what was linked; 1 where something is wrong. Of `shares` processes this is `share`."""
     start, wrong, n, most = time.time(), 0, 0, 0
-    for name, f64, kernel, types in itertools.islice(recorded(everything), share, None, shares):
+    for name, f64, kernel, types, arguments in itertools.islice(
+        recorded(everything), share, None, shares
+    ):
         try:
-            found = link(kernel, types, f64)
+            found = link(kernel, types, arguments, f64)
         except Exception as problem:
             wrong += 1
             print(f"{name}: {type(problem).__name__}: {str(problem)[:2000]}", flush=True)

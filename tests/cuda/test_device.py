@@ -14,7 +14,7 @@ if os.environ.get("NUMBA_ENABLE_CUDASIM") != "1":
         allow_module_level=True,
     )
 
-from host_library import on_simulator
+from host_library import WAITS, on_simulator
 
 from fastbcd import InputError, Problem, ThreeSplitting, TwoSplitting, one_hot
 from fastbcd.ledger import Ledger
@@ -26,7 +26,7 @@ Y = one_hot(RNG.integers(0, 3, N))
 
 
 def arrays(state: Any) -> list[Any]:
-    return [A for A in (*state.W, *state.V, *state.U) if A is not None]
+    return [np.asarray(A) for A in (*state.W, *state.V, *state.U) if A is not None]
 
 
 def compare(make: Any, iterations: int = 2, tolerance: float = 2e-4, **init: Any) -> Any:
@@ -122,6 +122,16 @@ def test_what_does_not_fit_is_refused_with_both_numbers() -> None:
     needed = N * 4 * (4 + 3 + 2 * (5 + 3))
     with pytest.raises(InputError, match=f"1,000 bytes free, and {needed:,} more"):
         solver.init(X, Y)
+
+
+@pytest.mark.parametrize("solver", [ThreeSplitting, TwoSplitting])
+def test_a_step_waits_for_the_gpu_once_at_its_end(solver: Any) -> None:
+    trained = on_simulator(solver(Problem((4, 5, 3)), alpha=0.1))
+    state = trained.init(X, Y, seed=1)
+    state.ledger = Ledger()
+    WAITS.clear()
+    trained.step(state)
+    assert WAITS == ["host"]  # the flag of numbers that are not finite
 
 
 def test_results_are_numpy() -> None:

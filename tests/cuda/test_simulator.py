@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ if os.environ.get("NUMBA_ENABLE_CUDASIM") != "1":
     )
 
 from agreement import check
-from cases import Case, cases
+from cases import Case, cases, is_rare
 
 import fastbcd.kernels.cuda as target
 
@@ -25,7 +26,13 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
+def parameter(name: str) -> Any:
+    """The rest on demand: pytest -m slow tests/cuda."""
+    rare = is_rare(CASES[name], name.rsplit("-", 1)[1])
+    return pytest.param(name, marks=[pytest.mark.slow] if rare else [])
+
+
+@pytest.mark.parametrize("name", map(parameter, CASES))
 def test_a_kernel_gives_what_the_cpu_gives(name: str) -> None:
     case: Case = CASES[name]
     check(case, target)

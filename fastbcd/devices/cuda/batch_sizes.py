@@ -27,6 +27,8 @@ class BatchSizes:
         share: float,
     ) -> None:
         self._state, self._failures = state, device.failures
+        for name in ("gains", "rms_U", "rms_D"):  # from a checkpoint they come to the processor
+            setattr(state, name, device.array(getattr(state, name), np.float64))
         held = state.cache.setdefault("sizes", {})
         key = tuple(counts)
         if key not in held:

@@ -28,7 +28,7 @@ class GramMetric:
         ceiling: float = math.inf,
     ) -> None:
         self.damping, self.rank, self.ceiling = damping, min(rank, d), ceiling
-        self._library, self._failures = device.library, device.failures
+        self.device = device
         start = np.random.default_rng(seed).standard_normal((d, self.rank))
         self.Q = device.array(np.linalg.qr(start)[0], dtype)
         self.level = device.array(np.ones(1), np.float64)
@@ -38,12 +38,12 @@ class GramMetric:
 
     def project(self, out: Any, A: Any) -> None:
         """``out = A Q``; out (m, rank), A (m, d), V^ of some samples or N."""
-        self._library.gemm(out, A, self.Q)
+        self.device.library.gemm(out, A, self.Q)
 
     def add(self, V: Any, projected: Any) -> None:
         """Count a batch: V (m, d), and `project`'s result for it."""
         self._trace_sum += kernels.squared_norm(V) / len(V)
-        self._library.gemm(self._image, V, projected, 1.0 / len(V), 1.0, transpose_A=True)
+        self.device.library.gemm(self._image, V, projected, 1.0 / len(V), 1.0, transpose_A=True)
         self._batches += 1
 
     def add_products(self, image: Any, trace: Any) -> None:
@@ -54,11 +54,12 @@ class GramMetric:
 
     def renew(self, S: Any) -> bool:
         """Directions and level from the batches since the last time; S to their scale."""
-        library, d, rank = self._library, len(self.Q), self.rank
+        library, d, rank = self.device.library, len(self.Q), self.rank
         trace = self._trace_sum / self._batches
         image = self._image.astype(np.float64) / self._batches
         finite = library.isfinite(image).all() & library.isfinite(trace).all()
-        self._failures[...] = library.maximum(self._failures, (~finite).astype(np.int32))
+        failures = self.device.failures
+        failures[...] = library.maximum(failures, (~finite).astype(np.int32))
         image = library.where(library.isfinite(image), image, 0.0)
         self._image[...] = 0.0
         self._batches = 0

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from fastbcd.devices.cuda.state_solve import DESCENT_BLOCKS
 from fastbcd.devices.normal_equations import MAX_SWEEPS
 from fastbcd.kernels import Penalty
 from fastbcd.kernels import cuda as kernels
+from fastbcd.kernels.cuda.target import ROW_BLOCKS
 
 # Samples whose product is made in the storage type; the products are added up in float64.
 SUM_ROWS = 4096
@@ -136,7 +136,7 @@ class NormalEquations(CrossProduct):
         """Coordinate descent; see `fastbcd.kernels.coordinate_descent`."""
         kernels.coordinate_hessian(self._factor_array, self.gram, weight, alpha)
         self._factored_for = None
-        shape = (min(len(W), DESCENT_BLOCKS), W.shape[1])
+        shape = (min(len(W), ROW_BLOCKS), W.shape[1])
         scratch = self._device.scratch
         # The function that falls includes the proximal term; F does not.
         kernels.coordinate_descent(

@@ -9,9 +9,7 @@ import numpy as np
 from fastbcd.devices.cuda.layer import Layer
 from fastbcd.devices.state_solve import MAX_SWEEPS
 from fastbcd.kernels import Formula, Penalty
-
-# Rows of coordinate descent's work space: as many as blocks run at once.
-DESCENT_BLOCKS = 4096
+from fastbcd.kernels.cuda.target import ROW_BLOCKS
 
 
 class StateSolve:
@@ -56,7 +54,7 @@ class StateSolve:
             kernels.product(pull, residual, above.W, 1.0, 0.0)
             slopes = scratch.array("state slopes", V.shape, np.float64)
             kernels.state_slopes(slopes, C, V, pull, self.kappa, self.rho)
-            shape = (min(len(V), DESCENT_BLOCKS), V.shape[1])
+            shape = (min(len(V), ROW_BLOCKS), V.shape[1])
             kernels.coordinate_descent(
                 *(V, self.penalty, self._hessian, slopes, 1.0, 0),
                 *(2.0 * float(np.finfo(V.dtype).eps), MAX_SWEEPS),
