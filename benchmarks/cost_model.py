@@ -24,7 +24,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from scaling.counts import LayerCounts, flops_per_sample, iteration_counts
+from scaling.counts import LayerCounts, flops_per_sample, iteration_counts, state_bytes
 from scaling.hardware import CORE, CORES, LAYERS, NETWORKS
 from scaling.hosts import HostsError, hosts
 from scaling.model import (
@@ -181,7 +181,8 @@ def read(options: argparse.Namespace) -> None:
         turn = sum(c.turn_bytes for c in counts) / CORE.matrices
         tile = default_tile_rows(widths)
         print(
-            f"\n### {name}\n\n{flops_per_sample(widths) / 1e6:.3g} Mflop a sample, "
+            f"\n### {name}\n\n{flops_per_sample(widths) / 1e6:.3g} Mflop and "
+            f"{state_bytes(widths) / 1e3:.3g} kB of state a sample, "
             f"{sample_seconds(widths, CORES, CORE) * 1e6:.3g} us on a node; {message:.3g} MB to "
             "add up in an iteration; tiles wait for each other's additions beyond "
             f"{tile * sample_seconds(widths, 1, CORE) / turn:.0f} threads a rank.\n\n"

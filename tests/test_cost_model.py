@@ -126,12 +126,13 @@ def test_bytes_of_messages_are_those_that_ranks_send(scaling):
 def test_states_that_a_pass_reads_and_changes_are_those_counted(scaling, monkeypatch):
     solver, state = started()
     arrays = [*state.V, *state.U[1:], state.Y]
-    read, changed = [], []
+    read, changed, fetched = [], [], []
     through = CPU.for_each_tile
 
     def watched(self, *arguments, **options):
         before = [A.copy() for A in arrays]
         read.append(set())
+        fetched.append({id(A) for A in options["arrays"]})
         through(self, *arguments, **options)
         changed.append({i for i, A in enumerate(arrays) if not np.array_equal(A, before[i])})
 
@@ -149,9 +150,11 @@ def test_states_that_a_pass_reads_and_changes_are_those_counted(scaling, monkeyp
         monkeypatch.setattr(kernels, name, noting(getattr(kernels, name)))
     solver.step(state)
     counts = scaling.counts.iteration_counts(WIDTHS)
+    assert SAMPLES * scaling.counts.state_bytes(WIDTHS) == sum(A.nbytes for A in arrays)
     assert len(read) == len(changed) == L
     for l, some in enumerate(counts):
         assert SAMPLES * some.read_bytes == sum(arrays[i].nbytes for i in read[l])
+        assert fetched[l] == {id(arrays[i]) for i in read[l]}  # by a pass out of core
         assert SAMPLES * some.written_bytes == sum(arrays[i].nbytes for i in changed[l])
 
 
