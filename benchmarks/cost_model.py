@@ -51,7 +51,6 @@ LINKS: dict[str, tuple[float | None, float] | None] = {
     "100Mbit": (1e8, 0.0),
     "1Gbit+1ms": (1e9, 1e-3),
 }
-PIECE = "MPIR_CVAR_ALLGATHERV_PIPELINE_MSG_SIZE"
 SAMPLES, NODES = (10**6, 10**7, 10**8, 10**9), (1, 4, 16, 64, 256, 1024)
 HERE = Path(__file__)
 
@@ -214,14 +213,10 @@ def read(options: argparse.Namespace) -> None:
 
 def remedies(widths: tuple[int, ...]) -> None:
     """A table: by how much the samples that a node needs would fall."""
-    fabric = NETWORKS["100 Gbit/s"]
     faster = replace(CORE, factor=8 * CORE.factor, small_gram=8 * CORE.small_gram)
-    whole = replace(fabric, piece=math.inf)
     cases: dict[str, dict[str, Any]] = {
         "as it is": {},
-        "all-gather in one piece": {"network": whole},
         "factors and W W^T on threads, 8 times as fast": {"machine": faster},
-        "both": {"machine": faster, "network": whole},
     }
     print("\n| 100 Gbit/s: samples a node at which half is lost | 64 nodes | 1024 nodes |")
     print("|---|---|---|")
@@ -267,17 +262,10 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, default=5, help="after the first")
     parser.add_argument("--layers", nargs="+", choices=list(OBSERVED), default=list(OBSERVED))
     parser.add_argument("--links", nargs="+", choices=list(LINKS), default=list(LINKS))
-    parser.add_argument(
-        "--whole",
-        action="store_true",
-        help="networks: all-gathers in one piece, by MPICH's " + PIECE,
-    )
     parser.add_argument("--hosts", type=int, default=2, help="of networks")
     parser.add_argument("--ranks", nargs="+", type=int, default=[1, 2], help="of check")
     options = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    if options.whole:
-        os.environ[PIECE] = str(2**30)
     if options.what == "observe":
         observe(options.layers, options.samples, options.iterations)
     else:

@@ -155,11 +155,12 @@ class MPIRanks:
         return slice(*bounds(n, self.size, unit)[self.rank : self.rank + 2])
 
     def share_rows(self, array: Array) -> None:
-        """``MPI_Allgatherv`` of rows of `array`, in place: on all ranks the same bits."""
+        """``MPI_Iallgatherv`` of rows of `array`, in place: on all ranks the same bits."""
         row = array[:1].size
         starts = [row * start for start in bounds(len(array), self.size)]
         counts = np.diff(starts)
-        self.comm.Allgatherv(self._MPI.IN_PLACE, [array, (counts, starts[:-1])])
+        # MPICH's blocking one sends long messages in pieces, each after a handshake.
+        self.comm.Iallgatherv(self._MPI.IN_PLACE, [array, (counts, starts[:-1])]).Wait()
 
 
 def get_ranks(comm: Any) -> Ranks:

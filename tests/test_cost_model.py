@@ -182,15 +182,15 @@ def test_an_all_reduce_sends_what_its_algorithm_does(scaling):
 
 
 def test_seconds_of_messages(scaling):
-    network = scaling.model.Network(latency=1e-3, bandwidth=1e9, adding=2e9, piece=1e8)
+    network = scaling.model.Network(latency=1e-3, bandwidth=1e9, adding=2e9)
     reduce, gather = scaling.model.all_reduce_seconds, scaling.model.gather_seconds
     assert reduce(1e9, 1, network) == gather(1e9, 1, network) == 0.0
     # Two steps of a handshake and half of the message each, half of what comes in added.
     assert reduce(1e9, 2, network) == pytest.approx(6e-3 + 1 + 0.25)
     assert reduce(1e9, 3, network) == pytest.approx(12e-3 + 3 + 0.75)
     assert reduce(1e9, 4, network) == pytest.approx(12e-3 + 1.5 + 0.375)
-    # Three steps of a quarter, in three pieces each; then in one.
-    assert gather(1e9, 4, network) == pytest.approx(27e-3 + 0.75)
+    # Three steps of a quarter.
+    assert gather(1e9, 4, network) == pytest.approx(9e-3 + 0.75)
     assert gather(1e8, 4, network) == pytest.approx(9e-3 + 0.075)
     # Short ones: as many steps as there are doublings.
     assert gather(4e5, 8, network) == pytest.approx(9e-3 + 3.5e-4)

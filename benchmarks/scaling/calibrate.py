@@ -8,7 +8,6 @@ the shortest time counts: interruptions only ever add to it.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from typing import Any
@@ -78,12 +77,7 @@ def calibrate_network(comm: Any, repeat: int = 9) -> Network:
     latency, seconds, adding = found.tolist()
     # At least the time to add: where messages cost next to nothing the difference may.
     seconds = max(seconds - HANDSHAKE * latency, adding)
-    return Network(latency, MESSAGE_BYTES / seconds, MESSAGE_BYTES / adding, _piece())
-
-
-def _piece() -> float:
-    """Of MPICH's all-gather, whose default is that of `Network`."""
-    return float(os.environ.get("MPIR_CVAR_ALLGATHERV_PIPELINE_MSG_SIZE", Network.piece))
+    return Network(latency, MESSAGE_BYTES / seconds, MESSAGE_BYTES / adding)
 
 
 def _shortest(once: Callable[[], None], meet: Callable[[Any], None], repeat: int) -> float:
