@@ -56,7 +56,12 @@ THREE = {
     "relu": {},
     "residual": {"widths": (4, 5, 5, 3), "residual": True},
     "other losses": {"loss": "cross_entropy", "activation": "tanh"},
-    "penalties": {"weight_penalty": "l1:1e-2", "state_penalty": "nonnegative"},
+    # Coordinate descent waits for its threads twice a coordinate: small, or it takes minutes.
+    "penalties": {
+        "widths": (4, 3, 3),
+        "weight_penalty": "l1:1e-2",
+        "state_penalty": "nonnegative",
+    },
     "ridges": {"weight_penalty": "ridge:1e-2", "state_penalty": "ridge:1e-2"},
     "rho": {"gamma": 0.5, "rho": 2.0, "reduction": "sum"},
 }
@@ -65,7 +70,8 @@ THREE = {
 @pytest.mark.parametrize("name", THREE)
 def test_three_splitting_takes_the_cpus_steps(name: str) -> None:
     options = {"widths": (4, 6, 5, 3), **THREE[name]}
-    compare(lambda: ThreeSplitting(Problem(**options), alpha=0.1, tile_rows=6))
+    iterations = 1 if name == "penalties" else 2
+    compare(lambda: ThreeSplitting(Problem(**options), alpha=0.1, tile_rows=6), iterations)
 
 
 def test_float64_agrees_to_many_digits() -> None:
@@ -81,7 +87,7 @@ def test_loss_updates_agree(update: str) -> None:
 
 TWO = {
     "relu": {},
-    "tanh": {"activation": "tanh", "weight_penalty": "l1:1e-2"},
+    "tanh": {"widths": (4, 3, 3), "activation": "tanh", "weight_penalty": "l1:1e-2"},
     "linear": {"activation": "linear"},
 }
 
@@ -118,9 +124,9 @@ def test_a_number_that_is_not_finite_ends_the_step() -> None:
 
 def test_what_does_not_fit_is_refused_with_both_numbers() -> None:
     solver = on_simulator(ThreeSplitting(Problem((4, 5, 3)), alpha=0.1))
-    solver.device.library.free = 1000
-    needed = N * 4 * (4 + 3 + 2 * (5 + 3))
-    with pytest.raises(InputError, match=f"1,000 bytes free, and {needed:,} more"):
+    solver.device.library.free = 500
+    needed = N * 4 * 2 * (5 + 3)  # V and U
+    with pytest.raises(InputError, match=f"500 bytes free, and {needed:,} more"):
         solver.init(X, Y)
 
 
