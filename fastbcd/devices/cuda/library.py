@@ -282,7 +282,7 @@ def _leading(A: Any) -> int:
 def describe() -> dict[str, str]:
     """What ``fastbcd info`` says of the GPU; says what is missing where something is."""
     try:
-        cupy = import_cupy()
+        cupy = Library(False)._cupy  # says what is missing
         runtime = cupy.cuda.runtime
         driver = runtime.driverGetVersion()
         properties = runtime.getDeviceProperties(runtime.getDevice())

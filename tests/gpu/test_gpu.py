@@ -1,6 +1,6 @@
 """Parity of GPU and CPU: every kernel, algorithm, activation, loss, penalty. Needs a GPU.
 
-``pytest -m gpu tests/cuda``
+``pytest -m gpu tests/gpu``
 """
 
 from __future__ import annotations
