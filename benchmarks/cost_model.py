@@ -2,7 +2,7 @@
 
     python benchmarks/cost_model.py read          1e6 to 1e9 samples on 1 to 1,024 nodes
     python benchmarks/cost_model.py check         one and two ranks on this machine, minutes
-    python benchmarks/cost_model.py networks      two ranks on limited networks, as root, minutes
+    python benchmarks/cost_model.py networks      hosts on limited networks, as root, minutes
 
 All print Markdown. `check` and `networks` need mpi4py and mpiexec; they run `observe` on every
 rank, which measures rates and network for half a minute, predicts from these alone, and watches
@@ -24,12 +24,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from scaling.counts import flops_per_sample, iteration_counts
+from scaling.counts import LayerCounts, flops_per_sample, iteration_counts, state_bytes
 from scaling.hardware import CORE, CORES, LAYERS, NETWORKS
 from scaling.hosts import HostsError, hosts
 from scaling.model import (
     Machine,
     Network,
+    all_reduce_volume,
     default_tile_rows,
     half_time_samples,
     iteration_seconds,
@@ -50,7 +51,6 @@ LINKS: dict[str, tuple[float | None, float] | None] = {
     "100Mbit": (1e8, 0.0),
     "1Gbit+1ms": (1e9, 1e-3),
 }
-PIECE = "MPIR_CVAR_ALLGATHERV_PIPELINE_MSG_SIZE"
 SAMPLES, NODES = (10**6, 10**7, 10**8, 10**9), (1, 4, 16, 64, 256, 1024)
 HERE = Path(__file__)
 
@@ -125,10 +125,10 @@ def check(options: argparse.Namespace) -> None:
 
 
 def networks(options: argparse.Namespace) -> None:
-    """Tables: two ranks on hosts with limited networks, messages predicted and measured."""
+    """A table: ranks on hosts with limited networks, messages predicted and measured."""
     print(
-        f"{options.samples} samples, two ranks of one thread. Seconds of an iteration; measured "
-        "bandwidth and latency of messages that cross each other.\n\n"
+        f"{options.samples} samples, {options.hosts} ranks of one thread. Seconds of an iteration; "
+        "measured bandwidth and latency of messages that cross each other.\n\n"
         "| network | found | layers | all-reduces, predicted | measured | gathers, predicted | "
         "measured | in all, predicted | processor and messages | clock | MB sent, predicted | "
         "measured |\n|---|---|---|---|---|---|---|---|---|---|---|---|"
@@ -137,17 +137,16 @@ def networks(options: argparse.Namespace) -> None:
         limit = LINKS[label]
         try:
             if limit is None:
-                lines = lines_of([mpiexec(), "-n", "2"], options)
+                lines = lines_of([mpiexec(), "-n", str(options.hosts)], options)
             else:
-                with hosts(2, *limit) as two:
-                    lines = lines_of(two.mpiexec(mpiexec()), options)
+                with hosts(options.hosts, *limit) as made:
+                    lines = lines_of(made.mpiexec(mpiexec()), options)
         except HostsError as error:
             raise SystemExit(f"cost_model: {error}") from None
         for line in lines:
             model, found, joined = line["model"], line["found"], line["network"]
             counts = iteration_counts(OBSERVED[line["layers"]])
-            # Of two ranks each sends the message once, and half of the rows.
-            sent = sum(c.all_reduce_bytes + c.gather_bytes / 2 for c in counts) / 1e6
+            sent = sum(bytes_sent(c, line["ranks"]) for c in counts) / 1e6
             whole = found["busy"] + found["all_reduce"] + found["gather"]
             wire = "" if limit is None else f"{found['sent'] / 1e6:.3g}"
             print(
@@ -158,6 +157,13 @@ def networks(options: argparse.Namespace) -> None:
                 f"{found['clock']:.3g} | {sent:.3g} | {wire} |",
                 flush=True,
             )
+
+
+def bytes_sent(counts: LayerCounts, ranks: int) -> float:
+    """By the rank that sends most: its part of both messages, and for a surplus rank the result."""
+    power = 1 << (ranks.bit_length() - 1)
+    share = all_reduce_volume(power)[1] + (power != ranks)
+    return share * counts.all_reduce_bytes + (ranks - 1) / ranks * counts.gather_bytes
 
 
 def rates(line: dict[str, Any]) -> str:
@@ -174,7 +180,8 @@ def read(options: argparse.Namespace) -> None:
         turn = sum(c.turn_bytes for c in counts) / CORE.matrices
         tile = default_tile_rows(widths)
         print(
-            f"\n### {name}\n\n{flops_per_sample(widths) / 1e6:.3g} Mflop a sample, "
+            f"\n### {name}\n\n{flops_per_sample(widths) / 1e6:.3g} Mflop and "
+            f"{state_bytes(widths) / 1e3:.3g} kB of state a sample, "
             f"{sample_seconds(widths, CORES, CORE) * 1e6:.3g} us on a node; {message:.3g} MB to "
             "add up in an iteration; tiles wait for each other's additions beyond "
             f"{tile * sample_seconds(widths, 1, CORE) / turn:.0f} threads a rank.\n\n"
@@ -206,14 +213,10 @@ def read(options: argparse.Namespace) -> None:
 
 def remedies(widths: tuple[int, ...]) -> None:
     """A table: by how much the samples that a node needs would fall."""
-    fabric = NETWORKS["100 Gbit/s"]
     faster = replace(CORE, factor=8 * CORE.factor, small_gram=8 * CORE.small_gram)
-    whole = replace(fabric, piece=math.inf)
     cases: dict[str, dict[str, Any]] = {
         "as it is": {},
-        "all-gather in one piece": {"network": whole},
         "factors and W W^T on threads, 8 times as fast": {"machine": faster},
-        "both": {"machine": faster, "network": whole},
     }
     print("\n| 100 Gbit/s: samples a node at which half is lost | 64 nodes | 1024 nodes |")
     print("|---|---|---|")
@@ -259,16 +262,10 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, default=5, help="after the first")
     parser.add_argument("--layers", nargs="+", choices=list(OBSERVED), default=list(OBSERVED))
     parser.add_argument("--links", nargs="+", choices=list(LINKS), default=list(LINKS))
-    parser.add_argument(
-        "--whole",
-        action="store_true",
-        help="networks: all-gathers in one piece, by MPICH's " + PIECE,
-    )
+    parser.add_argument("--hosts", type=int, default=2, help="of networks")
     parser.add_argument("--ranks", nargs="+", type=int, default=[1, 2], help="of check")
     options = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    if options.whole:
-        os.environ[PIECE] = str(2**30)
     if options.what == "observe":
         observe(options.layers, options.samples, options.iterations)
     else:

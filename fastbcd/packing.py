@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 # Of a state or a solver: derived from the rest, or of the machine, or (data) hashed.
-LEFT_OUT = {"X", "Y", "cache", "ledger", "clock", "settings", "device", "problem"}
+LEFT_OUT = {
+    *("X", "Y", "first", "cache", "ledger", "clock", "settings", "device", "problem"),
+}
 # The key under which stands which tensor a value is.
 TENSOR = "array in tensor"
 Tensors = dict[str, Any]

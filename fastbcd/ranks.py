@@ -28,6 +28,8 @@ class Ranks(Protocol):
     """How many there are."""
     on_this_machine: int
     """How many of them share this machine's processors."""
+    rank_on_this_machine: int
+    """Of this process among those."""
 
     def sum(self, array: Array) -> None:
         """A contiguous `array` becomes the sum of those of all ranks, in place."""
@@ -66,7 +68,8 @@ def bounds(n: int, size: int, unit: int = 1) -> list[int]:
 class Alone:
     """One process: it has all samples, and nothing is to be exchanged."""
 
-    rank, size, on_this_machine = 0, 1, 1
+    rank, size = 0, 1
+    on_this_machine, rank_on_this_machine = 1, 0
 
     def sum(self, array: Array) -> None:
         """Nothing: `array` is the sum."""
@@ -118,7 +121,7 @@ class MPIRanks:
         self._MPI, self.comm, self._meetings = MPI, comm.Dup(), comm.Dup()
         self.rank, self.size = self.comm.rank, self.comm.size
         neighbours = self.comm.Split_type(MPI.COMM_TYPE_SHARED)
-        self.on_this_machine = neighbours.size
+        self.on_this_machine, self.rank_on_this_machine = neighbours.size, neighbours.rank
         neighbours.Free()
 
     def sum(self, array: Array) -> None:
@@ -152,11 +155,12 @@ class MPIRanks:
         return slice(*bounds(n, self.size, unit)[self.rank : self.rank + 2])
 
     def share_rows(self, array: Array) -> None:
-        """``MPI_Allgatherv`` of rows of `array`, in place: on all ranks the same bits."""
+        """``MPI_Iallgatherv`` of rows of `array`, in place: on all ranks the same bits."""
         row = array[:1].size
         starts = [row * start for start in bounds(len(array), self.size)]
         counts = np.diff(starts)
-        self.comm.Allgatherv(self._MPI.IN_PLACE, [array, (counts, starts[:-1])])
+        # MPICH's blocking one sends long messages in pieces, each after a handshake.
+        self.comm.Iallgatherv(self._MPI.IN_PLACE, [array, (counts, starts[:-1])]).Wait()
 
 
 def get_ranks(comm: Any) -> Ranks:

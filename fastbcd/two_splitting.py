@@ -209,8 +209,8 @@ class TwoSplitting(BlockCoordinateDescent):
         penalty = problem.weight_penalties[l - 1]
         alpha = self.alpha_weights
         device.kernels.search_rows(W[l], end, sums.total(), steps, penalty, weight, alpha, report)
-        # Rounding may differ from machine to machine: rows of one rank each, alike on all.
-        device.ranks.share_rows(W[l])
+        # Rounding may differ from machine to machine, and weights must not.
+        device.same_on_all_ranks(W[l])
 
     def _couplings(self, tile: Tile, state: State, l: int, layer: Any) -> tuple[float, float]:
         problem, rows = self.problem, tile.rows

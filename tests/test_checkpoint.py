@@ -218,7 +218,7 @@ def test_callbacks_may_remember_anything_under_any_name(tmp_path):
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="no /proc: memory unknown")
 def test_states_in_files_are_written_and_read_with_little_memory(tmp_path):
-    rows = 2**14
+    rows = 2**13
     done = subprocess.run(
         [sys.executable, Path(__file__).with_name("checkpoint_of_files.py"), tmp_path, str(rows)],
         env=environment(),
@@ -229,8 +229,18 @@ def test_states_in_files_are_written_and_read_with_little_memory(tmp_path):
     assert done.returncode == 0, done.stderr
     grown, same = done.stdout.split()
     assert same == "True"
-    assert (tmp_path / "c.safetensors").stat().st_size > 2**27
+    assert (tmp_path / "c.safetensors").stat().st_size > 2**26
     assert int(grown) < 2**25
+
+
+def test_a_run_out_of_core_goes_on_in_memory_and_the_other_way_round(tmp_path):
+    path, problem = tmp_path / "c.safetensors", Problem((6, 8, 3))
+    in_memory = ThreeSplitting(problem)
+    out_of_core = ThreeSplitting(problem, memory="4GiB", folder=tmp_path)
+    whole = in_memory.fit(X, Y, max_iter=5)
+    for first, second in ((out_of_core, in_memory), (in_memory, out_of_core)):
+        first.fit(X, Y, max_iter=5, callbacks=[StopAfter(2), SaveCheckpoint(path)])
+        assert bits(resume(path, second, X, Y).state) == bits(whole.state)
 
 
 def test_other_data_are_refused(saved):

@@ -148,22 +148,32 @@ def test_a_job_killed_at_any_moment_leaves_the_old_checkpoint_or_the_new_one(
     old, new, newer = steps(3)
     save(path, old, (20, 40))
 
+    busy = []
+
+    def snapshot():
+        shutil.copytree(folder, snapshots / str(next(count)))
+
     def watched(function):
         def step(*arguments, **options):
             with lock:
-                shutil.copytree(folder, snapshots / str(next(count)), copy_function=shutil.copy)
-                try:
+                if busy:  # within another step, or making a snapshot
                     return function(*arguments, **options)
+                busy.append(True)
+                try:
+                    snapshot()
+                    result = function(*arguments, **options)
+                    snapshot()
+                    return result
                 finally:
-                    shutil.copytree(folder, snapshots / str(next(count)))
+                    busy.clear()
 
         return step
 
     with monkeypatch.context() as patched:
         for name in ("replace", "rename", "unlink", "mkdir", "rmdir"):
             patched.setattr(Path, name, watched(getattr(Path, name)))
-        patched.setattr(os, "fsync", watched(os.fsync))
-        patched.setattr(os, "unlink", watched(os.unlink))  # within a folder that goes
+        for name in ("replace", "unlink", "mkdir", "rmdir", "fsync"):  # those of shutil, too
+            patched.setattr(os, name, watched(getattr(os, name)))
         save(path, new, ends)
     found = []
     for snapshot in sorted(snapshots.iterdir(), key=lambda p: int(p.name)):

@@ -43,7 +43,9 @@ def scaling(monkeypatch):
         floor=importlib.import_module("suite.floor"),
         **{name: importlib.import_module(f"scaling.{name}") for name in names},
     )
-    for name in [name for name in sys.modules if name.split(".")[0] in ("suite", "scaling")]:
+    for name in [
+        name for name in sys.modules if name.split(".")[0] in ("suite", "scaling", "cost_model")
+    ]:
         del sys.modules[name]
 
 
@@ -126,12 +128,13 @@ def test_bytes_of_messages_are_those_that_ranks_send(scaling):
 def test_states_that_a_pass_reads_and_changes_are_those_counted(scaling, monkeypatch):
     solver, state = started()
     arrays = [*state.V, *state.U[1:], state.Y]
-    read, changed = [], []
+    read, changed, fetched = [], [], []
     through = CPU.for_each_tile
 
     def watched(self, *arguments, **options):
         before = [A.copy() for A in arrays]
         read.append(set())
+        fetched.append({id(A) for A in options["arrays"]})
         through(self, *arguments, **options)
         changed.append({i for i, A in enumerate(arrays) if not np.array_equal(A, before[i])})
 
@@ -149,9 +152,11 @@ def test_states_that_a_pass_reads_and_changes_are_those_counted(scaling, monkeyp
         monkeypatch.setattr(kernels, name, noting(getattr(kernels, name)))
     solver.step(state)
     counts = scaling.counts.iteration_counts(WIDTHS)
+    assert SAMPLES * scaling.counts.state_bytes(WIDTHS) == sum(A.nbytes for A in arrays)
     assert len(read) == len(changed) == L
     for l, some in enumerate(counts):
         assert SAMPLES * some.read_bytes == sum(arrays[i].nbytes for i in read[l])
+        assert fetched[l] == {id(arrays[i]) for i in read[l]}  # by a pass out of core
         assert SAMPLES * some.written_bytes == sum(arrays[i].nbytes for i in changed[l])
 
 
@@ -177,15 +182,15 @@ def test_an_all_reduce_sends_what_its_algorithm_does(scaling):
 
 
 def test_seconds_of_messages(scaling):
-    network = scaling.model.Network(latency=1e-3, bandwidth=1e9, adding=2e9, piece=1e8)
+    network = scaling.model.Network(latency=1e-3, bandwidth=1e9, adding=2e9)
     reduce, gather = scaling.model.all_reduce_seconds, scaling.model.gather_seconds
     assert reduce(1e9, 1, network) == gather(1e9, 1, network) == 0.0
     # Two steps of a handshake and half of the message each, half of what comes in added.
     assert reduce(1e9, 2, network) == pytest.approx(6e-3 + 1 + 0.25)
     assert reduce(1e9, 3, network) == pytest.approx(12e-3 + 3 + 0.75)
     assert reduce(1e9, 4, network) == pytest.approx(12e-3 + 1.5 + 0.375)
-    # Three steps of a quarter, in three pieces each; then in one.
-    assert gather(1e9, 4, network) == pytest.approx(27e-3 + 0.75)
+    # Three steps of a quarter.
+    assert gather(1e9, 4, network) == pytest.approx(9e-3 + 0.75)
     assert gather(1e8, 4, network) == pytest.approx(9e-3 + 0.075)
     # Short ones: as many steps as there are doublings.
     assert gather(4e5, 8, network) == pytest.approx(9e-3 + 3.5e-4)
@@ -243,3 +248,23 @@ def test_rates_are_measured_for_all_that_the_model_asks(scaling):
     machine = scaling.calibrate.calibrate_machine(1, repeat=1)
     for name, rate in vars(machine).items():
         assert 1e8 < rate < 1e13, name
+
+
+@pytest.mark.parametrize(
+    ("missing", "user", "needed"), [("tc", 0, "tc of iproute2"), (None, 1000, "root")]
+)
+def test_hosts_say_what_they_need(scaling, monkeypatch, missing, user, needed):
+    made = scaling.hosts
+    monkeypatch.setattr(made.shutil, "which", lambda name: None if name == missing else name)
+    monkeypatch.setattr(made.os, "geteuid", lambda: user)
+    monkeypatch.setattr(made, "_run", lambda *command: pytest.fail(f"{command} was run"))
+    with pytest.raises(made.HostsError, match=f"need {needed}"), made.hosts(2):
+        pass
+
+
+def test_bytes_on_the_wire_are_those_of_the_rank_that_sends_most(scaling):
+    cost_model = importlib.import_module("cost_model")
+    counts = SimpleNamespace(all_reduce_bytes=1000, gather_bytes=120)
+    sent = [cost_model.bytes_sent(counts, ranks) for ranks in (2, 3, 4)]
+    # As counted at the interfaces of two, three and four hosts: docs/scaling.md.
+    assert sent == [1000 + 60, 2000 + 80, 1500 + 90]

@@ -22,6 +22,7 @@ from fastbcd import (
 from fastbcd.cli.main import main
 from fastbcd.devices.cuda.library import Library
 from fastbcd.mini_batch import MiniBatchThreeSplitting
+from fastbcd.ranks import Alone
 
 PROBLEM = Problem((4, 5, 3))
 SOLVERS = (ThreeSplitting, TwoSplitting, MiniBatchThreeSplitting)
@@ -29,7 +30,7 @@ SOLVERS = (ThreeSplitting, TwoSplitting, MiniBatchThreeSplitting)
 
 def gpu_at_hand() -> bool:
     try:
-        Library(False)
+        Library(False, Alone())
     except InputError:
         return False
     return True

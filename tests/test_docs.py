@@ -88,7 +88,8 @@ def lacks_library(code):
 
 
 def prepare(folder):
-    """The files that pages name: FOLDER, data.npz, table.csv with COLUMN, new.csv, DIR."""
+    """What pages name: FOLDER, data.npz, table.csv with COLUMN, new.csv, SCRATCH."""
+    (folder / "SCRATCH").mkdir()
     write_idx_folder(folder / "FOLDER")
     write_npz(folder / "data.npz")
     write_csv(folder / "table.csv", "a,b,COLUMN\n" + "1,2.5,red\n-3,4e-1,blue\n" * 5)
@@ -100,8 +101,13 @@ def execute(command, where):
     while re.match(r"[A-Z_]+=", command):  # variables for this command
         command = command.partition(" ")[2]
     program, *arguments = shlex.split(command, comments=True)
+    if program == "mpiexec" and arguments[2] == "fastbcd":  # what each of its processes is told
+        program, *arguments = arguments[2:]
     program = program.removeprefix(".venv/bin/")
     if program == "fastbcd" and not lacks_library(" ".join(arguments)):
+        if "cuda" in arguments:  # only some machines have a GPU
+            build_parser().parse_args(arguments)
+            return
         arguments = small(arguments)
         # A run with checkpoints is there to be interrupted: it does not get to its end.
         stopped = "--checkpoint-every" in arguments and "--resume" not in arguments

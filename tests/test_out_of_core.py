@@ -159,8 +159,10 @@ def test_a_checkpoint_of_a_run_in_memory_goes_on_out_of_core(folder, tmp_path):
     half = ThreeSplitting(Problem(WIDTHS), tile_rows=ROWS)
     half.fit(X, Y, max_iter=4, callbacks=[SaveCheckpoint(path), Stop()])
     solver = ThreeSplitting(Problem(WIDTHS), tile_rows=ROWS, memory=PLENTY, folder=folder)
-    result = resume(path, solver, X, Y)
+    result = resume(path, solver, X, Y, callbacks=[SaveCheckpoint(path)])
     assert pages_of(result.state.V[1]) is not None
+    # Neither reading nor writing the checkpoint has left them in memory.
+    assert fractions_in_memory(result.state.V[1]) < 0.2
     np.testing.assert_array_equal(result.state.W[2], whole.state.W[2])
 
 
@@ -193,7 +195,7 @@ def run(n):
     solver.fit(X, Y, max_iter=2, callbacks=[Objective(), Certify(), Accuracy("all", X, labels)])
     return size
 
-run(5_000)
+run(50_000)  # as many tiles in memory as there ever are
 before = peak()
 print(run({n}), before, peak())
 """
@@ -386,7 +388,7 @@ def test_mini_batches_of_mapped_samples_do_not_stay(folder):
         total, ours = 0, False
         for line in Path("/proc/self/smaps").read_text().splitlines():
             if re.match(r"[0-9a-f]+-", line):
-                ours = line.endswith("/X.npy")
+                ours = line.endswith(str(folder / "X.npy"))
             elif ours and line.startswith("Rss:"):
                 total += int(line.split()[1])
         return total

@@ -32,7 +32,6 @@ def test_what_is_wrong_on_all_ranks_is_said_once(tmp_path):
     for options, message in {
         ("--hidden", "x"): "--hidden must be widths separated by commas",
         ("--hiden", "8"): "unrecognized arguments: --hiden",
-        ("--batch-size", "50"): "--batch-size: mini-batches are for one process",
         ("nowhere.npz",): "nowhere.npz does not exist",
     }.items():
         _, err = run_ranks(2, *CLI, *options, status=2, cwd=tmp_path, timeout=40)

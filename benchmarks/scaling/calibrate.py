@@ -8,7 +8,6 @@ the shortest time counts: interruptions only ever add to it.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from typing import Any
@@ -25,7 +24,7 @@ from .model import HANDSHAKE, Machine, Network, default_tile_rows
 
 WIDTH, RIGHT_HAND_SIDES = 1000, 256
 # Of a message for the bandwidth; how many small ones in a row for the latency.
-MESSAGE_BYTES, MANY = 8 * 2**20, 50
+MESSAGE_BYTES, MANY = 8 * 2**20, 200
 
 
 def calibrate_machine(n_threads: int, comm: Any = None, repeat: int = 5) -> Machine:
@@ -48,32 +47,37 @@ def calibrate_machine(n_threads: int, comm: Any = None, repeat: int = 5) -> Mach
 
 
 def calibrate_network(comm: Any, repeat: int = 9) -> Network:
-    """Of the first two ranks of `comm`, from messages that cross each other; others only wait."""
+    """Of the first two ranks of `comm`; others only wait.
+
+    Latency from small messages there and back, bandwidth from large ones that cross each other.
+    """
     from mpi4py import MPI
 
     ranks = get_ranks(comm)
     other, pair = 1 - comm.rank, comm.rank < 2
-    found = np.zeros(3)
-
-    def exchange(arrays: np.ndarray, times: int) -> float:
-        def some() -> None:
-            for _ in range(times if pair else 0):
-                comm.Sendrecv(arrays[0], other, recvbuf=arrays[1], source=other)
-
-        return _shortest(some, ranks.sum, repeat) / times
-
     small, large = (np.ones((2, size // 8)) for size in (8, MESSAGE_BYTES))
+
+    def there_and_back() -> None:
+        if comm.rank == 0:
+            comm.Send(small[0], other)
+        if pair:
+            comm.Recv(small[1], other)
+        if comm.rank == 1:
+            comm.Send(small[0], other)
+
+    def exchange() -> None:
+        if pair:
+            comm.Sendrecv(large[0], other, recvbuf=large[1], source=other)
+
+    latency = _shortest(there_and_back, lambda _: None, MANY) / 2
+    seconds = _shortest(exchange, ranks.sum, repeat)
     adding = _shortest(lambda: np.add(*large, out=large[0]), ranks.sum, repeat)
-    found[:] = exchange(small, MANY), exchange(large, 1), adding
+    found = np.array([latency if comm.rank == 0 else 0.0, seconds, adding])
     comm.Allreduce(MPI.IN_PLACE, found, MPI.MAX)
     latency, seconds, adding = found.tolist()
+    # At least the time to add: where messages cost next to nothing the difference may.
     seconds = max(seconds - HANDSHAKE * latency, adding)
-    return Network(latency, MESSAGE_BYTES / seconds, MESSAGE_BYTES / adding, _piece())
-
-
-def _piece() -> float:
-    """Of MPICH's all-gather, whose default is that of `Network`."""
-    return float(os.environ.get("MPIR_CVAR_ALLGATHERV_PIPELINE_MSG_SIZE", Network.piece))
+    return Network(latency, MESSAGE_BYTES / seconds, MESSAGE_BYTES / adding)
 
 
 def _shortest(once: Callable[[], None], meet: Callable[[Any], None], repeat: int) -> float:

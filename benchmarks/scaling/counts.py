@@ -99,3 +99,8 @@ def iteration_counts(widths: Sequence[int], itemsize: int = 4) -> list[LayerCoun
 def flops_per_sample(widths: Sequence[int]) -> int:
     """Of the products over samples; a symmetric product counts half."""
     return sum(c.product_flops + c.gram_flops for c in iteration_counts(widths))
+
+
+def state_bytes(widths: Sequence[int], itemsize: int = 4) -> int:
+    """Of one sample: X and Y, V and U of every layer."""
+    return itemsize * (widths[0] + 2 * sum(widths[1:]) + widths[-1])

@@ -51,9 +51,6 @@ class Network:
     """Bytes a second that a rank can send while it receives as many."""
     adding: float = math.inf
     """Bytes a second at which a message that arrived is added to what is here."""
-    piece: float = 32 * 2**10
-    """Bytes that the all-gather has under way at a time: MPICH's
-    ``MPIR_CVAR_ALLGATHERV_PIPELINE_MSG_SIZE``."""
 
 
 @dataclass(frozen=True)
@@ -126,13 +123,13 @@ def gather_seconds(size: float, ranks: int, network: Network) -> float:
     """Of an all-gather of `size` bytes in all, by the algorithm that MPICH takes for it.
 
     Short ones double what they have in each of log2 R steps. Long ones go around a ring: R - 1
-    steps of size / R, in pieces, each asked for once the one before it is there.
+    steps of size / R.
     """
     power_of_two = ranks & (ranks - 1) == 0
     if size < SHORT_GATHER or (power_of_two and size < LONG_GATHER):
         steps = (ranks - 1).bit_length()
     else:
-        steps = (ranks - 1) * max(1, math.ceil(size / ranks / network.piece))
+        steps = ranks - 1
     moved = (ranks - 1) / ranks * size
     return steps * HANDSHAKE * network.latency + moved / network.bandwidth
 

@@ -166,16 +166,12 @@ def solver_of(
         "folder": options.memory_folder,
     }
     if not full:
-        if comm is not None:
-            raise InputError(
-                "--batch-size: mini-batches are for one process; leave out mpiexec, or the option"
-            )
         if algorithm is not ThreeSplitting:
             raise InputError(f"--batch-size: {options.algorithm} has no mini-batches")
         names = ("batch_size", "rho", *MINI_BATCH_OPTIONS)
         given = {name: getattr(options, name) for name in names}
         given = {name: value for name, value in given.items() if value not in (None, "auto")}
-        solver = MiniBatchThreeSplitting(problem, **given, **machine)
+        solver = MiniBatchThreeSplitting(problem, comm=comm, **given, **machine)
         # What config.json shall say.
         chosen = {**vars(solver), **asdict(solver.settings(shape[0]))}
         for name in set(names) - set(given):

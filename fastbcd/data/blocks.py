@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastbcd.devices import pages
+
 # Numbers of a block: 4 MiB in float64.
 NUMBERS = 2**19
 
@@ -25,8 +27,9 @@ def blocks(X: NDArray[Any], rows: int) -> Iterator[slice]:
     a pass over a file needs no more than a block.
     """
     for start in range(0, len(X), rows):
-        yield slice(start, min(start + rows, len(X)))
-        release(X)
+        part = slice(start, min(start + rows, len(X)))
+        yield part
+        release(X[part])
 
 
 def release(array: NDArray[Any]) -> None:
@@ -34,8 +37,14 @@ def release(array: NDArray[Any]) -> None:
 
     Nothing is lost: what was changed is the file's, and what is read again is mapped again.
     """
+    if array.flags.c_contiguous:
+        pages.release(array)
+        return
+    # Columns lie together: all pages have some of these rows.
     base: Any = array
     while isinstance(base, np.ndarray):
+        if isinstance(base, np.memmap) and base.mode == "c":
+            return  # changes are nowhere else
         base = base.base
     if isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
         base.madvise(mmap.MADV_DONTNEED)

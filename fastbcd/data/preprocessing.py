@@ -89,5 +89,5 @@ class Preprocessing:
             for rows in blocks(X, rows_of_block(X.shape[1])):
                 scaled = (X[rows].astype(np.float64) - self.shift) * self.scale
                 out[rows] = np.clip(scaled, -self.limit, self.limit)
-                release(out)
+                release(out[rows])
         return out

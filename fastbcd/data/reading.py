@@ -101,7 +101,7 @@ class Pair:
             for row, column, piece in _finite_pieces(X, own):
                 first = at + row - own.start
                 out[first : first + len(piece), column : column + piece.shape[1]] = piece
-                release(out)
+                release(out[first : first + len(piece)])
         return out
 
     def labels(self, rows: slice) -> NDArray[Any] | None:

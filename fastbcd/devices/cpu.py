@@ -234,6 +234,14 @@ class CPU:
             *(self._scratches, self._pool),
         )
 
+    def sum_over_ranks(self, array: Array) -> None:
+        """Add up a contiguous `array` over the ranks, in place."""
+        self.ranks.sum(array)
+
+    def same_on_all_ranks(self, W: Array) -> None:
+        """Rows of W from the rank that answers for them, on all: they computed all of them."""
+        self.ranks.share_rows(W)
+
     def sum(self, shape: int | tuple[int, ...]) -> SampleSum:
         """A sum over samples, to which tiles add."""
         return SampleSum(shape, self.ranks)

@@ -68,6 +68,12 @@ class GramMetric:
         kernels.transposed_product(self._image, V, projected, 1.0 / len(V), 1.0)
         self._batches += 1
 
+    def add_products(self, image: Array, trace: float) -> None:
+        """Count a batch by ``V^^T (V^ Q) / m`` (d, rank) and ``|V^|^2 / m``."""
+        self._image += image
+        self._trace_sum += float(trace)
+        self._batches += 1
+
     def renew(self, S: Array) -> bool:
         """`refresh`, and S (m, d), the momentum, to the new scale where that fell by far."""
         before = self.level

@@ -73,7 +73,7 @@ class Pages:
         self._address, self._size = whole.ctypes.data, whole.size
         self._offset = array.ctypes.data - self._address
         self._n, self._row_bytes = len(array), array.strides[0]
-        self._file_start, self._descriptor, self._ours = file_start, descriptor, ours
+        self._file_start, self._descriptor, self.ours = file_start, descriptor, ours
 
     def _range(self, rows: slice) -> tuple[int, int]:
         """Start and length of all pages with a byte of these rows, within the mapping."""
@@ -97,7 +97,7 @@ class Pages:
 
     def write(self, rows: slice) -> None:
         """Write what changed in these rows to the disk; `OSError` where that fails."""
-        if not self._ours:
+        if not self.ours:
             return
         start, length = self._range(rows)
         assert self._descriptor is not None
@@ -129,6 +129,10 @@ class Pages:
         """Read what is asked for and nothing beyond it."""
         self._advise(slice(0, self._n), mmap.MADV_RANDOM)
 
+    def read_in_order(self) -> None:
+        """Read on beyond what is asked for, as usual."""
+        self._advise(slice(0, self._n), mmap.MADV_NORMAL)
+
     def _advise(self, rows: slice, advice: int) -> int:
         start, length = self._range(rows)
         # By ctypes, because `mmap.madvise` keeps the interpreter from other threads meanwhile.
@@ -143,7 +147,9 @@ def _libc() -> Any:
 
 def pages_of(array: Any) -> Pages | None:
     """Those of an array of `new_array` or of `numpy.memmap`, or a view of one; None of another."""
-    if not isinstance(array, np.ndarray) or array.size == 0 or not array.flags.c_contiguous:
+    if not isinstance(array, np.ndarray) or array.size == 0 or array.ndim == 0:
+        return None
+    if not array.flags.c_contiguous:
         return None
     base: Any = array
     while isinstance(base, np.ndarray):
@@ -153,6 +159,23 @@ def pages_of(array: Any) -> Pages | None:
     if isinstance(base, Mapping):
         return Pages(array, base, 0, base.descriptor, ours=True)
     return None
+
+
+def release(array: Any) -> None:
+    """Contiguous rows of an array that were read or written need not stay in this process.
+
+    What lies in a file of ours is written first, and leaves the system's memory, too. Of an array
+    in memory nothing happens.
+    """
+    pages = pages_of(array) if SUPPORTED else None
+    if pages is None:
+        return
+    rows = slice(0, len(array))
+    if pages.ours:
+        pages.write(rows)
+        pages.let_go(rows)
+    else:
+        pages.unmap(rows)
 
 
 def _pages_of_memmap(array: Array, origin: np.memmap) -> Pages | None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import errno
+import mmap
 import os
-import resource
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -69,6 +69,9 @@ class Storage(Protocol):
     def read_by_rows(self, array: Any) -> None:
         """From now on rows of `array` are read in any order."""
 
+    def ask_for(self, array: Any, rows: slice) -> None:
+        """These rows of `array` will be read next."""
+
     def unmap(self, array: Any) -> None:
         """No row of `array` is needed for now; the system may keep those that were read."""
 
@@ -101,6 +104,9 @@ class Memory:
 
     def read_by_rows(self, array: Any) -> None:
         """Nothing: memory has no order."""
+
+    def ask_for(self, array: Any, rows: slice) -> None:
+        """Nothing: they are there."""
 
     def unmap(self, array: Any) -> None:
         """Nothing: they stay."""
@@ -191,6 +197,8 @@ class Disk:
         step = max(1, BLOCK_BYTES // row_bytes)
         for start in range(0, n, step):
             rows = slice(start, min(n, start + step))
+            if pages is not None:
+                pages.ask_for(rows)
             try:
                 yield rows
             finally:
@@ -210,6 +218,12 @@ class Disk:
         pages = pages_of(array)
         if pages is not None:
             pages.read_by_rows()
+
+    def ask_for(self, array: Any, rows: slice) -> None:
+        """The system starts to read them."""
+        pages = pages_of(array)
+        if pages is not None:
+            pages.ask_for(rows)
 
     def unmap(self, array: Any) -> None:
         """All rows leave this process."""
@@ -231,8 +245,12 @@ class Disk:
         window = min(self._room // max(tile, 1), n_threads + MOST_TILES)
         for part in pages:
             part.read_by_rows()
-        with Stream(pages, n, tile_rows, max(window, n_threads + LEAST_TILES)) as stream:
-            yield stream.around
+        try:
+            with Stream(pages, n, tile_rows, max(window, n_threads + LEAST_TILES)) as stream:
+                yield stream.around
+        finally:
+            for part in pages:
+                part.read_in_order()
 
 
 def get_storage(memory: int | str | None, folder: str | Path | None) -> Memory | Disk:
@@ -301,12 +319,12 @@ def file_system(folder: Path) -> str:
 
 
 def resident_bytes() -> int:
-    """Resident memory of this process, now; its peak where the system does not say."""
+    """Resident memory of this process, now; 0 where the system does not say."""
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
     except OSError:
-        return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return pages * resource.getpagesize()
+        return 0
+    return pages * mmap.PAGESIZE
 
 
 def _as_it_is(body: Body) -> Body:

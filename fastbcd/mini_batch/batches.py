@@ -23,23 +23,31 @@ from fastbcd.validation import (
 
 
 def check_samples(
-    X: ArrayLike, Y: ArrayLike, widths: tuple[int, ...], loss: Loss, blocks: Blocks = all_rows
+    X: ArrayLike,
+    Y: ArrayLike,
+    widths: tuple[int, ...],
+    loss: Loss,
+    blocks: Blocks = all_rows,
+    may_be_empty: bool = False,
 ) -> tuple[Any, Any]:
     """X (n, d_0) and Y (n, d_L) as arrays, checked; `InputError` for what does not fit.
 
     What is memory-mapped is not read here but in `take`, a batch at a time; all else in `blocks`.
+    With `may_be_empty` there need be no sample: other ranks have them.
     """
     if isinstance(X, np.memmap):
-        check_inputs(X[:1], widths[0])  # one sample stands for all as far as shape and type go
+        # One sample stands for all as far as shape and type go.
+        check_inputs(X[:1], widths[0], may_be_empty)
         inputs: Any = X
     else:
-        inputs = check_inputs(X, widths[0], blocks=blocks)
+        inputs = check_inputs(X, widths[0], may_be_empty, blocks)
     if isinstance(Y, np.memmap):
         if len(Y) != len(inputs):
             raise InputError(f"Y has {len(Y)} samples, but X has {len(inputs)}")
-        check_loss_targets(check_targets(Y[:1], 1, widths[-1]), loss)
+        first = check_targets(Y[:1], min(1, len(Y)), widths[-1], may_be_empty)
+        check_loss_targets(first, loss)
         return inputs, Y
-    targets = check_targets(Y, len(inputs), widths[-1], blocks=blocks)
+    targets = check_targets(Y, len(inputs), widths[-1], may_be_empty, blocks)
     check_loss_targets(targets, loss, blocks)
     return inputs, targets
 
@@ -71,12 +79,19 @@ def shuffled_batches(
         yield rows
 
 
+def rows_here(rows: NDArray[np.intp], first: int, n: int) -> NDArray[np.intp]:
+    """Which of `rows`, ascending, are among the n samples from `first` on, counted from there."""
+    start, stop = np.searchsorted(rows, (first, first + n))
+    return rows[start:stop] - first
+
+
 @dataclass(frozen=True)
 class Samples:
     """Some rows of X and Y, read a tile at a time: `index` (m,), or None for all.
 
     What is memory-mapped is checked here; targets by what `loss` asks of them. `weight` (m,)
     float64 belongs to these rows, in units of `level`, its root mean square; None for 1 each.
+    `total` are the samples of the batch on all ranks; None: these.
     """
 
     X: Any
@@ -85,6 +100,7 @@ class Samples:
     index: NDArray[np.intp] | None = None
     weight: NDArray[np.float64] | None = None
     level: float = 1.0
+    total: int | None = None
 
     @classmethod
     def of(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -21,12 +23,14 @@ from fastbcd.mini_batch.batches import (
     check_samples,
     mean_one,
     n_batches,
+    rows_here,
     shuffled_batches,
 )
 from fastbcd.mini_batch.settings import Settings, passes_for, settings_for
 from fastbcd.mini_batch.state import MiniBatchState
 from fastbcd.mini_batch.sweep import BatchSweep
 from fastbcd.problem import Problem
+from fastbcd.ranks import get_ranks, together
 from fastbcd.schedule import get_schedule
 from fastbcd.specification import SMALLEST, require, require_integer
 from fastbcd.validation import (
@@ -99,8 +103,8 @@ class MiniBatchThreeSplitting(BatchSweep):
     average : float, default=0.98
         Decay, a batch, of the mean of weights that predicts; 0 for the last weights. The mean
         takes the weights of every fourth batch, where a pass has 32 or more.
-    device, dtype, n_threads, tile_rows
-        As in `ThreeSplitting`.
+    device, dtype, n_threads, tile_rows, comm
+        As in `ThreeSplitting`. A batch has samples of all ranks of `comm`, as they are spread.
     memory, folder
         As in `ThreeSplitting`, but that nothing is copied to files: of samples that are
         memory-mapped already, only those of one batch are in memory.
@@ -142,6 +146,7 @@ class MiniBatchThreeSplitting(BatchSweep):
         dtype: str = "float32",
         n_threads: int | None = None,
         tile_rows: int | None = None,
+        comm: Any = None,
         memory: int | str | None = None,
         folder: str | Path | None = None,
         precision: str = "float32",
@@ -175,7 +180,7 @@ class MiniBatchThreeSplitting(BatchSweep):
         self.dtype = check_dtype(dtype)
         storage = get_storage(memory, folder)
         self.device: CPU = get_device(
-            *(device, n_threads, tile_rows, None, storage, precision, self.dtype)
+            *(device, n_threads, tile_rows, get_ranks(comm), storage, precision, self.dtype)
         )
 
     def settings(self, n: int) -> Settings:
@@ -219,28 +224,41 @@ class MiniBatchThreeSplitting(BatchSweep):
             Shapes that disagree with the problem, no samples, NaN or infinity, weights that are
             negative or all zero.
         """
-        problem, device = self.problem, self.device
-        seed = require_integer(seed, "seed", at_least=0)
-        X, Y = device.received(X), device.received(Y)
-        inputs, targets = check_samples(X, Y, problem.widths, problem.loss, device.blocks)
+        problem, device, ranks = self.problem, self.device, self.device.ranks
+        with together(ranks):
+            seed = require_integer(seed, "seed", at_least=0)
+            X, Y = device.received(X), device.received(Y)
+            others = ranks.size > 1
+            inputs, targets = check_samples(
+                X, Y, problem.widths, problem.loss, device.blocks, others
+            )
+            if sample_weight is not None and others:
+                raise InputError("sample_weight is for one process; leave it out, or comm")
         weight = mean_one(sample_weight, len(inputs))
-        settings = self.settings(len(inputs))
-        work = planned_bytes_of_batches(self, len(inputs))
+        counts = ranks.gather(len(inputs))
+        n, first = sum(counts), sum(counts[: ranks.rank])
+        if n == 0:
+            raise InputError("X must have at least one sample on some rank")
+        settings = self.settings(n)
+        work = planned_bytes_of_batches(self, n)
         device.storage.plan(work, 0, device.n_threads, [inputs, targets])
         for array in (inputs, targets):
             device.storage.read_by_rows(array)
         if passes is None:
-            passes = self.passes(len(inputs))
+            passes = self.passes(n)
         passes = require_integer(passes, "passes", at_least=0)
         if length is None:
-            length = passes * n_batches(len(inputs), settings.batch_size)
+            length = passes * n_batches(n, settings.batch_size)
         length = require_integer(length, "length", at_least=0)
         rng = np.random.default_rng(seed)
         n_first = max(settings.batch_size, FIRST_SAMPLES)
-        sample = np.sort(rng.permutation(len(inputs))[:n_first])
-        first_X = check_inputs(device.rows_of(inputs, sample), problem.widths[0])
-        first_Y = device.rows_of(targets, sample)
-        check_loss_targets(first_Y, problem.loss)
+        sample = np.sort(rng.permutation(n)[:n_first])
+        own = rows_here(sample, first, len(inputs))
+        with together(ranks):
+            own_X = check_inputs(device.rows_of(inputs, own), problem.widths[0], others)
+            own_Y = device.rows_of(targets, own)
+            check_loss_targets(own_Y, problem.loss)
+        first_X, first_Y = (np.concatenate(ranks.gather(part)) for part in (own_X, own_Y))
         first_weight = None if weight is None else weight[sample]
         with device.session():  # BLAS has one thread in it, so that their number changes no bit
             weights = scaled_weights(problem, first_X, first_Y, seed, self.dtype, first_weight)
@@ -267,7 +285,13 @@ class MiniBatchThreeSplitting(BatchSweep):
             length=length,
             rng=rng,
             sample_weight=weight,
+            n_total=n,
+            first=first,
         )
+
+    def rows(self, n: int) -> slice:
+        """Which of `n` samples this rank should hold: an even share. Without `comm`: all rows."""
+        return self.device.ranks.rows(n)
 
     def blank(self, X: ArrayLike, Y: ArrayLike) -> MiniBatchState:
         """A state of the right shapes for what a checkpoint holds; parameters as for `init`."""
@@ -285,11 +309,18 @@ class MiniBatchThreeSplitting(BatchSweep):
             state.clock.clear()
         weight = state.sample_weight
         with self.device.session():
-            shuffled = shuffled_batches(state.n, state.settings.batch_size, state.rng)
-            for rows, index in self.device.batches(shuffled):
+            # The same order on all ranks; each takes its own samples of a batch.
+            shuffled = list(shuffled_batches(state.n_total, state.settings.batch_size, state.rng))
+            here = self.device.batches(rows_here(rows, state.first, state.n) for rows in shuffled)
+            for whole, (rows, index) in zip(shuffled, here, strict=True):
                 samples = Samples.of(state.X, state.Y, self.problem.loss, rows, weight)
+                samples = replace(samples, total=len(whole))
                 self._learn(state, samples.on(self.device, index))
                 self._unmap(state)
+            # Rounding may differ from machine to machine, and weights must not.
+            for arrays in (state.W, state.mean_W, state.S):
+                for array in arrays[1:]:
+                    self.device.same_on_all_ranks(array)
         state.iteration += 1
         return state
 
@@ -316,11 +347,19 @@ class MiniBatchThreeSplitting(BatchSweep):
         FloatingPointError
             States are not finite any more; the weights of `state` are those before this batch.
         """
-        X = check_inputs(self.device.received(X), self.problem.widths[0])
-        Y = check_targets(self.device.received(Y), len(X), self.problem.widths[-1])
-        check_loss_targets(Y, self.problem.loss)
+        ranks = self.device.ranks
+        with together(ranks):
+            others = ranks.size > 1
+            X = check_inputs(self.device.received(X), self.problem.widths[0], others)
+            Y = check_targets(self.device.received(Y), len(X), self.problem.widths[-1], others)
+            check_loss_targets(Y, self.problem.loss)
+            if sample_weight is not None and others:
+                raise InputError("sample_weight is for one process; leave it out, or comm")
         weight = None if sample_weight is None else check_sample_weight(sample_weight, len(X))
-        samples = Samples.of(X, Y, self.problem.loss, weight=weight)
+        total = sum(ranks.gather(len(X)))
+        if total == 0:
+            raise InputError("X must have at least one sample on some rank")
+        samples = replace(Samples.of(X, Y, self.problem.loss, weight=weight), total=total)
         if weight is not None and samples.level > math.sqrt(np.finfo(self.dtype).max):
             raise InputError(
                 f"sample_weight: {weight.max():g} is too large for {self.dtype}; 1 is the weight "
@@ -339,7 +378,7 @@ class MiniBatchThreeSplitting(BatchSweep):
             )
         batch = self._batch(state, len(samples))
         sizes = self._sweep(state, batch, samples)
-        self._update_metrics_and_weights(state, batch, sizes)
+        self._update_metrics_and_weights(state, batch, samples, sizes)
         state.batches += 1
 
     def _unmap(self, state: MiniBatchState) -> None:
@@ -364,9 +403,11 @@ class MiniBatchThreeSplitting(BatchSweep):
         """
         problem, device = self.problem, self.device
         network = network_of(self, state)
-        total = 0.0
+        total = np.zeros(1)
         for start in range(0, state.n, OBJECTIVE_ROWS):
-            rows = slice(start, start + OBJECTIVE_ROWS)
+            rows = slice(start, min(state.n, start + OBJECTIVE_ROWS))
+            for array in (state.X, state.Y):
+                device.storage.ask_for(array, rows)
             outputs = device.outputs(network, state.X[rows], self.dtype)
             Y = device.array(state.Y[rows], self.dtype)
             weight = None if state.sample_weight is None else state.sample_weight[rows]
@@ -376,7 +417,8 @@ class MiniBatchThreeSplitting(BatchSweep):
             self._unmap(state)
         penalties = zip(problem.weight_penalties, state.weights, strict=True)
         weights = float(sum(device.penalty_sum(penalty, W[:, :-1]) for penalty, W in penalties))
-        return problem.per_sample(state.n) * total + weights
+        device.ranks.sum(total)
+        return problem.per_sample(state.n_total) * float(total[0]) + weights
 
     def fit(
         self,
@@ -393,4 +435,6 @@ class MiniBatchThreeSplitting(BatchSweep):
         there are 1200 batches.
         """
         state = self.init(X, Y, seed=seed, passes=max_iter, sample_weight=sample_weight)
-        return run(self, state, self.passes(state.n) if max_iter is None else max_iter, callbacks)
+        if max_iter is None:
+            max_iter = self.passes(state.n_total)
+        return run(self, state, max_iter, callbacks)

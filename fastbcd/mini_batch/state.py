@@ -46,6 +46,9 @@ class MiniBatchState:
         Where one is set, each batch adds its loss, before its step, and its number of samples.
     batches, iteration : int
         Batches and passes done.
+    n_total, first : int
+        Samples of all ranks, where X and Y hold those of one, and the number of the first one
+        here; default: n and 0.
     clock : BlockClock or None
         Where one is set, `step` empties it, and batches add to it how long each block takes.
     """
@@ -67,8 +70,13 @@ class MiniBatchState:
     batch_loss: Any = None
     batches: int = 0
     iteration: int = 0
+    n_total: int = 0
+    first: int = 0
     clock: BlockClock | None = None
     cache: dict[Any, Any] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        self.n_total = self.n_total or self.n
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "cache": {}, "clock": None}
@@ -80,5 +88,5 @@ class MiniBatchState:
 
     @property
     def n(self) -> int:
-        """Number of samples."""
+        """Number of samples here."""
         return len(self.X)

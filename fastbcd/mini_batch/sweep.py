@@ -14,6 +14,7 @@ from fastbcd.devices import CPU
 from fastbcd.devices.batch import Batch
 from fastbcd.devices.tiles import Scratch, Tile, even_size
 from fastbcd.mini_batch.batches import Samples, n_batches
+from fastbcd.mini_batch.shared import SharedProducts
 from fastbcd.mini_batch.state import MiniBatchState
 from fastbcd.problem import Problem
 
@@ -44,7 +45,7 @@ class BatchSweep:
         What D_{l+1} counts times on its way down is such that rms(D_l) is about `displacement`
         rms(U_l), for l = 1..L-1; see `fastbcd.devices.batch_sizes`, whose sizes it returns.
         """
-        L, m = self.problem.n_layers, len(batch)
+        L, m = self.problem.n_layers, batch_total(samples)
         if state.gains is None:
             self._guess(state)
         sizes = self.device.batch_sizes(
@@ -86,7 +87,7 @@ class BatchSweep:
         The loss is 0 where nobody asks for it.
         """
         problem, device, L = self.problem, self.device, self.problem.n_layers
-        squares, loss = device.zeros((2, L + 1), np.float64), device.zeros((1,), np.float64)
+        squares, loss = device.sum((2, L + 1)), device.sum(1)
 
         def sweep(tile: Tile) -> None:
             rows, lap = tile.rows, laps(state.clock)
@@ -103,12 +104,11 @@ class BatchSweep:
             for l in range(L, 0, -1):
                 part[1, l] = self._displace(state, batch, l, scale[l], tile, lap, weight)
                 lap("U", l)
-            tile.wait_for_turn()
-            squares[:] += part
-            loss[0] += samples.level * part_loss
+            squares.add(tile, part)
+            loss.add(tile, (samples.level * part_loss,))
 
         device.for_each_tile(len(batch), problem.widths, self.dtype, sweep, even=True)
-        return squares, loss[0]
+        return squares.total(), loss.total()[0] if state.batch_loss is not None else 0.0
 
     def _loss(self, V: NDArray[Any], Y: NDArray[Any], weight: NDArray[Any] | None) -> float:
         """``sum_i weight_i loss(V_i; Y_i)``, weights being 1 where there are none."""
@@ -183,12 +183,22 @@ class BatchSweep:
         t = state.batches
         return t % REFRESH_EVERY == 0 or t & (t - 1) == 0  # 1, 2, 4, 8, too: early ones are rough
 
-    def _update_metrics_and_weights(self, state: MiniBatchState, batch: Batch, sizes: Any) -> None:
+    def _update_metrics_and_weights(
+        self, state: MiniBatchState, batch: Batch, samples: Samples, sizes: Any
+    ) -> None:
         """G_l of every layer, where this batch counts, and the blocks W_l, by rows."""
         layers = range(1, self.problem.n_layers + 1)
+        weight, reach = sizes.weights()
+        shared: SharedProducts | None = None
+        if self.device.ranks.size > 1:
+            m = batch_total(samples)
+            shared = SharedProducts(self.device, state, batch, weight, self._counts(state), m)
 
         def add(l: int) -> None:
-            state.metrics[l].add(batch.V[l - 1], batch.projected[l])
+            if shared is None:
+                state.metrics[l].add(batch.V[l - 1], batch.projected[l])
+            else:
+                shared.count(l, state.metrics[l])
 
         def renew(l: int, scratch: Scratch) -> None:
             lap = laps(state.clock)
@@ -202,7 +212,7 @@ class BatchSweep:
 
         if self._renews(state):
             self.device.for_each_item(layers, renew)
-        update = self._weight_update(state, batch, sizes)
+        update = self._weight_update(state, batch, sizes, weight, reach, shared)
         items: list[tuple[int, slice | None]] = []
         for l in layers:
             n = len(state.W[l])
@@ -222,25 +232,34 @@ class BatchSweep:
         self.device.for_each_item(items, work)
 
     def _weight_update(
-        self, state: MiniBatchState, batch: Batch, sizes: Any
+        self,
+        state: MiniBatchState,
+        batch: Batch,
+        sizes: Any,
+        weight: Any,
+        reach: Any,
+        shared: SharedProducts | None,
     ) -> Callable[[int, slice, Scratch], None]:
         """The W-block of some rows of a layer."""
         problem, kernels, L = self.problem, self.device.kernels, self.problem.n_layers
         t, momentum = state.batches, state.settings.momentum
         size = state.settings.step_size * self.schedule(t / max(state.length, 1))
-        every = min(MEAN_EVERY, max(1, n_batches(state.n, state.settings.batch_size) // 8))
+        every = min(MEAN_EVERY, max(1, n_batches(state.n_total, state.settings.batch_size) // 8))
         # Of a plain mean of the first weights, until there are enough of them.
         share = max(1.0 - self.average, 1.0 / (1.0 + t / 10.0))
         share = 1.0 - (1.0 - share) ** every
         averages = self.average > 0.0 and t % every == 0
-        weight, reach = sizes.weights()
 
         def update(l: int, rows: slice, scratch: Scratch) -> None:
             W, S, metric = state.W[l][rows], state.S[l][rows], state.metrics[l]
             penalty = problem.weight_penalties[l - 1]
-            kernels.transposed_product(
-                *(S, batch.D[l][:, rows], batch.V[l - 1], weight[l], momentum)
-            )
+            if shared is None:
+                kernels.transposed_product(
+                    *(S, batch.D[l][:, rows], batch.V[l - 1], weight[l], momentum)
+                )
+            else:
+                S *= self.dtype.type(momentum)
+                S += shared.step(l, rows)
             # W = (1 - size decay) W + size S H^-1
             length = size / metric.level * (state.output_unit if l == L else 1.0)
             leading = scratch.array("leading", (len(W), metric.rank), self.dtype)
@@ -253,6 +272,11 @@ class BatchSweep:
                 kernels.mean_of_weights(state.mean_W[l][rows], W, share)
 
         return update
+
+
+def batch_total(samples: Samples) -> int:
+    """Samples of a batch on all ranks."""
+    return len(samples) if samples.total is None else samples.total
 
 
 def rms_gain(kernels: Any, W: Any) -> float:

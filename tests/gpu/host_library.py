@@ -90,6 +90,18 @@ class HostLibrary:
     def synchronize(self) -> None:
         WAITS.append("synchronize")
 
+    def group(self, ranks: Any) -> Any:
+        return ranks
+
+    def sum_over(self, group: Any, array: Any) -> None:
+        group.sum(array)
+
+    def max_over(self, group: Any, array: Any) -> None:
+        group.max(array)
+
+    def from_first(self, group: Any, array: Any) -> None:
+        array[...] = group.gather(array.copy())[0]
+
     def empty(self, shape: Any, dtype: Any) -> Any:
         array = np.empty(shape, dtype)
         array.fill(np.nan if array.dtype.kind == "f" else 0)

@@ -91,7 +91,7 @@ class CUDA:
     tile_rows : int, optional
         Samples in a tile.
     ranks : Ranks, optional
-        The processes that share the samples, each with a GPU; their sums go through the host.
+        The processes that share the samples, each with a GPU of its own; they add up by NCCL.
     precision : {"float32", "tf32"}
         Of float32 products; Gram matrices are made in true float32 in any case.
 
@@ -125,12 +125,13 @@ class CUDA:
         self.scratch = Scratch(self.library.empty)
         self.kernels: Any = Kernels(self.library, self.scratch)
         self.storage = Resident(self.library)
+        self._group = self.library.group(self.ranks) if self.ranks.size > 1 else None
         self.failures = self.library.zeros((1,), np.int32)
         self._counts: dict[int, tuple[Any, Any]] = {}
         self._lock, self._depth = threading.RLock(), 0
 
     def _library(self) -> Any:
-        return Library(self.precision == "tf32")
+        return Library(self.precision == "tf32", self.ranks)
 
     def __getstate__(self) -> dict[str, Any]:
         if self.ranks.size > 1:
@@ -285,18 +286,14 @@ class CUDA:
     # -- ranks --------------------------------------------------------------------------------
 
     def sum_over_ranks(self, array: Any) -> None:
-        """Add up `array` over the ranks, in place, through the host."""
-        if self.ranks.size > 1:
-            total = self.library.host(array)
-            self.ranks.sum(total)
-            array[...] = self.library.array(total, total.dtype)
+        """Add up `array` over the ranks, in place."""
+        if self._group is not None:
+            self.library.sum_over(self._group, array)
 
-    def first_rank_decides(self, W: Any) -> None:
-        """The rows of W that each rank answers for, on all of them, so that all have one W."""
-        if self.ranks.size > 1:
-            weights = self.library.host(W)
-            self.ranks.share_rows(weights)
-            W[...] = self.library.array(weights, weights.dtype)
+    def same_on_all_ranks(self, W: Any) -> None:
+        """W of the first rank on all of them: they solved the same system, each on its GPU."""
+        if self._group is not None:
+            self.library.from_first(self._group, W)
 
     def sum(self, shape: int | tuple[int, ...]) -> SampleSum:
         """A sum over samples, to which tiles add."""
@@ -307,10 +304,8 @@ class CUDA:
         largest = self.zeros((1,), np.float64)
         for value in values:
             largest = self.library.maximum(largest, value)
-        if self.ranks.size > 1:
-            of_all = self.library.host(largest)
-            self.ranks.max(of_all)
-            largest = self.library.array(of_all, np.float64)
+        if self._group is not None:
+            self.library.max_over(self._group, largest)
         return self.library.where(largest > at_least, largest, otherwise)
 
     # -- passes over samples ------------------------------------------------------------------

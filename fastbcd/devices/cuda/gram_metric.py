@@ -46,6 +46,12 @@ class GramMetric:
         self.device.library.gemm(self._image, V, projected, 1.0 / len(V), 1.0, transpose_A=True)
         self._batches += 1
 
+    def add_products(self, image: Any, trace: Any) -> None:
+        """Count a batch by ``V^^T (V^ Q) / m`` (d, rank) and ``|V^|^2 / m``."""
+        self._image += image
+        self._trace_sum += trace
+        self._batches += 1
+
     def renew(self, S: Any) -> bool:
         """Directions and level from the batches since the last time; S to their scale."""
         library, d, rank = self.device.library, len(self.Q), self.rank

@@ -6,13 +6,16 @@ CuPy's BLAS modules are imported by the first call that needs them.
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
+from fastbcd.devices.cuda.group import Group
 from fastbcd.errors import InputError
+from fastbcd.ranks import Ranks, together
 
 INSTALL = "pip install 'fastbcd[cuda13]' (for a driver of CUDA 12: 'fastbcd[cuda12]')"
 # Values of cuBLAS's enumerations; they are the same in all its versions.
@@ -38,6 +41,8 @@ class Library:
     ----------
     tf32 : bool
         Whether float32 products may round their factors to TF32 (11 bits).
+    ranks : Ranks
+        With several on this machine, each takes a GPU of its own, in their order.
 
     Raises
     ------
@@ -45,7 +50,7 @@ class Library:
         A package, the driver or the GPU is missing.
     """
 
-    def __init__(self, tf32: bool) -> None:
+    def __init__(self, tf32: bool, ranks: Ranks) -> None:
         cupy = import_cupy()
         try:
             n_devices = cupy.cuda.runtime.getDeviceCount()
@@ -56,6 +61,8 @@ class Library:
             ) from problem
         if n_devices == 0:
             raise InputError("device: cuda needs an NVIDIA GPU, and CuPy finds none here")
+        self._gpu = ranks.rank_on_this_machine % n_devices
+        cupy.cuda.Device(self._gpu).use()
         self._cupy, self._tf32 = cupy, tf32
         self._stream = cupy.cuda.Stream(non_blocking=True)
         self._constants: dict[tuple[float, np.dtype], Any] = {}
@@ -79,6 +86,34 @@ class Library:
     def synchronize(self) -> None:
         """Wait for all that was launched."""
         self._stream.synchronize()
+
+    def group(self, ranks: Ranks) -> Group:
+        """The GPUs of all `ranks`, for sums over them; all of them call this together.
+
+        `InputError` where NCCL is missing, or two ranks have one GPU.
+        """
+        from cupy.cuda import nccl
+
+        with together(ranks):
+            if not nccl.available:
+                raise InputError(
+                    "comm: ranks with a GPU each need NCCL, and CuPy finds none; "
+                    "pip install nvidia-nccl-cu13 (for CUDA 12: nvidia-nccl-cu12)"
+                )
+            bus = self._cupy.cuda.runtime.deviceGetPCIBusId(self._gpu)
+        return Group(ranks, nccl, f"{bus} of {platform.node()}")
+
+    def sum_over(self, group: Group, array: Any) -> None:
+        """`array`, contiguous floats, becomes the sum of those of the `group`, in place."""
+        group.sum(array, self._stream.ptr)
+
+    def max_over(self, group: Group, array: Any) -> None:
+        """The same with the largest, element by element."""
+        group.max(array, self._stream.ptr)
+
+    def from_first(self, group: Group, array: Any) -> None:
+        """`array`, contiguous, becomes that of the first rank of the `group`, in place."""
+        group.from_first(array, self._stream.ptr)
 
     # -- arrays -------------------------------------------------------------------------------
 
@@ -282,7 +317,7 @@ def _leading(A: Any) -> int:
 def describe() -> dict[str, str]:
     """What ``fastbcd info`` says of the GPU; says what is missing where something is."""
     try:
-        cupy = Library(False)._cupy  # says what is missing
+        cupy = Library(False, Alone())._cupy  # says what is missing
         runtime = cupy.cuda.runtime
         driver = runtime.driverGetVersion()
         properties = runtime.getDeviceProperties(runtime.getDevice())

@@ -108,7 +108,7 @@ class NormalEquations(CrossProduct):
             self._descend(W, weight, penalty, alpha, report)
         else:
             self._solve_ridge(W, weight, penalty.ridge, alpha, report)
-        device.first_rank_decides(W)
+        device.same_on_all_ranks(W)
 
     def _solve_ridge(self, W: Any, weight: Any, ridge: float, alpha: float, report: Any) -> None:
         # Products carry the rounding of their factors, and so does this solve.

@@ -50,6 +50,9 @@ class Resident:
     def read_by_rows(self, array: Any) -> None:
         """Nothing: memory has no order."""
 
+    def ask_for(self, array: Any, rows: slice) -> None:
+        """Nothing: they are here."""
+
     def unmap(self, array: Any) -> None:
         """Nothing: they stay."""
 

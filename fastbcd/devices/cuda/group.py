@@ -1,0 +1,62 @@
+"""Sums of GPU arrays over ranks, one rank a GPU, by NCCL; nothing passes through the host."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastbcd.errors import InputError
+from fastbcd.ranks import Ranks, on_first
+
+
+class Group:
+    """The GPUs of a run's ranks.
+
+    Work is put on the stream it is given; nobody waits for it here.
+
+    Parameters
+    ----------
+    ranks : Ranks
+        Those that share the samples. All of them make their `Group` at the same time.
+    nccl : module
+        ``cupy.cuda.nccl``.
+    place : str
+        Of this rank's GPU, another one on each rank: machine and bus.
+
+    Raises
+    ------
+    InputError
+        Two ranks have the same GPU.
+    """
+
+    def __init__(self, ranks: Ranks, nccl: Any, place: str) -> None:
+        places = ranks.gather(place)
+        for rank, other in enumerate(places):
+            first = places.index(other)
+            if first < rank:
+                raise InputError(
+                    f"comm: ranks {first} and {rank} have the same GPU, {other}; start one rank "
+                    "for each GPU"
+                )
+        self._nccl = nccl
+        # All ranks meet in this call.
+        identity = on_first(ranks, nccl.get_unique_id)
+        self._comm = nccl.NcclCommunicator(ranks.size, identity, ranks.rank)
+
+    def sum(self, array: Any, stream: int) -> None:
+        """``ncclAllReduce`` of a contiguous `array` of floats, in place, on `stream`."""
+        self._reduce(array, self._nccl.NCCL_SUM, stream)
+
+    def max(self, array: Any, stream: int) -> None:
+        """The same with the maximum."""
+        self._reduce(array, self._nccl.NCCL_MAX, stream)
+
+    def from_first(self, array: Any, stream: int) -> None:
+        """``ncclBroadcast``: a contiguous `array` becomes the first rank's, bit for bit."""
+        self._comm.bcast(array.data.ptr, array.nbytes, self._nccl.NCCL_UINT8, 0, stream)
+
+    def _reduce(self, array: Any, operation: int, stream: int) -> None:
+        kinds = {"float64": self._nccl.NCCL_FLOAT64, "float32": self._nccl.NCCL_FLOAT32}
+        place, kind = array.data.ptr, kinds[np.dtype(array.dtype).name]
+        self._comm.allReduce(place, place, array.size, kind, operation, stream)

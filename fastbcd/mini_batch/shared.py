@@ -1,0 +1,75 @@
+"""What W-blocks of a batch need of all its samples, where these are spread over ranks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastbcd.devices.batch import Batch
+from fastbcd.devices.tiles import Scratch
+
+
+class SharedProducts:
+    """``N_l = w_l D_l^T V^_{l-1}``, and what the metrics count, over the batch of all ranks.
+
+    Each rank multiplies for its own samples; one message adds up the products of all layers.
+
+    Parameters
+    ----------
+    device : CPU
+    state : MiniBatchState
+    batch : Batch
+        This rank's samples of the batch, of which there may be none.
+    weight : (L + 1,) array
+        w.
+    counts : bool
+        Whether the metrics count this batch.
+    m : int
+        Samples of the batch on all ranks.
+    """
+
+    def __init__(
+        self, device: Any, state: Any, batch: Batch, weight: Any, counts: bool, m: int
+    ) -> None:
+        layers = range(1, len(state.W))
+        shapes = {("N", l): state.W[l].shape for l in layers}
+        if counts:
+            shapes |= {("image", l): state.metrics[l].Q.shape for l in layers}
+        sizes = [int(np.prod(shape)) for shape in shapes.values()]
+        dtype = state.W[1].dtype
+        # Kept from batch to batch: the largest that is needed.
+        whole = state.cache.get("shared products")
+        if whole is None or len(whole) < sum(sizes):
+            whole = state.cache["shared products"] = device.empty((sum(sizes),), dtype)
+        buffer, starts = whole[: sum(sizes)], np.cumsum([0, *sizes])
+        self._parts = {
+            key: buffer[start : start + size].reshape(shape)
+            for (key, shape), start, size in zip(shapes.items(), starts, sizes, strict=False)
+        }
+        self._traces = device.zeros((len(state.W),), np.float64)
+        kernels = device.kernels
+
+        def multiply(key: tuple[str, int], scratch: Scratch) -> None:
+            (kind, l), out = key, self._parts[key]
+            V = batch.V[l - 1]
+            if len(batch) == 0:
+                out[:] = 0.0
+            elif kind == "N":
+                kernels.transposed_product(out, batch.D[l], V, weight[l], 0.0)
+            else:
+                kernels.transposed_product(out, V, batch.projected[l], 1.0 / m, 0.0)
+                self._traces[l] = kernels.squared_norm(V) / m
+
+        device.for_each_item(list(shapes), multiply)
+        device.sum_over_ranks(buffer)
+        if counts:
+            device.sum_over_ranks(self._traces)
+
+    def step(self, l: int, rows: slice) -> Any:
+        """Some rows of N_l."""
+        return self._parts["N", l][rows]
+
+    def count(self, l: int, metric: Any) -> None:
+        """Let the `metric` of layer l count the batch."""
+        metric.add_products(self._parts["image", l], self._traces[l])

@@ -1,0 +1,56 @@
+"""Solvers on several ranks with a GPU each: the device in the simulator, real MPI between them."""
+
+import json
+import os
+
+import pytest
+from mpi import program, run_ranks
+
+if os.environ.get("NUMBA_ENABLE_CUDASIM") != "1":
+    pytest.skip(
+        "the simulator is chosen before Numba starts: NUMBA_ENABLE_CUDASIM=1 pytest tests/gpu",
+        allow_module_level=True,
+    )
+
+SCRIPT = """
+import json, sys
+sys.path.insert(0, sys.argv[1])
+import numpy as np
+from mpi4py import MPI
+from host_library import SimulatedCUDA
+from fastbcd import Problem, ThreeSplitting, TwoSplitting, one_hot
+from fastbcd.ledger import Ledger
+comm = MPI.COMM_WORLD
+rng = np.random.default_rng(1)
+X, Y = rng.standard_normal((9, 4)), one_hot(rng.integers(0, 3, 9), 3)
+rows = slice(0, 6) if comm.rank == 0 else slice(6, 9)
+report = {}
+for kind, options in ((ThreeSplitting, {"residual": True}), (TwoSplitting, {"activation": "tanh"})):
+    problem, numbers, weights = Problem((4, 5, 5, 3), **options), [], []
+    alone, spread = kind(problem, n_threads=1), kind(problem, n_threads=1, comm=comm)
+    spread.device = SimulatedCUDA(1, None, spread.device.ranks)
+    for solver, part in ((alone, slice(None)), (spread, rows)):
+        state = solver.init(X[part], Y[part], seed=2)
+        state.ledger = Ledger()
+        for _ in range(2):
+            solver.step(state)
+        numbers.append([*solver.objective_and_gap(state), state.ledger.squared_step,
+                        state.ledger.decrease, solver.squared_subgradient(state)])
+        weights.append(state.weights)
+    report[kind.__name__] = {
+        "numbers": [[float(x) for x in row] for row in numbers],
+        "error": max(float(abs(a - b).max() / abs(a).max()) for a, b in zip(*weights)),
+        "same": all(len({w.tobytes() for w in comm.allgather(W)}) == 1 for W in weights[1]),
+    }
+if comm.rank == 0:
+    print(json.dumps(report))
+"""
+
+
+def test_two_gpus_do_what_one_processor_does():
+    out, _ = run_ranks(2, *program(SCRIPT), os.path.dirname(__file__), timeout=240)
+    for name, found in json.loads(out).items():
+        assert found["same"], name
+        assert found["error"] < 2e-4, (name, found)
+        alone, spread = found["numbers"]
+        assert spread == pytest.approx(alone, rel=1e-2, abs=1e-6), name
