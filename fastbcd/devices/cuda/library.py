@@ -15,7 +15,7 @@ import numpy as np
 
 from fastbcd.devices.cuda.group import Group
 from fastbcd.errors import InputError
-from fastbcd.ranks import Ranks, together
+from fastbcd.ranks import Alone, Ranks, together
 
 INSTALL = "pip install 'fastbcd[cuda13]' (for a driver of CUDA 12: 'fastbcd[cuda12]')"
 # Values of cuBLAS's enumerations; they are the same in all its versions.
