@@ -11,10 +11,18 @@ import numpy as np
 import pytest
 from test_hygiene import ROOT, SOURCES, module_of
 
-from fastbcd import InputError, Problem, ThreeSplitting, TwoSplitting
+from fastbcd import (
+    BCDClassifier,
+    BCDRegressor,
+    InputError,
+    Problem,
+    ThreeSplitting,
+    TwoSplitting,
+)
 from fastbcd.cli.main import main
 from fastbcd.devices.cuda.library import Library
 from fastbcd.mini_batch import MiniBatchThreeSplitting
+from fastbcd.ranks import Alone
 
 PROBLEM = Problem((4, 5, 3))
 SOLVERS = (ThreeSplitting, TwoSplitting, MiniBatchThreeSplitting)
@@ -22,7 +30,7 @@ SOLVERS = (ThreeSplitting, TwoSplitting, MiniBatchThreeSplitting)
 
 def gpu_at_hand() -> bool:
     try:
-        Library(False)
+        Library(False, Alone())
     except InputError:
         return False
     return True
@@ -108,3 +116,13 @@ def test_one_module_imports_numbas_cuda_and_one_cupy():
     assert importers("cupy") == {"fastbcd.devices.cuda.library"}
     assert importers("cupy_backends") == {"fastbcd.devices.cuda.library"}
     assert (ROOT / "kernels" / "cuda").is_dir()
+
+
+@without_gpu
+@pytest.mark.parametrize("estimator", [BCDClassifier, BCDRegressor])
+def test_estimators_pass_the_device_on(estimator):
+    X, y = np.eye(6), np.arange(6) % 2
+    with pytest.raises(InputError, match="cuda"):
+        estimator(device="cuda").fit(X, y)
+    with pytest.raises(InputError, match="device must be one of cpu, cuda"):
+        estimator(device="tpu").fit(X, y)

@@ -91,6 +91,8 @@ class BCDClassifier(ClassifierMixin, BaseBCD):
         Of the first weights, the order of samples, and what is held out.
     dtype : {"float32", "float64"}, default="float32"
         Training computes in it; predictions are computed in float64.
+    device : {"cpu", "cuda"}, default="cpu"
+        Where training computes; a GPU needs the extra ``cuda13``. Predictions use the processor.
     n_threads : int, optional
         Default: as many as BLAS would use, and one where batches are too small for more. No
         result depends on it.
@@ -157,6 +159,7 @@ class BCDClassifier(ClassifierMixin, BaseBCD):
         warm_start: bool = False,
         random_state: Any = None,
         dtype: str = "float32",
+        device: str = "cpu",
         n_threads: int | None = None,
         verbose: bool = False,
     ) -> None:
@@ -188,6 +191,7 @@ class BCDClassifier(ClassifierMixin, BaseBCD):
             warm_start=warm_start,
             random_state=random_state,
             dtype=dtype,
+            device=device,
             n_threads=n_threads,
             verbose=verbose,
         )

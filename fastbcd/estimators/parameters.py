@@ -42,6 +42,7 @@ class Parameters(BaseEstimator):
         warm_start: bool = False,
         random_state: Any = None,
         dtype: str = "float32",
+        device: str = "cpu",
         n_threads: int | None = None,
         verbose: bool = False,
     ) -> None:
@@ -72,5 +73,6 @@ class Parameters(BaseEstimator):
         self.warm_start = warm_start
         self.random_state = random_state
         self.dtype = dtype
+        self.device = device
         self.n_threads = n_threads
         self.verbose = verbose

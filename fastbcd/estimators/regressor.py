@@ -34,7 +34,7 @@ class BCDRegressor(MultiOutputMixin, RegressorMixin, BaseBCD):
     early_stopping : bool, default=False
         By R^2 on what is held out.
     validation_fraction, n_iter_no_change, tol, warm_start, random_state
-    dtype, n_threads, verbose
+    dtype, device, n_threads, verbose
 
     Attributes
     ----------

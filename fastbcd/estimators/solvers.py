@@ -74,7 +74,7 @@ def make_solver(
         residual=parameters["residual"],
         **_some(given, ("weight_penalty", "state_penalty", *(() if mini_batch else ("rho",)))),
     )
-    machine = {"dtype": parameters["dtype"], "n_threads": given.get("n_threads")}
+    machine: dict[str, Any] = {name: given.get(name) for name in ("dtype", "device", "n_threads")}
     if not mini_batch:
         return FULL_BATCH[given["solver"]](problem, alpha=given["proximal_weight"], **machine)
     options = _some(given, ("rho", *MINI_BATCH_ONLY))

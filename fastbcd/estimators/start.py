@@ -15,9 +15,9 @@ def continue_from(solver: AnySolver, state: Any, network: Network) -> None:
     Full-batch states are those of a forward pass, as after `init`.
     """
     for own, given in zip(state.W[1:], network.W, strict=True):
-        own[:] = given
+        own[:] = solver.device.array(given, own.dtype)
     if isinstance(solver, MiniBatchThreeSplitting):
         for own, given in zip(state.mean_W[1:], network.W, strict=True):
-            own[:] = given
+            own[:] = solver.device.array(given, own.dtype)
         return
     solver.forward(state)

@@ -15,7 +15,7 @@ import numpy as np
 
 from fastbcd.devices.cuda.group import Group
 from fastbcd.errors import InputError
-from fastbcd.ranks import Ranks, together
+from fastbcd.ranks import Alone, Ranks, together
 
 INSTALL = "pip install 'fastbcd[cuda13]' (for a driver of CUDA 12: 'fastbcd[cuda12]')"
 # Values of cuBLAS's enumerations; they are the same in all its versions.
@@ -317,7 +317,7 @@ def _leading(A: Any) -> int:
 def describe() -> dict[str, str]:
     """What ``fastbcd info`` says of the GPU; says what is missing where something is."""
     try:
-        cupy = import_cupy()
+        cupy = Library(False, Alone())._cupy  # says what is missing
         runtime = cupy.cuda.runtime
         driver = runtime.driverGetVersion()
         properties = runtime.getDeviceProperties(runtime.getDevice())

@@ -10,7 +10,7 @@ import pytest
 
 if os.environ.get("NUMBA_ENABLE_CUDASIM") != "1":
     pytest.skip(
-        "the simulator is chosen before Numba starts: NUMBA_ENABLE_CUDASIM=1 pytest tests/cuda",
+        "the simulator is chosen before Numba starts: NUMBA_ENABLE_CUDASIM=1 pytest tests/gpu",
         allow_module_level=True,
     )
 

@@ -1,4 +1,4 @@
-"""Compile and link kernels of the GPU without one: ``python tests/cuda/link.py [--all] [K N]``.
+"""Compile and link kernels of the GPU without one: ``python tests/gpu/link.py [--all] [K N]``.
 
 Launches are recorded (`fastbcd.kernels.cuda.target.record`): of every case in `cases` that is not
 rare (`--all`: of every case), so that each kernel is seen with each formula. Each is compiled

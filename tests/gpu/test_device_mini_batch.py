@@ -10,7 +10,7 @@ import pytest
 
 if os.environ.get("NUMBA_ENABLE_CUDASIM") != "1":
     pytest.skip(
-        "the simulator is chosen before Numba starts: NUMBA_ENABLE_CUDASIM=1 pytest tests/cuda",
+        "the simulator is chosen before Numba starts: NUMBA_ENABLE_CUDASIM=1 pytest tests/gpu",
         allow_module_level=True,
     )
 
@@ -38,7 +38,7 @@ def make(**options: Any) -> MiniBatchThreeSplitting:
 
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_a_pass_takes_the_cpus_steps(name: str) -> None:
-    weight = RNG.random(N) if name == "residual" else None
+    weight = np.random.default_rng(8).random(N) if name == "residual" else None
     states, numbers = [], []
     for solver in (make(**PROBLEMS[name]), on_simulator(make(**PROBLEMS[name]))):
         state = solver.init(X, Y, seed=1, passes=2, sample_weight=weight)
@@ -47,17 +47,16 @@ def test_a_pass_takes_the_cpus_steps(name: str) -> None:
         states.append(state)
         numbers.append((*state.batch_loss, solver.objective(state)))
     ours, theirs = states
-    # Displacements are small and their sizes not quite the same; steps are in units of them.
     for l in range(1, len(ours.W)):
         scale = float(abs(ours.W[l]).max())
-        np.testing.assert_allclose(np.asarray(theirs.W[l]), ours.W[l], rtol=0, atol=5e-3 * scale)
+        np.testing.assert_allclose(np.asarray(theirs.W[l]), ours.W[l], rtol=0, atol=1e-4 * scale)
         np.testing.assert_allclose(
-            np.asarray(theirs.mean_W[l]), ours.mean_W[l], rtol=0, atol=5e-3 * scale
+            np.asarray(theirs.mean_W[l]), ours.mean_W[l], rtol=0, atol=1e-4 * scale
         )
         np.testing.assert_allclose(
             float(theirs.metrics[l].level[0]), ours.metrics[l].level, rtol=1e-2
         )
-    np.testing.assert_allclose(numbers[1], numbers[0], rtol=1e-2)
+    np.testing.assert_allclose(numbers[1], numbers[0], rtol=1e-4)
 
 
 def test_a_pass_reads_nothing_from_the_gpu_but_at_its_end() -> None:
@@ -76,7 +75,7 @@ def test_bytes_stay_bytes_and_small_types_are_taken() -> None:
     assert states[0].X.dtype == np.uint8
     for s, state in zip((solver, other), states, strict=True):
         s.step(state)
-    np.testing.assert_allclose(np.asarray(states[0].W[1]), states[1].W[1], atol=5e-3)
+    np.testing.assert_allclose(np.asarray(states[0].W[1]), states[1].W[1], atol=1e-4)
 
 
 def test_a_stream_goes_on_the_gpu() -> None:
@@ -87,4 +86,4 @@ def test_a_stream_goes_on_the_gpu() -> None:
         solver.partial_fit(state, X[:5], Y[:5], np.full(5, 2.0))
         solver.partial_fit(state, X[5:12], Y[5:12])
         states.append(state)
-    np.testing.assert_allclose(np.asarray(states[1].W[2]), states[0].W[2], atol=5e-3)
+    np.testing.assert_allclose(np.asarray(states[1].W[2]), states[0].W[2], atol=1e-4)

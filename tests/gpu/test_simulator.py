@@ -10,7 +10,7 @@ import pytest
 
 if os.environ.get("NUMBA_ENABLE_CUDASIM") != "1":
     pytest.skip(
-        "the simulator is chosen before Numba starts: NUMBA_ENABLE_CUDASIM=1 pytest tests/cuda",
+        "the simulator is chosen before Numba starts: NUMBA_ENABLE_CUDASIM=1 pytest tests/gpu",
         allow_module_level=True,
     )
 
@@ -27,7 +27,7 @@ CASES = {
 
 
 def parameter(name: str) -> Any:
-    """The rest on demand: pytest -m slow tests/cuda."""
+    """The rest on demand: pytest -m slow tests/gpu."""
     rare = is_rare(CASES[name], name.rsplit("-", 1)[1])
     return pytest.param(name, marks=[pytest.mark.slow] if rare else [])
 

@@ -1,6 +1,6 @@
 """Parity of GPU and CPU: every kernel, algorithm, activation, loss, penalty. Needs a GPU.
 
-``pytest -m gpu tests/cuda``
+``pytest -m gpu tests/gpu``
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from cases import ACTIVATIONS, LOSSES, PENALTIES, cases
 from fastbcd import InputError, Problem, ThreeSplitting, TwoSplitting, kernels, one_hot
 from fastbcd.devices.cuda.library import Library
 from fastbcd.mini_batch import MiniBatchThreeSplitting
+from fastbcd.ranks import Alone
 
 pytestmark = [pytest.mark.gpu, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
 N = 1003
@@ -31,7 +32,7 @@ def cupy() -> Any:
     if os.environ.get("NUMBA_ENABLE_CUDASIM") == "1":
         pytest.skip("NUMBA_ENABLE_CUDASIM=1 asks for the simulator, not for the GPU")
     try:
-        Library(False)
+        Library(False, Alone())
     except InputError as problem:
         pytest.skip(str(problem))
     import cupy

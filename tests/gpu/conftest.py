@@ -1,0 +1,29 @@
+"""These tests are about the kernels and the device of the GPU, most of them without one."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+# Helpers beside the tests, and those of the other tests.
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
+
+if os.environ.get("NUMBA_ENABLE_CUDASIM") == "1":
+    # The simulator polls its threads in a loop, which would keep the interpreter from them.
+    sys.setswitchinterval(1e-5)
+
+    from numba.cuda.simulator.kernelapi import FakeCUDAShared
+
+    # It makes the shared memory of a block without a lock, sometimes once for each thread. (It
+    # tells arrays apart by the line that asks for them, which is the one below for all: a kernel
+    # of ours has one at a time, and waits for its threads before each.)
+    make_shared, lock = FakeCUDAShared.array, Lock()
+
+    def array(self: Any, shape: Any, dtype: Any) -> Any:
+        with lock:
+            return make_shared(self, shape, dtype)
+
+    FakeCUDAShared.array = array
