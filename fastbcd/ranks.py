@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -96,28 +97,17 @@ ALONE = Alone()
 
 
 class MPIRanks:
-    """The processes of an MPI communicator.
+    """The processes of an MPI communicator; `get_ranks` makes one for each.
 
     Parameters
     ----------
     comm : mpi4py.MPI.Comm
-        Messages of ours travel on a duplicate of it, so that they meet no others.
-
-    Raises
-    ------
-    InputError
-        Not an intracommunicator of mpi4py.
+        Messages of ours travel on duplicates of it, so that they meet no others.
     """
 
     def __init__(self, comm: Any) -> None:
-        try:
-            from mpi4py import MPI
-        except (ImportError, RuntimeError) as error:  # the latter where no MPI library is found
-            raise InputError(
-                f"comm: mpi4py cannot be used ({error}); pip install 'fastbcd[mpi]'"
-            ) from None
-        if not isinstance(comm, MPI.Intracomm) or comm == MPI.COMM_NULL:
-            raise InputError(f"comm must be an mpi4py.MPI.Intracomm, such as COMM_WORLD: {comm!r}")
+        from mpi4py import MPI
+
         self._MPI, self.comm, self._meetings = MPI, comm.Dup(), comm.Dup()
         self.rank, self.size = self.comm.rank, self.comm.size
         neighbours = self.comm.Split_type(MPI.COMM_TYPE_SHARED)
@@ -164,8 +154,42 @@ class MPIRanks:
 
 
 def get_ranks(comm: Any) -> Ranks:
-    """Of a communicator; None is one process."""
-    return ALONE if comm is None else MPIRanks(comm)
+    """Of a communicator; None is one process.
+
+    Parameters
+    ----------
+    comm : mpi4py.MPI.Intracomm or None
+        It keeps what is made for it, so that any number of solvers take two duplicates of it.
+
+    Raises
+    ------
+    InputError
+        Not an intracommunicator of mpi4py.
+    """
+    if comm is None:
+        return Alone()
+    try:
+        from mpi4py import MPI
+    except (ImportError, RuntimeError) as error:  # the latter where no MPI library is found
+        raise InputError(
+            f"comm: mpi4py cannot be used ({error}); pip install 'fastbcd[mpi]'"
+        ) from None
+    if not isinstance(comm, MPI.Intracomm) or comm == MPI.COMM_NULL:
+        raise InputError(f"comm must be an mpi4py.MPI.Intracomm, such as COMM_WORLD: {comm!r}")
+    kept: Any = comm.Get_attr(_key())
+    if kept is None:
+        kept = MPIRanks(comm)
+        comm.Set_attr(_key(), kept)
+    ranks: Ranks = kept
+    return ranks
+
+
+@cache
+def _key() -> int:
+    """Under which a communicator keeps its `MPIRanks`."""
+    from mpi4py import MPI
+
+    return int(MPI.Comm.Create_keyval())
 
 
 # What a rank may report to the others; anything else arrives there as a RuntimeError.

@@ -119,6 +119,9 @@ results = [
     told(lambda: solver.fit(X[:, :8], Y)),
     comm.allgather(solver.fit(X, Y, callbacks=[Stops()]).state.iteration),
 ]
+for _ in range(3000):  # MPICH has 2048 communicators
+    many = ThreeSplitting(Problem((9, 5, 4)), comm=comm)
+assert many.device.ranks is solver.device.ranks
 if comm.rank == 0:
     print(json.dumps(results))
 """

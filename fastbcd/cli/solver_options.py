@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from fastbcd.defaults import ALPHA, FULL_BATCH, ITERATIONS, WEIGHT_PENALTY, AnySolver
-from fastbcd.devices import DEVICES, get_device
+from fastbcd.devices import DEVICES, PRECISIONS, get_device
 from fastbcd.errors import InputError
 from fastbcd.initialization import INITIALIZATIONS
 from fastbcd.kernels import ACTIVATIONS, LOSSES, PENALTIES
@@ -99,6 +99,7 @@ def add_solver_options(parser: argparse.ArgumentParser) -> None:
     for option, (kind, text) in MINI_BATCH_OPTIONS.items():
         mini.add_argument(f"--{option.replace('_', '-')}", type=kind, help=text)
     add("--device", choices=list(DEVICES), default="cpu", help="where to compute")
+    add("--precision", choices=PRECISIONS, default="float32", help="of products on a GPU")
     add("--dtype", choices=DTYPES, default="float32", help="of states, weights and products")
     add("--threads", type=int, help="default: as many as BLAS would use; of each rank under "
         "mpiexec, its part of the machine's processors")  # fmt: skip
@@ -162,6 +163,7 @@ def solver_of(
         "dtype": options.dtype,
         "n_threads": options.threads,
         "tile_rows": options.tile_rows,
+        "precision": options.precision,
         "memory": options.memory,
         "folder": options.memory_folder,
     }
