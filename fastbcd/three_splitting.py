@@ -45,7 +45,7 @@ class ThreeSplitting(BlockCoordinateDescent):
     folder : str or Path, optional
         Where these files are, on a disk. Default: the system's folder for temporary files.
     precision : {"float32", "tf32"}, default="float32"
-        Of float32 products on a GPU: TF32 is several times faster and rounds factors to 11 bits,
+        Of float32 products on a GPU: TF32 rounds factors to 11 bits,
         so that the objective may rise by that rounding.
 
     Notes

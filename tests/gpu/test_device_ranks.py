@@ -36,7 +36,7 @@ for kind, options in ((ThreeSplitting, {"residual": True}), (TwoSplitting, {"act
             solver.step(state)
         numbers.append([*solver.objective_and_gap(state), state.ledger.squared_step,
                         state.ledger.decrease, solver.squared_subgradient(state)])
-        weights.append(state.weights)
+        weights.append([solver.device.numpy(W) for W in state.weights])
     report[kind.__name__] = {
         "numbers": [[float(x) for x in row] for row in numbers],
         "error": max(float(abs(a - b).max() / abs(a).max()) for a, b in zip(*weights)),
