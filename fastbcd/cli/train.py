@@ -127,7 +127,7 @@ def run(options: argparse.Namespace) -> int:
         out=samples((len(train_labels), len(classes)), solver.dtype),
     )
     past = None
-    if folder is not None and folder.checkpoint.exists():
+    if folder is not None and on_first(ranks, folder.checkpoint.exists):
         checkpoint = read(folder.checkpoint, ranks)
         state, past = checkpoint.restore(solver, X_train, Y_train), checkpoint.past()
     else:
