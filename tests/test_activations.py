@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 from numba import njit
+from share import share
 
 from fastbcd import kernels
 from fastbcd.kernels import leaky_relu, linear, polynomial, relu, sigmoid, softplus, tanh
@@ -129,7 +130,7 @@ def test_prox_is_never_worse_than_a_dense_grid(name, dtype):
 @pytest.mark.parametrize("name", ACTIVATIONS)
 @pytest.mark.parametrize("dtype", LIMITS)
 def test_prox_is_never_worse_than_a_dense_grid_in_a_million_cases(name, dtype):
-    for seed in range(10):
+    for seed in share(range(10)):
         excess, case = worst_excess(ACTIVATIONS[name], 100_000, dtype, seed, points=60)
         assert excess <= LIMITS[dtype], case
 
@@ -148,7 +149,7 @@ def test_quick_prox_is_never_worse_than_a_dense_grid(name, dtype):
 @pytest.mark.parametrize("name", SMOOTH)
 @pytest.mark.parametrize("dtype", LIMITS)
 def test_quick_prox_is_never_worse_than_a_dense_grid_in_a_million_cases(name, dtype):
-    for seed in range(10, 20):
+    for seed in share(range(10, 20)):
         excess, case = worst_excess(ACTIVATIONS[name], 100_000, dtype, seed, points=60, quick=True)
         assert excess <= LIMITS[dtype], case
 

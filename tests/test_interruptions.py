@@ -213,6 +213,10 @@ def test_signals_that_are_ignored_stay_ignored_and_handlers_come_back():
         signal.signal(signal.SIGTERM, before)
 
 
+# Of full batches as many as of mini-batches.
+KILLS = 10
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", RUNS)
 def test_killed_at_random_moments_it_ends_with_the_same_model(kind, tmp_path):
@@ -223,7 +227,7 @@ def test_killed_at_random_moments_it_ends_with_the_same_model(kind, tmp_path):
     whole = (tmp_path / "whole" / "model.safetensors").read_bytes()
     duration = time.perf_counter() - begin
     rng, kills, runs, at_work, finished = random.Random(kind), 0, 0, 0, False
-    while kills < 20 or not finished:
+    while kills < KILLS or not finished:
         folder = tmp_path / f"run{runs}"
         # Killed before it began, a run is simply started again, in the same folder.
         begun = (folder / "config.json").exists()
@@ -239,7 +243,7 @@ def test_killed_at_random_moments_it_ends_with_the_same_model(kind, tmp_path):
                 time.sleep(0.005)
             moment = rng.uniform(0.0, 0.4)
         try:  # the last process is left alone
-            process.wait(timeout=moment if kills < 20 else 300)
+            process.wait(timeout=moment if kills < KILLS else 300)
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
             kills += 1

@@ -312,8 +312,11 @@ def test_an_exception_in_a_tile_ends_the_pass_and_its_threads(kind, n_threads, f
     solver.step(state)
 
 
+# As from a terminal, also where the tests run in the background of a script, with Ctrl-C ignored.
 ENDLESS = """
+import signal
 import numpy as np
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from fastbcd import Problem, ThreeSplitting
 X = np.ones((2000, 8), np.float32)
 solver = ThreeSplitting(Problem((8, 8, 2)), memory="4GiB", folder=".")
