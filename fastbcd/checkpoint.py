@@ -16,7 +16,7 @@ from fastbcd.fingerprint import fingerprint
 from fastbcd.fit import Callback, Past, Result, run
 from fastbcd.kernels import ACTIVATIONS, LOSSES, PENALTIES, Formula
 from fastbcd.packing import LEFT_OUT, Tensors, is_array, pack, unpack
-from fastbcd.parts import Part, Samples, remove_unused, unused_number, write_part
+from fastbcd.parts import Part, Samples, check_parts, remove_unused, unused_number, write_part
 from fastbcd.ranks import ALONE, Ranks, on_first, together
 from fastbcd.rows import put, taken
 from fastbcd.sealed import SealedFile, write_sealed
@@ -171,6 +171,7 @@ def write(path: Path, solver: Any, state: Any, data: str, max_iter: int, result:
 
         def write_head() -> None:
             with _last_one_kept():
+                check_parts(path, parts)
                 write_sealed(path, tensors, metadata | _remembered(result, tensors), take)
 
         on_first(ranks, write_head)

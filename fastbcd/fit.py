@@ -154,12 +154,12 @@ def run(
                 if callback.everywhere or ranks.rank == 0:
                     callback.on_start(solver, state, max_iter)
                     started.append(callback)
-            for entry in remembered:
-                if entry[0] == type(callback).__name__:
-                    if callback in started:
-                        callback.load_state_dict(entry[1])
-                    remembered.remove(entry)  # the next of this kind gets the next one
-                    break
+                for entry in remembered:
+                    if entry[0] == type(callback).__name__:
+                        if callback in started:
+                            callback.load_state_dict(entry[1])
+                        remembered.remove(entry)  # the next of this kind gets the next one
+                        break
         while state.iteration < max_iter and result.stopped_by is None:
             record: Record = {"iteration": state.iteration + 1}
             stops: list[int] = []

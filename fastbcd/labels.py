@@ -7,9 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fastbcd.devices.pages import release
 from fastbcd.errors import InputError
 from fastbcd.ranks import Ranks
 
+# Of a block of targets.
+NUMBERS = 2**19
 # Labels that are Python objects at a time.
 BLOCK = 2**16
 
@@ -45,11 +48,13 @@ def one_hot(
         out = np.zeros(shape, np.float32)
     elif out.shape != shape:
         raise InputError(f"out must have shape {shape}, got {out.shape}")
-    for start in range(0, len(indices), BLOCK):
-        part = indices[start : start + BLOCK]
-        rows = out[start : start + BLOCK]
+    step = max(1, NUMBERS // max(1, count))
+    for start in range(0, len(indices), step):
+        part = indices[start : start + step]
+        rows = out[start : start + step]
         rows[...] = 0.0
         rows[np.arange(len(part)), part] = 1.0
+        release(rows)
     return out
 
 

@@ -84,6 +84,17 @@ def write_part(
     return asdict(Part(name, *rows, write_sealed(folder / name, tensors, metadata, take)))
 
 
+def check_parts(head: Path, parts: list[dict[str, Any]]) -> None:
+    """`OSError` where this rank does not see what others wrote: the folder is not one for all."""
+    folder = folder_of(head)
+    for part in parts:
+        if not (folder / part["file"]).exists():
+            raise OSError(
+                f"{folder / part['file']}, which another rank wrote, is not there: all ranks must "
+                "see the same folder"
+            )
+
+
 def unused_number(head: Path) -> int:
     """The least number that no part has, once what a killed run left is removed."""
     remove_unused(head)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -27,10 +28,10 @@ class Ranks(Protocol):
     """Of this process, from 0."""
     size: int
     """How many there are."""
-    on_this_machine: int
-    """How many of them share this machine's processors."""
+    sharing_processors: int
+    """How many of them may run on processors of this one, itself included."""
     rank_on_this_machine: int
-    """Of this process among those."""
+    """Of this process among those of its machine."""
 
     def sum(self, array: Array) -> None:
         """A contiguous `array` becomes the sum of those of all ranks, in place."""
@@ -70,7 +71,7 @@ class Alone:
     """One process: it has all samples, and nothing is to be exchanged."""
 
     rank, size = 0, 1
-    on_this_machine, rank_on_this_machine = 1, 0
+    sharing_processors, rank_on_this_machine = 1, 0
 
     def sum(self, array: Array) -> None:
         """Nothing: `array` is the sum."""
@@ -111,8 +112,16 @@ class MPIRanks:
         self._MPI, self.comm, self._meetings = MPI, comm.Dup(), comm.Dup()
         self.rank, self.size = self.comm.rank, self.comm.size
         neighbours = self.comm.Split_type(MPI.COMM_TYPE_SHARED)
-        self.on_this_machine, self.rank_on_this_machine = neighbours.size, neighbours.rank
+        self.rank_on_this_machine = neighbours.rank
+        # A launcher may have given each rank processors of its own.
+        sets = neighbours.allgather(_processors())
+        self.sharing_processors = sum(not sets[neighbours.rank].isdisjoint(other) for other in sets)
         neighbours.Free()
+
+    def free(self) -> None:
+        """Give back what was made for the communicator, before it goes."""
+        self.comm.Free()
+        self._meetings.Free()
 
     def sum(self, array: Array) -> None:
         """``MPI_Allreduce`` of `array`, in place."""
@@ -137,7 +146,7 @@ class MPIRanks:
             if time.monotonic() > deadline:
                 print(f"rank {self.rank}: {error or type(error).__name__}", file=sys.stderr)
                 sys.stderr.flush()
-                self.comm.Abort(1)
+                self.comm.Abort(2 if isinstance(error, InputError) else 1)
             time.sleep(0.01)
 
     def rows(self, n: int, unit: int = 1) -> slice:
@@ -184,12 +193,23 @@ def get_ranks(comm: Any) -> Ranks:
     return ranks
 
 
+def _processors() -> frozenset[int]:
+    """Those that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return frozenset(os.sched_getaffinity(0))
+    return frozenset(range(os.cpu_count() or 1))
+
+
 @cache
 def _key() -> int:
     """Under which a communicator keeps its `MPIRanks`."""
     from mpi4py import MPI
 
-    return int(MPI.Comm.Create_keyval())
+    def free(comm: Any, key: int, ranks: MPIRanks) -> None:
+        if not MPI.Is_finalized():
+            ranks.free()
+
+    return int(MPI.Comm.Create_keyval(delete_fn=free))
 
 
 # What a rank may report to the others; anything else arrives there as a RuntimeError.
@@ -201,9 +221,11 @@ KINDS: tuple[type[Exception], ...] = (
 Told = tuple[int, str]
 
 
-def _told(error: Exception) -> Told:
+def _told(error: BaseException) -> Told:
     """What other ranks hear of an error."""
-    kind = next((k for k in KINDS if isinstance(error, k)), RuntimeError)
+    kind = next((k for k in KINDS if isinstance(error, k)), None)
+    if kind is None:
+        return KINDS.index(RuntimeError), f"{type(error).__name__}: {error}"
     return KINDS.index(kind), str(error) or type(error).__name__
 
 
@@ -242,13 +264,15 @@ def on_first(ranks: Ranks, action: Callable[[], T]) -> T:
         return action()
     value: Any = None
     told: Told | None = None
-    cause: Exception | None = None
+    cause: BaseException | None = None
     if ranks.rank == 0:
         try:
             value = action()
-        except Exception as error:
+        except BaseException as error:  # Ctrl-C, too: the others wait here
             told, cause = _told(error), error
     value, told = ranks.gather((value, told))[0]
+    if cause is not None and not isinstance(cause, Exception):
+        raise cause
     if told is not None:
         raise KINDS[told[0]](told[1]) from cause
     return value

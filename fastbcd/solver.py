@@ -102,8 +102,10 @@ class BlockCoordinateDescent:
         state.n_total = sum(ranks.gather(state.n))
         if state.n_total == 0:
             raise InputError("X must have at least one sample on some rank")
-        self.forward(state)
-        if not math.isfinite(self.energy(state)):
+        with together(ranks):
+            self.forward(state)
+            energy = self.energy(state)
+        if not math.isfinite(energy):
             raise InputError(
                 f"X, init or activation: states overflow {self.dtype} in the first forward pass; "
                 "use smaller inputs or weights, or another activation"

@@ -1,6 +1,7 @@
 """Scaling of inputs: over ranks, in blocks, and with sums that are rounded once."""
 
 import math
+import mmap
 import tracemalloc
 from pathlib import Path
 
@@ -132,3 +133,15 @@ def test_an_array_to_write_to_must_fit():
     for out in (np.empty((3, 3)), np.empty((3, 2), np.float32)):
         with pytest.raises(InputError, match=r"out must be \(3, 2\) of float64, got"):
             Preprocessing.fit(X)(X, np.float64, out=out)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_memory_that_is_mapped_but_of_no_file_keeps_its_numbers(order):
+    X = wild(20_000, 40, order=order)
+    mapping = mmap.mmap(-1, X.nbytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    mapped = np.ndarray(X.shape, X.dtype, mapping, order=order)
+    mapped[...] = X
+    own, whole = (Preprocessing.fit(A, "standard") for A in (mapped, X))
+    np.testing.assert_array_equal(own.shift, whole.shift)
+    np.testing.assert_array_equal(own(mapped, np.float64), whole(X, np.float64))
+    np.testing.assert_array_equal(mapped, X)

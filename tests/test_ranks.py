@@ -6,16 +6,18 @@ import time
 import numpy as np
 import pytest
 from mpi import program, run_ranks
+from rank_threads import on_ranks
 
 from fastbcd.errors import InputError
-from fastbcd.ranks import Alone, get_ranks, together
+from fastbcd.ranks import Alone, get_ranks, on_first, together
 
 COMMON = """
-import json
+import json, os
 import numpy as np
 from mpi4py import MPI
 from fastbcd import Problem, ThreeSplitting, TwoSplitting, one_hot
 from fastbcd.callbacks import Certify, Objective
+from fastbcd.ranks import get_ranks
 comm = MPI.COMM_WORLD
 rng = np.random.default_rng(3)
 n = 403
@@ -122,17 +124,40 @@ results = [
 for _ in range(3000):  # MPICH has 2048 communicators
     many = ThreeSplitting(Problem((9, 5, 4)), comm=comm)
 assert many.device.ranks is solver.device.ranks
+for _ in range(800):
+    part = comm.Dup()
+    get_ranks(part)
+    part.Free()
+os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[comm.rank % 2]})
+results.append(comm.allgather(get_ranks(comm.Dup()).sharing_processors))
 if comm.rank == 0:
     print(json.dumps(results))
 """
         ),
     )
-    nan, empty, disk, width, stopped = json.loads(out)
+    nan, empty, disk, width, stopped, sharing = json.loads(out)
     assert set(nan) == {"InputError: rank 2: X must be finite, but row 1, column 1 is nan"}
     assert set(empty) == {"InputError: X must have at least one sample on some rank"}
     assert set(disk) == {"OSError: rank 1: disk full"}
     assert set(width) == {"InputError: X has 8 features, but the network's first width is 9"}
     assert stopped == [3, 3, 3]
+    assert sharing == [2, 1, 2], "two of three ranks on one processor, one on another"
+
+
+def test_what_interrupts_the_first_rank_is_told_to_the_others():
+    def interrupted():
+        raise KeyboardInterrupt
+
+    def work(ranks):
+        try:
+            on_first(ranks, interrupted)
+        except BaseException as error:
+            return type(error).__name__, str(error), ranks.gather(ranks.rank)
+        return None
+
+    first, *others = on_ranks(3, work)
+    assert first == ("KeyboardInterrupt", "", [0, 1, 2])
+    assert others == [("RuntimeError", "KeyboardInterrupt: ", [0, 1, 2])] * 2
 
 
 def test_one_process_is_alone():

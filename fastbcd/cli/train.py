@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import logging
 import os
 import platform
 import shlex
@@ -37,6 +38,8 @@ from fastbcd.labels import classes_of, encode, one_hot
 from fastbcd.model import Model
 from fastbcd.ranks import get_ranks, on_first, together
 from fastbcd.specification import parse, require_integer
+
+logger = logging.getLogger("fastbcd")
 
 
 class _Formatter(argparse.ArgumentDefaultsHelpFormatter):
@@ -114,6 +117,9 @@ def run(options: argparse.Namespace) -> int:
     with together(ranks):
         train_labels = encode(dataset.y_train, classes, "training set")
         test_labels = encode(dataset.y_test, classes, "test set")
+    dataset.y_train = dataset.y_test = None  # their indices take their place
+    if 0 in ranks.gather(len(train_labels)) and ranks.rank == 0:
+        logger.warning("some ranks have no training samples: use fewer, or smaller --tile-rows")
     preprocessing = Preprocessing.fit(dataset.X_train, options.preprocess, ranks=ranks)
     solver = solver_of(options, (dataset.n_train, dataset.X_train.shape[1]), len(classes), comm)
     _check(options)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from fastbcd.devices import pages
+from fastbcd.devices.pages import release
 
 # Numbers of a block: 4 MiB in float64.
 NUMBERS = 2**19
@@ -32,19 +30,4 @@ def blocks(X: NDArray[Any], rows: int) -> Iterator[slice]:
         release(X[part])
 
 
-def release(array: NDArray[Any]) -> None:
-    """Take the pages of a file that `array` is mapped from out of this process's memory.
-
-    Nothing is lost: what was changed is the file's, and what is read again is mapped again.
-    """
-    if array.flags.c_contiguous:
-        pages.release(array)
-        return
-    # Columns lie together: all pages have some of these rows.
-    base: Any = array
-    while isinstance(base, np.ndarray):
-        if isinstance(base, np.memmap) and base.mode == "c":
-            return  # changes are nowhere else
-        base = base.base
-    if isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
-        base.madvise(mmap.MADV_DONTNEED)
+__all__ = ["blocks", "release", "rows_of_block"]

@@ -36,7 +36,7 @@ def moments(
     ranks : Ranks, optional
         Each with rows of its own, of which it may have none.
     """
-    count = weight_sum(np.ones(len(X)) if weight is None else weight, ranks)
+    count = sum(ranks.gather(len(X))) if weight is None else weight_sum(weight, ranks)
 
     def values(part: NDArray[Any], rows: slice) -> NDArray[np.float64]:
         terms = part.astype(np.float64, order="C")

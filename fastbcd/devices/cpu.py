@@ -78,7 +78,7 @@ class CPU:
     ) -> None:
         self.ranks = ranks
         self.storage: Storage = Memory() if storage is None else storage
-        self.n_threads = resolve_threads(n_threads, ranks.on_this_machine)
+        self.n_threads = resolve_threads(n_threads, ranks.sharing_processors)
         self._tile_rows = (
             None if tile_rows is None else require_integer(tile_rows, "tile_rows", at_least=1)
         )
@@ -219,8 +219,7 @@ class CPU:
         """Samples in a tile of a network of such widths."""
         if self._tile_rows is not None:
             return self._tile_rows
-        # Not of the outputs, which are few: their number is known after the samples are shared out.
-        row_bytes = max(widths[:-1]) * np.dtype(dtype).itemsize
+        row_bytes = max(widths) * np.dtype(dtype).itemsize
         return max(MIN_TILE_ROWS, TILE_BYTES // row_bytes)
 
     def for_each_block(self, n: int, body: Callable[[slice], None]) -> None:

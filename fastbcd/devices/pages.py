@@ -6,6 +6,7 @@ All of this is advice: an array holds the same numbers whatever was asked for or
 from __future__ import annotations
 
 import ctypes
+import errno
 import mmap
 import os
 import tempfile
@@ -90,6 +91,9 @@ class Pages:
     def fetch(self, rows: slice) -> None:
         """Read these rows, and return when they are there."""
         if self._advise(rows, POPULATE_READ) != 0:
+            number = ctypes.get_errno()
+            if number not in (errno.EINVAL, errno.ENOSYS):
+                raise OSError(number, f"out of core: a file cannot be read: {os.strerror(number)}")
             # An older system: a byte of each page, all other threads going on meanwhile.
             start, length = self._range(rows)
             view = (ctypes.c_char * length).from_address(self._address + start)
@@ -162,13 +166,19 @@ def pages_of(array: Any) -> Pages | None:
 
 
 def release(array: Any) -> None:
-    """Contiguous rows of an array that were read or written need not stay in this process.
+    """Rows of an array that were read or written need not stay in this process.
 
-    What lies in a file of ours is written first, and leaves the system's memory, too. Of an array
-    in memory nothing happens.
+    What lies in a file of ours is written first, and leaves the system's memory, too. Where rows
+    are not together, all pages of the file have some of them, and all go. Of an array in memory
+    nothing happens.
     """
-    pages = pages_of(array) if SUPPORTED else None
+    if not SUPPORTED:
+        return
+    pages = pages_of(array)
     if pages is None:
+        mapping = _shared_mapping(array)
+        if mapping is not None:
+            mapping.madvise(mmap.MADV_DONTNEED)
         return
     rows = slice(0, len(array))
     if pages.ours:
@@ -176,6 +186,17 @@ def release(array: Any) -> None:
         pages.let_go(rows)
     else:
         pages.unmap(rows)
+
+
+def _shared_mapping(array: Any) -> mmap.mmap | None:
+    """The mapping of a file in which `array` lies, whose pages are not their only copy."""
+    base = array
+    while isinstance(base, np.ndarray):
+        if isinstance(base, np.memmap):
+            mapping: mmap.mmap | None = getattr(base, "_mmap", None)
+            return None if base.mode == "c" else mapping
+        base = base.base
+    return base if isinstance(base, Mapping) else None
 
 
 def _pages_of_memmap(array: Array, origin: np.memmap) -> Pages | None:

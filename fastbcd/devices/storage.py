@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from fastbcd.devices.pages import SUPPORTED, new_array, pages_of
+from fastbcd.devices.pages import SUPPORTED, new_array, pages_of, release
 from fastbcd.devices.stream import Stream
 from fastbcd.devices.tiles import Tile
 from fastbcd.errors import InputError
@@ -205,6 +205,8 @@ class Disk:
                 if pages is not None:
                     pages.write(rows)
                     pages.let_go(rows)
+                else:
+                    release(array)  # where rows of a file are not together
 
     def done_with(self, array: Any, rows: slice) -> None:
         """Written where they changed, and let go of."""

@@ -234,14 +234,15 @@ class MiniBatchThreeSplitting(BatchSweep):
             )
             if sample_weight is not None and others:
                 raise InputError("sample_weight is for one process; leave it out, or comm")
-        weight = mean_one(sample_weight, len(inputs))
+            weight = mean_one(sample_weight, len(inputs))
         counts = ranks.gather(len(inputs))
         n, first = sum(counts), sum(counts[: ranks.rank])
         if n == 0:
             raise InputError("X must have at least one sample on some rank")
         settings = self.settings(n)
         work = planned_bytes_of_batches(self, n)
-        device.storage.plan(work, 0, device.n_threads, [inputs, targets])
+        with together(ranks):
+            device.storage.plan(work, 0, device.n_threads, [inputs, targets])
         for array in (inputs, targets):
             device.storage.read_by_rows(array)
         if passes is None:

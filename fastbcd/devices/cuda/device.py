@@ -329,7 +329,7 @@ class CUDA:
         """Samples in a tile of a network of such widths."""
         if self._tile_rows is not None:
             return self._tile_rows
-        return max(MIN_TILE_ROWS, TILE_BYTES // (max(widths[:-1]) * np.dtype(dtype).itemsize))
+        return max(MIN_TILE_ROWS, TILE_BYTES // (max(widths) * np.dtype(dtype).itemsize))
 
     def for_each_item(self, items: Sequence[T], body: Callable[[T, Any], None]) -> None:
         """Call ``body(item, scratch)`` for independent pieces of work, one after the other."""
