@@ -8,6 +8,7 @@ needs no safeguard. mpmath vouches for the solver, at the end of this file.
 import mpmath
 import numpy as np
 import pytest
+from share import share
 
 from fastbcd.kernels import LOSSES, update_output_state
 
@@ -179,7 +180,8 @@ def test_prox_is_as_good_as_a_long_double_solver(name, dtype):
 @pytest.mark.parametrize("dtype", LIMITS)
 def test_prox_is_as_good_as_a_long_double_solver_in_a_million_cases(name, dtype):
     k = 4 if name == "cross_entropy" else 1
-    worst = worst_excess(name, dtype, n_weights=200, n_rows=5000, k=k, seed=1)
+    n_weights = len(share(range(200)))
+    worst = worst_excess(name, dtype, n_weights=n_weights, n_rows=5000, k=k, seed=1)
     assert worst[0] <= LIMITS[dtype], worst
 
 

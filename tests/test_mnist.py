@@ -15,19 +15,19 @@ PUBLISHED = [
 ]
 
 
-@pytest.mark.slow
-def test_the_published_setting_descends_and_learns_in_two_iterations(
+@pytest.mark.soak
+def test_the_published_setting_descends_and_learns_in_four_iterations(
     mnist_folder, tmp_path, capsys
 ):
-    # The published code has 0.7266 after 2 iterations; joint weights and biases, exact
+    # The published code has 0.9074 after 4 iterations; joint weights and biases, exact
     # solves and another random start give another path to the same place.
     out = tmp_path / "run"
-    assert main(["train", str(mnist_folder), *PUBLISHED, "--epochs", "2", "--out", str(out)]) == 0
+    assert main(["train", str(mnist_folder), *PUBLISHED, "--epochs", "4", "--out", str(out)]) == 0
     with (out / "history.csv").open() as file:
         rows = list(csv.DictReader(file))
     objectives = [float(row["objective"]) for row in rows]
     assert all(new <= old for old, new in itertools.pairwise(objectives))
-    assert float(rows[-1]["test_accuracy"]) >= 0.7
+    assert float(rows[-1]["test_accuracy"]) >= 0.85
     capsys.readouterr()
     assert main(["predict", str(out), str(mnist_folder)]) == 0
     summary = json.loads((out / "summary.json").read_text())

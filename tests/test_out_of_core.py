@@ -414,7 +414,7 @@ def test_mini_batches_of_mapped_samples_do_not_stay(folder):
 # -- the real thing --------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_hard_limit_of_the_system_holds(folder):
     program = Path(__file__).parents[1] / "benchmarks" / "out_of_core.py"
     options = ["--widths", "784,600,600,10", "--gigabytes", "1.2", "--limit", "800MiB"]

@@ -30,8 +30,7 @@ CASES = {
     "three-splitting": (ThreeSplitting, {}, {}),
     "resnet": (ThreeSplitting, {"residual": True, "loss": "cross_entropy", "rho": 3.0}, {}),
     "two-splitting": (TwoSplitting, {"activation": "tanh"}, {"inner_steps": 2}),
-    "lasso": (ThreeSplitting, {"weight_penalty": "l1:1e-3", "state_penalty": "l1:1e-3"}, {}),
-    "two-splitting relu": (TwoSplitting, {"weight_penalty": "ridge:1e-3"}, {}),
+    "lasso": (ThreeSplitting, {"weight_penalty": "l1:1e-3"}, {}),
 }
 report = {}
 for name, (kind, options, more) in CASES.items():
@@ -40,7 +39,8 @@ for name, (kind, options, more) in CASES.items():
         def fit(solver, rows):
             callbacks = [Objective(), Certify(5)]
             return solver.fit(X[rows], Y[rows], max_iter=20, callbacks=callbacks)
-        settings = dict(dtype=dtype, tile_rows=50, n_threads=1, **more)
+        # Three tiles: of four ranks the first has none.
+        settings = dict(dtype=dtype, tile_rows=150, n_threads=1, **more)
         alone = fit(kind(problem, **settings), slice(None))
         solver = kind(problem, comm=comm, **settings)
         cuts = np.linspace(0, n, comm.size, dtype=int)  # the last rank has no sample
@@ -70,7 +70,7 @@ if comm.rank == 0:
 def test_weights_are_those_of_one_process(n_ranks):
     out, _ = run_ranks(n_ranks, *program(COMMON + SAME_WEIGHTS))
     report = json.loads(out)
-    assert len(report) == 20
+    assert len(report) == 16
     for case, found in report.items():
         assert found["same on all"], case
         assert sum(found["samples"]) == 403, case
@@ -84,7 +84,8 @@ def test_weights_are_those_of_one_process(n_ranks):
                 assert value == pytest.approx(expected[name], rel=1e-6, abs=1e-12), (case, name)
         assert found["gap"] < 1e-3, (case, found)
     if n_ranks == 4:
-        assert min(report["resnet float64 uneven"]["samples"]) == 0
+        assert report["resnet float64 uneven"]["samples"][-1] == 0
+        assert report["resnet float32 tiles"]["samples"] == [0, 150, 150, 103]
 
 
 def test_an_error_on_one_rank_is_an_error_on_all():
