@@ -226,7 +226,7 @@ def test_the_end_of_a_run_removes_all_of_its_checkpoint(tmp_path):
     assert contents(tmp_path) == []
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_rank_killed_while_checkpoints_are_written_leaves_one_to_go_on_from(tmp_path):
     rng, path = np.random.default_rng(), tmp_path / "c.safetensors"
     solver = endless.make()

@@ -39,5 +39,6 @@ def test_the_published_setting_descends_and_learns_in_four_iterations(
 @pytest.mark.slow
 def test_the_defaults_reach_90_percent_of_mnist_in_ten_iterations(mnist_folder, tmp_path):
     out = tmp_path / "run"
-    main(["train", str(mnist_folder), "--epochs", "10", "--quiet", "--out", str(out)])
+    options = ["--epochs", "10", "--evaluate-every", "10", "--quiet", "--out", str(out)]
+    main(["train", str(mnist_folder), *options])
     assert json.loads((out / "summary.json").read_text())["test_accuracy"] >= 0.90
