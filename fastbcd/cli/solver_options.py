@@ -108,10 +108,15 @@ def add_solver_options(parser: argparse.ArgumentParser) -> None:
 
 
 def tile_rows_of(options: argparse.Namespace) -> Callable[[int], int]:
-    """Samples in a tile, for inputs of so many features: known before the solver is."""
+    """Samples in a tile, for inputs of so many features: known before the solver is.
+
+    1 on mini-batches, whose samples are shuffled anyway.
+    """
     hidden, dtype = _hidden(options), check_dtype(options.dtype)
 
     def tile_rows(n_features: int) -> int:
+        if options.batch_size is not None:
+            return 1
         device = get_device(options.device, options.threads, options.tile_rows)
         return device.tile_rows((n_features, *hidden, 1), dtype)
 
