@@ -170,8 +170,7 @@ def run(
                 record["seconds"] = seconds
                 result.history.append(record)
                 for k, callback in enumerate(callbacks):
-                    called = callback.everywhere or ranks.rank == 0
-                    if called and callback.on_iteration(solver, state, record):
+                    if callback in started and callback.on_iteration(solver, state, record):
                         stops.append(k)
             # A signal may have reached one rank only; all stop after the same iteration.
             first = min((k for each in ranks.gather(stops) for k in each), default=None)

@@ -17,6 +17,7 @@ from fastbcd.devices.gram_metric import GramMetric
 from fastbcd.devices.layer import Layer
 from fastbcd.devices.nonlinear_state_solve import NonlinearStateSolve
 from fastbcd.devices.normal_equations import CrossProduct, NormalEquations
+from fastbcd.devices.output_state import update_output_state
 from fastbcd.devices.state_solve import StateSolve
 from fastbcd.devices.storage import Memory, Storage
 from fastbcd.devices.sums import SampleSum
@@ -309,25 +310,11 @@ class CPU:
         alpha: float,
         report: Array | None,
     ) -> None:
-        """V_L-block; see `fastbcd.kernels.update_output_state` and its sisters."""
+        """V_L-block; see `fastbcd.devices.output_state`."""
         work = tile.scratch.array("row", (3, V.shape[1]), np.float64)
-        if report is not None:
-            terms = (loss, penalty, V, U, below, Y, 1.0, gamma)
-            before, old = kernels.output_terms(*terms), V.copy()
-        if linearised:
-            kernels.update_output_state_linearised(
-                V, loss, penalty, U, below, Y, 1.0, gamma, alpha, work
-            )
-        elif penalty.ridge is None:
-            kernels.update_output_state_penalised(
-                V, loss, penalty, U, below, Y, 1.0, gamma, alpha, work
-            )
-        else:
-            kernels.update_output_state(
-                V, loss, U, below, Y, 1.0, gamma, alpha, penalty.ridge, work
-            )
-        if report is not None:
-            report += before - kernels.output_terms(*terms), kernels.squared_distance(old, V)
+        update_output_state(
+            *(kernels, work, V, loss, penalty, linearised, U, below, Y, gamma, alpha, report)
+        )
 
     def output_subgradient(
         self, tile: Tile, loss: Loss, penalty: Penalty, V: Array, G: Array, Y: Array

@@ -13,6 +13,7 @@ import numpy as np
 from fastbcd import kernels as cpu_kernels
 from fastbcd.devices.cuda.library import INSTALL, Library
 from fastbcd.devices.cuda.resident import Resident
+from fastbcd.devices.output_state import update_output_state
 from fastbcd.devices.tiles import even_size
 from fastbcd.errors import InputError
 from fastbcd.kernels import Formula, Loss, Penalty
@@ -392,27 +393,11 @@ class CUDA:
         alpha: float,
         report: Any,
     ) -> None:
-        """V_L-block; see `fastbcd.kernels.update_output_state` and its sisters."""
-        kernels = self.kernels
+        """V_L-block; see `fastbcd.devices.output_state`."""
         work = tile.scratch.array("rows", (3, V.shape[1], len(V)), np.float64)
-        if report is not None:
-            terms = (loss, penalty, V, U, below, Y, 1.0, gamma)
-            before, old = kernels.output_terms(*terms), V.copy()
-        if linearised:
-            kernels.update_output_state_linearised(
-                V, loss, penalty, U, below, Y, 1.0, gamma, alpha, work
-            )
-        elif penalty.ridge is None:
-            kernels.update_output_state_penalised(
-                V, loss, penalty, U, below, Y, 1.0, gamma, alpha, work
-            )
-        else:
-            kernels.update_output_state(
-                V, loss, U, below, Y, 1.0, gamma, alpha, penalty.ridge, work
-            )
-        if report is not None:
-            report[0] += before - kernels.output_terms(*terms)
-            report[1] += kernels.squared_distance(old, V)
+        update_output_state(
+            *(self.kernels, work, V, loss, penalty, linearised, U, below, Y, gamma, alpha, report)
+        )
 
     def output_subgradient(
         self, tile: Any, loss: Loss, penalty: Penalty, V: Any, G: Any, Y: Any
