@@ -18,7 +18,8 @@ class Batch:
 
     ``V[l]`` (m, d_l + 1), the states and a column of ones, l = 0..L; ``U[l]`` and ``D[l]``
     (m, d_l), pre-activations and their displacements, l = 1..L; ``T[l]`` (m, d_l) where layer l
-    is residual: what of the displacement of V_l its activation does not explain; ``Y`` (m, d_L).
+    is residual: what of the displacement of V_l its activation does not explain; ``Y`` (m, d_L);
+    ``weight`` (m,), of the samples, for a device that wants them here; ``loss`` (1,).
     """
 
     def __init__(
@@ -44,12 +45,16 @@ class Batch:
         ]
         self.projected: list[Any] = [None, *arrays(*ranks)]
         self.Y = device.empty((m, widths[-1]), dtype)
+        self.weight = device.empty((m,), np.float64)
+        self.loss = device.zeros((1,), np.float64)
 
     def first(self, m: int) -> Batch:
         """The same memory for fewer samples."""
         part = object.__new__(Batch)
         for name, arrays in vars(self).items():
-            if isinstance(arrays, list):
+            if name == "loss":
+                part.loss = arrays
+            elif isinstance(arrays, list):
                 setattr(part, name, [None if A is None else A[:m] for A in arrays])
             else:
                 setattr(part, name, arrays[:m])

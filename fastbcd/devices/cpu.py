@@ -186,6 +186,20 @@ class CPU:
         """``out = factor A``."""
         np.multiply(A, A.dtype.type(factor), out=out)
 
+    def fetched(self, samples: Any, batch: Any) -> Any:
+        """Samples of a `batch`: its tiles read them."""
+        return samples
+
+    def numbers(self, cache: dict[Any, Any], numbers: T) -> T:
+        """Numbers of a batch where kernels read them: as they are."""
+        return numbers
+
+    def repeated(
+        self, cache: dict[Any, Any], kind: Any, arrays: Any, body: Callable[[], None]
+    ) -> None:
+        """Call ``body()``."""
+        body()
+
     def count(self, total: Array, number: float, n: int) -> None:
         """Add (number, n) to `total` (2,), an array of the processor."""
         total += number, n

@@ -91,7 +91,8 @@ class Samples:
 
     What is memory-mapped is checked here; targets by what `loss` asks of them. `weight` (m,)
     float64 belongs to these rows, in units of `level`, its root mean square; None for 1 each.
-    `total` are the samples of the batch on all ranks; None: these.
+    `total` are the samples of the batch on all ranks; None: these. With `is_read` they are
+    where they are wanted already.
     """
 
     X: Any
@@ -101,6 +102,7 @@ class Samples:
     weight: NDArray[np.float64] | None = None
     level: float = 1.0
     total: int | None = None
+    is_read: bool = False
 
     @classmethod
     def of(
@@ -132,6 +134,8 @@ class Samples:
 
     def read(self, device: Any, rows: slice, V: Any, Y: Any) -> None:
         """Rows `rows` of these into V (m, d + 1), but its last column, and Y (m, k)."""
+        if self.is_read:
+            return
         part = rows if self.index is None else self.index[rows]
         take(device, V[:, :-1], self.X, part, "X")
         targets = take(device, Y, self.Y, part, "Y")

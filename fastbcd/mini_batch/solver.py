@@ -377,9 +377,7 @@ class MiniBatchThreeSplitting(BatchSweep):
                 f"state: its schedule ended after {state.length} batches; give init more passes, "
                 'or the solver schedule="constant"'
             )
-        batch = self._batch(state, len(samples))
-        sizes = self._sweep(state, batch, samples)
-        self._update_metrics_and_weights(state, batch, samples, sizes)
+        self._learn_batch(state, self._batch(state, len(samples)), samples)
         state.batches += 1
 
     def _unmap(self, state: MiniBatchState) -> None:
@@ -389,13 +387,16 @@ class MiniBatchThreeSplitting(BatchSweep):
 
     def _batch(self, state: MiniBatchState, m: int) -> Batch:
         """Memory for m samples, kept in the state's cache."""
-        held = state.cache.get("batch")
-        if held is None or len(held) < m:
+        held: dict[int, Batch] = state.cache.setdefault("batches", {})
+        largest = max(held, default=0)
+        if m > largest or not held:
             problem = self.problem
             ranks = [metric.rank for metric in state.metrics[1:]]
-            held = Batch(self.device, m, problem.widths, problem.residual, ranks, self.dtype)
-            state.cache["batch"] = held
-        return held if len(held) == m else held.first(m)
+            held.clear()
+            held[m] = Batch(self.device, m, problem.widths, problem.residual, ranks, self.dtype)
+        elif m not in held:
+            held[m] = held[largest].first(m)
+        return held[m]
 
     def objective(self, state: MiniBatchState) -> float:
         """Loss of all samples of `state` by the mean weights, plus ``r_l(W_l)``: F, consistent.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,22 @@ MEAN_EVERY = 4
 SMALLER = "use a smaller step_size, scale the inputs, or float64"
 
 
+@dataclass(frozen=True)
+class Numbers:
+    """What differs from batch to batch beside its samples: floats, or elements on a GPU.
+
+    ``size`` is the length of the step, ``keep`` what it leaves of W, ``mean_share`` the share of W
+    in its mean; ``level`` the unit of the samples' weights, and ``weight`` what a displacement of
+    size 1 weighs in S.
+    """
+
+    size: Any
+    keep: Any
+    mean_share: Any
+    level: Any
+    weight: Any
+
+
 class BatchSweep:
     """What `MiniBatchThreeSplitting` does to a batch; its docstring has the formulas."""
 
@@ -37,9 +54,55 @@ class BatchSweep:
     weight_decay: float
     average: float
 
+    def _learn_batch(self, state: MiniBatchState, batch: Batch, samples: Samples) -> None:
+        """The sweep of one batch; a device may repeat what it did for one that was alike."""
+        samples = self.device.fetched(samples, batch)
+        numbers = self.device.numbers(state.cache, self._numbers(state, samples))
+
+        def sweep() -> None:
+            sizes = self._sweep(state, batch, samples, numbers)
+            self._update_metrics_and_weights(state, batch, samples, numbers, sizes)
+
+        measured = state.batch_loss is not None
+        if self._renews(state) or state.clock is not None:
+            sweep()
+        else:
+            # All that the sweep depends on and neither `numbers` nor the arrays tell.
+            kind = (
+                *(len(batch), batch_total(samples), samples.weight is None, measured),
+                *(self._counts(state), self._averages(state), state.settings, state.output_unit),
+                *(self.problem, self.displacement, self.rho),
+            )
+            arrays = (batch.V, batch.loss, state.W, state.mean_W, state.S, state.metrics)
+            sizes_before = (state.gains, state.rms_U, state.rms_D)
+            self.device.repeated(state.cache, kind, (arrays, sizes_before), sweep)
+        if measured:
+            self.device.count(state.batch_loss, batch.loss[0], batch_total(samples))
+
+    def _numbers(self, state: MiniBatchState, samples: Samples) -> Numbers:
+        t, m = state.batches, batch_total(samples)
+        size = state.settings.step_size * self.schedule(t / max(state.length, 1))
+        # Of a plain mean of the first weights, until there are enough of them.
+        share = max(1.0 - self.average, 1.0 / (1.0 + t / 10.0))
+        return Numbers(
+            size=size,
+            keep=1.0 - size * self.weight_decay,
+            mean_share=1.0 - (1.0 - share) ** self._mean_every(state),
+            level=samples.level,
+            weight=samples.level * (1.0 - state.settings.momentum) / m,
+        )
+
+    def _mean_every(self, state: MiniBatchState) -> int:
+        return min(MEAN_EVERY, max(1, n_batches(state.n_total, state.settings.batch_size) // 8))
+
+    def _averages(self, state: MiniBatchState) -> bool:
+        return self.average > 0.0 and state.batches % self._mean_every(state) == 0
+
     # -- states -------------------------------------------------------------------------------
 
-    def _sweep(self, state: MiniBatchState, batch: Batch, samples: Samples) -> Any:
+    def _sweep(
+        self, state: MiniBatchState, batch: Batch, samples: Samples, numbers: Numbers
+    ) -> Any:
         """Consistent states, and by how much a sweep of V- and U-blocks displaces them.
 
         What D_{l+1} counts times on its way down is such that rms(D_l) is about `displacement`
@@ -52,10 +115,10 @@ class BatchSweep:
             *(state, m * np.array([1.0, *self.problem.widths[1:]])),
             np.array([0.0, *(self._response(l) for l in range(1, L + 1))]),
             *(self.displacement, 8.0 * float(np.finfo(self.dtype).eps)),
-            samples.level * (1.0 - state.settings.momentum) / m,
+            numbers.weight,
         )
         for _ in range(sizes.passes):
-            squares, loss = self._pass(state, batch, samples, sizes.scale())
+            squares, losses = self._pass(state, batch, samples, sizes.scale())
             try:
                 settled = sizes.settle(squares)
             except FloatingPointError as problem:
@@ -65,7 +128,7 @@ class BatchSweep:
             if settled:
                 break
         if state.batch_loss is not None:
-            self.device.count(state.batch_loss, loss, m)
+            batch.loss[:] = numbers.level * losses
         return sizes
 
     def _guess(self, state: MiniBatchState) -> None:
@@ -82,9 +145,9 @@ class BatchSweep:
     def _pass(
         self, state: MiniBatchState, batch: Batch, samples: Samples, scale: Any
     ) -> tuple[Any, Any]:
-        """States and displacements of `batch`; ``|U_l|^2`` and ``|D_l|^2`` (2, L + 1), its loss.
+        """States and displacements of `batch`; ``|U_l|^2``, ``|D_l|^2`` (2, L + 1), its loss (1,).
 
-        The loss is 0 where nobody asks for it.
+        The loss is in units of the weights' level, and 0 where nobody asks for it.
         """
         problem, device, L = self.problem, self.device, self.problem.n_layers
         squares, loss = device.sum((2, L + 1)), device.sum(1)
@@ -105,10 +168,10 @@ class BatchSweep:
                 part[1, l] = self._displace(state, batch, l, scale[l], tile, lap, weight)
                 lap("U", l)
             squares.add(tile, part)
-            loss.add(tile, (samples.level * part_loss,))
+            loss.add(tile, (part_loss,))
 
         device.for_each_tile(len(batch), problem.widths, self.dtype, sweep, even=True)
-        return squares.total(), loss.total()[0] if state.batch_loss is not None else 0.0
+        return squares.total(), loss.total()
 
     def _loss(self, V: NDArray[Any], Y: NDArray[Any], weight: NDArray[Any] | None) -> float:
         """``sum_i weight_i loss(V_i; Y_i)``, weights being 1 where there are none."""
@@ -184,7 +247,12 @@ class BatchSweep:
         return t % REFRESH_EVERY == 0 or t & (t - 1) == 0  # 1, 2, 4, 8, too: early ones are rough
 
     def _update_metrics_and_weights(
-        self, state: MiniBatchState, batch: Batch, samples: Samples, sizes: Any
+        self,
+        state: MiniBatchState,
+        batch: Batch,
+        samples: Samples,
+        numbers: Numbers,
+        sizes: Any,
     ) -> None:
         """G_l of every layer, where this batch counts, and the blocks W_l, by rows."""
         layers = range(1, self.problem.n_layers + 1)
@@ -212,7 +280,7 @@ class BatchSweep:
 
         if self._renews(state):
             self.device.for_each_item(layers, renew)
-        update = self._weight_update(state, batch, sizes, weight, reach, shared)
+        update = self._weight_update(state, batch, numbers, sizes, weight, reach, shared)
         items: list[tuple[int, slice | None]] = []
         for l in layers:
             n = len(state.W[l])
@@ -235,6 +303,7 @@ class BatchSweep:
         self,
         state: MiniBatchState,
         batch: Batch,
+        numbers: Numbers,
         sizes: Any,
         weight: Any,
         reach: Any,
@@ -242,13 +311,7 @@ class BatchSweep:
     ) -> Callable[[int, slice, Scratch], None]:
         """The W-block of some rows of a layer."""
         problem, kernels, L = self.problem, self.device.kernels, self.problem.n_layers
-        t, momentum = state.batches, state.settings.momentum
-        size = state.settings.step_size * self.schedule(t / max(state.length, 1))
-        every = min(MEAN_EVERY, max(1, n_batches(state.n_total, state.settings.batch_size) // 8))
-        # Of a plain mean of the first weights, until there are enough of them.
-        share = max(1.0 - self.average, 1.0 / (1.0 + t / 10.0))
-        share = 1.0 - (1.0 - share) ** every
-        averages = self.average > 0.0 and t % every == 0
+        momentum, averages = state.settings.momentum, self._averages(state)
 
         def update(l: int, rows: slice, scratch: Scratch) -> None:
             W, S, metric = state.W[l][rows], state.S[l][rows], state.metrics[l]
@@ -261,15 +324,14 @@ class BatchSweep:
                 S *= self.dtype.type(momentum)
                 S += shared.step(l, rows)
             # W = (1 - size decay) W + size S H^-1
-            length = size / metric.level * (state.output_unit if l == L else 1.0)
+            length = numbers.size / metric.level * (state.output_unit if l == L else 1.0)
             leading = scratch.array("leading", (len(W), metric.rank), self.dtype)
             metric.project(leading, S)
-            keep = 1.0 - size * self.weight_decay
-            kernels.step_weights(W, S, leading, metric.directions, length, keep)
+            kernels.step_weights(W, S, leading, metric.directions, length, numbers.keep)
             if penalty.ridge != 0.0 and sizes.moves(weight[l]):
                 kernels.shrink_weights(W, penalty, length * reach[l])
             if averages:
-                kernels.mean_of_weights(state.mean_W[l][rows], W, share)
+                kernels.mean_of_weights(state.mean_W[l][rows], W, numbers.mean_share)
 
         return update
 

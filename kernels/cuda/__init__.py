@@ -34,6 +34,7 @@ from fastbcd.kernels.cuda.mini_batch import (
     gather,
     mean_of_weights,
     scale_rows,
+    set_numbers,
     step_weights_along,
 )
 from fastbcd.kernels.cuda.norms import (
@@ -104,6 +105,7 @@ __all__ = [
     "scaled_system",
     "search_rows",
     "search_states",
+    "set_numbers",
     "shift_diagonal",
     "shrink_weights",
     "squared_distance",

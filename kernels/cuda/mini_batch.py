@@ -14,6 +14,18 @@ from fastbcd.kernels.cuda.target import cuda, gpu_kernel, launch, number
 
 
 @gpu_kernel
+def _set_numbers(out, values):
+    if cuda.grid(1) == 0:
+        for k in range(len(values)):
+            out[k] = values[k]
+
+
+def set_numbers(out: Any, values: tuple[float, ...]) -> None:
+    """``out_k = values_k``; out (k,) float64, values on the processor. Nobody waits."""
+    launch_one(_set_numbers, out, values)
+
+
+@gpu_kernel
 def _gather(out, A, index):
     x, y = cuda.grid(2)
     across, down = cuda.gridsize(2)
@@ -49,33 +61,34 @@ def _step_weights(W, S, leading, size, keep):
     x, y = cuda.grid(2)
     across, down = cuda.gridsize(2)
     T, last = W.dtype.type, W.shape[1] - 1
-    s = T(number(size))
+    s, k = T(number(size)), T(number(keep))
     for i in range(y, W.shape[0], down):
         for j in range(x, W.shape[1], across):
             change = S[i, j] if leading is None else S[i, j] - leading[i, j]
-            W[i, j] = (keep * W[i, j] if j < last else W[i, j]) + s * change
+            W[i, j] = (k * W[i, j] if j < last else W[i, j]) + s * change
 
 
-def step_weights_along(W: Any, S: Any, leading: Any, size: Any, keep: float) -> None:
+def step_weights_along(W: Any, S: Any, leading: Any, size: Any, keep: Any) -> None:
     """``W = keep W + size (S - leading)``, keep being 1 for the bias, the last column.
 
-    W, S, leading (m, d + 1) or None; size a number or (1,) on the GPU.
+    W, S, leading (m, d + 1) or None; size and keep numbers or (1,) on the GPU.
     """
-    launch(_step_weights, W.shape, W, S, leading, size, W.dtype.type(keep))
+    launch(_step_weights, W.shape, W, S, leading, size, keep)
 
 
 @gpu_kernel
 def _mean_of_weights(A, W, share):
     x, y = cuda.grid(2)
     across, down = cuda.gridsize(2)
+    s = A.dtype.type(number(share))
     for i in range(y, A.shape[0], down):
         for j in range(x, A.shape[1], across):
-            A[i, j] += share * (W[i, j] - A[i, j])
+            A[i, j] += s * (W[i, j] - A[i, j])
 
 
-def mean_of_weights(A: Any, W: Any, share: float) -> None:
-    """``A = A + share (W - A)``; A, W (m, d)."""
-    launch(_mean_of_weights, A.shape, A, W, A.dtype.type(share))
+def mean_of_weights(A: Any, W: Any, share: Any) -> None:
+    """``A = A + share (W - A)``; A, W (m, d); share a number or (1,) on the GPU."""
+    launch(_mean_of_weights, A.shape, A, W, share)
 
 
 @gpu_kernel
@@ -118,7 +131,7 @@ def _batch_sizes(
         for l in range(L, 0, -1):
             far *= responses[l] * (scale[l] if l < L else 1.0)
             moves = learns and squares[1, l] > 0.0
-            weight[l] = share / squares[1, l] if moves else 0.0
+            weight[l] = number(share) / squares[1, l] if moves else 0.0
             reach[l] = far / squares[1, l] if moves else 0.0
 
 
@@ -132,7 +145,7 @@ def batch_sizes(
     squares: Any,
     counts: Any,
     responses: Any,
-    share: float,
+    share: Any,
     rounding: float,
     failures: Any,
 ) -> None:
@@ -151,12 +164,14 @@ def batch_sizes(
         ``|U_l|^2`` and ``|D_l|^2``; their root mean squares on exit.
     counts, responses : (L + 1,) float64 arrays
         Elements of U_l; what a unit of ``D_{l+1} W_{l+1}`` displaces U_l by.
-    share, rounding : float
+    share : float or (1,) array
+        A step's weight is this over ``rms(D_l)``.
+    rounding : float
         ``rms(D_L) <= rounding rms(U_L)``: nothing is left to learn.
     failures : (1,) int32 array
         Set to 1 where a size is not finite.
     """
     launch_one(
         *(_batch_sizes, weight, reach, gains, rms_U, rms_D, scale, squares, counts, responses),
-        *(float(share), float(rounding), failures),
+        *(share, float(rounding), failures),
     )

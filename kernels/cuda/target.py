@@ -8,6 +8,7 @@ NumPy arrays: a thread of the GPU is one of Python's, so grids are tiny then.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -151,16 +152,37 @@ _default = Queue(0, _numba_empty)
 _current: ContextVar[Queue] = ContextVar("fastbcd_cuda_queue", default=_default)
 
 
+class _Quiet:
+    """Small arrays make small grids, and that is no cause for alarm; in any number of threads."""
+
+    def __init__(self) -> None:
+        self._lock, self._inside, self._before = threading.Lock(), 0, 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._before = config.CUDA_LOW_OCCUPANCY_WARNINGS
+                config.CUDA_LOW_OCCUPANCY_WARNINGS = 0
+            self._inside += 1
+
+    def __exit__(self, *exception: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                config.CUDA_LOW_OCCUPANCY_WARNINGS = self._before
+
+
+_quiet = _Quiet()
+
+
 @contextmanager
 def launching(stream: int, empty: Callable[[tuple[int, ...], Any], Any]) -> Iterator[None]:
     """Within the context kernels run on the stream at that address; `empty` makes arrays."""
     token = _current.set(Queue(stream if SIMULATED else cuda.external_stream(stream), empty))
-    # Small arrays make small grids, and that is no cause for alarm.
-    warns, config.CUDA_LOW_OCCUPANCY_WARNINGS = config.CUDA_LOW_OCCUPANCY_WARNINGS, 0
     try:
-        yield
+        with _quiet:
+            yield
     finally:
-        config.CUDA_LOW_OCCUPANCY_WARNINGS = warns
         _current.reset(token)
 
 

@@ -5,11 +5,16 @@ Every method has the name, arguments and in-place behaviour of
 mix with arrays of the processor, an element of it is an array, and whoever asks for its value waits
 for the GPU, which is counted. Memory comes filled with NaN, so that whoever reads what nobody
 wrote is found out.
+
+A captured body runs at once, and all that it does is kept on a tape, with the memory and the
+numbers of that time; the first launch of the capture does nothing, later ones play the tape. So
+results are a CUDA graph's, stale numbers included.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,14 +22,51 @@ import numpy as np
 from scipy.linalg import cho_solve
 
 from fastbcd.devices.cuda.device import CUDA
+from fastbcd.kernels.cuda import target
 
 WAITS: list[str] = []
 """What the host has read from the GPU, by the method that read it."""
 
 
+REPLAYS: list[int] = []
+"""How many steps each replay of a tape had."""
+_tape: list[Callable[[], None]] | None = None
+
+
+def taped(function: Any) -> Any:
+    """`function`, whose calls are kept where a tape runs; played, it renews what it returned."""
+
+    @functools.wraps(function)
+    def call(*arguments: Any, **options: Any) -> Any:
+        global _tape
+        tape, _tape = _tape, None  # what it calls is part of it
+        try:
+            result = function(*arguments, **options)
+        finally:
+            _tape = tape
+        if tape is not None:
+            results = result if isinstance(result, tuple) else (result,)
+
+            def again() -> None:
+                renewed = function(*arguments, **options)
+                renewed = renewed if isinstance(renewed, tuple) else (renewed,)
+                for old, new in zip(results, renewed, strict=True):
+                    if isinstance(old, DeviceArray):
+                        np.asarray(old)[...] = np.asarray(new)
+
+            tape.append(again)
+        return result
+
+    return call
+
+
+target._launch = taped(target._launch)
+
+
 class DeviceArray(np.ndarray):
     """An array of the GPU, as far as mistakes go that one makes with such arrays."""
 
+    @taped
     def __array_ufunc__(
         self, ufunc: Any, method: str, *inputs: Any, out: Any = None, **options: Any
     ) -> Any:
@@ -49,12 +91,27 @@ class DeviceArray(np.ndarray):
         # An element is a view of no dimension.
         return super().__getitem__(key if any(k is Ellipsis for k in keys) else (*keys, Ellipsis))
 
+    @taped
     def __setitem__(self, key: Any, value: Any) -> None:
         if type(value) is np.ndarray and value.ndim:
             raise TypeError("an array of the processor assigned to one of the GPU")
         super().__setitem__(key, np.asarray(value) if isinstance(value, DeviceArray) else value)
 
+    @taped
+    def astype(self, *arguments: Any, **options: Any) -> Any:
+        return super().astype(*arguments, **options)
+
+    @taped
+    def copy(self, *arguments: Any) -> Any:
+        return super().copy(*arguments)
+
+    def reshape(self, *shape: Any) -> Any:
+        result = super().reshape(*shape)
+        assert np.shares_memory(*map(np.asarray, (result, self))), "a copy that no tape knows of"
+        return result
+
     def _read(self, what: str) -> Any:
+        assert _tape is None, f"{what} of an array while a graph is captured"
         WAITS.append(what)
         return np.asarray(self)
 
@@ -87,6 +144,28 @@ class HostLibrary:
     def session(self) -> Iterator[int]:
         yield 0
 
+    def captured(self, body: Any) -> Any:
+        global _tape
+        tape: list[Callable[[], None]] = []
+        _tape = tape
+        try:
+            body()
+        finally:
+            _tape = None
+        launches = 0
+
+        def launch() -> None:
+            nonlocal launches
+            launches += 1
+            if launches > 1:
+                REPLAYS.append(len(tape))
+                names, target.launched = target.launched, None  # one launch, of a graph
+                for step in tape:
+                    step()
+                target.launched = names
+
+        return launch
+
     def synchronize(self) -> None:
         WAITS.append("synchronize")
 
@@ -107,31 +186,40 @@ class HostLibrary:
         array.fill(np.nan if array.dtype.kind == "f" else 0)
         return array.view(DeviceArray)
 
+    @taped
     def zeros(self, shape: Any, dtype: Any) -> Any:
         return np.zeros(shape, dtype).view(DeviceArray)
 
     def array(self, data: Any, dtype: Any) -> Any:
         if isinstance(data, DeviceArray):
-            return np.ascontiguousarray(np.asarray(data), dtype).view(DeviceArray)
+            if data.dtype == np.dtype(dtype) and data.flags.c_contiguous:
+                return data
+            return data.astype(dtype, order="C")
+        assert _tape is None, "a copy from the host while a graph is captured"
         return np.array(data, dtype, order="C").view(DeviceArray)
 
     def received(self, data: Any) -> Any:
         return data
 
     def host(self, array: Any) -> Any:
+        assert _tape is None, "a copy to the host while a graph is captured"
         if isinstance(array, DeviceArray):
             WAITS.append("host")
         return np.array(np.asarray(array))
 
+    @taped
     def where(self, condition: Any, a: Any, b: Any) -> Any:
         return on_device(np.where(*map(plain, (condition, a, b))))
 
+    @taped
     def maximum(self, a: Any, b: Any) -> Any:
         return on_device(np.maximum(plain(a), plain(b)))
 
+    @taped
     def isfinite(self, a: Any) -> Any:
         return on_device(np.isfinite(plain(a)))
 
+    @taped
     def gemm(
         self,
         out: Any,
@@ -151,28 +239,34 @@ class HostLibrary:
         product = factor * ((A.T if transpose_A else A) @ (B.T if transpose_B else B))
         out[...] = product if keep == 0.0 else product + out.dtype.type(keep) * out
 
+    @taped
     def gram(self, out: Any, A: Any, of_rows: bool = False) -> None:
         out, A = np.asarray(out), np.asarray(A)
         lower = np.tril_indices(len(out))
         out[lower] = (A @ A.T if of_rows else A.T @ A)[lower]
 
+    @taped
     def cholesky(self, A: Any) -> None:
         A = np.asarray(A)
         lower = np.tril_indices(len(A))
         full = np.tril(A) + np.tril(A, -1).T
         A[lower] = np.linalg.cholesky(full)[lower] if np.isfinite(full).all() else np.nan
 
+    @taped
     def cholesky_solve(self, B: Any, L: Any) -> None:
         B, L = np.asarray(B), np.tril(np.asarray(L))
         B[...] = cho_solve((L, True), B.T, check_finite=False).T
 
+    @taped
     def cholesky_solve_columns(self, B: Any, L: Any) -> None:
         B, L = np.asarray(B), np.tril(np.asarray(L))
         B[...] = cho_solve((L, True), B, check_finite=False)
 
+    @taped
     def qr(self, A: Any) -> tuple[Any, Any]:
         return tuple(map(on_device, np.linalg.qr(np.asarray(A))))
 
+    @taped
     def eigh(self, A: Any) -> tuple[Any, Any]:
         return tuple(map(on_device, np.linalg.eigh(np.asarray(A))))
 

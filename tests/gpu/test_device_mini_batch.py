@@ -14,9 +14,10 @@ if os.environ.get("NUMBA_ENABLE_CUDASIM") != "1":
         allow_module_level=True,
     )
 
-from host_library import WAITS, on_simulator
+from host_library import REPLAYS, WAITS, on_simulator
 
 from fastbcd import Problem, one_hot
+from fastbcd.kernels.cuda import target
 from fastbcd.mini_batch import MiniBatchThreeSplitting
 
 N = 17
@@ -31,9 +32,9 @@ PROBLEMS = {
 }
 
 
-def make(**options: Any) -> MiniBatchThreeSplitting:
+def make(batch_size: int = 6, **options: Any) -> MiniBatchThreeSplitting:
     problem = Problem(**{"widths": (4, 6, 5, 3), "activation": "tanh", **options})
-    return MiniBatchThreeSplitting(problem, batch_size=6, rank=2)
+    return MiniBatchThreeSplitting(problem, batch_size=batch_size, rank=2)
 
 
 @pytest.mark.parametrize("name", PROBLEMS)
@@ -66,6 +67,52 @@ def test_a_pass_reads_nothing_from_the_gpu_but_at_its_end() -> None:
     WAITS.clear()
     solver.step(state)
     assert WAITS == ["host"]  # the flag
+
+
+@pytest.mark.parametrize("name", PROBLEMS)
+def test_graphs_take_the_same_steps_to_the_last_bit(name: str, monkeypatch: Any) -> None:
+    rng = np.random.default_rng(9)
+    inputs, targets = rng.standard_normal((66, 4)), one_hot(rng.integers(0, 3, 66))
+    weight = rng.random(66) if name == "residual" else None
+    states, launches = [], []
+    for graphs in (False, True):
+        solver = on_simulator(make(batch_size=4, **PROBLEMS[name]))
+        solver.device.graphs = graphs
+        state = solver.init(inputs, targets, seed=1, passes=3, sample_weight=weight)
+        state.batch_loss = np.zeros(2)
+        REPLAYS.clear()
+        launched: list[str] = []
+        monkeypatch.setattr(target, "launched", launched)
+        for _ in range(3):
+            solver.step(state)
+        states.append(state)
+        launches.append(len(launched))
+    # Of 51 batches twelve renew metrics, and two of each kind are not yet replayed.
+    assert len(REPLAYS) > 20
+    assert launched[-3:] == ["gather", "gather", "set_numbers"]
+    assert launches[1] < 0.6 * launches[0]
+    eager, replayed = states
+    np.testing.assert_array_equal(replayed.batch_loss, eager.batch_loss)
+    for l in range(1, len(eager.W)):
+        for block in ("W", "mean_W", "S"):
+            ours, theirs = (np.asarray(getattr(state, block)[l]) for state in states)
+            np.testing.assert_array_equal(theirs, ours)
+
+
+def test_a_graph_knows_when_arrays_were_replaced() -> None:
+    states = []
+    for graphs in (False, True):
+        solver = on_simulator(make(batch_size=4))
+        solver.device.graphs = graphs
+        state = solver.init(np.tile(X, (4, 1)), np.tile(Y, (4, 1)), seed=1, passes=3)
+        solver.step(state)
+        solver.step(state)
+        state.W[2] = state.W[2].copy()
+        solver.rho = 8.0
+        solver.step(state)
+        states.append(state)
+    for ours, theirs in zip(states[0].W[1:], states[1].W[1:], strict=True):
+        np.testing.assert_array_equal(np.asarray(theirs), np.asarray(ours))
 
 
 def test_bytes_stay_bytes_and_small_types_are_taken() -> None:

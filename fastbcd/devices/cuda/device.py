@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
 
 from fastbcd import kernels as cpu_kernels
+from fastbcd.devices.cuda.graphs import Graphs
 from fastbcd.devices.cuda.library import INSTALL, Library
 from fastbcd.devices.cuda.resident import Resident
 from fastbcd.devices.output_state import update_output_state
@@ -35,6 +36,10 @@ class Scratch:
     def __init__(self, empty: Callable[[Any, Any], Any]) -> None:
         self._empty = empty
         self._arrays: dict[tuple[str, np.dtype], Any] = {}
+
+    def arrays(self) -> list[Any]:
+        """Those that exist now."""
+        return list(self._arrays.values())
 
     def array(self, name: str, shape: tuple[int, ...], dtype: Any) -> Any:
         """A contiguous array with arbitrary contents; the same memory for the same name."""
@@ -212,6 +217,9 @@ class CUDA:
 
     weight_rows = 2**31
     """Rows of W in one update: all."""
+    graphs = True
+    """Whether batches that are alike are launched as CUDA graphs; ranks that share samples do
+    without."""
 
     def resident(self, data: Any) -> Any:
         """Samples on the GPU, in their own type; memory-mapped files stay where they are."""
@@ -251,6 +259,54 @@ class CUDA:
         on_gpu = hasattr(factor, "shape") and hasattr(factor, "astype")
         factor = factor.astype(A.dtype).reshape(1) if on_gpu else A.dtype.type(factor)
         self.kernels.scaled(out, A, factor)
+
+    def fetched(self, samples: Any, batch: Any) -> Any:
+        """Samples of a `batch`, read into its arrays, which are the same for all batches."""
+        m = len(batch)
+        samples.read(self, slice(0, m), batch.V[0], batch.Y)
+        if samples.weight is not None:
+            batch.weight[...] = samples.weight
+            samples = replace(samples, weight=batch.weight)
+        return replace(samples, is_read=True)
+
+    def numbers(self, cache: dict[Any, Any], numbers: Any) -> Any:
+        """The fields of `numbers`, a dataclass of floats, as arrays (1,) of the GPU.
+
+        They are in the same place for all batches of one `cache`, of whom `repeated` ones read
+        them there.
+        """
+        values = astuple(numbers)
+        if "numbers" not in cache:
+            held = self.empty((len(values),), np.float64)
+            views = type(numbers)(*(held[k : k + 1] for k in range(len(values))))
+            cache["numbers"] = held, views
+        held, views = cache["numbers"]
+        self.kernels.set_numbers(held, values)
+        return views
+
+    def repeated(
+        self, cache: dict[Any, Any], kind: Any, arrays: Any, body: Callable[[], None]
+    ) -> None:
+        """``body()``, or, from the third time on, the launches that it made, as one CUDA graph.
+
+        Parameters
+        ----------
+        cache : dict
+            Where graphs are kept.
+        kind : hashable
+            All that the body depends on, beside contents of arrays: two bodies of one kind and
+            with the same arrays launch the same work.
+        arrays : nested lists and tuples
+            What it works on, that its caller may have replaced since the last time.
+        body : callable
+            Launches work and leaves no array behind that it made. It must not ask the GPU.
+        """
+        if not self.graphs or self._group is not None:
+            body()
+            return
+        if "graphs" not in cache:
+            cache["graphs"] = Graphs(self.library, self.scratch)
+        cache["graphs"].run(kind, arrays, body)
 
     def count(self, total: Any, number: Any, n: int) -> None:
         """Add (number, n) to `total` (2,), an array of the processor, when the session ends."""

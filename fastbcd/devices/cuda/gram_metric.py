@@ -34,7 +34,7 @@ class GramMetric:
         self.level = device.array(np.ones(1), np.float64)
         self.directions = device.zeros((self.rank, d), dtype)
         self._image = device.zeros((d, self.rank), dtype)
-        self._batches, self._trace_sum = 0, device.zeros((1,), np.float64)
+        self._batches, self._trace_sum = (device.zeros((1,), np.float64) for _ in range(2))
 
     def project(self, out: Any, A: Any) -> None:
         """``out = A Q``; out (m, rank), A (m, d), V^ of some samples or N."""
@@ -62,9 +62,9 @@ class GramMetric:
         failures[...] = library.maximum(failures, (~finite).astype(np.int32))
         image = library.where(library.isfinite(image), image, 0.0)
         self._image[...] = 0.0
-        self._batches = 0
+        self._batches[...] = 0.0
         self._trace_sum[...] = 0.0
-        before = self.level
+        before = self.level.copy()
         if rank == 0:
             level = (1.0 + self.damping) * trace / d
         else:
@@ -80,7 +80,7 @@ class GramMetric:
             self.Q[...] = library.where(finite, Q, self.Q)
             directions = (Q * (above / (level + above))).T
             self.directions[...] = library.where(finite, directions, self.directions)
-        self.level = library.where(finite, level, before)
+        self.level[...] = library.where(finite, level, before)
         # After a batch of extreme values S is out of scale.
         ratio = self.level / before
         S *= library.where(ratio < 0.1, ratio, 1.0).astype(S.dtype)

@@ -7,7 +7,7 @@ CuPy's BLAS modules are imported by the first call that needs them.
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -66,6 +66,7 @@ class Library:
         self._cupy, self._tf32 = cupy, tf32
         self._stream = cupy.cuda.Stream(non_blocking=True)
         self._constants: dict[tuple[float, np.dtype], Any] = {}
+        self._graph_memory: Any = None
 
     # -- the stream ---------------------------------------------------------------------------
 
@@ -86,6 +87,23 @@ class Library:
     def synchronize(self) -> None:
         """Wait for all that was launched."""
         self._stream.synchronize()
+
+    def captured(self, body: Callable[[], None]) -> Callable[[], None]:
+        """What launches all that `body` launches, as one CUDA graph; nothing is done yet.
+
+        Memory that the body takes and gives back is the graphs' own. An array that it makes must
+        not outlive it.
+        """
+        cupy = self._cupy
+        if self._graph_memory is None:
+            self._graph_memory = cupy.cuda.MemoryPool()
+        with cupy.cuda.using_allocator(self._graph_memory.malloc):
+            self._stream.begin_capture()
+            try:
+                body()
+            finally:
+                graph = self._stream.end_capture()
+        return lambda: graph.launch(self._stream)
 
     def group(self, ranks: Ranks) -> Group:
         """The GPUs of all `ranks`, for sums over them; all of them call this together.

@@ -1,0 +1,63 @@
+"""CUDA graphs: work that is launched again and again, with one launch for all of it."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+# Graphs that are kept: a pass has eight kinds of batches at most, a stream as many as it has sizes.
+KEPT = 16
+
+
+@dataclass
+class _Graph:
+    """What to launch, once it has been captured, and arrays that must live as long."""
+
+    arrays: Any
+    launch: Callable[[], None] | None = None
+
+
+class Graphs:
+    """Bodies by kind: called the first time, captured the second, launched from then on.
+
+    A captured launch has the addresses and numbers of its time. Hence a body is known by what it
+    depends on and by the arrays it works on; all of these stay in memory as long as the graph,
+    work arrays included, though others may take their place.
+
+    Parameters
+    ----------
+    library : Library
+        Captures.
+    scratch : Scratch
+        The work arrays of bodies.
+    """
+
+    def __init__(self, library: Any, scratch: Any) -> None:
+        self._library, self._scratch = library, scratch
+        self._graphs: OrderedDict[Any, _Graph] = OrderedDict()
+
+    def run(self, kind: Any, arrays: Any, body: Callable[[], None]) -> None:
+        """``body()`` or its launches; see `CUDA.repeated`."""
+        key = kind, tuple(map(id, _leaves(arrays)))
+        graph = self._graphs.get(key)
+        if graph is None:
+            body()  # compiles, makes work arrays and constants: nothing for a capture
+            self._graphs[key] = _Graph(list(_leaves(arrays)))
+            if len(self._graphs) > KEPT:
+                self._graphs.popitem(last=False)
+            return
+        self._graphs.move_to_end(key)
+        if graph.launch is None:
+            graph.launch = self._library.captured(body)
+            graph.arrays += self._scratch.arrays()
+        graph.launch()
+
+
+def _leaves(arrays: Any) -> Iterator[Any]:
+    if isinstance(arrays, list | tuple):
+        for part in arrays:
+            yield from _leaves(part)
+    else:
+        yield arrays
