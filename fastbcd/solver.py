@@ -256,8 +256,8 @@ class BlockCoordinateDescent:
         ``|V_l - act_l(V^_{l-1} W_l^T)|^2``. At gap 0 F is the penalised loss of the network.
         """
         problem, device = self.problem, self.device
-        sums = device.sum(2)
         with device.session():
+            sums = device.sum(2)
             layers = [device.layer(W) for W in state.W[1:]]
 
             def add_terms(tile: Tile) -> None:
@@ -273,10 +273,10 @@ class BlockCoordinateDescent:
 
             arrays = [*state.V, *state.U, state.Y]
             device.for_each_tile(state.n, problem.widths, self.dtype, add_terms, arrays=arrays)
-        penalties = zip(problem.weight_penalties, state.W[1:], strict=True)
-        weights = float(sum(device.penalty_sum(penalty, W[:, :-1]) for penalty, W in penalties))
-        unit, total = problem.per_sample(state.n_total), sums.total()
-        return unit * float(total[0]) + weights, math.sqrt(unit * float(total[1]))
+            penalties = zip(problem.weight_penalties, state.W[1:], strict=True)
+            weights = float(sum(device.penalty_sum(penalty, W[:, :-1]) for penalty, W in penalties))
+            unit, total = problem.per_sample(state.n_total), sums.total()
+            return unit * float(total[0]) + weights, math.sqrt(unit * float(total[1]))
 
     def _couplings(self, tile: Tile, state: State, l: int, layer: Any) -> tuple[float, float]:
         """What gamma/2 and rho/2 weigh in layer l, over one tile, each sample at weight 1."""
@@ -289,15 +289,15 @@ class BlockCoordinateDescent:
         """
         problem, device = self.problem, self.device
         arrays = [state.Y, *state.V[1:], *(U for U in state.U[1:] if U is not None)]
-        squares = device.sum(1)
-
-        def add_squares(tile: Tile) -> None:
-            squares.add(tile, sum(device.kernels.squared_norm(A[tile.rows]) for A in arrays))
-
         with device.session():
+            squares = device.sum(1)
+
+            def add_squares(tile: Tile) -> None:
+                squares.add(tile, sum(device.kernels.squared_norm(A[tile.rows]) for A in arrays))
+
             device.for_each_tile(state.n, problem.widths, self.dtype, add_squares, arrays=arrays)
-        unit = problem.per_sample(state.n_total)
-        return unit * (1.0 + problem.gamma + problem.rho) * float(squares.total()[0])
+            unit = problem.per_sample(state.n_total)
+            return unit * (1.0 + problem.gamma + problem.rho) * float(squares.total()[0])
 
     def squared_subgradient(self, state: State) -> float:
         """``|g|^2`` of a subgradient of F at `state`; see `fastbcd.subgradient`."""

@@ -39,8 +39,8 @@ def squared_subgradient(solver: BlockCoordinateDescent, state: State) -> float:
     problem, device, gamma = solver.problem, solver.device, solver.problem.gamma
     kernels, L = device.kernels, problem.n_layers
     check_subgradient(problem)
-    squares = device.sum(1)
     with device.session():
+        squares = device.sum(1)
         layers = [device.layer(W) for W in state.W[1:]]
         crosses = [device.cross_product(W) for W in state.W[1:]]
 
@@ -68,10 +68,10 @@ def squared_subgradient(solver: BlockCoordinateDescent, state: State) -> float:
 
         arrays = [*state.V, *state.U, state.Y]
         device.for_each_tile(state.n, problem.widths, solver.dtype, add_states, arrays=arrays)
-    unit = problem.per_sample(state.n_total)
-    squared = unit * float(squares.total()[0])
-    for W, sums, penalty in zip(state.W[1:], crosses, problem.weight_penalties, strict=True):
-        G = -unit * sums.total()
-        squared += float(kernels.penalty_subgradient(penalty, W[:, :-1], G[:, :-1]))
-        squared += float((G[:, -1] ** 2).sum())
-    return squared
+        unit = problem.per_sample(state.n_total)
+        squared = unit * float(squares.total()[0])
+        for W, sums, penalty in zip(state.W[1:], crosses, problem.weight_penalties, strict=True):
+            G = -unit * sums.total()
+            squared += float(kernels.penalty_subgradient(penalty, W[:, :-1], G[:, :-1]))
+            squared += float((G[:, -1] ** 2).sum())
+        return squared

@@ -234,6 +234,7 @@ class MiniBatchThreeSplitting(BatchSweep):
             )
             if sample_weight is not None and others:
                 raise InputError("sample_weight is for one process; leave it out, or comm")
+            sample_weight = device.numpy(device.received(sample_weight))
             weight = mean_one(sample_weight, len(inputs))
         counts = ranks.gather(len(inputs))
         n, first = sum(counts), sum(counts[: ranks.rank])
@@ -356,6 +357,7 @@ class MiniBatchThreeSplitting(BatchSweep):
             check_loss_targets(Y, self.problem.loss)
             if sample_weight is not None and others:
                 raise InputError("sample_weight is for one process; leave it out, or comm")
+        sample_weight = self.device.numpy(self.device.received(sample_weight))
         weight = None if sample_weight is None else check_sample_weight(sample_weight, len(X))
         total = sum(ranks.gather(len(X)))
         if total == 0:
@@ -405,22 +407,23 @@ class MiniBatchThreeSplitting(BatchSweep):
         """
         problem, device = self.problem, self.device
         network = network_of(self, state)
-        total = np.zeros(1)
-        for start in range(0, state.n, OBJECTIVE_ROWS):
-            rows = slice(start, min(state.n, start + OBJECTIVE_ROWS))
-            for array in (state.X, state.Y):
-                device.storage.ask_for(array, rows)
-            outputs = device.outputs(network, state.X[rows], self.dtype)
-            Y = device.array(state.Y[rows], self.dtype)
-            weight = None if state.sample_weight is None else state.sample_weight[rows]
-            if weight is not None:
-                weight = device.array(weight, np.float64)
-            total += float(self._loss(outputs, Y, weight))
-            self._unmap(state)
-        penalties = zip(problem.weight_penalties, state.weights, strict=True)
-        weights = float(sum(device.penalty_sum(penalty, W[:, :-1]) for penalty, W in penalties))
-        device.ranks.sum(total)
-        return problem.per_sample(state.n_total) * float(total[0]) + weights
+        with device.session():
+            total = np.zeros(1)
+            for start in range(0, state.n, OBJECTIVE_ROWS):
+                rows = slice(start, min(state.n, start + OBJECTIVE_ROWS))
+                for array in (state.X, state.Y):
+                    device.storage.ask_for(array, rows)
+                outputs = device.outputs(network, state.X[rows], self.dtype)
+                Y = device.array(state.Y[rows], self.dtype)
+                weight = None if state.sample_weight is None else state.sample_weight[rows]
+                if weight is not None:
+                    weight = device.array(weight, np.float64)
+                total += float(self._loss(outputs, Y, weight))
+                self._unmap(state)
+            penalties = zip(problem.weight_penalties, state.weights, strict=True)
+            weights = float(sum(device.penalty_sum(penalty, W[:, :-1]) for penalty, W in penalties))
+            device.ranks.sum(total)
+            return problem.per_sample(state.n_total) * float(total[0]) + weights
 
     def fit(
         self,

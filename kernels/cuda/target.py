@@ -152,6 +152,12 @@ _default = Queue(0, _numba_empty)
 _current: ContextVar[Queue] = ContextVar("fastbcd_cuda_queue", default=_default)
 
 
+@cache
+def _external_stream(stream: int) -> Any:
+    # The same object each time: by it Numba's launcher finds what it configured before.
+    return cuda.external_stream(stream)
+
+
 class _Quiet:
     """Small arrays make small grids, and that is no cause for alarm; in any number of threads."""
 
@@ -178,10 +184,9 @@ _quiet = _Quiet()
 @contextmanager
 def launching(stream: int, empty: Callable[[tuple[int, ...], Any], Any]) -> Iterator[None]:
     """Within the context kernels run on the stream at that address; `empty` makes arrays."""
-    token = _current.set(Queue(stream if SIMULATED else cuda.external_stream(stream), empty))
+    token = _current.set(Queue(stream if SIMULATED else _external_stream(stream), empty))
     try:
-        with _quiet:
-            yield
+        yield
     finally:
         _current.reset(token)
 
@@ -217,7 +222,8 @@ def _launch(kernel: Any, grid: Any, block: Any, arguments: tuple[Any, ...]) -> N
         return
     if launched is not None:
         launched.append(kernel.py_func.__name__.strip("_"))
-    kernel[grid, block, _current.get().stream](*_arguments(arguments))
+    with _quiet:
+        kernel[grid, block, _current.get().stream](*_arguments(arguments))
 
 
 def _grid(shape: tuple[int, ...], n_blocks: int | None = None) -> tuple[Any, Any]:

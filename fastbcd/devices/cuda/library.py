@@ -6,21 +6,21 @@ CuPy's BLAS modules are imported by the first call that needs them.
 
 from __future__ import annotations
 
+import ctypes
 import platform
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from fastbcd.devices.cuda.cublas import UPPER, WORKSPACE_BYTES, CuBLAS, leading
 from fastbcd.devices.cuda.group import Group
 from fastbcd.errors import InputError
 from fastbcd.ranks import Alone, Ranks, together
 
 INSTALL = "pip install 'fastbcd[cuda13]' (for a driver of CUDA 12: 'fastbcd[cuda12]')"
-# Values of cuBLAS's enumerations; they are the same in all its versions.
-TRUE_FLOAT32, TF32 = 0, 3
-HOST_POINTERS, DEVICE_POINTERS = 0, 1
 
 
 def import_cupy() -> Any:
@@ -65,24 +65,32 @@ class Library:
         cupy.cuda.Device(self._gpu).use()
         self._cupy, self._tf32 = cupy, tf32
         self._stream = cupy.cuda.Stream(non_blocking=True)
-        self._constants: dict[tuple[float, np.dtype], Any] = {}
         self._graph_memory: Any = None
 
     # -- the stream ---------------------------------------------------------------------------
 
+    @cached_property
+    def _cublas(self) -> CuBLAS:
+        import cupy_backends.cuda.libs.cublas  # noqa: F401 -- finds and loads the library
+
+        name = f"libcublas.so.{self._cupy.cuda.runtime.runtimeGetVersion() // 1000}"
+        workspace = self.empty((WORKSPACE_BYTES,), np.uint8)
+        stream = self._stream.ptr
+        return CuBLAS(ctypes.CDLL(name), stream, workspace, self.array, self._tf32)
+
     @contextmanager
     def session(self) -> Iterator[int]:
-        """Work within it runs on one stream, whose address it gives, with the chosen products."""
-        from cupy.cuda import cublas
+        """Work within it runs on one stream, whose address it gives.
 
-        with self._stream:
-            handle = self._cupy.cuda.device.get_cublas_handle()
-            before = cublas.getMathMode(handle)
-            cublas.setMathMode(handle, TF32 if self._tf32 else TRUE_FLOAT32)
+        After all that was given to the default stream before: fills and copies of arrays.
+        """
+        with self._cupy.cuda.Device(self._gpu), self._stream:
+            self._stream.wait_event(self._cupy.cuda.Stream.null.record())
             try:
                 yield self._stream.ptr
-            finally:
-                cublas.setMathMode(handle, before)
+            except BaseException:
+                self._stream.synchronize()  # nothing goes on behind the caller's back
+                raise
 
     def synchronize(self) -> None:
         """Wait for all that was launched."""
@@ -121,17 +129,20 @@ class Library:
             bus = self._cupy.cuda.runtime.deviceGetPCIBusId(self._gpu)
         return Group(ranks, nccl, f"{bus} of {platform.node()}")
 
+    def _current(self) -> int:
+        return int(self._cupy.cuda.get_current_stream().ptr)
+
     def sum_over(self, group: Group, array: Any) -> None:
         """`array`, contiguous floats, becomes the sum of those of the `group`, in place."""
-        group.sum(array, self._stream.ptr)
+        group.sum(array, self._current())
 
     def max_over(self, group: Group, array: Any) -> None:
         """The same with the largest, element by element."""
-        group.max(array, self._stream.ptr)
+        group.max(array, self._current())
 
     def from_first(self, group: Group, array: Any) -> None:
         """`array`, contiguous, becomes that of the first rank of the `group`, in place."""
-        group.from_first(array, self._stream.ptr)
+        group.from_first(array, self._current())
 
     # -- arrays -------------------------------------------------------------------------------
 
@@ -193,7 +204,7 @@ class Library:
         """Neither NaN nor infinite, element by element."""
         return self._cupy.isfinite(a)
 
-    # -- products and factors, row-major --------------------------------------------------------
+    # -- products and factors, row-major, within a session --------------------------------------
 
     def gemm(
         self,
@@ -209,96 +220,40 @@ class Library:
 
         scale may be an array of one element on the GPU.
         """
-        from cupy.cuda import cublas
-
-        m, n = out.shape
-        k = A.shape[0] if transpose_A else A.shape[1]
-        if 0 in (m, n):
-            return
-        product = cublas.sgemm if out.dtype == np.float32 else cublas.dgemm
-        # To Fortran a row-major array is its transpose: out^T = B^T A^T.
-        operations = int(transpose_B), int(transpose_A)
-        handle = self._cupy.cuda.device.get_cublas_handle()
-        sizes = (handle, *operations, n, m, k)
-        factors = (B.data.ptr, _leading(B), A.data.ptr, _leading(A))
-        if hasattr(scale, "data") and isinstance(scale, self._cupy.ndarray):
-            alpha = scale.astype(out.dtype).reshape(1)
-            beta = self._constant(keep, out.dtype)
-            cublas.setPointerMode(handle, DEVICE_POINTERS)
-            try:
-                product(
-                    *(*sizes, alpha.data.ptr, *factors, beta.data.ptr),
-                    *(out.data.ptr, _leading(out)),
-                )
-            finally:
-                cublas.setPointerMode(handle, HOST_POINTERS)
-            return
-        numbers = np.array([scale, keep], out.dtype)
-        alpha_at, beta_at = numbers.ctypes.data, numbers.ctypes.data + numbers.itemsize
-        product(*sizes, alpha_at, *factors, beta_at, out.data.ptr, _leading(out))
-
-    def _constant(self, value: float, dtype: np.dtype) -> Any:
-        key = float(value), dtype
-        if key not in self._constants:
-            self._constants[key] = self.array(np.array([value]), dtype)
-        return self._constants[key]
+        self._cublas.gemm(out, A, B, scale, keep, transpose_A, transpose_B)
 
     def gram(self, out: Any, A: Any, of_rows: bool = False) -> None:
         """Lower triangle of ``out = A^T A``, or of ``A A^T`` with `of_rows`; true float32."""
-        from cupy.cuda import cublas
-
-        n, k = out.shape[0], A.shape[1] if of_rows else A.shape[0]
-        product = cublas.ssyrk if out.dtype == np.float32 else cublas.dsyrk
-        handle = self._cupy.cuda.device.get_cublas_handle()
-        numbers = np.array([1.0, 0.0], out.dtype)
-        alpha_at, beta_at = numbers.ctypes.data, numbers.ctypes.data + numbers.itemsize
-        cublas.setMathMode(handle, TRUE_FLOAT32)
-        product(
-            *(handle, cublas.CUBLAS_FILL_MODE_UPPER, int(of_rows), n, k, alpha_at),
-            *(A.data.ptr, _leading(A), beta_at, out.data.ptr, _leading(out)),
-        )
-        cublas.setMathMode(handle, TF32 if self._tf32 else TRUE_FLOAT32)
+        self._cublas.gram(out, A, of_rows)
 
     def cholesky(self, A: Any) -> None:
         """``A = L L^T``, in the lower triangle of A (n, n) float64, in place.
 
         Where A is not positive definite, its contents are arbitrary; nobody is told.
         """
-        from cupy.cuda import cublas
         from cupy_backends.cuda.libs import cusolver
 
         handle, n = self._cupy.cuda.device.get_cusolver_handle(), len(A)
-        uplo = cublas.CUBLAS_FILL_MODE_UPPER
-        size = cusolver.dpotrf_bufferSize(handle, uplo, n, A.data.ptr, _leading(A))
+        uplo = UPPER
+        size = cusolver.dpotrf_bufferSize(handle, uplo, n, A.data.ptr, leading(A))
         work, info = self.empty(max(size, 1), np.float64), self.empty(1, np.int32)
         cusolver.dpotrf(
-            *(handle, uplo, n, A.data.ptr, _leading(A), work.data.ptr, size, info.data.ptr)
+            *(handle, uplo, n, A.data.ptr, leading(A), work.data.ptr, size, info.data.ptr)
         )
 
     def cholesky_solve(self, B: Any, L: Any) -> None:
         """``B = B (L L^T)^-1``, in place; B (m, n), L (n, n) from `cholesky`, float64."""
-        from cupy.cuda import cublas
         from cupy_backends.cuda.libs import cusolver
 
         handle, info = self._cupy.cuda.device.get_cusolver_handle(), self.empty(1, np.int32)
         cusolver.dpotrs(
-            *(handle, cublas.CUBLAS_FILL_MODE_UPPER, len(L), len(B), L.data.ptr, _leading(L)),
-            *(B.data.ptr, _leading(B), info.data.ptr),
+            *(handle, UPPER, len(L), len(B), L.data.ptr, leading(L)),
+            *(B.data.ptr, leading(B), info.data.ptr),
         )
 
     def cholesky_solve_columns(self, B: Any, L: Any) -> None:
         """``B = (L L^T)^-1 B``, in place; B (n, m), L (n, n) from `cholesky`, float64."""
-        from cupy.cuda import cublas
-
-        handle, (n, m) = self._cupy.cuda.device.get_cublas_handle(), B.shape
-        one = np.ones(1)
-        # Fortran holds B^T (m, n) and L^T, upper: B^T (L L^T)^-1 = B^T U^-1 U^-T with U = L^T.
-        for transposed in (0, 1):
-            cublas.dtrsm(
-                *(handle, cublas.CUBLAS_SIDE_RIGHT, cublas.CUBLAS_FILL_MODE_UPPER, transposed),
-                *(cublas.CUBLAS_DIAG_NON_UNIT, m, n, one.ctypes.data, L.data.ptr, _leading(L)),
-                *(B.data.ptr, _leading(B)),
-            )
+        self._cublas.cholesky_solve_columns(B, L)
 
     def qr(self, A: Any) -> tuple[Any, Any]:
         """Q (m, k) with orthonormal columns and R (k, k), ``A = Q R``."""
@@ -322,14 +277,6 @@ def out_of_memory(needed: int, free: int) -> InputError:
         f"device: the GPU has {free:,} bytes free, and {needed:,} more are needed; take fewer "
         "samples, MiniBatchThreeSplitting, or device='cpu'"
     )
-
-
-def _leading(A: Any) -> int:
-    """Elements from one row of `A` to the next."""
-    itemsize = A.dtype.itemsize
-    if A.shape[1] > 1 and A.strides[1] != itemsize:
-        raise ValueError("rows must be contiguous: use ascontiguousarray")
-    return max(A.strides[0] // itemsize, A.shape[1], 1)
 
 
 def describe() -> dict[str, str]:

@@ -1,0 +1,168 @@
+"""cuBLAS by its C interface: products and triangular solves of row-major arrays of the GPU.
+
+CuPy has cuBLAS, too, but its functions refuse to be captured in a CUDA graph. The handle here is
+this project's own: its workspace is given once, so that nothing is allocated by a call, a capture
+included, and a product repeats to the last bit.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+# Values of cuBLAS's enumerations; they are the same in all its versions.
+TRUE_FLOAT32, TF32 = 0, 3
+HOST_POINTERS, DEVICE_POINTERS = 0, 1
+UPPER, RIGHT, NON_UNIT = 1, 1, 0
+# What NVIDIA advises for its cards of 2022 and later.
+WORKSPACE_BYTES = 32 * 2**20
+
+_INT, _PLACE, _SIZE = ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t
+_PRODUCT = [_PLACE, *[_INT] * 5, _PLACE, _PLACE, _INT, _PLACE, _INT, _PLACE, _PLACE, _INT]
+_GRAM = [_PLACE, *[_INT] * 4, _PLACE, _PLACE, _INT, _PLACE, _PLACE, _INT]
+ARGUMENTS: dict[str, list[Any]] = {
+    "cublasCreate_v2": [ctypes.POINTER(_PLACE)],
+    "cublasDestroy_v2": [_PLACE],
+    "cublasSetStream_v2": [_PLACE, _PLACE],
+    "cublasSetWorkspace_v2": [_PLACE, _PLACE, _SIZE],
+    "cublasSetMathMode": [_PLACE, _INT],
+    "cublasSetPointerMode_v2": [_PLACE, _INT],
+    "cublasSgemm_v2": _PRODUCT,
+    "cublasDgemm_v2": _PRODUCT,
+    "cublasSsyrk_v2": _GRAM,
+    "cublasDsyrk_v2": _GRAM,
+    "cublasDtrsm_v2": [_PLACE, *[_INT] * 6, _PLACE, _PLACE, _INT, _PLACE, _INT],
+}
+"""Types of the arguments of every function that is called; all return a status."""
+
+
+class CuBLAS:
+    """A handle of cuBLAS on one stream.
+
+    Parameters
+    ----------
+    library : ctypes.CDLL
+        ``libcublas``.
+    stream : int
+        Address of the stream that all calls are made on.
+    workspace : array of the GPU
+        Bytes for cuBLAS's own use; kept as long as the handle.
+    array : callable
+        ``array(data, dtype)`` copies data to the GPU.
+    tf32 : bool
+        Whether float32 products may round their factors to TF32 (11 bits).
+
+    Raises
+    ------
+    RuntimeError
+        From any method, where cuBLAS returns another status than success.
+    """
+
+    def __init__(
+        self,
+        library: ctypes.CDLL,
+        stream: int,
+        workspace: Any,
+        array: Callable[[Any, Any], Any],
+        tf32: bool,
+    ) -> None:
+        self._functions = {name: getattr(library, name) for name in ARGUMENTS}
+        for name, types in ARGUMENTS.items():
+            self._functions[name].argtypes = types
+        self._array, self._mode = array, TF32 if tf32 else TRUE_FLOAT32
+        self._constants: dict[tuple[float, np.dtype], Any] = {}
+        self._handle = ctypes.c_void_p()
+        self._call_plain("cublasCreate_v2", ctypes.byref(self._handle))
+        destroy, handle = self._functions["cublasDestroy_v2"], self._handle
+        # At the end of the process the driver has gone, and the handle with it.
+        weakref.finalize(self, destroy, handle).atexit = False
+        self._workspace = workspace
+        self._call(
+            "cublasSetStream_v2", stream
+        )  # which takes a workspace away again: in this order
+        self._call("cublasSetWorkspace_v2", workspace.data.ptr, workspace.nbytes)
+        self._call("cublasSetMathMode", self._mode)
+
+    def _call(self, name: str, *arguments: Any) -> None:
+        self._call_plain(name, self._handle, *arguments)
+
+    def _call_plain(self, name: str, *arguments: Any) -> None:
+        status = self._functions[name](*arguments)
+        if status:
+            raise RuntimeError(f"{name} of cuBLAS returned status {status}")
+
+    def gemm(
+        self,
+        out: Any,
+        A: Any,
+        B: Any,
+        scale: Any,
+        keep: float,
+        transpose_A: bool,
+        transpose_B: bool,
+    ) -> None:
+        """``out = scale A B + keep out``; see `Library.gemm`."""
+        m, n = out.shape
+        k = A.shape[0] if transpose_A else A.shape[1]
+        if 0 in (m, n):
+            return
+        name = "cublasSgemm_v2" if out.dtype == np.float32 else "cublasDgemm_v2"
+        # To Fortran a row-major array is its transpose: out^T = B^T A^T.
+        sizes = int(transpose_B), int(transpose_A), n, m, k
+        factors = B.data.ptr, leading(B), A.data.ptr, leading(A)
+        target = out.data.ptr, leading(out)
+        if hasattr(getattr(scale, "data", None), "ptr"):
+            alpha, beta = scale.astype(out.dtype).reshape(1), self._constant(keep, out.dtype)
+            self._call("cublasSetPointerMode_v2", DEVICE_POINTERS)
+            try:
+                self._call(name, *sizes, alpha.data.ptr, *factors, beta.data.ptr, *target)
+            finally:
+                self._call("cublasSetPointerMode_v2", HOST_POINTERS)
+            return
+        numbers = np.array([scale, keep], out.dtype)
+        alpha_at, beta_at = numbers.ctypes.data, numbers.ctypes.data + numbers.itemsize
+        self._call(name, *sizes, alpha_at, *factors, beta_at, *target)
+
+    def _constant(self, value: float, dtype: np.dtype) -> Any:
+        key = float(value), dtype
+        if key not in self._constants:
+            self._constants[key] = self._array(np.array([value]), dtype)
+        return self._constants[key]
+
+    def gram(self, out: Any, A: Any, of_rows: bool) -> None:
+        """Lower triangle of ``out = A^T A``, or of ``A A^T`` with `of_rows`; true float32."""
+        n, k = out.shape[0], A.shape[1] if of_rows else A.shape[0]
+        name = "cublasSsyrk_v2" if out.dtype == np.float32 else "cublasDsyrk_v2"
+        numbers = np.array([1.0, 0.0], out.dtype)
+        alpha_at, beta_at = numbers.ctypes.data, numbers.ctypes.data + numbers.itemsize
+        self._call("cublasSetMathMode", TRUE_FLOAT32)
+        try:
+            self._call(
+                *(name, UPPER, int(of_rows), n, k, alpha_at, A.data.ptr, leading(A), beta_at),
+                *(out.data.ptr, leading(out)),
+            )
+        finally:
+            self._call("cublasSetMathMode", self._mode)
+
+    def cholesky_solve_columns(self, B: Any, L: Any) -> None:
+        """``B = (L L^T)^-1 B``, in place, float64; L in a lower triangle."""
+        n, m = B.shape
+        one = np.ones(1)
+        # Fortran holds B^T (m, n) and L^T, upper: B^T (L L^T)^-1 = B^T U^-1 U^-T with U = L^T.
+        for transposed in (0, 1):
+            self._call(
+                *("cublasDtrsm_v2", RIGHT, UPPER, transposed, NON_UNIT, m, n, one.ctypes.data),
+                *(L.data.ptr, leading(L), B.data.ptr, leading(B)),
+            )
+
+
+def leading(A: Any) -> int:
+    """Elements from one row of `A` to the next."""
+    itemsize = A.dtype.itemsize
+    if A.shape[1] > 1 and A.strides[1] != itemsize:
+        raise ValueError("rows must be contiguous: use ascontiguousarray")
+    return max(A.strides[0] // itemsize, A.shape[1], 1)

@@ -1,0 +1,143 @@
+"""What cuBLAS is asked for, on a stand-in in C: orders, leading dimensions, modes, statuses."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import itertools
+import shutil
+import subprocess
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fastbcd.devices.cuda.cublas import CuBLAS
+
+COMPILER = shutil.which("cc") or shutil.which("gcc")
+pytestmark = pytest.mark.skipif(COMPILER is None, reason="needs a C compiler")
+RNG = np.random.default_rng(3)
+
+
+class Array:
+    """A NumPy array that shows its address as CuPy's do."""
+
+    def __init__(self, numbers: Any) -> None:
+        self.numbers = numbers
+        self.data = SimpleNamespace(ptr=numbers.ctypes.data)
+        for name in ("shape", "strides", "dtype", "nbytes"):
+            setattr(self, name, getattr(numbers, name))
+
+    def astype(self, dtype: Any) -> Array:
+        return Array(self.numbers.astype(dtype))
+
+    def reshape(self, *shape: int) -> Array:
+        return Array(self.numbers.reshape(*shape))
+
+
+def copied(data: Any, dtype: Any) -> Array:
+    return Array(np.array(data, dtype))
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: Any) -> ctypes.CDLL:
+    path = tmp_path_factory.mktemp("cublas") / "stand_in.so"
+    source = Path(__file__).parent / "cublas_stand_in.c"
+    assert COMPILER is not None
+    subprocess.run([COMPILER, "-shared", "-fPIC", "-O1", "-o", path, source], check=True)
+    return ctypes.CDLL(str(path))
+
+
+def make(library: ctypes.CDLL, tf32: bool = False) -> CuBLAS:
+    return CuBLAS(library, 77, Array(np.empty(64, np.uint8)), copied, tf32)
+
+
+def matrix(rows: int, columns: int, dtype: Any, padding: int) -> Any:
+    """Some columns of a wider array."""
+    return RNG.standard_normal((rows, columns + padding)).astype(dtype)[:, :columns]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("padding", [0, 2])
+def test_products(dtype: str, padding: int, library: ctypes.CDLL) -> None:
+    cublas, eps = make(library), np.finfo(dtype).eps
+    sizes = [(3, 4, 5), (1, 4, 5), (3, 1, 5), (3, 4, 1)]
+    flags = itertools.product(sizes, (False, True), (False, True), (0.0, 0.5), (False, True))
+    for (m, n, k), transpose_A, transpose_B, keep, on_gpu in flags:
+        A = matrix(*((k, m) if transpose_A else (m, k)), dtype, padding)
+        B = matrix(*((n, k) if transpose_B else (k, n)), dtype, padding)
+        out = matrix(m, n, dtype, padding)
+        product = (A.T if transpose_A else A) @ (B.T if transpose_B else B)
+        expected = 1.5 * product + keep * out
+        scale = copied([1.5], "float64") if on_gpu else 1.5
+        cublas.gemm(*map(Array, (out, A, B)), scale, keep, transpose_A, transpose_B)
+        np.testing.assert_allclose(out, expected, rtol=0, atol=50 * eps)
+
+
+def test_numbers_on_the_gpu_are_read_there(library: ctypes.CDLL) -> None:
+    cublas, count = make(library), ctypes.c_int.in_dll(library, "device_numbers")
+    before = count.value
+    arrays = [Array(np.ones((2, 2))) for _ in range(3)]
+    cublas.gemm(*arrays, copied([2.0], "float64"), 0.0, False, False)
+    assert count.value == before + 1
+    cublas.gemm(*arrays, 2.0, 0.0, False, False)
+    assert count.value == before + 1
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("of_rows", [False, True])
+def test_gram_matrices_are_lower_triangles(dtype: str, of_rows: bool, library: ctypes.CDLL) -> None:
+    A, out = matrix(5, 3, dtype, 2), np.full((5, 7) if of_rows else (3, 7), 9.0, dtype)
+    square = out[:, : len(out)]
+    make(library).gram(Array(square), Array(A), of_rows)
+    expected = np.tril(A @ A.T if of_rows else A.T @ A) + 9.0 * np.triu(np.ones_like(square), 1)
+    np.testing.assert_allclose(square, expected, rtol=0, atol=50 * np.finfo(dtype).eps)
+
+
+def test_gram_matrices_are_true_float32_where_products_are_tf32(library: ctypes.CDLL) -> None:
+    cublas, count = make(library, tf32=True), ctypes.c_int.in_dll(library, "tf32_products")
+    A, out = (Array(np.ones((2, 2), np.float32)) for _ in range(2))
+    before = count.value
+    cublas.gram(out, A, False)  # the stand-in refuses any other mode
+    cublas.gemm(out, A, A, 1.0, 0.0, False, False)
+    assert count.value == before + 1
+    make(library).gemm(out, A, A, 1.0, 0.0, False, False)
+    assert count.value == before + 1
+
+
+def test_factors_are_solved_for_columns(library: ctypes.CDLL) -> None:
+    square = RNG.standard_normal((4, 4))
+    system = square @ square.T + np.eye(4)
+    L, B = matrix(4, 4, "float64", 3), matrix(4, 6, "float64", 1)
+    L[...] = np.linalg.cholesky(system) + np.triu(np.full((4, 4), 5.0), 1)  # nobody reads that
+    expected = np.linalg.solve(system, B)
+    make(library).cholesky_solve_columns(Array(B), Array(L))
+    np.testing.assert_allclose(B, expected, atol=1e-12)
+
+
+def test_a_status_is_raised_and_modes_come_back(library: ctypes.CDLL) -> None:
+    cublas, count = make(library), ctypes.c_int.in_dll(library, "device_numbers")
+    good = Array(np.ones((2, 2)))
+    spread = Array(np.ones((2, 4))[:, ::2])
+    with pytest.raises(ValueError, match="contiguous"):
+        cublas.gemm(good, spread, good, 1.0, 0.0, False, False)
+    cublas._call("cublasSetWorkspace_v2", None, 0)
+    with pytest.raises(RuntimeError, match="cublasDgemm_v2 of cuBLAS returned status 7"):
+        cublas.gemm(good, good, good, copied([1.0], "float64"), 0.0, False, False)
+    cublas._call("cublasSetWorkspace_v2", cublas._workspace.data.ptr, 64)
+    before = count.value
+    cublas.gemm(good, good, good, 1.0, 0.0, False, False)
+    assert count.value == before
+
+
+def test_a_handle_is_given_back(library: ctypes.CDLL) -> None:
+    gc.collect()
+    live = ctypes.c_int.in_dll(library, "live")
+    before = live.value
+    cublas = make(library)
+    assert live.value == before + 1
+    del cublas
+    gc.collect()
+    assert live.value == before
