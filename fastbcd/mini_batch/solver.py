@@ -234,7 +234,8 @@ class MiniBatchThreeSplitting(BatchSweep):
             )
             if sample_weight is not None and others:
                 raise InputError("sample_weight is for one process; leave it out, or comm")
-            sample_weight = device.numpy(device.received(sample_weight))
+            if sample_weight is not None:
+                sample_weight = device.numpy(device.received(sample_weight))
             weight = mean_one(sample_weight, len(inputs))
         counts = ranks.gather(len(inputs))
         n, first = sum(counts), sum(counts[: ranks.rank])
@@ -357,8 +358,10 @@ class MiniBatchThreeSplitting(BatchSweep):
             check_loss_targets(Y, self.problem.loss)
             if sample_weight is not None and others:
                 raise InputError("sample_weight is for one process; leave it out, or comm")
-        sample_weight = self.device.numpy(self.device.received(sample_weight))
-        weight = None if sample_weight is None else check_sample_weight(sample_weight, len(X))
+        weight = None
+        if sample_weight is not None:
+            given = self.device.numpy(self.device.received(sample_weight))
+            weight = check_sample_weight(given, len(X))
         total = sum(ranks.gather(len(X)))
         if total == 0:
             raise InputError("X must have at least one sample on some rank")

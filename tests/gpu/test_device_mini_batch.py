@@ -72,8 +72,8 @@ def test_a_pass_reads_nothing_from_the_gpu_but_at_its_end() -> None:
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_graphs_take_the_same_steps_to_the_last_bit(name: str, monkeypatch: Any) -> None:
     rng = np.random.default_rng(9)
-    inputs, targets = rng.standard_normal((66, 4)), one_hot(rng.integers(0, 3, 66))
-    weight = rng.random(66) if name == "residual" else None
+    inputs, targets = rng.standard_normal((64, 4)), one_hot(rng.integers(0, 3, 64))
+    weight = rng.random(64) if name == "residual" else None
     states, launches = [], []
     for graphs in (False, True):
         solver = on_simulator(make(batch_size=4, **PROBLEMS[name]))
@@ -87,7 +87,7 @@ def test_graphs_take_the_same_steps_to_the_last_bit(name: str, monkeypatch: Any)
             solver.step(state)
         states.append(state)
         launches.append(len(launched))
-    # Of 51 batches twelve renew metrics, and two of each kind are not yet replayed.
+    # Of 48 batches some renew metrics, and two of each kind are not yet replayed.
     assert len(REPLAYS) > 20
     assert launched[-3:] == ["gather", "gather", "set_numbers"]
     assert launches[1] < 0.6 * launches[0]

@@ -275,7 +275,7 @@ class CUDA:
         They are in the same place for all batches of one `cache`, of whom `repeated` ones read
         them there.
         """
-        values = astuple(numbers)
+        values = tuple(map(float, astuple(numbers)))
         if "numbers" not in cache:
             held = self.empty((len(values),), np.float64)
             views = type(numbers)(*(held[k : k + 1] for k in range(len(values))))
