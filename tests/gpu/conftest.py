@@ -8,8 +8,29 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+import pytest
+
 # Helpers beside the tests, and those of the other tests.
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
+
+from cards import GPU, Executed, executing
+
+
+@pytest.fixture(params=["executed", pytest.param("gpu", marks=pytest.mark.gpu)])
+def card(request: Any) -> Any:
+    """Where ``device="cuda"`` runs: the GPU's machine code on the processor, or the GPU."""
+    if request.param == "gpu":
+        yield GPU()
+    else:
+        with executing():
+            yield Executed()
+
+
+@pytest.fixture
+def gpu() -> Any:
+    """The GPU itself."""
+    return GPU()
+
 
 if os.environ.get("NUMBA_ENABLE_CUDASIM") == "1":
     # The simulator polls its threads in a loop, which would keep the interpreter from them.
