@@ -22,8 +22,26 @@ def card(request: Any) -> Any:
     if request.param == "gpu":
         yield GPU()
     else:
-        with executing():
+        with executing(checked=True):
             yield Executed()
+
+
+# Of the suite on the processor what continuous integration has time for.
+QUICK = (
+    "test_three_splitting[executed-relu-False-float32]",
+    "test_mini_batches[executed-squared]",
+    "test_a_million_proximal_steps_find_the_cpus_minima[executed-relu-float32]",
+    "test_a_million_proximal_steps_find_the_cpus_minima[executed-tanh-float32]",
+    "test_a_run_repeats_to_the_last_bit[executed]",
+)
+
+
+def pytest_collection_modifyitems(items: Any) -> None:
+    """All else of it is slow."""
+    for item in items:
+        parameters = getattr(getattr(item, "callspec", None), "params", {})
+        if parameters.get("card") == "executed" and item.name not in QUICK:
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture
