@@ -44,7 +44,7 @@ class Fault(Exception):
 
 class _Array(ctypes.Structure):
     _fields_ = (
-        *((name, ctypes.c_uint64) for name in ("start", "rows", "width", "stride")),
+        *((name, ctypes.c_uint64) for name in ("start", "rows", "width", "stride", "is_flag")),
         ("shadow", ctypes.c_void_p),
     )
 
@@ -162,6 +162,7 @@ class Card:
                 assert a.ndim == 2 and (a.shape[1] == 1 or a.strides[1] == a.itemsize)
                 one.rows, one.width = a.shape[0], a.shape[1] * a.itemsize
             one.stride = a.strides[0] if one.rows > 1 else one.width
+            one.is_flag = a.dtype == np.int32
             size = one.rows * one.stride // 4 + 1
             # Two arguments may be one array.
             if one.start not in shadows or len(shadows[one.start]) < size * SHADOW:

@@ -88,8 +88,8 @@ INLINE double rcp_approx_ftz_f64(double a) {
 
 /* -- memory ---------------------------------------------------------------------------------- */
 
-/* Elements of an array: rows of `width` bytes, `stride` apart. */
-struct array { uint64_t start, rows, width, stride; struct shadow *shadow; };
+/* Elements of an array: rows of `width` bytes, `stride` apart. A flag may be raised by many. */
+struct array { uint64_t start, rows, width, stride, is_flag; struct shadow *shadow; };
 
 /* Who wrote and read the four bytes here: thread + 1, in which stretch between barriers. */
 struct shadow { uint32_t writer, written, reader, when_read; uint8_t others, blocks; };
@@ -135,6 +135,7 @@ meet(struct thread *at, struct shadow *s, uint64_t address, int size, bool write
            address, size);
     bool read_here = s->reader && s->when_read == at->stretch;
     if (writes) {
+      if (size < 4) fail(at, "written in less than four bytes", address, size);
       if (!same && ((read_here && (s->others || s->reader != me)) || s->blocks > 1 ||
           (s->reader && (s->reader - 1) / at->size != block)))
         fail(at, "race: written while another thread reads", address, size);
@@ -155,8 +156,7 @@ place(struct thread *at, uint64_t address, int size, int align, bool writes, con
     uint64_t from = address - a->start;
     if (from >= a->rows * a->stride || from % a->stride + (uint64_t)size > a->width) continue;
     if (a->shadow) {
-      /* Elements of one or two bytes are read only here. */
-      bool same = writes && (size < 4 || !memcmp((void *)address, value, (size_t)size));
+      bool same = writes && a->is_flag && !memcmp((void *)address, value, (size_t)size);
       meet(at, a->shadow + from / 4, address, size, writes, same);
     }
     return (char *)address;
@@ -181,7 +181,7 @@ INLINE char *inside(struct thread *at, char *memory, uint64_t bytes, uint64_t ad
 #define shared_write(at, address, value, size, align)                              \
   ({ uint64_t a_ = (address);                                                      \
      char *q_ = inside(at, at->shared, SHARED_BYTES, a_, size, "outside of shared memory"); \
-     meet(at, at->shared_shadow + a_ / 4, a_, size, true, !memcmp(q_, value, size));     \
+     meet(at, at->shared_shadow + a_ / 4, a_, size, true, false);                        \
      memcpy(q_, value, size); })
 #define local_read(at, address, size, align)                                       \
   inside(at, at->local, LOCAL_BYTES, address, size, "outside of local memory")
