@@ -35,9 +35,9 @@ def intermediate(function: Any, types: tuple[Any, ...]) -> bytes:
     # Device functions ask the current device for its architecture.
     stand_in = SimpleNamespace(compute_capability=capability)
     numba.cuda.dispatcher.get_current_device = lambda: stand_in
-    return cuda.compile(
-        function, types, cc=capability, device=False, abi="numba", output="ltoir"
-    )[0]
+    return cuda.compile(function, types, cc=capability, device=False, abi="numba", output="ltoir")[
+        0
+    ]
 
 
 def linked(code: bytes, architecture: str, form: str, **options: Any) -> tuple[bytes, str]:

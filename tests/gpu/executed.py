@@ -38,7 +38,7 @@ FLAGS = [
 ]
 
 
-class Fault(Exception):
+class CardError(Exception):
     """A kernel did what a card would punish, or answer with anything."""
 
 
@@ -123,7 +123,7 @@ class Card:
         """Names of the kernels that ran."""
 
     def launch(self, kernel: Any, grid: Any, block: Any, arguments: tuple[Any, ...]) -> None:
-        """In place of `fastbcd.kernels.cuda.target._launch`; `Fault` names the kernel."""
+        """In place of `fastbcd.kernels.cuda.target._launch`; `CardError` names the kernel."""
         types = signature(arguments)
         name = kernel.py_func.__name__
         self.launches.append(name.strip("_"))
@@ -145,7 +145,7 @@ class Card:
             ctypes.cast(message, ctypes.c_char_p),
         )
         if _libraries[key].launch(ctypes.addressof(launch)):
-            raise Fault(f"{name}: {message.value.decode()}")
+            raise CardError(f"{name}: {message.value.decode()}")
         del held
 
     def _arrays(self, arguments: tuple[Any, ...]) -> tuple[Any, list[Any]]:
@@ -159,7 +159,8 @@ class Card:
             one.start = a.__array_interface__["data"][0]
             one.rows, one.width = 1, a.nbytes
             if not a.flags.c_contiguous:
-                assert a.ndim == 2 and (a.shape[1] == 1 or a.strides[1] == a.itemsize)
+                assert a.ndim == 2
+                assert a.shape[1] == 1 or a.strides[1] == a.itemsize
                 one.rows, one.width = a.shape[0], a.shape[1] * a.itemsize
             one.stride = a.strides[0] if one.rows > 1 else one.width
             one.is_flag = a.dtype == np.int32

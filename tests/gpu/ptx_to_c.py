@@ -36,7 +36,7 @@ SPECIAL = {
 }
 
 
-class UnknownInstruction(Exception):
+class UnknownInstructionError(Exception):
     """PTX that the translator does not know."""
 
 
@@ -73,7 +73,7 @@ def parse(ptx: str) -> Kernel:
     ptx = re.sub(r"//[^\n]*", "", ptx.replace("\0", ""))
     heads = re.findall(r"\.entry\s+(\S+)\s*\(([^)]*)\)", ptx)
     if len(heads) != 1 or ".func" in ptx:
-        raise UnknownInstruction(f"{len(heads)} entry points, {ptx.count('.func')} functions")
+        raise UnknownInstructionError(f"{len(heads)} entry points, {ptx.count('.func')} functions")
     name, head = heads[0]
     parameters = [
         (n, t) for t, n in re.findall(r"\.param\s+(?:\.align\s+\d+\s+)?\.(\w+)\s+(\w+)", head)
@@ -95,7 +95,7 @@ def _statements(body: str) -> Iterator[str]:
             yield line
             continue
         if not line.endswith(";") or line.count(";") != 1:
-            raise UnknownInstruction(line)
+            raise UnknownInstructionError(line)
         yield line[:-1].strip()
 
 
@@ -109,15 +109,15 @@ def _parse_statement(kernel: Kernel, line: str) -> None:
     elif found := re.fullmatch(r"\.(shared|local) \.align (\d+) \.b8\s+(\w+)\[(\d+)\]", line):
         space, align, name, size = found.groups()
         if int(align) > 16:
-            raise UnknownInstruction(line)
+            raise UnknownInstructionError(line)
         getattr(kernel, space)[name] = int(size)
     elif line.startswith("."):
         if not line.startswith(".pragma"):
-            raise UnknownInstruction(line)
+            raise UnknownInstructionError(line)
     else:
         found = re.fullmatch(r"(?:@(!?%\w+)\s+)?([a-z][\w.:]*)\s*(.*)", line)
         if found is None:
-            raise UnknownInstruction(line)
+            raise UnknownInstructionError(line)
         operands = re.findall(r"\{[^}]*\}|\[[^\]]*\]|[^,\s]+", found[3])
         kernel.code.append(Instruction(line, found[1], found[2], operands))
 
@@ -197,10 +197,10 @@ class _Writer:
             if holds == kind:
                 return name
             if holds == "pred" or kind == "pred":
-                raise UnknownInstruction(f"{operand} read as {kind}")
+                raise UnknownInstructionError(f"{operand} read as {kind}")
             if holds[0] == "f" or kind[0] == "f":
                 if holds[1:] != kind[1:] or "s" in (holds[0], kind[0]):
-                    raise UnknownInstruction(f"{operand} read as {kind}")
+                    raise UnknownInstructionError(f"{operand} read as {kind}")
                 return f"{'float_of' if kind[0] == 'f' else 'bits_of'}{kind[1:]}({name})"
             return f"(({c}){name})"
         if operand in SPECIAL:
@@ -210,28 +210,26 @@ class _Writer:
         if found := re.fullmatch(r"0([fd])([0-9A-F]{8}|[0-9A-F]{16})", operand):
             bits = {"f": 32, "d": 64}[found[1]]
             if kind != f"f{bits}" or len(found[2]) * 4 != bits:
-                raise UnknownInstruction(f"{operand} read as {kind}")
+                raise UnknownInstructionError(f"{operand} read as {kind}")
             return f"float_of{bits}(0x{found[2]}u{'ll' if bits == 64 else ''})"
         if re.fullmatch(r"-?\d+", operand) and kind[0] != "f":
             if kind == "pred":
                 return str(int(operand != "0"))
             return f"(({c})({_integer(int(operand))}))"
-        raise UnknownInstruction(f"operand {operand} of type {kind}")
+        raise UnknownInstructionError(f"operand {operand} of type {kind}")
 
     def write(self, operand: str, kind: str, value: str) -> str:
         """Assign a value of a PTX type to a register."""
         holds = self.kernel.registers.get(operand)
         if holds is None:
-            raise UnknownInstruction(f"{operand} written")
+            raise UnknownInstructionError(f"{operand} written")
         if (holds[0] == "f") != (kind[0] == "f"):
             if holds[1:] != kind[1:]:
-                raise UnknownInstruction(f"{operand} written as {kind}")
+                raise UnknownInstructionError(f"{operand} written as {kind}")
             cast = "float_of" if holds[0] == "f" else "bits_of"
             value = f"{cast}{holds[1:]}({value})"
-        elif holds[0] == "f" and holds != kind:
-            raise UnknownInstruction(f"{operand} written as {kind}")
-        elif (holds == "pred") != (kind == "pred"):
-            raise UnknownInstruction(f"{operand} written as {kind}")
+        elif (holds[0] == "f" and holds != kind) or (holds == "pred") != (kind == "pred"):
+            raise UnknownInstructionError(f"{operand} written as {kind}")
         elif kind[0] == "s":  # a wider register takes the sign
             value = f"(int{holds[1:]}_t)({value})"
         return f"{self.names[operand]} = {value};"
@@ -240,7 +238,7 @@ class _Writer:
         """``[%rd1+8]`` or ``[symbol]``."""
         found = re.fullmatch(r"\[([%\w$]+)(?:\+(-?\d+))?\]", operand)
         if found is None:
-            raise UnknownInstruction(f"address {operand}")
+            raise UnknownInstructionError(f"address {operand}")
         base = self.read(found[1], "u64")
         return f"{base} + ({_integer(int(found[2]))})" if found[2] else base
 
@@ -250,13 +248,13 @@ class _Writer:
         """C for one instruction that is no barrier, branch or return."""
         rule: Callable[[Instruction], str] | None = getattr(self, f"_{i.parts[0]}", None)
         if rule is None:
-            raise UnknownInstruction(i.text)
+            raise UnknownInstructionError(i.text)
         try:
             return rule(i)
-        except UnknownInstruction as problem:
-            raise UnknownInstruction(f"{i.text}: {problem}") from None
+        except UnknownInstructionError as problem:
+            raise UnknownInstructionError(f"{i.text}: {problem}") from None
         except (KeyError, ValueError):
-            raise UnknownInstruction(i.text) from None
+            raise UnknownInstructionError(i.text) from None
 
     def _binary(self, i: Instruction, *forms: str) -> str:
         name, kind = i.parts[0], i.parts[-1]
@@ -266,9 +264,9 @@ class _Writer:
             pass
         elif name == "mul" and integer:
             if rounding != ["lo"]:
-                raise UnknownInstruction(i.text)
+                raise UnknownInstructionError(i.text)
         elif rounding not in ([], ["rn"]):
-            raise UnknownInstruction(i.text)
+            raise UnknownInstructionError(i.text)
         d, a, b = i.operands
         # Integers wrap: as unsigned numbers.
         work = kind if not integer else "u" + kind[1:]
@@ -309,12 +307,12 @@ class _Writer:
             t = C_TYPES[kind[0] + "64"]
             value = f"(uint64_t)(({t}){self.read(a, kind)} * ({t}){self.read(b, kind)})"
             return self.write(d, "u64", f"{value} + {self.read(c, 'u64')}")
-        raise UnknownInstruction(i.text)
+        raise UnknownInstructionError(i.text)
 
     def _fma(self, i: Instruction) -> str:
         _, rounding, kind = i.parts
         if rounding != "rn" or kind not in ("f32", "f64"):
-            raise UnknownInstruction(i.text)
+            raise UnknownInstructionError(i.text)
         d, *factors = i.operands
         values = ", ".join(self.read(o, kind) for o in factors)
         return self.write(d, kind, f"__builtin_fma{'f' if kind == 'f32' else ''}({values})")
@@ -338,13 +336,13 @@ class _Writer:
     def _rem(self, i: Instruction) -> str:
         kind = i.parts[-1]
         if len(i.parts) != 2 or kind not in ("s64", "s32", "u64", "u32"):
-            raise UnknownInstruction(i.text)
+            raise UnknownInstructionError(i.text)
         d, a, b = i.operands
         return self.write(d, kind, f"({self.read(a, kind)} % divisor({self.read(b, kind)}))")
 
     def _approximation(self, i: Instruction) -> str:
         if i.opcode not in APPROXIMATIONS:
-            raise UnknownInstruction(i.text)
+            raise UnknownInstructionError(i.text)
         return self._function(i, i.opcode.replace(".", "_"))
 
     _lg2 = _approximation
@@ -358,7 +356,7 @@ class _Writer:
 
     def _sqrt(self, i: Instruction) -> str:
         if i.parts[1] != "rn":
-            raise UnknownInstruction(i.text)
+            raise UnknownInstructionError(i.text)
         return self._function(i, {"f32": "sqrtf", "f64": "sqrt"}[i.parts[2]])
 
     def _min(self, i: Instruction) -> str:
@@ -392,14 +390,12 @@ class _Writer:
         _, kind = i.parts
         value = self.read(i.operands[1], kind)
         c = C_TYPES[kind]
-        return self.write(
-            i.operands[0], kind, f"!{value}" if kind == "pred" else f"({c})~{value}"
-        )
+        return self.write(i.operands[0], kind, f"!{value}" if kind == "pred" else f"({c})~{value}")
 
     def _shift(self, i: Instruction) -> str:
         name, kind = i.parts
         if name == "shl" and kind[0] != "b":
-            raise UnknownInstruction(i.text)
+            raise UnknownInstructionError(i.text)
         value, amount = self.read(i.operands[1], kind), self.read(i.operands[2], "u32")
         bits = int(kind[1:])
         if kind[0] == "s":
@@ -439,7 +435,7 @@ class _Writer:
         a, b = self.read(a, kind), self.read(b, kind)
         if kind[0] != "f":
             if kind[0] == "b" and comparison not in ("eq", "ne"):
-                raise UnknownInstruction(i.text)
+                raise UnknownInstructionError(i.text)
             value = f"{a} {COMPARISONS[comparison]} {b}"
         elif comparison in ("nan", "num"):
             value = f"{'!' * (comparison == 'num')}is_unordered({a}, {b})"
@@ -467,12 +463,12 @@ class _Writer:
             return self.write(d, to, f"{'rintf' if to == 'f32' else 'rint'}({value})")
         if rounding == ["rzi"] and to == "s32" and of in ("f32", "f64"):
             return self.write(d, to, f"to_s32({value})")
-        raise UnknownInstruction(i.text)
+        raise UnknownInstructionError(i.text)
 
     def _cvta(self, i: Instruction) -> str:
         # Generic addresses are those of global memory here.
         if i.opcode != "cvta.to.global.u64":
-            raise UnknownInstruction(i.text)
+            raise UnknownInstructionError(i.text)
         return self.write(i.operands[0], "u64", self.read(i.operands[1], "u64"))
 
     def _space_and_kinds(self, i: Instruction) -> tuple[str, int, str]:
@@ -482,18 +478,18 @@ class _Writer:
             count = int(middle.pop()[1])
         space = middle.pop(0) if middle and middle[0] in ("global", "shared", "local") else ""
         if middle:
-            raise UnknownInstruction(i.text)
+            raise UnknownInstructionError(i.text)
         return space or "global", count, i.parts[-1]
 
     def _ld(self, i: Instruction) -> str:
         kind = i.parts[-1]
         if i.parts[1] == "param":
             if len(i.parts) != 3:
-                raise UnknownInstruction(i.text)
+                raise UnknownInstructionError(i.text)
             n = self.parameters[i.operands[1][1:-1]]
             declared = self.kernel.parameters[n][1]
             if declared[1:] != kind[1:]:
-                raise UnknownInstruction(i.text)
+                raise UnknownInstructionError(i.text)
             value = f"*(const {C_TYPES[kind]} *)at->words[{n}]"
             return self.write(i.operands[0], kind, value)
         space, count, kind = self._space_and_kinds(i)
@@ -532,22 +528,19 @@ def opcodes(ptx: str) -> set[str]:
 
 
 def translate(ptx: str) -> str:
-    """C of the one kernel in a PTX text; `UnknownInstruction` where that is not understood."""
+    """C of the one kernel in a PTX text; `UnknownInstructionError` where that is not understood."""
     kernel = parse(ptx)
     writer = _Writer(kernel)
     live = live_at_barriers(kernel)
     kept = sorted(set().union(*live.values()))
     lines = ["#include <stdbool.h>", "#include <stdint.h>"]
-    lines.append("#define SHARED_BYTES " + str(sum(-(-s // 16) * 16 for s in kernel.shared.values())))
-    lines.append("#define LOCAL_BYTES " + str(sum(-(-s // 16) * 16 for s in kernel.local.values())))
+    for name, space in (("SHARED", kernel.shared), ("LOCAL", kernel.local)):
+        lines.append(f"#define {name}_BYTES {sum(-(-size // 16) * 16 for size in space.values())}")
     fields = [f"{C_TYPES[kernel.registers[r]]} {writer.names[r]};" for r in kept]
     lines.append(f"struct registers {{ char none; {' '.join(fields)} }};")
     lines.append('#include "ptx_machine.h"')
     lines.append("static int run(struct thread *at, struct registers *kept, int resume) {")
-    lines += [
-        f"  {C_TYPES[kind]} {writer.names[r]} = 0;"
-        for r, kind in kernel.registers.items()
-    ]
+    lines += [f"  {C_TYPES[kind]} {writer.names[r]} = 0;" for r, kind in kernel.registers.items()]
     barriers = {n: k for k, n in enumerate(live, 1)}
     lines.append("  switch (resume) {")
     lines += [f"  case {k}: goto barrier_{k};" for k in barriers.values()]
@@ -558,13 +551,13 @@ def translate(ptx: str) -> str:
             continue
         if i.parts[0] == "bra":
             if i.parts[1:] not in ([], ["uni"]):
-                raise UnknownInstruction(i.text)
+                raise UnknownInstructionError(i.text)
             done = f"goto {_label(i.operands[0])};"
         elif i.opcode == "ret":
             done = "return 0;"
         elif i.parts[0] == "bar":
             if i.opcode != "bar.sync" or i.operands != ["0"] or i.guard:
-                raise UnknownInstruction(i.text)
+                raise UnknownInstructionError(i.text)
             k, names = barriers[n], [writer.names[r] for r in sorted(live[n])]
             lines += [f"  kept->{r} = {r};" for r in names]
             lines += [f"  return {k};", f"barrier_{k}: ;"]
