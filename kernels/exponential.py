@@ -63,14 +63,15 @@ def _power_of_two(typingctx: Any, k: Any) -> Any:
 @straight_in_order
 def exp_and_expm1(x):
     """``(e^x, e^x - 1)`` for x <= 0, both to about one unit in the last place."""
+    # Not max(x, lowest), which on a GPU is the lowest where x is not a number.
     T = type(x)
     if np.finfo(T).eps > 1e-10:
-        x = max(x, T(LOWEST_32))
+        x = T(LOWEST_32) if x < T(LOWEST_32) else x
         k = _nearest_integer(x * T(1.0 / LOG2))
         r = (x - k * T(HIGH_32)) - k * T(LOW_32)
         p = T(1 / 5040)
     else:
-        x = max(x, T(LOWEST_64))
+        x = T(LOWEST_64) if x < T(LOWEST_64) else x
         k = _nearest_integer(x * T(1.0 / LOG2))
         r = (x - k * T(HIGH_64)) - k * T(LOW_64)
         p = T(1 / 6227020800)

@@ -10,8 +10,9 @@ from fastbcd.kernels.jit import scalar
 
 @scalar
 def _value(u, p):
+    # Not max(u, 0), which on a GPU is 0 where u is not a number.
     T = type(u)
-    return max(u, T(0))
+    return T(0) if u < T(0) else u
 
 
 @scalar

@@ -68,7 +68,7 @@ class Case:
     """Whether it computes in float64 by intention: sums, proxes of losses, penalties."""
 
 
-def targets(loss: Any, rng: np.random.Generator, dtype: Any) -> Any:
+def targets(loss: Any, rng: np.random.Generator, dtype: Any, M: int) -> Any:
     k = 1 if loss.targets == "two classes" else K
     if loss.targets == "real":
         return rng.standard_normal((M, k)).astype(dtype)
@@ -77,8 +77,8 @@ def targets(loss: Any, rng: np.random.Generator, dtype: Any) -> Any:
     return np.eye(k, dtype=dtype)[rng.integers(0, k, M)]
 
 
-def cases(dtype: Any) -> Iterator[Case]:
-    """Every kernel, every formula, in one type."""
+def cases(dtype: Any, M: int = M, D: int = D) -> Iterator[Case]:
+    """Every kernel, every formula, in one type; on M samples, D units."""
     dtype = np.dtype(dtype)
     rng = np.random.default_rng(0)
 
@@ -134,7 +134,7 @@ def cases(dtype: Any) -> Iterator[Case]:
             yield Case(tag, "state_terms", terms, f64=True, tolerance=64.0)
 
     for name, loss in LOSSES.items():
-        Y = targets(loss, rng, dtype)
+        Y = targets(loss, rng, dtype, M)
         k = Y.shape[1]
         work = Work((3, k), (3, k, M))
         for below in (None, normal(M, k)):
@@ -220,10 +220,10 @@ def cases(dtype: Any) -> Iterator[Case]:
     )
     yield Case("", "add_cross", (doubles(K, D + 1), normal(K, D), doubles(K)), f64=True)
 
-    yield from of_the_gpu(dtype, rng)
+    yield from of_the_gpu(dtype, rng, M, D)
 
 
-def of_the_gpu(dtype: Any, rng: np.random.Generator) -> Iterator[Case]:
+def of_the_gpu(dtype: Any, rng: np.random.Generator, M: int, D: int) -> Iterator[Case]:
     """Kernels that only the GPU has."""
 
     def normal(*shape: int) -> Any:

@@ -8,8 +8,48 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+import pytest
+
 # Helpers beside the tests, and those of the other tests.
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
+
+
+@pytest.fixture(params=["executed", pytest.param("gpu", marks=pytest.mark.gpu)])
+def card(request: Any) -> Any:
+    """Where ``device="cuda"`` runs: the GPU's machine code on the processor, or the GPU."""
+    from cards import GPU, Executed, executing
+
+    if request.param == "gpu":
+        yield GPU()
+    else:
+        with executing(checked=True):
+            yield Executed()
+
+
+# Of the suite on the processor what continuous integration has time for.
+QUICK = (
+    "test_three_splitting[executed-relu-False-float32]",
+    "test_mini_batches[executed-squared]",
+    "test_a_million_proximal_steps_find_the_cpus_minima[executed-relu-float32]",
+    "test_a_run_repeats_to_the_last_bit[executed]",
+)
+
+
+def pytest_collection_modifyitems(items: Any) -> None:
+    """All else of it is slow."""
+    for item in items:
+        parameters = getattr(getattr(item, "callspec", None), "params", {})
+        if parameters.get("card") == "executed" and item.name not in QUICK:
+            item.add_marker(pytest.mark.slow)
+
+
+@pytest.fixture
+def gpu() -> Any:
+    """The GPU itself."""
+    from cards import GPU
+
+    return GPU()
+
 
 if os.environ.get("NUMBA_ENABLE_CUDASIM") == "1":
     # The simulator polls its threads in a loop, which would keep the interpreter from them.

@@ -12,34 +12,29 @@ alone.
 
 from __future__ import annotations
 
-import ctypes
 import itertools
 import re
 import sys
 import time
 from collections.abc import Iterator
-from types import SimpleNamespace
 from typing import Any
 
-import numba.cuda.dispatcher
-import numpy as np
 from agreement import arguments_of
 from cases import cases, is_rare
-from cuda.core import Linker, LinkerOptions, ObjectCode
-from numba import cuda
-from numba.cuda.typing.typeof import Purpose, typeof
+from compiled import (
+    ARCHITECTURES,
+    check_parameters,
+    intermediate,
+    linked,
+    ptx_of,
+    signature,
+)
 
 import fastbcd.kernels.cuda as kernels
 from fastbcd.kernels.cuda import target
 
-ARCHITECTURES = ("sm_80", "sm_90")
 # What a float64 parameter of a float32 kernel needs: to be loaded, and rounded.
 HARMLESS = re.compile(r"\.param|\.reg|^\s*(ld\.param|cvt\.(rn\.)?f32\.f64|mov\.f64)")
-
-
-def signature(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Numba types of a launch's arguments."""
-    return tuple(typeof(argument, Purpose.argument) for argument in arguments)
 
 
 def recorded(everything: bool) -> Iterator[tuple[str, bool, Any, tuple[Any, ...], tuple[Any, ...]]]:
@@ -60,35 +55,6 @@ def recorded(everything: bool) -> Iterator[tuple[str, bool, Any, tuple[Any, ...]
                     yield name, case.f64 or dtype == "float64", *key, arguments
 
 
-class Launcher:
-    """Numba's launcher, as far as it turns arguments into words for the driver."""
-
-    extensions = (target.Arguments,)
-    _prepare_args = numba.cuda.dispatcher._Kernel._prepare_args
-
-    def sizes(self, types: tuple[Any, ...], arguments: tuple[Any, ...]) -> list[int]:
-        """Bytes of each word that a launch hands over; an array of the GPU needs one, so that
-        of arrays the launcher's words are counted: 5, and 2 for each dimension.
-        """
-        words: list[Any] = []
-        for ty, value in zip(types, arguments, strict=True):
-            if isinstance(value, np.ndarray):
-                words += [0] * (5 + 2 * value.ndim)
-            else:
-                self._prepare_args(ty, value, 0, [], words)
-        return [
-            ctypes.sizeof(w) if isinstance(w, ctypes._SimpleCData) else 1 if type(w) is bool else 8
-            for w in words
-        ]
-
-
-def parameters(ptx: str) -> list[int]:
-    """Bytes of each parameter of the entry point."""
-    entry = ptx[ptx.index(".entry") :]
-    found = re.findall(r"\.param (?:\.align \d+ )?\.[a-z](\d+) ", entry[: entry.index(")")])
-    return [int(bits) // 8 for bits in found]
-
-
 _compared: set[Any] = set()
 
 
@@ -96,23 +62,10 @@ def link(
     kernel: Any, types: tuple[Any, ...], arguments: tuple[Any, ...], f64: bool
 ) -> dict[str, dict[str, Any]]:
     """By architecture: registers, spilled bytes and float64 instructions of a kernel."""
-    oldest = min(ARCHITECTURES)
-    capability = int(oldest[3:-1]), int(oldest[-1])
-    # Device functions ask the current device for its architecture.
-    stand_in = SimpleNamespace(compute_capability=capability)
-    numba.cuda.dispatcher.get_current_device = lambda: stand_in
-    code = cuda.compile(
-        kernel.py_func, types, cc=capability, device=False, abi="numba", output="ltoir"
-    )[0]
-
-    def linked(architecture: str, form: str, **options: Any) -> tuple[bytes, str]:
-        settings = LinkerOptions(arch=architecture, link_time_optimization=True, **options)
-        linker = Linker(ObjectCode.from_ltoir(code), options=settings)
-        return linker.link(form).code, linker.get_info_log()
-
+    oldest, code = min(ARCHITECTURES), intermediate(kernel.py_func, types)
     found = {}
     for architecture in ARCHITECTURES:
-        log = linked(architecture, "cubin", ptxas_options=["-v"])[1]
+        log = linked(code, architecture, "cubin", ptxas_options=["-v"])[1]
         found[architecture] = {
             "registers": int(re.search(r"Used (\d+) registers", log)[1]),
             "spilled": sum(map(int, re.findall(r"(\d+) bytes spill", log))),
@@ -121,12 +74,8 @@ def link(
     if f64 and kernel in _compared:
         return found  # its words do not depend on the formula's kind
     _compared.add(kernel)
-    ptx = linked(oldest, "ptx", ptx=True)[0].decode(errors="replace")
-    if parameters(ptx) != Launcher().sizes(types, arguments):
-        raise TypeError(
-            f"parameters of {parameters(ptx)} bytes, a launch of "
-            f"{Launcher().sizes(types, arguments)}"
-        )
+    ptx = ptx_of(code)
+    check_parameters(ptx, types, arguments)
     if not f64:
         lines = [line.strip() for line in ptx.splitlines() if ".f64" in line]
         found[oldest]["f64"] = [line for line in lines if not HARMLESS.search(line)]

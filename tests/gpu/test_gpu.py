@@ -1,11 +1,11 @@
-"""Parity of GPU and CPU: every kernel, algorithm, activation, loss, penalty. Needs a GPU.
+"""Parity of GPU and CPU: every kernel, algorithm, activation, loss, penalty.
 
-``pytest -m gpu tests/gpu``
+``pytest -m gpu tests/gpu`` needs a GPU; ``pytest -m "not gpu" tests/gpu`` runs the same on the
+processor, the machine code of the kernels translated and CuPy replaced.
 """
 
 from __future__ import annotations
 
-import os
 import pickle
 from typing import Any
 
@@ -14,30 +14,14 @@ import pytest
 from cases import ACTIVATIONS, LOSSES, PENALTIES, cases
 
 from fastbcd import InputError, Problem, ThreeSplitting, TwoSplitting, kernels, one_hot
-from fastbcd.devices.cuda.library import Library
 from fastbcd.mini_batch import MiniBatchThreeSplitting
-from fastbcd.ranks import Alone
 
-pytestmark = [pytest.mark.gpu, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 N = 1003
 RNG = np.random.default_rng(7)
 X = RNG.standard_normal((N, 12)).astype(np.float32)
 LABELS = RNG.integers(0, 3, N)
 Y = one_hot(LABELS)
-
-
-@pytest.fixture(scope="module")
-def cupy() -> Any:
-    """CuPy with a GPU; skips, saying what is missing."""
-    if os.environ.get("NUMBA_ENABLE_CUDASIM") == "1":
-        pytest.skip("NUMBA_ENABLE_CUDASIM=1 asks for the simulator, not for the GPU")
-    try:
-        Library(False, Alone())
-    except InputError as problem:
-        pytest.skip(str(problem))
-    import cupy
-
-    return cupy
 
 
 CASES = {
@@ -48,18 +32,18 @@ CASES = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_kernel_gives_what_the_cpu_gives(name: str, cupy: Any) -> None:
+def test_a_kernel_gives_what_the_cpu_gives(name: str, card: Any) -> None:
     from agreement import check
 
     import fastbcd.kernels.cuda as target
 
     # The GPU fuses multiplications with additions, and its exponential is another one.
-    check(CASES[name], target, cupy.asarray, cupy.asnumpy, slack=8.0)
+    check(CASES[name], target, card.array, card.numpy, slack=8.0)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", ACTIVATIONS)
-def test_a_million_proximal_steps_find_the_cpus_minima(name: str, dtype: str, cupy: Any) -> None:
+def test_a_million_proximal_steps_find_the_cpus_minima(name: str, dtype: str, card: Any) -> None:
     import fastbcd.kernels.cuda as target
 
     act, rng, n = ACTIVATIONS[name], np.random.default_rng(11), 1000
@@ -67,9 +51,9 @@ def test_a_million_proximal_steps_find_the_cpus_minima(name: str, dtype: str, cu
     for q in (0.05, 1.0, 20.0):
         U, R = B.copy(), B.copy()
         kernels.update_preactivation(U, act, V, None, R, 1.0, q, 0.0, None)
-        G, D = cupy.asarray(B), cupy.asarray(B)
-        target.update_preactivation(G, act, cupy.asarray(V), None, D, 1.0, q, 0.0, None)
-        found = cupy.asnumpy(G)
+        G, D = card.array(B), card.array(B)
+        target.update_preactivation(G, act, card.array(V), None, D, 1.0, q, 0.0, None)
+        found = card.numpy(G)
 
         # Where two minima are equally deep either is right: compare depths, not places.
         def depth(u: Any, q: float = q) -> Any:
@@ -110,7 +94,7 @@ def agree(make: Any, tolerance: float = 2e-3, **options: Any) -> None:
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("residual", [False, True])
 @pytest.mark.parametrize("name", ACTIVATIONS)
-def test_three_splitting(name: str, residual: bool, dtype: str, cupy: Any) -> None:
+def test_three_splitting(name: str, residual: bool, dtype: str, card: Any) -> None:
     problem = Problem((12, 16, 16, 3), activation=ACTIVATIONS[name], residual=residual)
     agree(
         lambda device: ThreeSplitting(problem, alpha=0.1, dtype=dtype, device=device),
@@ -119,7 +103,7 @@ def test_three_splitting(name: str, residual: bool, dtype: str, cupy: Any) -> No
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
-def test_two_splitting(name: str, cupy: Any) -> None:
+def test_two_splitting(name: str, card: Any) -> None:
     problem = Problem((12, 16, 3), activation=ACTIVATIONS[name])
     agree(
         lambda device: TwoSplitting(problem, alpha=0.1, dtype="float64", device=device),
@@ -130,21 +114,21 @@ def test_two_splitting(name: str, cupy: Any) -> None:
 
 @pytest.mark.parametrize("solver", [ThreeSplitting, TwoSplitting])
 @pytest.mark.parametrize("name", LOSSES)
-def test_losses(name: str, solver: Any, cupy: Any) -> None:
+def test_losses(name: str, solver: Any, card: Any) -> None:
     k = 1 if LOSSES[name].targets == "two classes" else 3
     problem = Problem((12, 16, k), loss=LOSSES[name])
     agree(lambda device: solver(problem, alpha=0.1, device=device))
 
 
 @pytest.mark.parametrize("name", PENALTIES)
-def test_penalties(name: str, cupy: Any) -> None:
+def test_penalties(name: str, card: Any) -> None:
     for kind in ("weight_penalty", "state_penalty"):
         problem = Problem((12, 16, 3), **{kind: PENALTIES[name]})
         agree(lambda device, problem=problem: ThreeSplitting(problem, alpha=0.1, device=device))
 
 
 @pytest.mark.parametrize("loss", ["squared", "cross_entropy", "hinge"])
-def test_mini_batches(loss: str, cupy: Any) -> None:
+def test_mini_batches(loss: str, card: Any) -> None:
     problem = Problem((12, 16, 16, 3), activation="tanh", loss=loss)
     agree(
         lambda device: MiniBatchThreeSplitting(problem, batch_size=100, rank=4, device=device),
@@ -153,7 +137,7 @@ def test_mini_batches(loss: str, cupy: Any) -> None:
     )
 
 
-def test_the_objective_never_rises_in_fifty_iterations(cupy: Any) -> None:
+def test_the_objective_never_rises_in_fifty_iterations(card: Any) -> None:
     for solver in (ThreeSplitting, TwoSplitting):
         trained = solver(Problem((12, 64, 64, 3)), alpha=1e-2, device="cuda")
         state, previous = trained.init(X, Y), np.inf
@@ -164,7 +148,7 @@ def test_the_objective_never_rises_in_fifty_iterations(cupy: Any) -> None:
             previous = objective
 
 
-def test_a_run_repeats_to_the_last_bit(cupy: Any) -> None:
+def test_a_run_repeats_to_the_last_bit(card: Any) -> None:
     runs = []
     for _ in range(2):
         solver = ThreeSplitting(Problem((12, 64, 3)), alpha=0.1, device="cuda")
@@ -173,10 +157,11 @@ def test_a_run_repeats_to_the_last_bit(cupy: Any) -> None:
         np.testing.assert_array_equal(a, b)
 
 
-def test_arrays_on_the_gpu_are_taken_without_a_copy(cupy: Any) -> None:
+@pytest.mark.gpu
+def test_arrays_on_the_gpu_are_taken_without_a_copy(gpu: Any) -> None:
     solver = ThreeSplitting(Problem((12, 16, 3)), alpha=0.1, device="cuda")
-    mine = cupy.asarray(X)
-    state = solver.init(mine, cupy.asarray(Y, np.float32))
+    mine = gpu.array(X)
+    state = solver.init(mine, gpu.array(Y, np.float32))
     assert state.X.data.ptr == mine.data.ptr
     from numba import cuda
 
@@ -189,12 +174,14 @@ def test_arrays_on_the_gpu_are_taken_without_a_copy(cupy: Any) -> None:
         assert solver.init(tensor, Y).X.data.ptr == tensor.data_ptr()
 
 
-def test_the_cpu_refuses_arrays_of_the_gpu(cupy: Any) -> None:
+@pytest.mark.gpu
+def test_the_cpu_refuses_arrays_of_the_gpu(gpu: Any) -> None:
     with pytest.raises(InputError, match="device='cuda'"):
-        ThreeSplitting(Problem((12, 16, 3))).init(cupy.asarray(X), Y)
+        ThreeSplitting(Problem((12, 16, 3))).init(gpu.array(X), Y)
 
 
-def test_tf32_is_close_and_float32_is_closer(cupy: Any) -> None:
+@pytest.mark.gpu
+def test_tf32_is_close_and_float32_is_closer(gpu: Any) -> None:
     def weights(**options: Any) -> Any:
         problem = Problem((12, 256, 3))
         solver = ThreeSplitting(problem, alpha=0.1, **options)
@@ -207,13 +194,14 @@ def test_tf32_is_close_and_float32_is_closer(cupy: Any) -> None:
     assert float(abs(tf32 - exact).max()) < 5e-2 * size
 
 
-def test_what_does_not_fit_is_refused_with_both_numbers(cupy: Any, monkeypatch: Any) -> None:
+@pytest.mark.gpu
+def test_what_does_not_fit_is_refused_with_both_numbers(gpu: Any, monkeypatch: Any) -> None:
     solver = ThreeSplitting(Problem((12, 16, 3)), device="cuda")
     monkeypatch.setattr(solver.device.library, "memory", lambda: (1000, 2000))
     with pytest.raises(InputError, match="1,000 bytes free"):
         solver.init(X, Y)
 
 
-def test_a_solver_survives_pickling(cupy: Any) -> None:
+def test_a_solver_survives_pickling(card: Any) -> None:
     solver = pickle.loads(pickle.dumps(ThreeSplitting(Problem((12, 8, 3)), device="cuda")))
     assert np.isfinite(solver.fit(X, Y, max_iter=1).network.W[0]).all()
