@@ -60,9 +60,6 @@ def taped(function: Any) -> Any:
     return call
 
 
-target._launch = taped(target._launch)
-
-
 class DeviceArray(np.ndarray):
     """An array of the GPU, as far as mistakes go that one makes with such arrays."""
 
@@ -147,11 +144,12 @@ class HostLibrary:
     def captured(self, body: Any) -> Any:
         global _tape
         tape: list[Callable[[], None]] = []
+        launch_now, target._launch = target._launch, taped(target._launch)
         _tape = tape
         try:
             body()
         finally:
-            _tape = None
+            _tape, target._launch = None, launch_now
         launches = 0
 
         def launch() -> None:

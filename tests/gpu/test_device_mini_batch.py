@@ -69,7 +69,13 @@ def test_a_pass_reads_nothing_from_the_gpu_but_at_its_end() -> None:
     assert WAITS == ["host"]  # the flag
 
 
-@pytest.mark.parametrize("name", PROBLEMS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[] if name == "residual" else [pytest.mark.slow])
+        for name in PROBLEMS
+    ],
+)
 def test_graphs_take_the_same_steps_to_the_last_bit(name: str, monkeypatch: Any) -> None:
     rng = np.random.default_rng(9)
     inputs, targets = rng.standard_normal((64, 4)), one_hot(rng.integers(0, 3, 64))
@@ -99,6 +105,7 @@ def test_graphs_take_the_same_steps_to_the_last_bit(name: str, monkeypatch: Any)
             np.testing.assert_array_equal(theirs, ours)
 
 
+@pytest.mark.slow
 def test_a_graph_knows_when_arrays_were_replaced() -> None:
     states = []
     for graphs in (False, True):
