@@ -92,27 +92,34 @@ def parameters(ptx: str) -> list[int]:
 _compared: set[Any] = set()
 
 
-def link(
-    kernel: Any, types: tuple[Any, ...], arguments: tuple[Any, ...], f64: bool
-) -> dict[str, dict[str, Any]]:
-    """By architecture: registers, spilled bytes and float64 instructions of a kernel."""
+def compiled(kernel: Any, types: tuple[Any, ...]) -> bytes:
+    """LTO-IR of a kernel for the oldest architecture."""
     oldest = min(ARCHITECTURES)
     capability = int(oldest[3:-1]), int(oldest[-1])
     # Device functions ask the current device for its architecture.
     stand_in = SimpleNamespace(compute_capability=capability)
     numba.cuda.dispatcher.get_current_device = lambda: stand_in
-    code = cuda.compile(
+    code: bytes = cuda.compile(
         kernel.py_func, types, cc=capability, device=False, abi="numba", output="ltoir"
     )[0]
+    return code
 
-    def linked(architecture: str, form: str, **options: Any) -> tuple[bytes, str]:
-        settings = LinkerOptions(arch=architecture, link_time_optimization=True, **options)
-        linker = Linker(ObjectCode.from_ltoir(code), options=settings)
-        return linker.link(form).code, linker.get_info_log()
 
+def linked(code: bytes, architecture: str, form: str, **options: Any) -> tuple[bytes, str]:
+    """Machine code ("cubin") or PTX ("ptx") of LTO-IR, and what the linker said."""
+    settings = LinkerOptions(arch=architecture, link_time_optimization=True, **options)
+    linker = Linker(ObjectCode.from_ltoir(code), options=settings)
+    return linker.link(form).code, linker.get_info_log()
+
+
+def link(
+    kernel: Any, types: tuple[Any, ...], arguments: tuple[Any, ...], f64: bool
+) -> dict[str, dict[str, Any]]:
+    """By architecture: registers, spilled bytes and float64 instructions of a kernel."""
+    code = compiled(kernel, types)
     found = {}
     for architecture in ARCHITECTURES:
-        log = linked(architecture, "cubin", ptxas_options=["-v"])[1]
+        log = linked(code, architecture, "cubin", ptxas_options=["-v"])[1]
         found[architecture] = {
             "registers": int(re.search(r"Used (\d+) registers", log)[1]),
             "spilled": sum(map(int, re.findall(r"(\d+) bytes spill", log))),
@@ -121,7 +128,8 @@ def link(
     if f64 and kernel in _compared:
         return found  # its words do not depend on the formula's kind
     _compared.add(kernel)
-    ptx = linked(oldest, "ptx", ptx=True)[0].decode(errors="replace")
+    oldest = min(ARCHITECTURES)
+    ptx = linked(code, oldest, "ptx", ptx=True)[0].decode(errors="replace")
     if parameters(ptx) != Launcher().sizes(types, arguments):
         raise TypeError(
             f"parameters of {parameters(ptx)} bytes, a launch of "
