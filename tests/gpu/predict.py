@@ -42,7 +42,7 @@ ELEMENTWISE = {
     "activate_augmented": (1, 1),
     "activation_residual": (2, 0),
     "activation_miss": (2, 1),
-    "state_center": (3, 1),
+    "state_center": (1, 1),
     "update_preactivation": (3, 2),
     "displacement": (2, 1),
     "majorised_residual": (2, 1),
@@ -111,11 +111,11 @@ def machine_code(cubin: bytes) -> tuple[list[Line], dict[int, int]]:
     for line in text.splitlines():
         if label := re.match(r"(\.L\w+):", line):
             labels[label[1]] = len(lines)
-        elif found := re.match(r"\s+/\*[0-9a-f]{4,}\*/\s+(@\S+)?\s*(\S+)(.*);", line):
-            if found[2] != "NOP":
-                lines.append((found[2], found[3], found[1] is not None or " P" in found[3][:3]))
+        elif found := re.match(r"\s+/\*[0-9a-f]{4,}\*/\s+(@\S+)?\s*([A-Z]\S*)(.*);", line):
+            # What follows the last instruction, and aligns it, is never reached.
+            lines.append((found[2], found[3], found[1] is not None or " P" in found[3][:3]))
     targets = {}
-    for k, (operation, operands) in enumerate(lines):
+    for k, (operation, operands, _) in enumerate(lines):
         if operation == "BRA" and (label := re.search(r"\((\.L\w+)\)", operands)):
             targets[k] = labels[label[1]]
     return lines, targets
@@ -136,7 +136,7 @@ def way(
 ) -> list[int] | None:
     """The shortest way from start to end, within them, with at least so many loads and stores."""
     first = (0, start, 0, 0)
-    heap: list[Any] = [(first, ())]
+    heap: list[tuple[tuple[int, int, int, int], list[int]]] = [(first, [])]
     seen = set()
     while heap:
         (cost, k, n_loads, n_stores), before = heapq.heappop(heap)
@@ -145,14 +145,10 @@ def way(
         if (k, n_loads, n_stores) in seen:
             continue
         seen.add((k, n_loads, n_stores))
-        path = (before, k)
+        path = [*before, k]
         if k == end:
             if (n_loads, n_stores) == (loads, stores):
-                found = []
-                while path:
-                    path, k = path
-                    found.append(k)
-                return found[::-1]
+                return path
             continue
         ahead = [targets[k]] if k in targets else []
         if lines[k][0] not in ("BRA", "EXIT", "RET.REL.NODEC") or lines[k][2]:
@@ -184,7 +180,7 @@ class Loop:
             if is_load((operation, "", False)):
                 loads += 1
                 waiting |= set(re.findall(r"\bR\d+", operands.partition(",")[0]))
-        return loads / max(groups, 1) / reads
+        return loads / max(groups, 1) / max(reads, 1)
 
 
 def hot_loop(lines: list[Line], targets: dict[int, int], reads: int, writes: int) -> Loop:
@@ -200,7 +196,7 @@ def hot_loop(lines: list[Line], targets: dict[int, int], reads: int, writes: int
                     best = len(path) / elements, path, elements
                 break
     if best is None:
-        raise ValueError("no loop with these loads and stores")
+        raise LookupError("no loop with these loads and stores")
     _, path, elements = best
     start = way(lines, targets, 0, path[0], 0, 0) or []
     return Loop([lines[k] for k in path], elements, len(start))
@@ -220,8 +216,8 @@ def prediction(loop: Loop, registers: int, reads: int, writes: int, card: Card) 
     pipes = [pipe(operation) for operation, _, _ in loop.path]
     for name, lanes in card.lanes.items():
         clocks[name] = pipes.count(name) / loop.elements / lanes
-    together = loop.together(reads)
-    wait = LATENCY * card.clock + CHAIN * n * together
+    together = loop.together(reads) if reads else loop.elements
+    wait = LATENCY * card.clock * (reads > 0) + CHAIN * n * together
     clocks["latency"] = wait / (threads * together)
     limit = max(clocks, key=lambda name: clocks[name])
     return clocks["bandwidth"] / clocks[limit], limit, clocks, threads, together
@@ -239,14 +235,12 @@ def launches(wanted: set[str]) -> Iterator[tuple[str, Any, Any, int, int]]:
     """Name, kernel, signature, reads and writes of every float32 kernel over elements."""
     for name, _, kernel, signature, _ in recorded(True):
         function = name.partition("[")[0]
-        first_kernel = kernel.py_func.__name__ not in ("_sum_of_blocks", "_largest_of_blocks")
-        first_kernel &= kernel.py_func.__name__ != "_add_parts"
-        if "float32:" in name and function in (wanted or ELEMENTWISE) and first_kernel:
-            reads, writes = ELEMENTWISE[function]
+        finishes = kernel.py_func.__name__ in ("_sum_of_blocks", "_largest_of_blocks", "_add_parts")
+        if "float32:" in name and function in (wanted or ELEMENTWISE) and not finishes:
             case = name[len(function) + 1 : name.index("]")].split(", ")
-            reads += "residual" in case and function != "state_center"
-            reads += function == "state_center" and "residual" in case and 2
-            reads -= function == "state_center" and 0
+            reads, writes = ELEMENTWISE[function]
+            if "residual" in case:  # arrays of the layer below; of the next layer, too
+                reads += 3 if function == "state_center" else 1
             writes += "kept" in case
             reads -= case == ["alone"]
             yield name[: name.index("]") + 1], kernel, signature, reads, writes
@@ -263,7 +257,7 @@ def main(wanted: set[str]) -> None:
                 registers = int(re.search(r"Used (\d+) registers", log)[1])
                 try:
                     loop = hot_loop(*machine_code(cubin), reads, writes)
-                except ValueError as problem:
+                except LookupError as problem:
                     print(f"{name:52} {layout:6} {architecture} {problem}")
                     continue
                 share, limit, clocks, threads, together = prediction(
