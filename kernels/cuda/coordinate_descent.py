@@ -10,6 +10,7 @@ import numpy as np
 from fastbcd.kernels.cuda.target import (
     block_sum,
     cuda,
+    elements,
     gpu_kernel,
     launch,
     number,
@@ -103,13 +104,12 @@ def coordinate_descent(
 
 @gpu_kernel
 def _slopes(slopes, C, V, pull, kappa, rho):
-    x, y = cuda.grid(2)
-    across, down = cuda.gridsize(2)
+    i, j, down, turns = elements(*V.shape)
     r = number(rho)
-    for i in range(y, V.shape[0], down):
-        for j in range(x, V.shape[1], across):
-            gap = np.float64(C[i, j]) - np.float64(V[i, j])
-            slopes[i, j] = kappa * gap + r * np.float64(pull[i, j])
+    for _ in range(turns):
+        gap = np.float64(C[i, j]) - np.float64(V[i, j])
+        slopes[i, j] = kappa * gap + r * np.float64(pull[i, j])
+        i += down
 
 
 def state_slopes(slopes: Any, C: Any, V: Any, pull: Any, kappa: float, rho: Any) -> None:

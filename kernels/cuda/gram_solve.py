@@ -22,6 +22,7 @@ from fastbcd.kernels.cuda.target import (
     block_of_grid,
     block_sum,
     cuda,
+    elements,
     gpu_kernel,
     launch,
     launch_rows,
@@ -43,15 +44,14 @@ def _scaling(scale, gram, weight, ridge, alpha, failures):
 
 @gpu_kernel
 def _scaled_system(out, scale, gram, weight, noise):
-    x, y = cuda.grid(2)
-    across, down = cuda.gridsize(2)
+    i, j, down, turns = elements(*out.shape)
     w = number(weight)
-    for i in range(y, out.shape[0], down):
-        for j in range(x, out.shape[1], across):
-            if i == j:
-                out[i, i] = 1.0 + noise
-            else:
-                out[i, j] = w * gram[max(i, j), min(i, j)] * scale[i] * scale[j]
+    for _ in range(turns):
+        if i == j:
+            out[i, i] = 1.0 + noise
+        else:
+            out[i, j] = w * gram[max(i, j), min(i, j)] * scale[i] * scale[j]
+        i += down
 
 
 def scaled_system(
@@ -86,17 +86,16 @@ def scaled_system(
 
 @gpu_kernel
 def _right_hand_side(N, cross, W, weight, ridge, scale, failures):
-    x, y = cuda.grid(2)
-    across, down = cuda.gridsize(2)
-    w, last = number(weight), N.shape[1] - 1
-    for i in range(y, N.shape[0], down):
-        for j in range(x, N.shape[1], across):
-            value = w * cross[i, j]
-            if j < last:
-                value -= ridge * np.float64(W[i, j])
-            if not math.isfinite(value):
-                failures[0] = 1
-            N[i, j] = value * scale[j]
+    i, j, down, turns = elements(*N.shape)
+    w, last = number(weight), np.uint64(N.shape[1] - 1)
+    for _ in range(turns):
+        value = w * cross[i, j]
+        if j < last:
+            value -= ridge * np.float64(W[i, j])
+        if not math.isfinite(value):
+            failures[0] = 1
+        N[i, j] = value * scale[j]
+        i += down
 
 
 def right_hand_side(
@@ -111,27 +110,25 @@ def right_hand_side(
 
 @gpu_kernel
 def _step(W, step, scale):
-    x, y = cuda.grid(2)
-    across, down = cuda.gridsize(2)
-    for i in range(y, W.shape[0], down):
-        for j in range(x, W.shape[1], across):
-            W[i, j] = np.float64(W[i, j]) + step[i, j] * scale[j]
+    i, j, down, turns = elements(*W.shape)
+    for _ in range(turns):
+        W[i, j] = np.float64(W[i, j]) + step[i, j] * scale[j]
+        i += down
 
 
 @gpu_kernel
 def _step_and_report(partial, W, step, cross, weight, ridge, alpha, noise, scale):
-    x, y = cuda.grid(2)
-    across, down = cuda.gridsize(2)
-    w, last = number(weight), W.shape[1] - 1
+    i, j, down, turns = elements(*W.shape)
+    w, last = number(weight), np.uint64(W.shape[1] - 1)
     decrease = moved = 0.0
-    for i in range(y, W.shape[0], down):
-        for j in range(x, W.shape[1], across):
-            solution, old = step[i, j], np.float64(W[i, j])
-            change = solution * scale[j]
-            slope = w * cross[i, j] - (ridge * old if j < last else 0.0)
-            decrease += 0.5 * (change * (slope + alpha * change) + noise * solution * solution)
-            moved += change * change
-            W[i, j] = old + change
+    for _ in range(turns):
+        solution, old = step[i, j], np.float64(W[i, j])
+        change = solution * scale[j]
+        slope = w * cross[i, j] - (ridge * old if j < last else 0.0)
+        decrease += 0.5 * (change * (slope + alpha * change) + noise * solution * solution)
+        moved += change * change
+        W[i, j] = old + change
+        i += down
     decrease = block_sum(decrease)
     moved = block_sum(moved)
     if thread_of_block() == 0:
@@ -179,13 +176,12 @@ def shift_diagonal(A: Any, shift: Any) -> None:
 
 @gpu_kernel
 def _coordinate_hessian(H, gram, weight, alpha):
-    x, y = cuda.grid(2)
-    across, down = cuda.gridsize(2)
+    i, j, down, turns = elements(*H.shape)
     w = number(weight)
-    for i in range(y, H.shape[0], down):
-        for j in range(x, H.shape[1], across):
-            value = w * gram[max(i, j), min(i, j)]
-            H[i, j] = value + alpha if i == j else value
+    for _ in range(turns):
+        value = w * gram[max(i, j), min(i, j)]
+        H[i, j] = value + alpha if i == j else value
+        i += down
 
 
 def coordinate_hessian(H: Any, gram: Any, weight: Any, alpha: float) -> None:

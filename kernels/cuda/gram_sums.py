@@ -6,19 +6,18 @@ from typing import Any
 
 import numpy as np
 
-from fastbcd.kernels.cuda.target import cuda, gpu_kernel, launch, total_of_columns
+from fastbcd.kernels.cuda.target import elements, gpu_kernel, launch, total_of_columns
 
 
 @gpu_kernel
 def _column_sums(partial, A):
-    # x: columns, so that neighbours read neighbours; y: rows, shared by threads and blocks.
-    j, y = cuda.grid(2)
-    down = cuda.gridsize(2)[1]
+    i, j, down, turns = elements(*A.shape)
+    part, own = i, 0.0
+    for _ in range(turns):
+        own += np.float64(A[i, j])
+        i += down
     if j < A.shape[1]:
-        own = 0.0
-        for i in range(y, A.shape[0], down):
-            own += np.float64(A[i, j])
-        partial[0, y, j] = own
+        partial[0, part, j] = own
 
 
 def add_column_sums(sums: Any, A: Any) -> None:
@@ -28,15 +27,14 @@ def add_column_sums(sums: Any, A: Any) -> None:
 
 @gpu_kernel
 def _add_gram(total, work, sums, count):
-    x, y = cuda.grid(2)
-    across, down = cuda.gridsize(2)
     d = work.shape[0]
-    for i in range(y, d + 1, down):
-        for j in range(x, i + 1, across):
-            if i < d:
-                total[i, j] += np.float64(work[i, j])
-            elif sums is not None:
-                total[d, j] += sums[j] if j < d else count
+    i, j, down, turns = elements(d + 1, d + 1)
+    for _ in range(turns):
+        if j <= i < d:
+            total[i, j] += np.float64(work[i, j])
+        elif i == d and sums is not None:
+            total[d, j] += sums[j] if j < d else count
+        i += down
 
 
 def add_gram(total: Any, V: Any, work: Any, sums: Any) -> None:
@@ -49,15 +47,14 @@ def add_gram(total: Any, V: Any, work: Any, sums: Any) -> None:
 
 @gpu_kernel
 def _add_cross(total, work, sums):
-    x, y = cuda.grid(2)
-    across, down = cuda.gridsize(2)
     d = work.shape[1]
-    for i in range(y, work.shape[0], down):
-        for j in range(x, d + 1, across):
-            if j < d:
-                total[i, j] += np.float64(work[i, j])
-            elif sums is not None:
-                total[i, d] += sums[i]
+    i, j, down, turns = elements(work.shape[0], d + 1)
+    for _ in range(turns):
+        if j < d:
+            total[i, j] += np.float64(work[i, j])
+        elif sums is not None:
+            total[i, d] += sums[i]
+        i += down
 
 
 def add_cross(total: Any, work: Any, sums: Any) -> None:

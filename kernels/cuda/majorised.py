@@ -12,6 +12,7 @@ from fastbcd.kernels.cuda.target import (
     block_of_grid,
     block_sum,
     cuda,
+    elements,
     gpu_kernel,
     launch,
     launch_rows,
@@ -31,16 +32,15 @@ _state_value = shared_scalar(_value_of_row)
 
 @gpu_kernel
 def _curvature_bound(partial, activation, V, Z):
-    x, y = cuda.grid(2)
-    across, down = cuda.gridsize(2)
+    i, j, down, turns = elements(*V.shape)
     own = 0.0
-    for i in range(y, V.shape[0], down):
-        for j in range(x, V.shape[1], across):
-            bound = activation.curvature(np.float64(V[i, j]))
-            if not math.isfinite(bound):
-                slope = np.float64(activation.derivative(Z[i, j]))
-                bound = slope * slope
-            own = max(own, bound)
+    for _ in range(turns):
+        bound = activation.curvature(np.float64(V[i, j]))
+        if not math.isfinite(bound):
+            slope = np.float64(activation.derivative(Z[i, j]))
+            bound = slope * slope
+        own = max(own, bound)
+        i += down
     largest = block_max(own)
     if thread_of_block() == 0:
         partial[0, block_of_grid()] = largest
@@ -53,14 +53,13 @@ def curvature_bound(activation: Any, V: Any, Z: Any) -> Any:
 
 @gpu_kernel
 def _majorised_residual(R, activation, V, Z, curvature):
-    x, y = cuda.grid(2)
-    across, down = cuda.gridsize(2)
+    i, j, down, turns = elements(*R.shape)
     one = R.dtype.type(1)
     inverse = one / R.dtype.type(number(curvature))
-    for i in range(y, R.shape[0], down):
-        for j in range(x, R.shape[1], across):
-            z = Z[i, j]
-            R[i, j] = inverse * activation.derivative(z) * (V[i, j] - activation.value(z))
+    for _ in range(turns):
+        z = Z[i, j]
+        R[i, j] = inverse * activation.derivative(z) * (V[i, j] - activation.value(z))
+        i += down
 
 
 def majorised_residual(R: Any, activation: Any, V: Any, Z: Any, curvature: Any) -> None:
@@ -147,17 +146,16 @@ def state_terms(
 
 @gpu_kernel
 def _row_sums(partial, activation, V, Z, P, steps):
-    # x: units, so that neighbours read neighbours; y: samples, shared by threads and blocks.
-    j, y = cuda.grid(2)
-    down = cuda.gridsize(2)[1]
+    part, j, down, turns = elements(*V.shape)
     T = Z.dtype.type
     if j < V.shape[1]:
         for k in range(steps.shape[0]):
-            t, own = T(steps[k]), 0.0
-            for i in range(y, V.shape[0], down):
+            i, t, own = part, T(steps[k]), 0.0
+            for _ in range(turns):
                 miss = V[i, j] - activation.value(Z[i, j] + t * P[i, j])
                 own += np.float64(miss * miss)
-            partial[k, y, j] = own
+                i += down
+            partial[k, part, j] = own
 
 
 def add_row_sums(sums: Any, activation: Any, V: Any, Z: Any, P: Any, steps: Any) -> None:

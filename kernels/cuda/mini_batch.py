@@ -9,8 +9,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from fastbcd.kernels.cuda.gram_solve import launch_one
-from fastbcd.kernels.cuda.target import cuda, gpu_kernel, launch, number
+from fastbcd.kernels.cuda.target import cuda, elements, gpu_kernel, launch, number
 
 
 @gpu_kernel
@@ -27,12 +29,11 @@ def set_numbers(out: Any, values: tuple[float, ...]) -> None:
 
 @gpu_kernel
 def _gather(out, A, index):
-    x, y = cuda.grid(2)
-    across, down = cuda.gridsize(2)
-    for i in range(y, out.shape[0], down):
+    i, j, down, turns = elements(*out.shape)
+    for _ in range(turns):
         row = index[i]
-        for j in range(x, out.shape[1], across):
-            out[i, j] = A[row, j]
+        out[i, j] = A[row, j]
+        i += down
 
 
 def gather(out: Any, A: Any, index: Any) -> None:
@@ -42,12 +43,11 @@ def gather(out: Any, A: Any, index: Any) -> None:
 
 @gpu_kernel
 def _scale_rows(A, weight):
-    x, y = cuda.grid(2)
-    across, down = cuda.gridsize(2)
-    for i in range(y, A.shape[0], down):
+    i, j, down, turns = elements(*A.shape)
+    for _ in range(turns):
         w = A.dtype.type(weight[i])
-        for j in range(x, A.shape[1], across):
-            A[i, j] *= w
+        A[i, j] *= w
+        i += down
 
 
 def scale_rows(A: Any, weight: Any) -> None:
@@ -58,14 +58,13 @@ def scale_rows(A: Any, weight: Any) -> None:
 @gpu_kernel
 def _step_weights(W, S, leading, size, keep):
     # leading = work directions: a product, by cuBLAS
-    x, y = cuda.grid(2)
-    across, down = cuda.gridsize(2)
-    T, last = W.dtype.type, W.shape[1] - 1
+    i, j, down, turns = elements(*W.shape)
+    T, last = W.dtype.type, np.uint64(W.shape[1] - 1)
     s, k = T(number(size)), T(number(keep))
-    for i in range(y, W.shape[0], down):
-        for j in range(x, W.shape[1], across):
-            change = S[i, j] if leading is None else S[i, j] - leading[i, j]
-            W[i, j] = (k * W[i, j] if j < last else W[i, j]) + s * change
+    for _ in range(turns):
+        change = S[i, j] if leading is None else S[i, j] - leading[i, j]
+        W[i, j] = (k * W[i, j] if j < last else W[i, j]) + s * change
+        i += down
 
 
 def step_weights_along(W: Any, S: Any, leading: Any, size: Any, keep: Any) -> None:
@@ -78,12 +77,11 @@ def step_weights_along(W: Any, S: Any, leading: Any, size: Any, keep: Any) -> No
 
 @gpu_kernel
 def _mean_of_weights(A, W, share):
-    x, y = cuda.grid(2)
-    across, down = cuda.gridsize(2)
+    i, j, down, turns = elements(*A.shape)
     s = A.dtype.type(number(share))
-    for i in range(y, A.shape[0], down):
-        for j in range(x, A.shape[1], across):
-            A[i, j] += s * (W[i, j] - A[i, j])
+    for _ in range(turns):
+        A[i, j] += s * (W[i, j] - A[i, j])
+        i += down
 
 
 def mean_of_weights(A: Any, W: Any, share: Any) -> None:

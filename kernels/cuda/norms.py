@@ -9,7 +9,7 @@ import numpy as np
 from fastbcd.kernels.cuda.target import (
     block_of_grid,
     block_sum,
-    cuda,
+    elements,
     gpu_kernel,
     launch,
     shared_scalar,
@@ -23,15 +23,14 @@ _nearest_to_zero = shared_scalar(_nearest_of_interval)
 
 @gpu_kernel
 def _squared_distance(partial, A, B):
-    x, y = cuda.grid(2)
-    across, down = cuda.gridsize(2)
+    i, j, down, turns = elements(*A.shape)
     own = 0.0
-    for i in range(y, A.shape[0], down):
-        for j in range(x, A.shape[1], across):
-            gap = np.float64(A[i, j])
-            if B is not None:
-                gap -= np.float64(B[i, j])
-            own += gap * gap
+    for _ in range(turns):
+        gap = np.float64(A[i, j])
+        if B is not None:
+            gap -= np.float64(B[i, j])
+        own += gap * gap
+        i += down
     sum_own = block_sum(own)
     if thread_of_block() == 0:
         partial[0, block_of_grid()] = sum_own
@@ -49,12 +48,11 @@ def squared_distance(A: Any, B: Any) -> Any:
 
 @gpu_kernel
 def _penalty_sum(partial, penalty, W):
-    x, y = cuda.grid(2)
-    across, down = cuda.gridsize(2)
+    i, j, down, turns = elements(*W.shape)
     own = 0.0
-    for i in range(y, W.shape[0], down):
-        for j in range(x, W.shape[1], across):
-            own += penalty.value(np.float64(W[i, j]))
+    for _ in range(turns):
+        own += penalty.value(np.float64(W[i, j]))
+        i += down
     sum_own = block_sum(own)
     if thread_of_block() == 0:
         partial[0, block_of_grid()] = sum_own
@@ -67,11 +65,10 @@ def penalty_sum(penalty: Any, W: Any) -> Any:
 
 @gpu_kernel
 def _shrink(W, penalty, step, columns):
-    x, y = cuda.grid(2)
-    across, down = cuda.gridsize(2)
-    for i in range(y, W.shape[0], down):
-        for j in range(x, columns, across):
-            W[i, j] = penalty.shrink(np.float64(W[i, j]), step[0] if step is not None else 0.0)
+    i, j, down, turns = elements(W.shape[0], columns)
+    for _ in range(turns):
+        W[i, j] = penalty.shrink(np.float64(W[i, j]), step[0] if step is not None else 0.0)
+        i += down
 
 
 def project(W: Any, penalty: Any) -> None:
@@ -89,14 +86,13 @@ def shrink_weights(W: Any, penalty: Any, length: Any) -> None:
 
 @gpu_kernel
 def _penalty_subgradient(partial, penalty, W, G):
-    x, y = cuda.grid(2)
-    across, down = cuda.gridsize(2)
+    i, j, down, turns = elements(*W.shape)
     own = 0.0
-    for i in range(y, W.shape[0], down):
-        for j in range(x, W.shape[1], across):
-            low, high = penalty.subdifferential(np.float64(W[i, j]))
-            g = _nearest_to_zero(G[i, j] + low, G[i, j] + high)
-            own += g * g
+    for _ in range(turns):
+        low, high = penalty.subdifferential(np.float64(W[i, j]))
+        g = _nearest_to_zero(G[i, j] + low, G[i, j] + high)
+        own += g * g
+        i += down
     sum_own = block_sum(own)
     if thread_of_block() == 0:
         partial[0, block_of_grid()] = sum_own
@@ -109,20 +105,19 @@ def penalty_subgradient(penalty: Any, W: Any, G: Any) -> Any:
 
 @gpu_kernel
 def _preactivation_subgradient(partial, activation, U, A, R, gamma, rho, tiny):
-    x, y = cuda.grid(2)
-    across, down = cuda.gridsize(2)
+    i, j, down, turns = elements(*U.shape)
     own = 0.0
-    for i in range(y, U.shape[0], down):
-        for j in range(x, U.shape[1], across):
-            # u - tiny and u + tiny are u itself but for u = 0.
-            pull, a = rho * np.float64(R[i, j]), gamma * np.float64(A[i, j])
-            left = pull - a * np.float64(activation.derivative(U[i, j] - tiny))
-            right = pull - a * np.float64(activation.derivative(U[i, j] + tiny))
-            if left <= right:
-                g = _nearest_to_zero(left, right)
-            else:
-                g = min(abs(left), abs(right))
-            own += g * g
+    for _ in range(turns):
+        # u - tiny and u + tiny are u itself but for u = 0.
+        pull, a = rho * np.float64(R[i, j]), gamma * np.float64(A[i, j])
+        left = pull - a * np.float64(activation.derivative(U[i, j] - tiny))
+        right = pull - a * np.float64(activation.derivative(U[i, j] + tiny))
+        if left <= right:
+            g = _nearest_to_zero(left, right)
+        else:
+            g = min(abs(left), abs(right))
+        own += g * g
+        i += down
     sum_own = block_sum(own)
     if thread_of_block() == 0:
         partial[0, block_of_grid()] = sum_own

@@ -9,7 +9,7 @@ import numpy as np
 from fastbcd.kernels.cuda.target import (
     block_of_grid,
     block_sum,
-    cuda,
+    elements,
     gpu_kernel,
     launch,
     number,
@@ -20,43 +20,41 @@ from fastbcd.kernels.cuda.target import (
 
 @gpu_kernel
 def _update(U, activation, V, below, B, q, share_b, share_u):
-    x, y = cuda.grid(2)
-    across, down = cuda.gridsize(2)
-    for i in range(y, U.shape[0], down):
-        for j in range(x, U.shape[1], across):
-            a, b, old = V[i, j], B[i, j], U[i, j]
-            if below is not None:
-                a -= below[i, j]
-            c = share_b * b + share_u * old
-            new = activation.quick_prox(a, c, q)
-            if activation.has_quick_prox and new != new:
-                new = activation.prox(a, c, q)
-            U[i, j] = new
-            B[i, j] = new - b
+    i, j, down, turns = elements(*U.shape)
+    for _ in range(turns):
+        a, b, old = V[i, j], B[i, j], U[i, j]
+        if below is not None:
+            a -= below[i, j]
+        c = share_b * b + share_u * old
+        new = activation.quick_prox(a, c, q)
+        if activation.has_quick_prox and new != new:
+            new = activation.prox(a, c, q)
+        U[i, j] = new
+        B[i, j] = new - b
+        i += down
 
 
 @gpu_kernel
 def _update_and_report(partial, U, activation, V, below, B, q, share_b, share_u, g, r):
-    x, y = cuda.grid(2)
-    across, down = cuda.gridsize(2)
+    i, j, down, turns = elements(*U.shape)
     decrease = moved = 0.0
-    for i in range(y, U.shape[0], down):
-        for j in range(x, U.shape[1], across):
-            a, b, old = V[i, j], B[i, j], U[i, j]
-            if below is not None:
-                a -= below[i, j]
-            c = share_b * b + share_u * old
-            new = activation.quick_prox(a, c, q)
-            if activation.has_quick_prox and new != new:
-                new = activation.prox(a, c, q)
-            U[i, j] = new
-            B[i, j] = new - b
-            miss_old, miss_new = a - activation.value(old), a - activation.value(new)
-            gap_old, gap_new, change = old - b, new - b, old - new
-            decrease += np.float64(
-                g * (miss_old - miss_new) * (miss_old + miss_new) + r * change * (gap_old + gap_new)
-            )
-            moved += np.float64(change * change)
+    for _ in range(turns):
+        a, b, old = V[i, j], B[i, j], U[i, j]
+        if below is not None:
+            a -= below[i, j]
+        c = share_b * b + share_u * old
+        new = activation.quick_prox(a, c, q)
+        if activation.has_quick_prox and new != new:
+            new = activation.prox(a, c, q)
+        U[i, j] = new
+        B[i, j] = new - b
+        miss_old, miss_new = a - activation.value(old), a - activation.value(new)
+        gap_old, gap_new, change = old - b, new - b, old - new
+        decrease += np.float64(
+            g * (miss_old - miss_new) * (miss_old + miss_new) + r * change * (gap_old + gap_new)
+        )
+        moved += np.float64(change * change)
+        i += down
     decrease = block_sum(0.5 * decrease)
     moved = block_sum(moved)
     if thread_of_block() == 0:
@@ -95,20 +93,19 @@ def update_preactivation(
 
 @gpu_kernel
 def _displacement(partial, D, T, U, activation, q):
-    x, y = cuda.grid(2)
-    across, down = cuda.gridsize(2)
+    i, j, down, turns = elements(*U.shape)
     own = 0.0
-    for i in range(y, U.shape[0], down):
-        for j in range(x, U.shape[1], across):
-            old = U[i, j]
-            a = activation.value(old) + D[i, j]
-            new = activation.quick_prox(a, old, q)
-            if activation.has_quick_prox and new != new:
-                new = activation.prox(a, old, q)
-            D[i, j] = new - old
-            own += np.float64((new - old) * (new - old))
-            if T is not None:
-                T[i, j] = a - activation.value(new)
+    for _ in range(turns):
+        old = U[i, j]
+        a = activation.value(old) + D[i, j]
+        new = activation.quick_prox(a, old, q)
+        if activation.has_quick_prox and new != new:
+            new = activation.prox(a, old, q)
+        D[i, j] = new - old
+        own += np.float64((new - old) * (new - old))
+        if T is not None:
+            T[i, j] = a - activation.value(new)
+        i += down
     sum_own = block_sum(own)
     if thread_of_block() == 0:
         partial[0, block_of_grid()] = sum_own
@@ -124,12 +121,11 @@ def displacement(D: Any, T: Any, U: Any, activation: Any, gamma: float, rho: flo
 
 @gpu_kernel
 def _scaled(out, A, factor):
-    x, y = cuda.grid(2)
-    across, down = cuda.gridsize(2)
+    i, j, down, turns = elements(*out.shape)
     f = number(factor)
-    for i in range(y, out.shape[0], down):
-        for j in range(x, out.shape[1], across):
-            out[i, j] = f * A[i, j]
+    for _ in range(turns):
+        out[i, j] = f * A[i, j]
+        i += down
 
 
 def scaled(out: Any, A: Any, factor: Any) -> None:

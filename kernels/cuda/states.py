@@ -9,7 +9,7 @@ import numpy as np
 from fastbcd.kernels.cuda.target import (
     block_of_grid,
     block_sum,
-    cuda,
+    elements,
     gpu_kernel,
     launch,
     thread_of_block,
@@ -19,12 +19,11 @@ from fastbcd.kernels.cuda.target import (
 
 @gpu_kernel
 def _activate(V, activation, U, below):
-    x, y = cuda.grid(2)
-    across, down = cuda.gridsize(2)
-    for i in range(y, U.shape[0], down):
-        for j in range(x, U.shape[1], across):
-            v = activation.value(U[i, j])
-            V[i, j] = v if below is None else v + below[i, j]
+    i, j, down, turns = elements(*U.shape)
+    for _ in range(turns):
+        v = activation.value(U[i, j])
+        V[i, j] = v if below is None else v + below[i, j]
+        i += down
 
 
 def activate(V: Any, activation: Any, U: Any, below: Any) -> None:
@@ -34,16 +33,15 @@ def activate(V: Any, activation: Any, U: Any, below: Any) -> None:
 
 @gpu_kernel
 def _activate_augmented(partial, V, activation, U, below):
-    x, y = cuda.grid(2)
-    across, down = cuda.gridsize(2)
+    i, j, down, turns = elements(*U.shape)
     d, own = U.shape[1], 0.0
-    for i in range(y, U.shape[0], down):
-        for j in range(x, d, across):
-            v = activation.value(U[i, j])
-            V[i, j] = v if below is None else v + below[i, j]
-            own += np.float64(U[i, j] * U[i, j])
-        if x == 0:
+    for _ in range(turns):
+        v = activation.value(U[i, j])
+        V[i, j] = v if below is None else v + below[i, j]
+        own += np.float64(U[i, j] * U[i, j])
+        if j == 0:
             V[i, d] = V.dtype.type(1)
+        i += down
     sum_own = block_sum(own)
     if thread_of_block() == 0:
         partial[0, block_of_grid()] = sum_own
@@ -56,15 +54,14 @@ def activate_augmented(V: Any, activation: Any, U: Any, below: Any) -> Any:
 
 @gpu_kernel
 def _activation_residual(partial, activation, V, U, below):
-    x, y = cuda.grid(2)
-    across, down = cuda.gridsize(2)
+    i, j, down, turns = elements(*V.shape)
     own = 0.0
-    for i in range(y, V.shape[0], down):
-        for j in range(x, V.shape[1], across):
-            miss = np.float64(V[i, j]) - np.float64(activation.value(U[i, j]))
-            if below is not None:
-                miss -= np.float64(below[i, j])
-            own += miss * miss
+    for _ in range(turns):
+        miss = np.float64(V[i, j]) - np.float64(activation.value(U[i, j]))
+        if below is not None:
+            miss -= np.float64(below[i, j])
+        own += miss * miss
+        i += down
     sum_own = block_sum(own)
     if thread_of_block() == 0:
         partial[0, block_of_grid()] = sum_own
@@ -77,12 +74,11 @@ def activation_residual(activation: Any, V: Any, U: Any, below: Any) -> Any:
 
 @gpu_kernel
 def _activation_miss(A, activation, V, U, below):
-    x, y = cuda.grid(2)
-    across, down = cuda.gridsize(2)
-    for i in range(y, A.shape[0], down):
-        for j in range(x, A.shape[1], across):
-            miss = V[i, j] - activation.value(U[i, j])
-            A[i, j] = miss if below is None else miss - below[i, j]
+    i, j, down, turns = elements(*A.shape)
+    for _ in range(turns):
+        miss = V[i, j] - activation.value(U[i, j])
+        A[i, j] = miss if below is None else miss - below[i, j]
+        i += down
 
 
 def activation_miss(A: Any, activation: Any, V: Any, U: Any, below: Any) -> None:
@@ -92,16 +88,15 @@ def activation_miss(A: Any, activation: Any, V: Any, U: Any, below: Any) -> None
 
 @gpu_kernel
 def _state_center(C, activation, U, below, activation_next, U_next, V_next, factor):
-    x, y = cuda.grid(2)
-    across, down = cuda.gridsize(2)
-    for i in range(y, C.shape[0], down):
-        for j in range(x, C.shape[1], across):
-            c = activation.value(U[i, j])
-            if below is not None:
-                c += below[i, j]
-            if V_next is not None:
-                c += V_next[i, j] - activation_next.value(U_next[i, j])
-            C[i, j] = factor * c
+    i, j, down, turns = elements(*C.shape)
+    for _ in range(turns):
+        c = activation.value(U[i, j])
+        if below is not None:
+            c += below[i, j]
+        if V_next is not None:
+            c += V_next[i, j] - activation_next.value(U_next[i, j])
+        C[i, j] = factor * c
+        i += down
 
 
 def state_center(
@@ -124,11 +119,10 @@ def state_center(
 
 @gpu_kernel
 def _proximal_center(C, A, V, share_a, share_v):
-    x, y = cuda.grid(2)
-    across, down = cuda.gridsize(2)
-    for i in range(y, C.shape[0], down):
-        for j in range(x, C.shape[1], across):
-            C[i, j] = share_a * A[i, j] + share_v * V[i, j]
+    i, j, down, turns = elements(*C.shape)
+    for _ in range(turns):
+        C[i, j] = share_a * A[i, j] + share_v * V[i, j]
+        i += down
 
 
 def proximal_center(C: Any, A: Any, V: Any, gamma: float, alpha: float) -> None:
@@ -140,11 +134,10 @@ def proximal_center(C: Any, A: Any, V: Any, gamma: float, alpha: float) -> None:
 
 @gpu_kernel
 def _residual_of_bias(residual, U, bias):
-    x, y = cuda.grid(2)
-    across, down = cuda.gridsize(2)
-    for i in range(y, residual.shape[0], down):
-        for j in range(x, residual.shape[1], across):
-            residual[i, j] = U[i, j] - bias[j] if U is not None else bias[j]
+    i, j, down, turns = elements(*residual.shape)
+    for _ in range(turns):
+        residual[i, j] = U[i, j] - bias[j] if U is not None else bias[j]
+        i += down
 
 
 def residual_of_bias(residual: Any, U: Any, bias: Any) -> None:
@@ -154,13 +147,12 @@ def residual_of_bias(residual: Any, U: Any, bias: Any) -> None:
 
 @gpu_kernel
 def _report_move(partial, old, V):
-    x, y = cuda.grid(2)
-    across, down = cuda.gridsize(2)
+    i, j, down, turns = elements(*V.shape)
     own = 0.0
-    for i in range(y, V.shape[0], down):
-        for j in range(x, V.shape[1], across):
-            old[i, j] -= V[i, j]
-            own += np.float64(old[i, j]) * np.float64(old[i, j])
+    for _ in range(turns):
+        old[i, j] -= V[i, j]
+        own += np.float64(old[i, j]) * np.float64(old[i, j])
+        i += down
     sum_own = block_sum(own)
     if thread_of_block() == 0:
         partial[0, block_of_grid()] = sum_own

@@ -29,8 +29,10 @@ SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM") == "1"
 
 # Threads of a block, in all kernels: sums over a block need to know it when they are compiled.
 THREADS = 4 if SIMULATED else 256
-# Blocks of a grid at most; a thread takes several elements where that is not enough.
-BLOCKS_X, BLOCKS_Y = (1, 2) if SIMULATED else (64, 4096)
+# Blocks of a grid at most; a thread takes several rows where that is not enough. Some four rounds
+# of blocks on 132 multiprocessors, so that the last is not half empty, and few enough that the
+# start of a thread (50 instructions) is small beside its rows: 86 of a matrix of (60000, 1500).
+BLOCKS = 2 if SIMULATED else 4096
 # Blocks of a kernel with sums at most: each leaves one partial sum.
 SUM_BLOCKS = 2 if SIMULATED else 2048
 # Blocks at most where one takes a row: so many rows of work space they need.
@@ -226,29 +228,31 @@ def _launch(kernel: Any, grid: Any, block: Any, arguments: tuple[Any, ...]) -> N
         kernel[grid, block, _current.get().stream](*_arguments(arguments))
 
 
-def _grid(shape: tuple[int, ...], n_blocks: int | None = None) -> tuple[Any, Any]:
-    """Grid and block for a matrix, x along its columns, so that neighbours read neighbours."""
+def _grid(shape: tuple[int, ...], n_blocks: int) -> tuple[Any, Any]:
+    """Grid and block for a matrix, x along its columns, so that neighbours read neighbours.
+
+    A thread has one column, and rows as `elements` says.
+    """
     rows, columns = shape
     wide = 1
     while wide < min(columns, 32, THREADS):
         wide *= 2
     block = wide, THREADS // wide
-    across = min(-(-columns // block[0]), BLOCKS_X)
+    across = max(1, -(-columns // wide))
     down = -(-rows // block[1])
-    limit = BLOCKS_Y if n_blocks is None else max(1, n_blocks // across)
-    return (max(across, 1), max(min(down, limit), 1)), block
+    return (across, max(1, min(down, n_blocks // across))), block
 
 
 def launch(kernel: Any, shape: tuple[int, ...], *arguments: Any) -> None:
     """Run an elementwise `kernel` with a grid for a matrix of that shape."""
     if 0 not in shape:
-        _launch(kernel, *_grid(shape), arguments)
+        _launch(kernel, *_grid(shape, BLOCKS), arguments)
 
 
 def launch_rows(kernel: Any, rows: int, *arguments: Any) -> None:
     """Run a kernel in which one thread takes a row."""
     if rows:
-        blocks = min(-(-rows // THREADS), BLOCKS_X * BLOCKS_Y)
+        blocks = min(-(-rows // THREADS), BLOCKS)
         _launch(kernel, blocks, THREADS, arguments)
 
 
@@ -301,17 +305,42 @@ def total_of_blocks(
 def total_of_columns(kernel: Any, sums: Any, rows: int, *arguments: Any) -> None:
     """Add to `sums` (k, d): what `kernel` leaves in its first argument (k, parts, d), over parts.
 
-    x is a column, y a part of the rows.
+    x is a column; a part are the rows that one thread of a column takes.
     """
     k, d = sums.shape
     if 0 in (k, d, rows):
         return
     grid, block = _grid((rows, d), 2 if SIMULATED else 1024)
-    while grid[0] * block[0] < d:  # a thread takes one column
-        grid = grid[0] * 2, grid[1]
     partial = _current.get().empty((k, grid[1] * block[1], d), np.float64)
     _launch(kernel, grid, block, (partial, *arguments))
-    launch(_add_parts, sums.shape, sums, partial)
+    _launch(_add_parts, (grid[0], k), block, (sums, partial))
+
+
+# -- a thread's share -----------------------------------------------------------------------------
+
+
+@gpu_function
+def elements(rows, columns):
+    """What of a matrix a thread takes: first row, column, step between rows, how many rows.
+
+    To be used in all elementwise kernels::
+
+        i, j, down, turns = elements(*A.shape)
+        for _ in range(turns):
+            ...
+            i += down
+
+    Rows and columns are unsigned, or each access would first ask whether its index counts from
+    the end, and the number of rows is known before the loop, which is unrolled then, with one
+    32-bit division for all; ``range(i, rows, down)`` divides in 64 bits.
+    """
+    x = np.uint32(cuda.threadIdx.x + cuda.blockDim.x * cuda.blockIdx.x)
+    y = np.uint32(cuda.threadIdx.y + cuda.blockDim.y * cuda.blockIdx.y)
+    down = np.uint32(cuda.blockDim.y * cuda.gridDim.y)
+    turns = np.int32(0)
+    if y < rows and x < columns:
+        turns = np.int32(np.uint32(np.uint32(rows) - y + down - np.uint32(1)) // down)
+    return np.uint64(y), np.uint64(x), np.uint64(down), turns
 
 
 # -- sums over a block ----------------------------------------------------------------------------
@@ -385,11 +414,16 @@ def _largest_of_blocks(out, partial, adds):
 
 @gpu_kernel
 def _add_parts(sums, partial):
-    x, y = cuda.grid(2)
-    across, down = cuda.gridsize(2)
-    for k in range(y, sums.shape[0], down):
-        for j in range(x, sums.shape[1], across):
-            own = 0.0
-            for i in range(partial.shape[1]):
-                own += partial[k, i, j]
-            sums[k, j] += own
+    # A block takes some columns of one sum: x a column, y parts, which its threads share.
+    memory = cuda.shared.array(THREADS, types.float64)
+    x, y, wide, high = cuda.threadIdx.x, cuda.threadIdx.y, cuda.blockDim.x, cuda.blockDim.y
+    j, k, own = x + wide * cuda.blockIdx.x, cuda.blockIdx.y, 0.0
+    if j < sums.shape[1]:
+        for i in range(y, partial.shape[1], high):
+            own += partial[k, i, j]
+    memory[x + wide * y] = own
+    cuda.syncthreads()
+    if y == 0 and j < sums.shape[1]:
+        for other in range(1, high):
+            own += memory[x + wide * other]
+        sums[k, j] += own

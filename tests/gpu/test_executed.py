@@ -62,7 +62,7 @@ def test_a_kernel_keeps_to_its_arrays_and_gives_what_the_cpu_gives(
     name: str, few_blocks: bool, monkeypatch: Any
 ) -> None:
     if few_blocks:  # a thread takes several elements, a block several rows
-        limits = {"BLOCKS_X": 1, "BLOCKS_Y": 7, "SUM_BLOCKS": 2, "ROW_BLOCKS": 5}
+        limits = {"BLOCKS": 7, "SUM_BLOCKS": 2, "ROW_BLOCKS": 5}
         for limit, blocks in limits.items():
             monkeypatch.setattr(target, limit, blocks)
     with Card(checked=True).running() as card:
