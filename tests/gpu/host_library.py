@@ -14,6 +14,7 @@ results are a CUDA graph's, stale numbers included.
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -30,7 +31,15 @@ WAITS: list[str] = []
 
 REPLAYS: list[int] = []
 """How many steps each replay of a tape had."""
-_tape: list[Callable[[], None]] | None = None
+
+
+class _Tape(threading.local):
+    """What the thread's capture has kept so far; None: it captures nothing."""
+
+    steps: list[Callable[[], None]] | None = None
+
+
+_tape = _Tape()
 
 
 def taped(function: Any) -> Any:
@@ -38,12 +47,11 @@ def taped(function: Any) -> Any:
 
     @functools.wraps(function)
     def call(*arguments: Any, **options: Any) -> Any:
-        global _tape
-        tape, _tape = _tape, None  # what it calls is part of it
+        tape, _tape.steps = _tape.steps, None  # what it calls is part of it
         try:
             result = function(*arguments, **options)
         finally:
-            _tape = tape
+            _tape.steps = tape
         if tape is not None:
             results = result if isinstance(result, tuple) else (result,)
 
@@ -108,7 +116,7 @@ class DeviceArray(np.ndarray):
         return result
 
     def _read(self, what: str) -> Any:
-        assert _tape is None, f"{what} of an array while a graph is captured"
+        assert _tape.steps is None, f"{what} of an array while a graph is captured"
         WAITS.append(what)
         return np.asarray(self)
 
@@ -142,14 +150,14 @@ class HostLibrary:
         yield 0
 
     def captured(self, body: Any) -> Any:
-        global _tape
         tape: list[Callable[[], None]] = []
-        launch_now, target._launch = target._launch, taped(target._launch)
-        _tape = tape
+        if not hasattr(target._launch, "__wrapped__"):
+            target._launch = taped(target._launch)
+        _tape.steps = tape
         try:
             body()
         finally:
-            _tape, target._launch = None, launch_now
+            _tape.steps = None
         launches = 0
 
         def launch() -> None:
@@ -193,14 +201,14 @@ class HostLibrary:
             if data.dtype == np.dtype(dtype) and data.flags.c_contiguous:
                 return data
             return data.astype(dtype, order="C")
-        assert _tape is None, "a copy from the host while a graph is captured"
+        assert _tape.steps is None, "a copy from the host while a graph is captured"
         return np.array(data, dtype, order="C").view(DeviceArray)
 
     def received(self, data: Any) -> Any:
         return data
 
     def host(self, array: Any) -> Any:
-        assert _tape is None, "a copy to the host while a graph is captured"
+        assert _tape.steps is None, "a copy to the host while a graph is captured"
         if isinstance(array, DeviceArray):
             WAITS.append("host")
         return np.array(np.asarray(array))

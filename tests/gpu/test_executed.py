@@ -6,6 +6,7 @@ Parity with the CPU of all kernels and solvers is `test_gpu`'s, which runs there
 from __future__ import annotations
 
 import copy
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ if missing():
 
 from compiled import Launcher, check_parameters, signature
 from executed import Card, CardError, ptx
-from host_library import DeviceArray
+from host_library import REPLAYS, DeviceArray
 from numba import cuda, types
 from ptx_to_c import APPROXIMATIONS, UnknownInstructionError, opcodes, translate
 
@@ -352,3 +353,24 @@ def test_device_arrays_are_what_kernels_get() -> None:
     out = np.zeros(3).view(DeviceArray)
     launch(_copies, out, A)
     assert np.asarray(out).tolist() == [1.0, 1.0, 1.0]
+
+
+def test_networks_that_train_at_once_do_what_each_does_alone() -> None:
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((640, 12)).astype(np.float32)
+    Y = one_hot(rng.integers(0, 3, 640)).astype(np.float32)
+
+    def train(seed: int) -> list[Any]:
+        problem = Problem((12, 16, 3), loss="cross_entropy")
+        solver = MiniBatchThreeSplitting(problem, batch_size=32, rank=4, device="cuda")
+        return solver.fit(X, Y, 3, seed=seed).network.W
+
+    with executing():
+        alone = [train(seed) for seed in range(3)]
+        REPLAYS.clear()
+        with ThreadPoolExecutor(3) as threads:
+            together = list(threads.map(train, range(3)))
+    assert REPLAYS
+    for ours, theirs in zip(alone, together, strict=True):
+        for a, b in zip(ours, theirs, strict=True):
+            np.testing.assert_array_equal(b, a)
