@@ -340,6 +340,12 @@ def of_the_gpu(dtype: Any, rng: np.random.Generator, M: int, D: int) -> Iterator
             # The size is one float64 on the GPU there.
             yield Case(tag, "step_weights_along", step, step_weights, f64=name == "array")
 
+    def set_numbers(out: Any, values: tuple[float, ...]) -> None:
+        out[:] = values
+
+    numbers = np.zeros(3), (0.3, -1.0, 1e-40)
+    yield Case("", "set_numbers", numbers, set_numbers, f64=True)
+
     L = 3
 
     def batch_scale(scale: Any, gains: Any, rms_U: Any, rms_D: Any, displacement: float) -> None:
