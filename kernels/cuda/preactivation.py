@@ -10,12 +10,21 @@ from fastbcd.kernels.cuda.target import (
     block_of_grid,
     block_sum,
     elements,
+    gpu_function,
     gpu_kernel,
     launch,
     number,
     thread_of_block,
     total,
 )
+
+
+@gpu_function
+def _prox(activation, a, c, q):
+    new = activation.quick_prox(a, c, q)
+    if activation.has_quick_prox and new != new:
+        new = activation.prox(a, c, q)
+    return new
 
 
 @gpu_kernel
@@ -26,9 +35,7 @@ def _update(U, activation, V, below, B, q, share_b, share_u):
         if below is not None:
             a -= below[i, j]
         c = share_b * b + share_u * old
-        new = activation.quick_prox(a, c, q)
-        if activation.has_quick_prox and new != new:
-            new = activation.prox(a, c, q)
+        new = _prox(activation, a, c, q)
         U[i, j] = new
         B[i, j] = new - b
         i += down
@@ -43,9 +50,7 @@ def _update_and_report(partial, U, activation, V, below, B, q, share_b, share_u,
         if below is not None:
             a -= below[i, j]
         c = share_b * b + share_u * old
-        new = activation.quick_prox(a, c, q)
-        if activation.has_quick_prox and new != new:
-            new = activation.prox(a, c, q)
+        new = _prox(activation, a, c, q)
         U[i, j] = new
         B[i, j] = new - b
         miss_old, miss_new = a - activation.value(old), a - activation.value(new)
@@ -98,9 +103,7 @@ def _displacement(partial, D, T, U, activation, q):
     for _ in range(turns):
         old = U[i, j]
         a = activation.value(old) + D[i, j]
-        new = activation.quick_prox(a, old, q)
-        if activation.has_quick_prox and new != new:
-            new = activation.prox(a, old, q)
+        new = _prox(activation, a, old, q)
         D[i, j] = new - old
         own += np.float64((new - old) * (new - old))
         if T is not None:

@@ -81,9 +81,8 @@ class CuBLAS:
         # At the end of the process the driver has gone, and the handle with it.
         weakref.finalize(self, destroy, handle).atexit = False
         self._workspace = workspace
-        self._call(
-            "cublasSetStream_v2", stream
-        )  # which takes a workspace away again: in this order
+        # In this order: a new stream takes the workspace away again.
+        self._call("cublasSetStream_v2", stream)
         self._call("cublasSetWorkspace_v2", workspace.data.ptr, workspace.nbytes)
         self._call("cublasSetMathMode", self._mode)
 
