@@ -30,7 +30,7 @@ SOLVERS = (ThreeSplitting, TwoSplitting, MiniBatchThreeSplitting)
 
 def gpu_at_hand() -> bool:
     try:
-        Library(False, Alone())
+        Library("float32", Alone())
     except InputError:
         return False
     return True

@@ -10,7 +10,7 @@ from fastbcd.errors import InputError
 from fastbcd.ranks import Alone, Ranks
 
 DEVICES = ("cpu", "cuda")
-PRECISIONS = ("float32", "tf32")
+PRECISIONS = ("float32", "tf32", "bf16")
 
 
 def get_device(
@@ -30,9 +30,9 @@ def get_device(
         raise InputError(f"device must be one of {', '.join(DEVICES)}, got {name!r}")
     if precision not in PRECISIONS:
         raise InputError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
-    if precision == "tf32" and (name != "cuda" or str(dtype) != "float32"):
+    if precision != "float32" and (name != "cuda" or str(dtype) != "float32"):
         raise InputError(
-            "precision: tf32 is for float32 products on a GPU; leave precision out, or give "
+            f"precision: {precision} is for float32 products on a GPU; leave it out, or give "
             f"device='cuda' and dtype='float32' (now {name!r} and {str(dtype)!r})"
         )
     ranks = Alone() if ranks is None else ranks

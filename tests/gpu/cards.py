@@ -33,7 +33,7 @@ class GPU:
         from fastbcd.ranks import Alone
 
         try:
-            Library(False, Alone())
+            Library("float32", Alone())
         except InputError as problem:
             pytest.skip(str(problem))
         import cupy

@@ -3,8 +3,8 @@
 #include <stdlib.h>
 
 enum { WRONG = 7 };
-typedef struct { void *stream, *workspace; size_t bytes; int mode, pointers; } Handle;
-int live = 0, tf32_products = 0, device_numbers = 0;
+typedef struct { void *stream, *workspace; size_t bytes; int pointers; } Handle;
+int live = 0, device_numbers = 0;
 
 int cublasCreate_v2(void **handle) {
     *handle = calloc(1, sizeof(Handle));
@@ -26,10 +26,6 @@ int cublasSetWorkspace_v2(void *handle, void *workspace, size_t bytes) {
     ((Handle *)handle)->bytes = bytes;
     return 0;
 }
-int cublasSetMathMode(void *handle, int mode) {
-    ((Handle *)handle)->mode = mode;
-    return 0;
-}
 int cublasSetPointerMode_v2(void *handle, int mode) {
     ((Handle *)handle)->pointers = mode;
     return 0;
@@ -37,32 +33,55 @@ int cublasSetPointerMode_v2(void *handle, int mode) {
 static int ready(Handle *h) { return h->stream && h->workspace && h->bytes; }
 
 #define AT(M, ld, i, j) M[(size_t)(i) + (size_t)(ld) * (size_t)(j)]
-#define PRODUCT(NAME, T)                                                                         \
-    int NAME(void *handle, int ta, int tb, int m, int n, int k, const T *alpha, const T *A,      \
-             int lda, const T *B, int ldb, const T *beta, T *C, int ldc) {                       \
+/* x rounded to so many bits, as the units that multiply do; ties go to even. */
+static float rounded(float x, int bits) {
+    if (bits >= 24) return x;
+    union { float x; unsigned u; } word = {x};
+    unsigned cut = 24 - bits, half = 1u << (cut - 1), odd = (word.u >> cut) & 1;
+    word.u = (word.u + half - 1 + odd) >> cut << cut;
+    return word.x;
+}
+
+#define PRODUCT(NAME, T, ROUNDED)                                                                \
+    static int NAME(void *handle, int ta, int tb, int m, int n, int k, const T *alpha,           \
+                    const T *A, int lda, const T *B, int ldb, const T *beta, T *C, int ldc,      \
+                    int bits) {                                                                  \
         Handle *h = handle;                                                                      \
         if (!ready(h) || lda < (ta ? k : m) || ldb < (tb ? n : k) || ldc < m) return WRONG;      \
-        tf32_products += h->mode == 3;                                                           \
         device_numbers += h->pointers == 1;                                                      \
         for (int j = 0; j < n; ++j)                                                              \
             for (int i = 0; i < m; ++i) {                                                        \
                 T sum = 0;                                                                       \
                 for (int p = 0; p < k; ++p)                                                      \
-                    sum += (ta ? AT(A, lda, p, i) : AT(A, lda, i, p)) *                          \
-                           (tb ? AT(B, ldb, j, p) : AT(B, ldb, p, j));                           \
+                    sum += ROUNDED(ta ? AT(A, lda, p, i) : AT(A, lda, i, p), bits) *             \
+                           ROUNDED(tb ? AT(B, ldb, j, p) : AT(B, ldb, p, j), bits);              \
                 T *c = &AT(C, ldc, i, j);                                                        \
                 *c = *alpha * sum + (*beta == 0 ? 0 : *beta * *c);                               \
             }                                                                                    \
         return 0;                                                                                \
     }
-PRODUCT(cublasSgemm_v2, float)
-PRODUCT(cublasDgemm_v2, double)
+#define EXACT(x, bits) (x)
+PRODUCT(product_s, float, rounded)
+PRODUCT(product_d, double, EXACT)
+
+int cublasDgemm_v2(void *handle, int ta, int tb, int m, int n, int k, const double *alpha,
+                   const double *A, int lda, const double *B, int ldb, const double *beta,
+                   double *C, int ldc) {
+    return product_d(handle, ta, tb, m, n, k, alpha, A, lda, B, ldb, beta, C, ldc, 53);
+}
+int cublasGemmEx(void *handle, int ta, int tb, int m, int n, int k, const float *alpha,
+                 const float *A, int type_A, int lda, const float *B, int type_B, int ldb,
+                 const float *beta, float *C, int type_C, int ldc, int compute, int algorithm) {
+    int bits = compute == 68 ? 24 : compute == 77 ? 11 : compute == 75 ? 8 : 0;
+    if (type_A || type_B || type_C || !bits || algorithm != -1) return WRONG;
+    return product_s(handle, ta, tb, m, n, k, alpha, A, lda, B, ldb, beta, C, ldc, bits);
+}
 
 #define GRAM(NAME, T)                                                                            \
     int NAME(void *handle, int upper, int transposed, int n, int k, const T *alpha, const T *A,  \
              int lda, const T *beta, T *C, int ldc) {                                            \
         Handle *h = handle;                                                                      \
-        if (!ready(h) || h->mode || h->pointers || lda < (transposed ? k : n) || ldc < n)        \
+        if (!ready(h) || h->pointers || lda < (transposed ? k : n) || ldc < n)        \
             return WRONG;                                                                        \
         for (int j = 0; j < n; ++j)                                                              \
             for (int i = upper ? 0 : j; i < (upper ? j + 1 : n); ++i) {                          \

@@ -50,8 +50,8 @@ def library(tmp_path_factory: Any) -> ctypes.CDLL:
     return ctypes.CDLL(str(path))
 
 
-def make(library: ctypes.CDLL, tf32: bool = False) -> CuBLAS:
-    return CuBLAS(library, 77, Array(np.empty(64, np.uint8)), copied, tf32)
+def make(library: ctypes.CDLL, precision: str = "float32") -> CuBLAS:
+    return CuBLAS(library, 77, Array(np.empty(64, np.uint8)), copied, precision)
 
 
 def matrix(rows: int, columns: int, dtype: Any, padding: int) -> Any:
@@ -96,15 +96,21 @@ def test_gram_matrices_are_lower_triangles(dtype: str, of_rows: bool, library: c
     np.testing.assert_allclose(square, expected, rtol=0, atol=50 * np.finfo(dtype).eps)
 
 
-def test_gram_matrices_are_true_float32_where_products_are_tf32(library: ctypes.CDLL) -> None:
-    cublas, count = make(library, tf32=True), ctypes.c_int.in_dll(library, "tf32_products")
-    A, out = (Array(np.ones((2, 2), np.float32)) for _ in range(2))
-    before = count.value
-    cublas.gram(out, A, False)  # the stand-in refuses any other mode
-    cublas.gemm(out, A, A, 1.0, 0.0, False, False)
-    assert count.value == before + 1
-    make(library).gemm(out, A, A, 1.0, 0.0, False, False)
-    assert count.value == before + 1
+@pytest.mark.parametrize(("precision", "bits"), [("float32", 24), ("tf32", 11), ("bf16", 8)])
+def test_products_round_their_factors_and_gram_matrices_do_not(
+    precision: str, bits: int, library: ctypes.CDLL
+) -> None:
+    cublas = make(library, precision)
+    # The last bit of the factor survives a rounding to `bits` bits, and the one behind it does not.
+    for bit, stays in ((bits - 1, True), (bits, False)):
+        number = 1.0 + 2.0**-bit
+        A = Array(np.array([[number]], np.float32))
+        one, out = Array(np.ones((1, 1), np.float32)), Array(np.zeros((1, 1), np.float32))
+        cublas.gemm(out, A, one, 1.0, 0.0, False, False)
+        assert (float(out.numbers[0, 0]) == number) == stays
+    A = Array(np.array([[1.0 + 2.0**-11]], np.float32))
+    cublas.gram(out, A, False)
+    assert float(out.numbers[0, 0]) == float(A.numbers[0, 0] * A.numbers[0, 0])
 
 
 def test_factors_are_solved_for_columns(library: ctypes.CDLL) -> None:

@@ -15,7 +15,9 @@ from typing import Any
 import numpy as np
 
 # Values of cuBLAS's enumerations; they are the same in all its versions.
-TRUE_FLOAT32, TF32 = 0, 3
+FLOAT32, DEFAULT_ALGORITHM = 0, -1
+# How a product of float32 matrices is computed; it is added up in float32 in any case.
+COMPUTE = {"float32": 68, "bf16": 75, "tf32": 77}
 HOST_POINTERS, DEVICE_POINTERS = 0, 1
 UPPER, RIGHT, NON_UNIT = 1, 1, 0
 # What NVIDIA advises for its cards of 2022 and later.
@@ -23,15 +25,18 @@ WORKSPACE_BYTES = 32 * 2**20
 
 _INT, _PLACE, _SIZE = ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t
 _PRODUCT = [_PLACE, *[_INT] * 5, _PLACE, _PLACE, _INT, _PLACE, _INT, _PLACE, _PLACE, _INT]
+_PRODUCT_IN = [
+    *[_PLACE, *[_INT] * 5, _PLACE, _PLACE, _INT, _INT, _PLACE, _INT, _INT],
+    *[_PLACE, _PLACE, _INT, _INT, _INT, _INT],
+]
 _GRAM = [_PLACE, *[_INT] * 4, _PLACE, _PLACE, _INT, _PLACE, _PLACE, _INT]
 ARGUMENTS: dict[str, list[Any]] = {
     "cublasCreate_v2": [ctypes.POINTER(_PLACE)],
     "cublasDestroy_v2": [_PLACE],
     "cublasSetStream_v2": [_PLACE, _PLACE],
     "cublasSetWorkspace_v2": [_PLACE, _PLACE, _SIZE],
-    "cublasSetMathMode": [_PLACE, _INT],
     "cublasSetPointerMode_v2": [_PLACE, _INT],
-    "cublasSgemm_v2": _PRODUCT,
+    "cublasGemmEx": _PRODUCT_IN,
     "cublasDgemm_v2": _PRODUCT,
     "cublasSsyrk_v2": _GRAM,
     "cublasDsyrk_v2": _GRAM,
@@ -53,8 +58,8 @@ class CuBLAS:
         Bytes for cuBLAS's own use; kept as long as the handle.
     array : callable
         ``array(data, dtype)`` copies data to the GPU.
-    tf32 : bool
-        Whether float32 products may round their factors to TF32 (11 bits).
+    precision : {"float32", "tf32", "bf16"}
+        What factors of float32 products are rounded to: not at all, to 11 bits, to 8 bits.
 
     Raises
     ------
@@ -68,12 +73,12 @@ class CuBLAS:
         stream: int,
         workspace: Any,
         array: Callable[[Any, Any], Any],
-        tf32: bool,
+        precision: str,
     ) -> None:
         self._functions = {name: getattr(library, name) for name in ARGUMENTS}
         for name, types in ARGUMENTS.items():
             self._functions[name].argtypes = types
-        self._array, self._mode = array, TF32 if tf32 else TRUE_FLOAT32
+        self._array, self._compute = array, COMPUTE[precision]
         self._constants: dict[tuple[float, np.dtype], Any] = {}
         self._handle = ctypes.c_void_p()
         self._call_plain("cublasCreate_v2", ctypes.byref(self._handle))
@@ -84,7 +89,6 @@ class CuBLAS:
         # In this order: a new stream takes the workspace away again.
         self._call("cublasSetStream_v2", stream)
         self._call("cublasSetWorkspace_v2", workspace.data.ptr, workspace.nbytes)
-        self._call("cublasSetMathMode", self._mode)
 
     def _call(self, name: str, *arguments: Any) -> None:
         self._call_plain(name, self._handle, *arguments)
@@ -109,22 +113,33 @@ class CuBLAS:
         k = A.shape[0] if transpose_A else A.shape[1]
         if 0 in (m, n):
             return
-        name = "cublasSgemm_v2" if out.dtype == np.float32 else "cublasDgemm_v2"
         # To Fortran a row-major array is its transpose: out^T = B^T A^T.
         sizes = int(transpose_B), int(transpose_A), n, m, k
-        factors = B.data.ptr, leading(B), A.data.ptr, leading(A)
-        target = out.data.ptr, leading(out)
         if hasattr(getattr(scale, "data", None), "ptr"):
             alpha, beta = scale.astype(out.dtype).reshape(1), self._constant(keep, out.dtype)
             self._call("cublasSetPointerMode_v2", DEVICE_POINTERS)
             try:
-                self._call(name, *sizes, alpha.data.ptr, *factors, beta.data.ptr, *target)
+                self._product(sizes, alpha.data.ptr, B, A, beta.data.ptr, out)
             finally:
                 self._call("cublasSetPointerMode_v2", HOST_POINTERS)
             return
         numbers = np.array([scale, keep], out.dtype)
         alpha_at, beta_at = numbers.ctypes.data, numbers.ctypes.data + numbers.itemsize
-        self._call(name, *sizes, alpha_at, *factors, beta_at, *target)
+        self._product(sizes, alpha_at, B, A, beta_at, out)
+
+    def _product(
+        self, sizes: tuple[int, ...], alpha: int, B: Any, A: Any, beta: int, out: Any
+    ) -> None:
+        """The call itself, in Fortran's order; alpha and beta are addresses."""
+        at_A, at_B, at_out = ((M.data.ptr, leading(M)) for M in (A, B, out))
+        if out.dtype != np.float32:
+            self._call("cublasDgemm_v2", *sizes, alpha, *at_B, *at_A, beta, *at_out)
+            return
+        (A_at, A_step), (B_at, B_step), (out_at, out_step) = at_A, at_B, at_out
+        self._call(
+            *("cublasGemmEx", *sizes, alpha, B_at, FLOAT32, B_step, A_at, FLOAT32, A_step, beta),
+            *(out_at, FLOAT32, out_step, self._compute, DEFAULT_ALGORITHM),
+        )
 
     def _constant(self, value: float, dtype: np.dtype) -> Any:
         key = float(value), dtype
@@ -138,14 +153,10 @@ class CuBLAS:
         name = "cublasSsyrk_v2" if out.dtype == np.float32 else "cublasDsyrk_v2"
         numbers = np.array([1.0, 0.0], out.dtype)
         alpha_at, beta_at = numbers.ctypes.data, numbers.ctypes.data + numbers.itemsize
-        self._call("cublasSetMathMode", TRUE_FLOAT32)
-        try:
-            self._call(
-                *(name, UPPER, int(of_rows), n, k, alpha_at, A.data.ptr, leading(A), beta_at),
-                *(out.data.ptr, leading(out)),
-            )
-        finally:
-            self._call("cublasSetMathMode", self._mode)
+        self._call(
+            *(name, UPPER, int(of_rows), n, k, alpha_at, A.data.ptr, leading(A), beta_at),
+            *(out.data.ptr, leading(out)),
+        )
 
     def cholesky_solve_columns(self, B: Any, L: Any) -> None:
         """``B = (L L^T)^-1 B``, in place, float64; L in a lower triangle."""

@@ -25,8 +25,8 @@ T = TypeVar("T")
 # A tile of the widest layer has this many bytes at most: work arrays of a pass are a few of it.
 TILE_BYTES = 2**30
 MIN_TILE_ROWS = 4096
-# Rounding of factors to TF32.
-TF32_EPS = 2.0**-11
+# Relative rounding of the factors of float32 products.
+ROUNDING = {"float32": 2.0**-23, "tf32": 2.0**-11, "bf16": 2.0**-8}
 ALONE = Alone()
 
 
@@ -98,7 +98,7 @@ class CUDA(MiniBatches):
         Samples in a tile.
     ranks : Ranks, optional
         The processes that share the samples, each with a GPU of its own; they add up by NCCL.
-    precision : {"float32", "tf32"}
+    precision : {"float32", "tf32", "bf16"}
         Of float32 products; Gram matrices are made in true float32 in any case.
 
     Raises
@@ -137,7 +137,7 @@ class CUDA(MiniBatches):
         self._lock, self._depth = threading.RLock(), 0
 
     def _library(self) -> Any:
-        return Library(self.precision == "tf32", self.ranks)
+        return Library(self.precision, self.ranks)
 
     def __getstate__(self) -> dict[str, Any]:
         if self.ranks.size > 1:
@@ -180,8 +180,9 @@ class CUDA(MiniBatches):
 
     def noise_of_products(self, dtype: Any) -> float:
         """Relative rounding of sums of products, as `kernels.ridge_factor` takes it."""
-        eps = float(np.finfo(dtype).eps)
-        return 2.0 * (max(eps, TF32_EPS) if self.precision == "tf32" else eps)
+        if np.dtype(dtype) == np.float32:
+            return 2.0 * ROUNDING[self.precision]
+        return 2.0 * float(np.finfo(dtype).eps)
 
     # -- arrays -------------------------------------------------------------------------------
 

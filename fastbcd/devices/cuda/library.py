@@ -39,8 +39,8 @@ class Library:
 
     Parameters
     ----------
-    tf32 : bool
-        Whether float32 products may round their factors to TF32 (11 bits).
+    precision : {"float32", "tf32", "bf16"}
+        What factors of float32 products are rounded to: not at all, to 11 bits, to 8 bits.
     ranks : Ranks
         With several on this machine, each takes a GPU of its own, in their order.
 
@@ -50,7 +50,7 @@ class Library:
         A package, the driver or the GPU is missing.
     """
 
-    def __init__(self, tf32: bool, ranks: Ranks) -> None:
+    def __init__(self, precision: str, ranks: Ranks) -> None:
         cupy = import_cupy()
         try:
             n_devices = cupy.cuda.runtime.getDeviceCount()
@@ -63,7 +63,7 @@ class Library:
             raise InputError("device: cuda needs an NVIDIA GPU, and CuPy finds none here")
         self._gpu = ranks.rank_on_this_machine % n_devices
         cupy.cuda.Device(self._gpu).use()
-        self._cupy, self._tf32 = cupy, tf32
+        self._cupy, self._precision = cupy, precision
         self._stream = cupy.cuda.Stream(non_blocking=True)
         self._graph_memory: Any = None
 
@@ -76,7 +76,7 @@ class Library:
         name = f"libcublas.so.{self._cupy.cuda.runtime.runtimeGetVersion() // 1000}"
         workspace = self.empty((WORKSPACE_BYTES,), np.uint8)
         stream = self._stream.ptr
-        return CuBLAS(ctypes.CDLL(name), stream, workspace, self.array, self._tf32)
+        return CuBLAS(ctypes.CDLL(name), stream, workspace, self.array, self._precision)
 
     @contextmanager
     def session(self) -> Iterator[int]:
@@ -282,7 +282,7 @@ def out_of_memory(needed: int, free: int) -> InputError:
 def describe() -> dict[str, str]:
     """What ``fastbcd info`` says of the GPU; says what is missing where something is."""
     try:
-        cupy = Library(False, Alone())._cupy  # says what is missing
+        cupy = Library("float32", Alone())._cupy  # says what is missing
         runtime = cupy.cuda.runtime
         driver = runtime.driverGetVersion()
         properties = runtime.getDeviceProperties(runtime.getDevice())
