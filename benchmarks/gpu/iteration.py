@@ -76,7 +76,7 @@ def of_the_published_procedure(X: Any, Y: Any, widths: tuple[int, ...]) -> float
     """Seconds of an iteration in PyTorch on the card, without its monitoring; TF32 off."""
     import torch
 
-    sys.path[:0] = [str(Path(__file__).parent / "peers")]
+    sys.path[:0] = [str(Path(__file__).resolve().parents[1] / "peers")]
     from published import Blocks, PublishedBCD
 
     torch.backends.cuda.matmul.allow_tf32 = False
