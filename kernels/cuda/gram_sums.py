@@ -27,11 +27,14 @@ def add_column_sums(sums: Any, A: Any) -> None:
 
 @gpu_kernel
 def _add_gram(total, work, sums, count):
-    d = work.shape[0]
+    d = work.shape[1]
     i, j, down, turns = elements(d + 1, d + 1)
     for _ in range(turns):
         if j <= i < d:
-            total[i, j] += np.float64(work[i, j])
+            own = 0.0
+            for c in range(work.shape[0]):
+                own += np.float64(work[c, i, j])
+            total[i, j] += own
         elif i == d and sums is not None:
             total[d, j] += sums[j] if j < d else count
         i += down
@@ -40,23 +43,34 @@ def _add_gram(total, work, sums, count):
 def add_gram(total: Any, V: Any, work: Any, sums: Any) -> None:
     """Add ``V^^T V^`` to the lower triangle of `total`, given ``work = V^T V`` and column sums.
 
-    Arguments as in `fastbcd.kernels.add_gram`; without sums (None) the last row stays.
+    Arguments as in `fastbcd.kernels.add_gram`; work also (parts, d, d), products of parts of the
+    samples; without sums (None) the last row stays.
     """
-    launch(_add_gram, total.shape, total, work, sums, float(len(V)))
+    launch(_add_gram, total.shape, total, _as_parts(work), sums, float(len(V)))
+
+
+def _as_parts(work: Any) -> Any:
+    return work if work.ndim == 3 else work.reshape(1, *work.shape)
 
 
 @gpu_kernel
 def _add_cross(total, work, sums):
-    d = work.shape[1]
-    i, j, down, turns = elements(work.shape[0], d + 1)
+    d = work.shape[2]
+    i, j, down, turns = elements(work.shape[1], d + 1)
     for _ in range(turns):
         if j < d:
-            total[i, j] += np.float64(work[i, j])
+            own = 0.0
+            for c in range(work.shape[0]):
+                own += np.float64(work[c, i, j])
+            total[i, j] += own
         elif sums is not None:
             total[i, d] += sums[i]
         i += down
 
 
 def add_cross(total: Any, work: Any, sums: Any) -> None:
-    """Add ``R^T V^`` to `total`; arguments as in `fastbcd.kernels.add_cross`, sums or None."""
-    launch(_add_cross, total.shape, total, work, sums)
+    """Add ``R^T V^`` to `total`; arguments as in `fastbcd.kernels.add_cross`, sums or None.
+
+    work also (parts, d_out, d_in), products of parts of the samples.
+    """
+    launch(_add_cross, total.shape, total, _as_parts(work), sums)

@@ -220,7 +220,22 @@ def cases(dtype: Any, M: int = M, D: int = D) -> Iterator[Case]:
     )
     yield Case("", "add_cross", (doubles(K, D + 1), normal(K, D), doubles(K)), f64=True)
 
+    grams = (doubles(D + 1, D + 1), normal(M, D), normal(2, D, D), doubles(D))
+    yield Case("parts", "add_gram", grams, expected=of_parts(kernels.add_gram, 2), f64=True)
+    crosses = (doubles(K, D + 1), normal(2, K, D), doubles(K))
+    yield Case("parts", "add_cross", crosses, expected=of_parts(kernels.add_cross, 1), f64=True)
+
     yield from of_the_gpu(dtype, rng, M, D)
+
+
+def of_parts(add: Callable[..., None], place: int) -> Callable[..., None]:
+    """`add` for the sum of the products in the argument at that place."""
+
+    def call(*arguments: Any) -> None:
+        before, work, after = arguments[:place], arguments[place], arguments[place + 1 :]
+        add(*before, work.sum(0, dtype=np.float64).astype(work.dtype), *after)
+
+    return call
 
 
 def of_the_gpu(dtype: Any, rng: np.random.Generator, M: int, D: int) -> Iterator[Case]:

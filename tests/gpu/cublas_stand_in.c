@@ -76,6 +76,24 @@ int cublasGemmEx(void *handle, int ta, int tb, int m, int n, int k, const float 
     if (type_A || type_B || type_C || !bits || algorithm != -1) return WRONG;
     return product_s(handle, ta, tb, m, n, k, alpha, A, lda, B, ldb, beta, C, ldc, bits);
 }
+int cublasGemmStridedBatchedEx(void *handle, int ta, int tb, int m, int n, int k,
+                               const void *alpha, const void *A, int type_A, int lda,
+                               long long step_A, const void *B, int type_B, int ldb,
+                               long long step_B, const void *beta, void *C, int type_C, int ldc,
+                               long long step_C, int count, int compute, int algorithm) {
+    if (type_A != type_C || type_B != type_C || type_C != (compute == 70)) return WRONG;
+    for (int c = 0; c < count; ++c) {
+        int status = type_C
+            ? cublasDgemm_v2(handle, ta, tb, m, n, k, alpha, (const double *)A + c * step_A, lda,
+                             (const double *)B + c * step_B, ldb, beta,
+                             (double *)C + c * step_C, ldc)
+            : cublasGemmEx(handle, ta, tb, m, n, k, alpha, (const float *)A + c * step_A, 0, lda,
+                           (const float *)B + c * step_B, 0, ldb, beta,
+                           (float *)C + c * step_C, 0, ldc, compute, algorithm);
+        if (status) return status;
+    }
+    return 0;
+}
 
 #define GRAM(NAME, T)                                                                            \
     int NAME(void *handle, int upper, int transposed, int n, int k, const T *alpha, const T *A,  \

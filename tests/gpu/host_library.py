@@ -252,6 +252,23 @@ class HostLibrary:
         out[lower] = (A @ A.T if of_rows else A.T @ A)[lower]
 
     @taped
+    def partial_products(self, out: Any, A: Any, B: Any) -> None:
+        out, A, B = map(np.asarray, (out, A, B))
+        m = len(A) // len(out)
+        assert len(A) == len(B) == m * len(out)
+        for c, product in enumerate(out):
+            rows = slice(c * m, (c + 1) * m)
+            product[...] = A[rows].T @ B[rows]
+
+    @taped
+    def partial_grams(self, out: Any, A: Any) -> None:
+        lower = np.tril_indices(out.shape[1])
+        full = np.empty(out.shape, out.dtype)
+        self.partial_products(full, A, A)
+        for product, whole in zip(np.asarray(out), full, strict=True):
+            product[lower] = whole[lower]
+
+    @taped
     def cholesky(self, A: Any) -> None:
         A = np.asarray(A)
         lower = np.tril_indices(len(A))

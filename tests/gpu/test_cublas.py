@@ -30,6 +30,12 @@ class Array:
         for name in ("shape", "strides", "dtype", "nbytes"):
             setattr(self, name, getattr(numbers, name))
 
+    def __getitem__(self, key: Any) -> Array:
+        return Array(self.numbers[key])
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
     def astype(self, dtype: Any) -> Array:
         return Array(self.numbers.astype(dtype))
 
@@ -111,6 +117,27 @@ def test_products_round_their_factors_and_gram_matrices_do_not(
     A = Array(np.array([[1.0 + 2.0**-11]], np.float32))
     cublas.gram(out, A, False)
     assert float(out.numbers[0, 0]) == float(A.numbers[0, 0] * A.numbers[0, 0])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_partial_products_and_gram_matrices(
+    dtype: str, library: ctypes.CDLL, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr("fastbcd.devices.cuda.cublas.GRAM_BLOCK", 2)
+    cublas, eps = make(library, "tf32"), np.finfo(dtype).eps
+    A, B = matrix(12, 5, dtype, 2), matrix(12, 3, dtype, 1)
+    out = RNG.standard_normal((3, 5, 4)).astype(dtype)[:, :, :3]
+    cublas.partial_products(Array(out), Array(A), Array(B), true_float32=True)
+    expected = np.stack([A[c : c + 4].T @ B[c : c + 4] for c in (0, 4, 8)])
+    np.testing.assert_allclose(out, expected, rtol=0, atol=50 * eps)
+    grams = np.full((3, 5, 6), 9.0, dtype)[:, :, :5]
+    cublas.partial_grams(Array(grams), Array(A))
+    for c, gram in enumerate(grams):
+        of_part = A[4 * c : 4 * c + 4]
+        np.testing.assert_allclose(
+            np.tril(gram), np.tril(of_part.T @ of_part), rtol=0, atol=50 * eps
+        )
+        assert gram[0, 4] == 9.0  # a block above the diagonal: nobody computes it
 
 
 def test_factors_are_solved_for_columns(library: ctypes.CDLL) -> None:

@@ -8,26 +8,40 @@ included, and a product repeats to the last bit.
 from __future__ import annotations
 
 import ctypes
-import weakref
+import itertools
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from fastbcd.devices.cuda.captures import captures
+
 # Values of cuBLAS's enumerations; they are the same in all its versions.
-FLOAT32, DEFAULT_ALGORITHM = 0, -1
+FLOAT32, FLOAT64, DEFAULT_ALGORITHM = 0, 1, -1
 # How a product of float32 matrices is computed; it is added up in float32 in any case.
 COMPUTE = {"float32": 68, "bf16": 75, "tf32": 77}
+COMPUTE_FLOAT64 = 70
 HOST_POINTERS, DEVICE_POINTERS = 0, 1
 UPPER, RIGHT, NON_UNIT = 1, 1, 0
 # What NVIDIA advises for its cards of 2022 and later.
 WORKSPACE_BYTES = 32 * 2**20
 
-_INT, _PLACE, _SIZE = ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t
+# Columns of a Gram matrix that are one block; of two blocks above and below its diagonal only the
+# one below is computed.
+GRAM_BLOCK = 512
+
+_INT, _LONG = ctypes.c_int, ctypes.c_longlong
+_PLACE, _SIZE = ctypes.c_void_p, ctypes.c_size_t
 _PRODUCT = [_PLACE, *[_INT] * 5, _PLACE, _PLACE, _INT, _PLACE, _INT, _PLACE, _PLACE, _INT]
 _PRODUCT_IN = [
     *[_PLACE, *[_INT] * 5, _PLACE, _PLACE, _INT, _INT, _PLACE, _INT, _INT],
     *[_PLACE, _PLACE, _INT, _INT, _INT, _INT],
+]
+_MATRICES = [_PLACE, _INT, _INT, _LONG]
+_PRODUCTS = [
+    *[_PLACE, *[_INT] * 5, _PLACE, *_MATRICES, *_MATRICES, _PLACE, *_MATRICES],
+    *[_INT, _INT, _INT],
 ]
 _GRAM = [_PLACE, *[_INT] * 4, _PLACE, _PLACE, _INT, _PLACE, _PLACE, _INT]
 ARGUMENTS: dict[str, list[Any]] = {
@@ -37,6 +51,7 @@ ARGUMENTS: dict[str, list[Any]] = {
     "cublasSetWorkspace_v2": [_PLACE, _PLACE, _SIZE],
     "cublasSetPointerMode_v2": [_PLACE, _INT],
     "cublasGemmEx": _PRODUCT_IN,
+    "cublasGemmStridedBatchedEx": _PRODUCTS,
     "cublasDgemm_v2": _PRODUCT,
     "cublasSsyrk_v2": _GRAM,
     "cublasDsyrk_v2": _GRAM,
@@ -82,9 +97,8 @@ class CuBLAS:
         self._constants: dict[tuple[float, np.dtype], Any] = {}
         self._handle = ctypes.c_void_p()
         self._call_plain("cublasCreate_v2", ctypes.byref(self._handle))
-        destroy, handle = self._functions["cublasDestroy_v2"], self._handle
-        # At the end of the process the driver has gone, and the handle with it.
-        weakref.finalize(self, destroy, handle).atexit = False
+        destroy = partial(self._functions["cublasDestroy_v2"], self._handle)
+        captures.release_with(self, destroy)  # it waits for the device
         self._workspace = workspace
         # In this order: a new stream takes the workspace away again.
         self._call("cublasSetStream_v2", stream)
@@ -157,6 +171,45 @@ class CuBLAS:
             *(name, UPPER, int(of_rows), n, k, alpha_at, A.data.ptr, leading(A), beta_at),
             *(out.data.ptr, leading(out)),
         )
+
+    def partial_products(self, out: Any, A: Any, B: Any, true_float32: bool = False) -> None:
+        """``out_c = A_c^T B_c`` for every part c of the rows of A and B; all parts in one call.
+
+        out (parts, p, q), A (parts m, p), B (parts m, q): A_c are the rows ``c m`` to
+        ``(c + 1) m``. With `true_float32` factors are not rounded, whatever `precision` says.
+        """
+        parts, p, q = out.shape
+        m = len(A) // parts
+        is_float32 = out.dtype == np.float32
+        kind = FLOAT32 if is_float32 else FLOAT64
+        compute = COMPUTE_FLOAT64
+        if is_float32:
+            compute = COMPUTE["float32"] if true_float32 else self._compute
+        numbers = np.array([1.0, 0.0], out.dtype)
+        at = numbers.ctypes.data
+        # To Fortran a row-major array is its transpose: out_c^T = B_c^T A_c.
+        self._call(
+            *("cublasGemmStridedBatchedEx", 0, 1, q, p, m, at),
+            *(B.data.ptr, kind, leading(B), m * leading(B)),
+            *(A.data.ptr, kind, leading(A), m * leading(A)),
+            *(at + numbers.itemsize, out.data.ptr, kind, leading(out[0])),
+            *(out.strides[0] // out.dtype.itemsize, parts, compute, DEFAULT_ALGORITHM),
+        )
+
+    def partial_grams(self, out: Any, A: Any) -> None:
+        """Lower triangles of ``out_c = A_c^T A_c`` for every part c of A's rows; true float32.
+
+        out (parts, d, d), A (parts m, d). By blocks, of which those above the diagonal are left
+        out: cuBLAS has a call for one triangle, which on an H200 has less than half the rate of
+        its products.
+        """
+        d = out.shape[1]
+        n_blocks = -(-d // GRAM_BLOCK)
+        edges = [round(k * d / n_blocks) for k in range(n_blocks + 1)]
+        blocks = [slice(start, stop) for start, stop in itertools.pairwise(edges)]
+        for i, rows in enumerate(blocks):
+            for columns in blocks[: i + 1]:
+                self.partial_products(out[:, rows, columns], A[:, rows], A[:, columns], True)
 
     def cholesky_solve_columns(self, B: Any, L: Any) -> None:
         """``B = (L L^T)^-1 B``, in place, float64; L in a lower triangle."""

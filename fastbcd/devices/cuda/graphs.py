@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
+
+from fastbcd.devices.cuda.captures import captures
 
 # Graphs that are kept: a pass has eight kinds of batches at most, a stream as many as it has sizes.
 KEPT = 16
@@ -37,6 +40,7 @@ class Graphs:
     def __init__(self, library: Any, scratch: Any) -> None:
         self._library, self._scratch = library, scratch
         self._graphs: OrderedDict[Any, _Graph] = OrderedDict()
+        captures.release_with(self, self._graphs.clear)
 
     def run(self, kind: Any, arrays: Any, body: Callable[[], None]) -> None:
         """``body()`` or its launches; see `CUDA.repeated`."""
@@ -46,7 +50,7 @@ class Graphs:
             body()  # compiles, makes work arrays and constants: nothing for a capture
             self._graphs[key] = _Graph(list(_leaves(arrays)))
             if len(self._graphs) > KEPT:
-                self._graphs.popitem(last=False)
+                captures.release(partial(self._graphs.popitem, last=False))
             return
         self._graphs.move_to_end(key)
         if graph.launch is None:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from fastbcd.devices.cuda.captures import captures
 from fastbcd.devices.cuda.cublas import UPPER, WORKSPACE_BYTES, CuBLAS, leading
 from fastbcd.devices.cuda.group import Group
 from fastbcd.errors import InputError
@@ -65,7 +66,9 @@ class Library:
         cupy.cuda.Device(self._gpu).use()
         self._cupy, self._precision = cupy, precision
         self._stream = cupy.cuda.Stream(non_blocking=True)
-        self._graph_memory: Any = None
+        self._graph_memory = cupy.cuda.MemoryPool()
+        held = [self._stream, self._graph_memory]
+        captures.release_with(self, held.clear)
 
     # -- the stream ---------------------------------------------------------------------------
 
@@ -102,10 +105,8 @@ class Library:
         Memory that the body takes and gives back is the graphs' own. An array that it makes must
         not outlive it.
         """
-        cupy = self._cupy
-        if self._graph_memory is None:
-            self._graph_memory = cupy.cuda.MemoryPool()
-        with cupy.cuda.using_allocator(self._graph_memory.malloc):
+        memory = self._cupy.cuda.using_allocator(self._graph_memory.malloc)
+        with captures.capture(), memory:
             self._stream.begin_capture()
             try:
                 body()
@@ -176,17 +177,21 @@ class Library:
         a stream of theirs, so this waits for the GPU once.
         """
         if isinstance(data, self._cupy.ndarray):
-            self._cupy.cuda.Device().synchronize()
+            self._wait_for_the_device()
             return data
         if getattr(data, "requires_grad", False):
             data = data.detach()
         if hasattr(data, "__cuda_array_interface__"):
-            self._cupy.cuda.Device().synchronize()
+            self._wait_for_the_device()
             return self._cupy.asarray(data)
         if hasattr(data, "__dlpack_device__") and data.__dlpack_device__()[0] == 2:  # kDLCUDA
-            self._cupy.cuda.Device().synchronize()
+            self._wait_for_the_device()
             return self._cupy.from_dlpack(data)
         return data
+
+    def _wait_for_the_device(self) -> None:
+        with captures.no_capture():
+            self._cupy.cuda.Device().synchronize()
 
     def host(self, array: Any) -> Any:
         """`array` as a NumPy array."""
@@ -225,6 +230,14 @@ class Library:
     def gram(self, out: Any, A: Any, of_rows: bool = False) -> None:
         """Lower triangle of ``out = A^T A``, or of ``A A^T`` with `of_rows`; true float32."""
         self._cublas.gram(out, A, of_rows)
+
+    def partial_products(self, out: Any, A: Any, B: Any) -> None:
+        """``out_c = A_c^T B_c``; out (parts, p, q), A (parts m, p), B (parts m, q)."""
+        self._cublas.partial_products(out, A, B)
+
+    def partial_grams(self, out: Any, A: Any) -> None:
+        """Lower triangles of ``out_c = A_c^T A_c``; out (parts, d, d), A (parts m, d)."""
+        self._cublas.partial_grams(out, A)
 
     def cholesky(self, A: Any) -> None:
         """``A = L L^T``, in the lower triangle of A (n, n) float64, in place.

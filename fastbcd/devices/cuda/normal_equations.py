@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,18 @@ from fastbcd.kernels.cuda.target import ROW_BLOCKS
 
 # Samples whose product is made in the storage type; the products are added up in float64.
 SUM_ROWS = 4096
+# Bytes of the products that are made by one call of cuBLAS, about.
+PRODUCT_BYTES = 2**28
+
+
+def parts_of(n: int, product_bytes: int) -> Iterator[tuple[slice, int]]:
+    """Rows of n samples for one call, and how many parts of `SUM_ROWS` samples they are."""
+    whole, at_once = n // SUM_ROWS, max(1, PRODUCT_BYTES // max(product_bytes, 1))
+    for first in range(0, whole, at_once):
+        count = min(at_once, whole - first)
+        yield slice(first * SUM_ROWS, (first + count) * SUM_ROWS), count
+    if n % SUM_ROWS:
+        yield slice(whole * SUM_ROWS, n), 1
 
 
 class CrossProduct:
@@ -26,14 +39,13 @@ class CrossProduct:
     def multiply(self, tile: Any, R: Any, V: Any, name: str = "cross") -> Any:
         """Add the product of one tile; `add_product` has nothing left to do."""
         d_out, d_in = R.shape[1], V.shape[1]
-        work = tile.scratch.array("tile cross", (d_out, d_in), V.dtype)
         sums = tile.scratch.array("tile sums", (d_out,), np.float64)
         sums[...] = 0.0
         kernels.add_column_sums(sums, R)
-        for start in range(0, len(V), SUM_ROWS):
-            part = slice(start, start + SUM_ROWS)
-            self._library.gemm(work, R[part], V[part], transpose_A=True)
-            kernels.add_cross(self.cross, work, sums if start == 0 else None)
+        for rows, count in parts_of(len(V), d_out * d_in * V.dtype.itemsize):
+            work = tile.scratch.array("tile cross", (count, d_out, d_in), V.dtype)
+            self._library.partial_products(work, R[rows], V[rows])
+            kernels.add_cross(self.cross, work, sums if rows.start == 0 else None)
         return None
 
     def add_product(self, product: Any) -> None:
@@ -81,15 +93,14 @@ class NormalEquations(CrossProduct):
         if self._gram_complete:
             return
         d_in = V.shape[1]
-        work = tile.scratch.array("tile gram", (d_in, d_in), V.dtype)
         sums = tile.scratch.array("tile sums", (d_in,), np.float64)
         sums[...] = 0.0
         kernels.add_column_sums(sums, V)
-        for start in range(0, len(V), SUM_ROWS):
-            part = V[start : start + SUM_ROWS]
-            self._library.gram(work, part)
+        for rows, count in parts_of(len(V), d_in * d_in * V.dtype.itemsize):
+            work = tile.scratch.array("tile gram", (count, d_in, d_in), V.dtype)
+            self._library.partial_grams(work, V[rows])
             # The count and the column sums of all rows of the tile come with its first part.
-            kernels.add_gram(self.gram, V, work, sums if start == 0 else None)
+            kernels.add_gram(self.gram, V, work, sums if rows.start == 0 else None)
 
     def solve(
         self, W: Any, weight: Any, penalty: Penalty, alpha: float, report: Any = None
