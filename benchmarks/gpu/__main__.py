@@ -40,7 +40,16 @@ def command(part: str, out: Path, mnist: str | None, workers: int) -> list[str] 
     if part == "tests":
         return [
             *(sys.executable, "-m", "pytest", "-m", "gpu", "tests/gpu", "-q", "-ra"),
-            *("-n", str(workers), "-p", "no:cacheprovider", "-p", "no:benchmark", "--durations=15", "--tb=short"),
+            *(
+                "-n",
+                str(workers),
+                "-p",
+                "no:cacheprovider",
+                "-p",
+                "no:benchmark",
+                "--durations=15",
+                "--tb=short",
+            ),
         ]
     if part == "race" and mnist is None:
         return None

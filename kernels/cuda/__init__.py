@@ -28,6 +28,11 @@ from fastbcd.kernels.cuda.majorised import (
     search_states,
     state_terms,
 )
+from fastbcd.kernels.cuda.metric import (
+    eigenvectors_in_a_block,
+    ritz_values,
+    turn_directions,
+)
 from fastbcd.kernels.cuda.mini_batch import (
     batch_scale,
     batch_sizes,
@@ -86,6 +91,7 @@ __all__ = [
     "curvature_bound",
     "displacement",
     "displacement_of_states",
+    "eigenvectors_in_a_block",
     "gather",
     "launching",
     "loss_sum",
@@ -100,6 +106,7 @@ __all__ = [
     "proximal_center",
     "residual_of_bias",
     "right_hand_side",
+    "ritz_values",
     "scale_rows",
     "scaled",
     "scaled_system",
@@ -114,6 +121,7 @@ __all__ = [
     "state_slopes",
     "state_terms",
     "step_weights_along",
+    "turn_directions",
     "update_output_state",
     "update_output_state_linearised",
     "update_output_state_penalised",

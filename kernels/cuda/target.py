@@ -256,6 +256,11 @@ def launch_rows(kernel: Any, rows: int, *arguments: Any) -> None:
         _launch(kernel, blocks, THREADS, arguments)
 
 
+def launch_block(kernel: Any, *arguments: Any) -> None:
+    """Run a kernel in which the threads of a single block share all work."""
+    _launch(kernel, 1, THREADS, arguments)
+
+
 def _finished(partial: Any, report: Any, largest: bool) -> Any:
     out = _current.get().empty((len(partial),), np.float64) if report is None else report
     kernel = _largest_of_blocks if largest else _sum_of_blocks

@@ -355,6 +355,8 @@ def of_the_gpu(dtype: Any, rng: np.random.Generator, M: int, D: int) -> Iterator
             # The size is one float64 on the GPU there.
             yield Case(tag, "step_weights_along", step, step_weights, f64=name == "array")
 
+    yield from of_the_metric(rng, normal)
+
     def set_numbers(out: Any, values: tuple[float, ...]) -> None:
         out[:] = values
 
@@ -415,3 +417,76 @@ def of_the_gpu(dtype: Any, rng: np.random.Generator, M: int, D: int) -> Iterator
             batch_sizes,
             f64=True,
         )
+
+
+def jacobi(A: Any, Z: Any, work: Any) -> None:
+    """Cyclic Jacobi, pairs as in a tournament: A becomes diagonal, Z orthogonal."""
+    r = len(A)
+    last = 2 * ((r + 1) // 2) - 1
+    Z[:] = np.eye(r)
+    while ((A - np.diag(np.diag(A))) ** 2).sum() > 1e-30 * (A**2).sum():
+        for turn in range(last):
+            games = [(last, turn)]
+            games += [
+                ((turn + k) % last, (turn + last - k) % last) for k in range(1, last // 2 + 1)
+            ]
+            for p, q in map(sorted, games):
+                if q < r and A[p, q] != 0.0:
+                    angle = 0.5 * np.arctan(2.0 * A[p, q] / (A[q, q] - A[p, p]))
+                    turned = np.array(
+                        [[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]]
+                    )
+                    A[:, [p, q]] = A[:, [p, q]] @ turned
+                    A[[p, q]] = turned.T @ A[[p, q]]
+                    Z[:, [p, q]] = Z[:, [p, q]] @ turned
+
+
+def of_the_metric(rng: np.random.Generator, normal: Callable[..., Any]) -> Iterator[Case]:
+    """Renewal of the mini-batch metric."""
+    for r in (1, 4, 5):
+        image = rng.standard_normal((9, r))
+        square = (image.T @ image, np.zeros((r, r)), Work((2, 2 * r), (2, 2 * r)))
+        yield Case(f"{r}", "eigenvectors_in_a_block", square, jacobi, f64=True, tolerance=1e4)
+
+    def ritz_values(
+        c: Any, scale: Any, shrinkage: Any, level: Any, A: Any, Z: Any,
+        trace_sum: Any, batches: Any, d: int, damping: float, ceiling: float, failures: Any,
+    ) -> None:  # fmt: skip
+        r, n = len(A), batches[0]
+        e, trace = np.sqrt(np.diag(A)), trace_sum[0] / n
+        counts = e > 1e-6 * e.max()
+        scale[:] = np.where(counts, 1.0 / np.where(counts, e, 1.0), 0.0)
+        e = np.where(counts, e, 0.0) / n
+        rest = max(trace - e.sum(), 0.0) / max(d - r, 1)
+        new = rest + damping * trace / d
+        if r < d:
+            new = max(new, e.min() / ceiling)
+        c[:] = np.maximum(e - rest, 0.0) / (new + np.maximum(e - rest, 0.0))
+        shrinkage[0] = new / level[0] if new < 0.1 * level[0] else 1.0
+        level[0] = new
+        Z *= scale
+
+    for tag, e, trace, level in (
+        ("", [9.0, 4.0, 1e-7], 30.0, 1.0),
+        ("out of scale", [9.0, 4.0, 2.0], 30.0, 1e6),
+        ("ceiling", [9.0, 8.0, 7.5], 8.0, 1.0),
+        ("full rank", [9.0, 4.0, 2.0], 30.0, 1.0),
+    ):
+        d = 3 if tag == "full rank" else 7
+        outputs = (np.zeros(3), np.zeros(3), np.zeros(1), np.array([level]))
+        inputs = (np.diag(np.square(e)), rng.standard_normal((3, 3)))
+        sums = (np.array([trace]), np.array([2.0]), d, 5.0, 3.5, np.zeros(1, np.int32))
+        yield Case(
+            tag, "ritz_values", (*outputs, *inputs, *sums), ritz_values, f64=True, tolerance=64.0
+        )
+
+    def turn_directions(Q: Any, D: Any, new: Any, start: Any, scale: Any, c: Any) -> None:
+        stays = scale < 0.0
+        Q[:] = np.where(stays, Q, np.where(scale > 0.0, new, start))
+        D[:] = np.where(stays[:, None], D, Q.T * c[:, None])
+
+    Q = (normal(7, 3), normal(3, 7), rng.standard_normal((7, 3)), normal(7, 3))
+    scale = np.array([0.5, 0.0, -1.0])
+    yield Case(
+        "", "turn_directions", (*Q, scale, rng.random(3)), turn_directions, f64=True, tolerance=8.0
+    )

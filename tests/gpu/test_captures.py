@@ -6,6 +6,8 @@ import gc
 import threading
 from typing import Any
 
+import pytest
+
 from fastbcd.devices.cuda.captures import Captures
 
 
@@ -75,8 +77,6 @@ def test_a_capture_that_fails_gives_back_as_well() -> None:
             captures.release(lambda: given_back.append("graph"))
             raise RuntimeError("a body that fails")
 
-    try:
+    with pytest.raises(RuntimeError):
         fail()
-    except RuntimeError:
-        pass
     assert given_back == ["graph"]

@@ -48,3 +48,16 @@ def test_a_number_that_is_not_finite_raises_the_flag() -> None:
         flag = np.zeros(1, np.int32)
         target.scaled_system(np.empty((2, 2)), np.empty(2), gram, 1.0, 0.0, 0.0, 0.0, flag)
         assert flag[0] == 1
+
+
+def test_a_metric_that_is_not_finite_stays_as_it_is_and_raises_the_flag() -> None:
+    for squares, trace in (([4.0, np.inf], 3.0), ([4.0, np.nan], 3.0), ([4.0, 1.0], np.inf)):
+        flag, level = np.zeros(1, np.int32), np.ones(1)
+        c, scale, shrinkage = np.zeros(2), np.zeros(2), np.zeros(1)
+        target.ritz_values(
+            *(c, scale, shrinkage, level, np.diag(squares), np.eye(2)),
+            *(np.array([trace]), np.ones(1), 5, 5.0, 3.5, flag),
+        )
+        assert flag[0] == 1
+        assert level[0] == shrinkage[0] == 1.0
+        assert (scale < 0.0).all()

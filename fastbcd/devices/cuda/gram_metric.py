@@ -13,8 +13,9 @@ from fastbcd.kernels import cuda as kernels
 class GramMetric:
     """As `fastbcd.devices.gram_metric.GramMetric`, which has the formulas; level is an array (1,).
 
-    The singular values of the image's triangular factor come from the eigenvalues of ``R R^T``:
-    the smallest lose digits, which only directions without weight feel.
+    The singular values of the image and the next directions come from the eigenvectors of
+    ``image^T image``: the smallest lose digits, which only directions without weight feel. Nothing
+    asks the host, so that a renewal is part of a batch's graph.
     """
 
     def __init__(
@@ -29,8 +30,9 @@ class GramMetric:
     ) -> None:
         self.damping, self.rank, self.ceiling = damping, min(rank, d), ceiling
         self.device = device
-        start = np.random.default_rng(seed).standard_normal((d, self.rank))
-        self.Q = device.array(np.linalg.qr(start)[0], dtype)
+        random = np.random.default_rng(seed).standard_normal((d, self.rank))
+        self._start = device.array(np.linalg.qr(random)[0], dtype)
+        self.Q = device.copy(self._start)
         self.level = device.array(np.ones(1), np.float64)
         self.directions = device.zeros((self.rank, d), dtype)
         self._image = device.zeros((d, self.rank), dtype)
@@ -54,34 +56,29 @@ class GramMetric:
 
     def renew(self, S: Any) -> bool:
         """Directions and level from the batches since the last time; S to their scale."""
-        library, d, rank = self.device.library, len(self.Q), self.rank
-        trace = self._trace_sum / self._batches
-        image = self._image.astype(np.float64) / self._batches
-        finite = library.isfinite(image).all() & library.isfinite(trace).all()
-        failures = self.device.failures
-        failures[...] = library.maximum(failures, (~finite).astype(np.int32))
-        image = library.where(library.isfinite(image), image, 0.0)
-        self._image[...] = 0.0
-        self._batches[...] = 0.0
-        self._trace_sum[...] = 0.0
-        before = self.level.copy()
-        if rank == 0:
-            level = (1.0 + self.damping) * trace / d
-        else:
-            Q, R = library.qr(image)
-            values, left = library.eigh(R @ R.T)
-            e, left = library.maximum(values[::-1], 0.0) ** 0.5, left[:, ::-1]
-            rest = library.maximum(trace - e.sum(), 0.0) / max(d - rank, 1)
-            level = rest + self.damping * trace / d
-            if rank < d:
-                level = library.maximum(level, e[-1] / self.ceiling)
-            above = library.maximum(e - rest, 0.0)
-            Q = Q @ left
-            self.Q[...] = library.where(finite, Q, self.Q)
-            directions = (Q * (above / (level + above))).T
-            self.directions[...] = library.where(finite, directions, self.directions)
-        self.level[...] = library.where(finite, level, before)
-        # After a batch of extreme values S is out of scale.
-        ratio = self.level / before
-        S *= library.where(ratio < 0.1, ratio, 1.0).astype(S.dtype)
+        device, (d, r) = self.device, self.Q.shape
+        scratch, library = device.scratch, device.library
+        image = scratch.array("metric image", (d, r), np.float64)
+        new = scratch.array("metric directions", (d, r), np.float64)
+        squares = scratch.array("metric squares", (r, r), np.float64)
+        vectors = scratch.array("metric vectors", (r, r), np.float64)
+        coefficients, scale = scratch.array("metric values", (2, max(r, 1)), np.float64)
+        shrinkage = scratch.array("metric shrinkage", (1,), np.float64)
+        image[...] = self._image
+        if r:
+            library.gemm(squares, image, image, transpose_A=True)
+            work = scratch.array("metric work", (2, 2 * r), np.float64)
+            kernels.eigenvectors_in_a_block(squares, vectors, work)
+        kernels.ritz_values(
+            *(coefficients[:r], scale[:r], shrinkage, self.level, squares, vectors),
+            *(self._trace_sum, self._batches, d, self.damping, self.ceiling, device.failures),
+        )
+        if r:
+            library.gemm(new, image, vectors)
+            kernels.turn_directions(
+                *(self.Q, self.directions, new, self._start, scale[:r], coefficients[:r])
+            )
+        device.scaled(S, S, shrinkage)
+        for sums in (self._image, self._batches, self._trace_sum):
+            sums[...] = 0.0
         return True
