@@ -170,9 +170,11 @@ class CPU:
         """Some rows of samples, as a NumPy array."""
         return data[index]
 
-    def batches(self, rows: Iterable[Array]) -> Iterable[tuple[Array, Array]]:
-        """Rows of each batch of a pass, for the processor and for this device."""
-        return ((batch, batch) for batch in rows)
+    def planned(
+        self, cache: dict[Any, Any], batches: Sequence[Any], numbers: Sequence[T]
+    ) -> Iterable[tuple[Any, T]]:
+        """Samples and numbers of each batch of a pass, as `run_batch` takes them."""
+        return zip(batches, numbers, strict=True)
 
     def take(self, out: Array, data: Any, rows: Array | slice) -> Array:
         """``out = data[rows]``; returns them in whichever type is at hand."""
@@ -186,19 +188,18 @@ class CPU:
         """``out = factor A``."""
         np.multiply(A, A.dtype.type(factor), out=out)
 
-    def fetched(self, samples: Any, batch: Any) -> Any:
-        """Samples of a `batch`: its tiles read them."""
-        return samples
-
-    def numbers(self, cache: dict[Any, Any], numbers: T) -> T:
-        """Numbers of a batch where kernels read them: as they are."""
-        return numbers
-
-    def repeated(
-        self, cache: dict[Any, Any], kind: Any, arrays: Any, body: Callable[[], None]
+    def run_batch(
+        self,
+        cache: dict[Any, Any],
+        batch: Any,
+        samples: Any,
+        numbers: Any,
+        kind: Any,
+        arrays: Any,
+        sweep: Callable[[Any, Any], None],
     ) -> None:
-        """Call ``body()``."""
-        body()
+        """Call ``sweep(samples, numbers)``: the sweep's tiles read their samples."""
+        sweep(samples, numbers)
 
     def count(self, total: Array, number: float, n: int) -> None:
         """Add (number, n) to `total` (2,), an array of the processor."""

@@ -28,7 +28,7 @@ from fastbcd.mini_batch.batches import (
 )
 from fastbcd.mini_batch.settings import Settings, passes_for, settings_for
 from fastbcd.mini_batch.state import MiniBatchState
-from fastbcd.mini_batch.sweep import BatchSweep
+from fastbcd.mini_batch.sweep import BatchSweep, Numbers
 from fastbcd.problem import Problem
 from fastbcd.ranks import get_ranks, together
 from fastbcd.schedule import get_schedule
@@ -313,12 +313,18 @@ class MiniBatchThreeSplitting(BatchSweep):
         weight = state.sample_weight
         with self.device.session():
             # The same order on all ranks; each takes its own samples of a batch.
-            shuffled = list(shuffled_batches(state.n_total, state.settings.batch_size, state.rng))
-            here = self.device.batches(rows_here(rows, state.first, state.n) for rows in shuffled)
-            for whole, (rows, index) in zip(shuffled, here, strict=True):
-                samples = Samples.of(state.X, state.Y, self.problem.loss, rows, weight)
-                samples = replace(samples, total=len(whole))
-                self._learn(state, samples.on(self.device, index))
+            batches = [
+                replace(
+                    Samples.of(
+                        state.X, state.Y, self.problem.loss, self._here(state, rows), weight
+                    ),
+                    total=len(rows),
+                )
+                for rows in shuffled_batches(state.n_total, state.settings.batch_size, state.rng)
+            ]
+            numbers = [self._numbers(state, samples, k) for k, samples in enumerate(batches)]
+            for samples, of_batch in self.device.planned(state.cache, batches, numbers):
+                self._learn(state, samples, of_batch)
                 self._unmap(state)
             # Rounding may differ from machine to machine, and weights must not.
             for arrays in (state.W, state.mean_W, state.S):
@@ -372,17 +378,22 @@ class MiniBatchThreeSplitting(BatchSweep):
                 "of a usual sample"
             )
         with self.device.session():
-            self._learn(state, samples.on(self.device))
+            samples = samples.on(self.device)
+            self._learn(state, samples, self._numbers(state, samples))
         return state
 
-    def _learn(self, state: MiniBatchState, samples: Samples) -> None:
+    def _here(self, state: MiniBatchState, rows: Any) -> Any:
+        """Which of `rows` of all ranks' samples this rank has."""
+        return rows_here(rows, state.first, state.n)
+
+    def _learn(self, state: MiniBatchState, samples: Samples, numbers: Numbers) -> None:
         """The sweep of one batch."""
         if state.batches >= state.length and self.schedule(1.0) == 0.0:
             raise InputError(
                 f"state: its schedule ended after {state.length} batches; give init more passes, "
                 'or the solver schedule="constant"'
             )
-        self._learn_batch(state, self._batch(state, len(samples)), samples)
+        self._learn_batch(state, self._batch(state, len(samples)), samples, numbers)
         state.batches += 1
 
     def _unmap(self, state: MiniBatchState) -> None:

@@ -54,33 +54,34 @@ class BatchSweep:
     weight_decay: float
     average: float
 
-    def _learn_batch(self, state: MiniBatchState, batch: Batch, samples: Samples) -> None:
+    def _learn_batch(
+        self, state: MiniBatchState, batch: Batch, samples: Samples, numbers: Numbers
+    ) -> None:
         """The sweep of one batch; a device may repeat what it did for one that was alike."""
-        samples = self.device.fetched(samples, batch)
-        numbers = self.device.numbers(state.cache, self._numbers(state, samples))
 
-        def sweep() -> None:
+        def sweep(samples: Samples, numbers: Numbers) -> None:
             sizes = self._sweep(state, batch, samples, numbers)
             self._update_metrics_and_weights(state, batch, samples, numbers, sizes)
 
-        measured = state.batch_loss is not None
-        if self._renews(state) or state.clock is not None:
-            sweep()
-        else:
+        measured, kind = state.batch_loss is not None, None
+        if state.clock is None:
             # All that the sweep depends on and neither `numbers` nor the arrays tell.
             kind = (
                 *(len(batch), batch_total(samples), samples.weight is None, measured),
-                *(self._counts(state), self._averages(state), state.settings, state.output_unit),
-                *(self.problem, self.displacement, self.rho),
+                *(self._counts(state), self._renews(state), self._averages(state)),
+                *(state.settings, state.output_unit, self.problem, self.displacement, self.rho),
             )
-            arrays = (batch.V, batch.loss, state.W, state.mean_W, state.S, state.metrics)
-            sizes_before = (state.gains, state.rms_U, state.rms_D)
-            self.device.repeated(state.cache, kind, (arrays, sizes_before), sweep)
+        arrays = (batch.V, batch.loss, state.W, state.mean_W, state.S, state.metrics)
+        sizes_before = (state.gains, state.rms_U, state.rms_D)
+        self.device.run_batch(
+            *(state.cache, batch, samples, numbers, kind, (arrays, sizes_before), sweep)
+        )
         if measured:
             self.device.count(state.batch_loss, batch.loss[0], batch_total(samples))
 
-    def _numbers(self, state: MiniBatchState, samples: Samples) -> Numbers:
-        t, m = state.batches, batch_total(samples)
+    def _numbers(self, state: MiniBatchState, samples: Samples, ahead: int = 0) -> Numbers:
+        """Of the next batch, or of one that many batches later."""
+        t, m = state.batches + ahead, batch_total(samples)
         size = state.settings.step_size * self.schedule(t / max(state.length, 1))
         # Of a plain mean of the first weights, until there are enough of them.
         share = max(1.0 - self.average, 1.0 / (1.0 + t / 10.0))

@@ -34,8 +34,10 @@ from fastbcd.kernels.cuda.metric import (
     turn_directions,
 )
 from fastbcd.kernels.cuda.mini_batch import (
+    advance,
     batch_scale,
     batch_sizes,
+    fetch,
     gather,
     mean_of_weights,
     scale_rows,
@@ -84,6 +86,7 @@ __all__ = [
     "add_row_sums",
     "add_scaled_step",
     "add_state_report",
+    "advance",
     "batch_scale",
     "batch_sizes",
     "coordinate_descent",
@@ -92,6 +95,7 @@ __all__ = [
     "displacement",
     "displacement_of_states",
     "eigenvectors_in_a_block",
+    "fetch",
     "gather",
     "launching",
     "loss_sum",

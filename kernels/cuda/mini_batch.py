@@ -42,6 +42,71 @@ def gather(out: Any, A: Any, index: Any) -> None:
 
 
 @gpu_kernel
+def _fetch(V, X, T, Y, weight, order, weights, numbers, table, cursor):
+    d, k = X.shape[1], Y.shape[1]
+    i, j, down, turns = elements(V.shape[0], max(d, k))
+    first = np.uint64(cursor[0])
+    if i == 0 and j == 0:
+        for c in range(table.shape[1]):
+            numbers[c] = table[cursor[1], c]
+    for _ in range(turns):
+        row = order[first + i]
+        if j < d:
+            V[i, j] = X[row, j]
+        if j < k:
+            T[i, j] = Y[row, j]
+        if j == 0 and weights is not None:
+            weight[i] = weights[first + i]
+        i += down
+
+
+def fetch(
+    V: Any,
+    X: Any,
+    T: Any,
+    Y: Any,
+    weight: Any,
+    order: Any,
+    weights: Any,
+    numbers: Any,
+    table: Any,
+    cursor: Any,
+) -> None:
+    """``V_i = X_order(first + i)``, T alike from Y, ``numbers = table_b``; (first, b) = cursor.
+
+    Parameters
+    ----------
+    V : (m, d + 1) array
+        Its last column stays.
+    X : (n, d) array
+        Of any type.
+    T, Y : (m, k), (n, k) arrays
+    weight : (m,) float64 array
+        Becomes ``weights_(first + i)``, where there are weights.
+    order : (n,) int64 array
+    weights : (n,) float64 array or None
+        In the order of the pass.
+    numbers, table : (c,), (n_batches, c) float64 arrays
+    cursor : (2,) int64 array
+        The batch's first place in `order`, and its number.
+    """
+    shape = len(V), max(X.shape[1], Y.shape[1])
+    launch(_fetch, shape, V, X, T, Y, weight, order, weights, numbers, table, cursor)
+
+
+@gpu_kernel
+def _advance(cursor, rows):
+    if cuda.grid(1) == 0:
+        cursor[0] += rows
+        cursor[1] += 1
+
+
+def advance(cursor: Any, rows: int) -> None:
+    """``cursor = cursor + (rows, 1)``; (2,) int64."""
+    launch_one(_advance, cursor, rows)
+
+
+@gpu_kernel
 def _scale_rows(A, weight):
     i, j, down, turns = elements(*A.shape)
     for _ in range(turns):

@@ -363,6 +363,28 @@ def of_the_gpu(dtype: Any, rng: np.random.Generator, M: int, D: int) -> Iterator
     numbers = np.zeros(3), (0.3, -1.0, 1e-40)
     yield Case("", "set_numbers", numbers, set_numbers, f64=True)
 
+    def fetch(
+        V: Any, X: Any, T: Any, Y: Any, weight: Any, order: Any, weights: Any,
+        numbers: Any, table: Any, cursor: Any,
+    ) -> None:  # fmt: skip
+        rows = order[cursor[0] : cursor[0] + len(V)]
+        V[:, :-1], T[:] = X[rows], Y[rows]
+        numbers[:] = table[cursor[1]]
+        if weights is not None:
+            weight[:] = weights[cursor[0] : cursor[0] + len(V)]
+
+    order = rng.permutation(M)
+    for tag, weights in (("", None), ("weights", rng.random(M))):
+        inputs = (normal(3, D + 1), rng.integers(0, 255, (M, D)).astype(np.uint8))
+        samples = (*inputs, normal(3, K), normal(M, K), rng.random(3), order, weights)
+        table = (rng.random(5), rng.random((4, 5)), np.array([2, 1]))
+        yield Case(tag, "fetch", (*samples, *table), fetch, f64=True)
+
+    def advance(cursor: Any, rows: int) -> None:
+        cursor += rows, 1
+
+    yield Case("", "advance", (np.array([4, 2]), 3), advance)
+
     L = 3
 
     def batch_scale(scale: Any, gains: Any, rms_U: Any, rms_D: Any, displacement: float) -> None:

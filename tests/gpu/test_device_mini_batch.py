@@ -93,10 +93,9 @@ def test_graphs_take_the_same_steps_to_the_last_bit(name: str, monkeypatch: Any)
             solver.step(state)
         states.append(state)
         launches.append(len(launched))
-    # Of 48 batches some renew metrics, and two of each kind are not yet replayed.
-    assert len(REPLAYS) > 20
-    assert launched[-3:] == ["gather", "gather", "set_numbers"]
-    assert launches[1] < 0.6 * launches[0]
+    # Of 48 batches two of each kind are not replayed, and a batch that is launches nothing else.
+    assert len(REPLAYS) > 32
+    assert launches[1] < 0.4 * launches[0]
     eager, replayed = states
     np.testing.assert_array_equal(replayed.batch_loss, eager.batch_loss)
     for l in range(1, len(eager.W)):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import astuple, replace
 from typing import Any
 
 import numpy as np
 
 from fastbcd.devices.cuda.graphs import Graphs
+from fastbcd.devices.cuda.plan import Plan, PlannedRows
 
 
 class MiniBatches:
@@ -44,13 +45,27 @@ class MiniBatches:
             return data[index]
         return self.numpy(data[self.array(index, np.int64)])
 
-    def batches(self, rows: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
-        """Rows of each batch of a pass, for the processor and, in one transfer, for this device."""
-        batches = list(rows)
-        everything, start = self.array(np.concatenate(batches), np.int64), 0
-        for batch in batches:
-            yield batch, everything[start : start + len(batch)]
-            start += len(batch)
+    def planned(
+        self, cache: dict[Any, Any], batches: Sequence[Any], numbers: Sequence[Any]
+    ) -> Iterator[tuple[Any, Any]]:
+        """Samples and numbers of each batch of a pass, as `run_batch` takes them.
+
+        Where the samples lie on the GPU, the whole pass is laid out there; memory-mapped ones are
+        read a batch at a time, and ranks that share samples send each other messages.
+        """
+        first = batches[0]
+        if isinstance(first.X, np.memmap) or isinstance(first.Y, np.memmap) or self._group:
+            for samples, of_batch in zip(batches, numbers, strict=True):
+                yield samples.on(self, self.array(samples.index, np.int64)), of_batch
+            return
+        weighted = first.weight is not None
+        shape = sum(map(len, batches)), len(batches), weighted
+        plan = cache.get("plan")
+        if plan is None or plan.shape != shape:
+            plan = cache["plan"] = Plan(self, shape[0], shape[1], numbers[0], weighted)
+        plan.lay_out(self, batches, numbers)
+        for samples, of_batch in zip(batches, numbers, strict=True):
+            yield replace(samples, index=PlannedRows(plan, len(samples))), of_batch
 
     def take(self, out: Any, data: Any, rows: Any) -> Any:
         """``out = data[rows]``; returns them in whichever type is at hand."""
@@ -70,7 +85,63 @@ class MiniBatches:
         factor = factor.astype(A.dtype).reshape(1) if on_gpu else A.dtype.type(factor)
         self.kernels.scaled(out, A, factor)
 
-    def fetched(self, samples: Any, batch: Any) -> Any:
+    def run_batch(
+        self,
+        cache: dict[Any, Any],
+        batch: Any,
+        samples: Any,
+        numbers: Any,
+        kind: Any,
+        arrays: Any,
+        sweep: Callable[[Any, Any], None],
+    ) -> None:
+        """``sweep(samples, numbers)``, samples and numbers on the GPU.
+
+        From the third batch of a kind on, the launches that the second one made, as one CUDA
+        graph, unless `graphs` is off.
+
+        Parameters
+        ----------
+        cache : dict
+            Where graphs are kept.
+        batch : Batch
+            Where samples are read to.
+        samples, numbers
+            From `planned`, or of a batch by itself.
+        kind : hashable or None
+            All that the sweep depends on, beside `numbers` and contents of arrays: two batches of
+            one kind and with the same arrays launch the same work. None: there is no such kind.
+        arrays : nested lists and tuples
+            What it works on, that its caller may have replaced since the last time.
+        sweep : callable
+            Launches work and leaves no array behind that it made. It must not ask the GPU.
+        """
+        rows = samples.index
+        if isinstance(rows, PlannedRows):
+            plan, X, Y = rows.plan, samples.X, samples.Y
+            arrays = (arrays, X, Y, plan.arrays())
+            weight = None if samples.weight is None else batch.weight
+            read = replace(samples, weight=weight, is_read=True)
+
+            def body() -> None:
+                plan.fetch(batch, X, Y)
+                sweep(read, plan.numbers)
+                plan.advance(len(batch))
+
+        else:
+            read, views = self._fetched(samples, batch), self._set(cache, numbers)
+
+            def body() -> None:
+                sweep(read, views)
+
+        if kind is None or not self.graphs or self._group is not None:
+            body()
+            return
+        if "graphs" not in cache:
+            cache["graphs"] = Graphs(self.library, self.scratch)
+        cache["graphs"].run((kind, isinstance(rows, PlannedRows)), arrays, body)
+
+    def _fetched(self, samples: Any, batch: Any) -> Any:
         """Samples of a `batch`, read into its arrays, which are the same for all batches."""
         m = len(batch)
         samples.read(self, slice(0, m), batch.V[0], batch.Y)
@@ -79,12 +150,8 @@ class MiniBatches:
             samples = replace(samples, weight=batch.weight)
         return replace(samples, is_read=True)
 
-    def numbers(self, cache: dict[Any, Any], numbers: Any) -> Any:
-        """The fields of `numbers`, a dataclass of floats, as arrays (1,) of the GPU.
-
-        They are in the same place for all batches of one `cache`, of whom `repeated` ones read
-        them there.
-        """
+    def _set(self, cache: dict[Any, Any], numbers: Any) -> Any:
+        """The fields of `numbers`, a dataclass of floats, as arrays (1,) that stay in place."""
         values = tuple(map(float, astuple(numbers)))
         if "numbers" not in cache:
             held = self.empty((len(values),), np.float64)
@@ -93,30 +160,6 @@ class MiniBatches:
         held, views = cache["numbers"]
         self.kernels.set_numbers(held, values)
         return views
-
-    def repeated(
-        self, cache: dict[Any, Any], kind: Any, arrays: Any, body: Callable[[], None]
-    ) -> None:
-        """``body()``, or, from the third time on, the launches that it made, as one CUDA graph.
-
-        Parameters
-        ----------
-        cache : dict
-            Where graphs are kept.
-        kind : hashable
-            All that the body depends on, beside contents of arrays: two bodies of one kind and
-            with the same arrays launch the same work.
-        arrays : nested lists and tuples
-            What it works on, that its caller may have replaced since the last time.
-        body : callable
-            Launches work and leaves no array behind that it made. It must not ask the GPU.
-        """
-        if not self.graphs or self._group is not None:
-            body()
-            return
-        if "graphs" not in cache:
-            cache["graphs"] = Graphs(self.library, self.scratch)
-        cache["graphs"].run(kind, arrays, body)
 
     def count(self, total: Any, number: Any, n: int) -> None:
         """Add (number, n) to `total` (2,), an array of the processor, when the session ends."""
