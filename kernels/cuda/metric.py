@@ -32,40 +32,54 @@ SWEEPS = 30
 
 
 @gpu_function
-def _rotate(A, Z, pairs, cosines, sines, r, rows):
-    """Rows (or columns, and those of Z) p and q of each pair, rotated; a thread an element."""
-    for k in range(cuda.threadIdx.x, pairs * r, THREADS):
-        pair, j = k // r, k % r
-        c, s = cosines[pair], sines[pair]
-        if s != 0.0:
-            p, q = np.int64(cosines[r + pair]), np.int64(sines[r + pair])
-            if rows:
-                a, b = A[p, j], A[q, j]
-                A[p, j], A[q, j] = c * a - s * b, s * a + c * b
-            else:
-                a, b = A[j, p], A[j, q]
-                A[j, p], A[j, q] = c * a - s * b, s * a + c * b
-                a, b = Z[j, p], Z[j, q]
-                Z[j, p], Z[j, q] = c * a - s * b, s * a + c * b
-    cuda.syncthreads()
+def _pair(k, pairs, turn):
+    """Rows p < q that meet in game k of a turn of a tournament of ``2 pairs`` rows."""
+    last = 2 * pairs - 1
+    p = last if k == 0 else (turn + k) % last
+    q = turn if k == 0 else (turn + last - k) % last
+    return min(p, q), max(p, q)
 
 
 @gpu_function
-def _choose_rotations(A, pairs, cosines, sines, r, turn):
-    """Angles that make A[p, q] zero, for the disjoint pairs of one turn of a tournament."""
-    last = 2 * pairs - 1
+def _choose_rotations(A, pairs, cosines, sines, turn):
+    """Angles that make A[p, q] zero, for the disjoint pairs of one turn."""
     for k in range(cuda.threadIdx.x, pairs, THREADS):
-        p = last if k == 0 else (turn + k) % last
-        q = turn if k == 0 else (turn + last - k) % last
-        p, q = min(p, q), max(p, q)
+        p, q = _pair(k, pairs, turn)
         c, s = 1.0, 0.0
-        if q < r and A[p, q] != 0.0:
+        if q < A.shape[0] and A[p, q] != 0.0:
             ratio = (A[q, q] - A[p, p]) / (2.0 * A[p, q])
             t = math.copysign(1.0, ratio) / (abs(ratio) + math.sqrt(1.0 + ratio * ratio))
             c = 1.0 / math.sqrt(1.0 + t * t)
             s = t * c
         cosines[k], sines[k] = c, s
-        cosines[r + k], sines[r + k] = np.float64(p), np.float64(q)
+    cuda.syncthreads()
+
+
+@gpu_function
+def _rotate_rows(A, pairs, cosines, sines, turn):
+    r = A.shape[0]
+    for k in range(cuda.threadIdx.x, pairs * r, THREADS):
+        game, j = k // r, k % r
+        c, s = cosines[game], sines[game]
+        if s != 0.0:
+            p, q = _pair(game, pairs, turn)
+            a, b = A[p, j], A[q, j]
+            A[p, j], A[q, j] = c * a - s * b, s * a + c * b
+    cuda.syncthreads()
+
+
+@gpu_function
+def _rotate_columns(A, Z, pairs, cosines, sines, turn):
+    r = A.shape[0]
+    for k in range(cuda.threadIdx.x, pairs * r, THREADS):
+        game, j = k // r, k % r
+        c, s = cosines[game], sines[game]
+        if s != 0.0:
+            p, q = _pair(game, pairs, turn)
+            a, b = A[j, p], A[j, q]
+            A[j, p], A[j, q] = c * a - s * b, s * a + c * b
+            a, b = Z[j, p], Z[j, q]
+            Z[j, p], Z[j, q] = c * a - s * b, s * a + c * b
     cuda.syncthreads()
 
 
@@ -88,15 +102,15 @@ def _eigen(A, Z, work):
         if not off > 1e-30 * whole:  # NaN ends it, too
             break
         for turn in range(2 * pairs - 1):
-            _choose_rotations(A, pairs, cosines, sines, r, turn)
-            _rotate(A, Z, pairs, cosines, sines, r, True)
-            _rotate(A, Z, pairs, cosines, sines, r, False)
+            _choose_rotations(A, pairs, cosines, sines, turn)
+            _rotate_rows(A, pairs, cosines, sines, turn)
+            _rotate_columns(A, Z, pairs, cosines, sines, turn)
 
 
 def eigenvectors_in_a_block(A: Any, Z: Any, work: Any) -> None:
     """``A = Z diag(A) Z^T``: symmetric A (r, r) becomes diagonal, Z (r, r) orthogonal.
 
-    Cyclic Jacobi, a whole sweep in one launch of one block; work (2, 2 r); all float64.
+    Cyclic Jacobi, a whole sweep in one launch of one block; work (2, r); all float64.
     """
     launch_block(_eigen, A, Z, work)
 

@@ -467,7 +467,7 @@ def of_the_metric(rng: np.random.Generator, normal: Callable[..., Any]) -> Itera
     """Renewal of the mini-batch metric."""
     for r in (1, 4, 5):
         image = rng.standard_normal((9, r))
-        square = (image.T @ image, np.zeros((r, r)), Work((2, 2 * r), (2, 2 * r)))
+        square = (image.T @ image, np.zeros((r, r)), Work((2, r), (2, r)))
         yield Case(f"{r}", "eigenvectors_in_a_block", square, jacobi, f64=True, tolerance=1e4)
 
     def ritz_values(

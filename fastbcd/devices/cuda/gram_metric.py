@@ -67,7 +67,7 @@ class GramMetric:
         image[...] = self._image
         if r:
             library.gemm(squares, image, image, transpose_A=True)
-            work = scratch.array("metric work", (2, 2 * r), np.float64)
+            work = scratch.array("metric work", (2, r), np.float64)
             kernels.eigenvectors_in_a_block(squares, vectors, work)
         kernels.ritz_values(
             *(coefficients[:r], scale[:r], shrinkage, self.level, squares, vectors),
