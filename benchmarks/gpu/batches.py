@@ -57,8 +57,8 @@ def main(out: str, folder: str | None = None) -> int:
     for precision in ("tf32", "bf16"):
         one = seconds_of_a_pass(X, Y, 1, precision=precision)
         results[f"seconds of a pass, {precision}"] = one
-    for networks in (1, 8, 32):
-        seconds = seconds_of_a_pass(X, Y, networks, passes=2)
+    for networks in (1, 2, 4, 8, 32):
+        seconds = seconds_of_a_pass(X, Y, networks, passes=2, precision="tf32")
         results[f"{networks} at once"] = {
             "seconds of a pass of all": seconds,
             "passes of a network in a second": networks / seconds,

@@ -35,6 +35,8 @@ THREADS = 4 if SIMULATED else 256
 BLOCKS = 2 if SIMULATED else 4096
 # Blocks of a kernel with sums at most: each leaves one partial sum.
 SUM_BLOCKS = 2 if SIMULATED else 2048
+# Up to so many rows a block takes 32 of them.
+FEW_ROWS = 132 * 64
 # Blocks at most where one takes a row: so many rows of work space they need.
 ROW_BLOCKS = 2 if SIMULATED else 4096
 
@@ -250,10 +252,12 @@ def launch(kernel: Any, shape: tuple[int, ...], *arguments: Any) -> None:
 
 
 def launch_rows(kernel: Any, rows: int, *arguments: Any) -> None:
-    """Run a kernel in which one thread takes a row."""
+    """Run a kernel in which one thread takes a row and nothing is summed over a block."""
     if rows:
-        blocks = min(-(-rows // THREADS), BLOCKS)
-        _launch(kernel, blocks, THREADS, arguments)
+        # A thread has much to do here: few rows are spread over many multiprocessors.
+        threads = THREADS if rows > FEW_ROWS else min(32, THREADS)
+        blocks = min(-(-rows // threads), BLOCKS)
+        _launch(kernel, blocks, threads, arguments)
 
 
 def launch_block(kernel: Any, *arguments: Any) -> None:

@@ -7,6 +7,7 @@ processor, the machine code of the kernels translated and CuPy replaced.
 from __future__ import annotations
 
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -96,9 +97,12 @@ def agree(make: Any, tolerance: float = 2e-3, **options: Any) -> None:
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_three_splitting(name: str, residual: bool, dtype: str, card: Any) -> None:
     problem = Problem((12, 16, 16, 3), activation=ACTIVATIONS[name], residual=residual)
+    # States of a polynomial are nearly collinear: in float32 the CPU's own last W lies 1e-3 of its
+    # largest element from float64's, and a card's 3e-3.
+    float32 = 8e-3 if name == "polynomial" else 2e-3
     agree(
         lambda device: ThreeSplitting(problem, alpha=0.1, dtype=dtype, device=device),
-        tolerance=2e-3 if dtype == "float32" else 1e-7,
+        tolerance=float32 if dtype == "float32" else 1e-7,
     )
 
 
@@ -181,7 +185,10 @@ def test_the_cpu_refuses_arrays_of_the_gpu(gpu: Any) -> None:
 
 
 @pytest.mark.gpu
-def test_tf32_is_close_and_float32_is_closer(gpu: Any) -> None:
+@pytest.mark.parametrize(("precision", "within"), [("tf32", 5e-2), ("bf16", 2e-1)])
+def test_rounded_products_are_close_and_float32_is_closer(
+    precision: str, within: float, gpu: Any
+) -> None:
     def weights(**options: Any) -> Any:
         problem = Problem((12, 256, 3))
         solver = ThreeSplitting(problem, alpha=0.1, **options)
@@ -189,9 +196,9 @@ def test_tf32_is_close_and_float32_is_closer(gpu: Any) -> None:
 
     exact = weights(dtype="float64")
     size = float(abs(exact).max())
-    float32, tf32 = weights(device="cuda"), weights(device="cuda", precision="tf32")
+    float32, rounded = weights(device="cuda"), weights(device="cuda", precision=precision)
     assert float(abs(float32 - exact).max()) < 1e-3 * size
-    assert float(abs(tf32 - exact).max()) < 5e-2 * size
+    assert float(abs(rounded - exact).max()) < within * size
 
 
 @pytest.mark.gpu
@@ -200,6 +207,40 @@ def test_what_does_not_fit_is_refused_with_both_numbers(gpu: Any, monkeypatch: A
     monkeypatch.setattr(solver.device.library, "memory", lambda: (1000, 2000))
     with pytest.raises(InputError, match="1,000 bytes free"):
         solver.init(X, Y)
+
+
+@pytest.mark.parametrize("rank", [0, 1, 4, 12, 40])
+def test_graphs_of_mini_batches_replay_to_the_last_bit(rank: int, card: Any) -> None:
+    runs = []
+    for graphs in (False, True):
+        problem = Problem((12, 32, 16, 3), activation="tanh", loss="cross_entropy")
+        solver = MiniBatchThreeSplitting(problem, batch_size=50, rank=rank, device="cuda")
+        solver.device.graphs = graphs
+        state = solver.init(X, Y, seed=1, passes=3)
+        state.batch_loss = np.zeros(2)
+        for _ in range(3):
+            solver.step(state)
+        arrays = [solver.device.numpy(W) for W in (*state.W[1:], *state.mean_W[1:], *state.S[1:])]
+        runs.append((*arrays, state.batch_loss))
+    for a, b in zip(*runs, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.gpu
+def test_networks_that_train_one_after_the_other_and_at_once(gpu: Any) -> None:
+    """Old ones are collected while new ones are captured, and nobody waits for the whole card."""
+
+    def train(seed: int) -> Any:
+        problem = Problem((12, 32, 3), loss="cross_entropy")
+        solver = MiniBatchThreeSplitting(problem, batch_size=50, rank=4, device="cuda")
+        return solver.fit(gpu.array(X), gpu.array(Y, np.float32), max_iter=3, seed=seed).network.W
+
+    alone = [train(seed) for seed in range(6)]
+    with ThreadPoolExecutor(6) as threads:
+        together = list(threads.map(train, range(6)))
+    for ours, theirs in zip(alone, together, strict=True):
+        for a, b in zip(ours, theirs, strict=True):
+            np.testing.assert_array_equal(a, b)
 
 
 def test_a_solver_survives_pickling(card: Any) -> None:
