@@ -25,7 +25,10 @@ from fastbcd.fit import network_of
 class Replay:
     """The library's calls of one step, kept, to be made again on their own."""
 
-    NAMES = ("gemm", "gram", "cholesky", "cholesky_solve", "cholesky_solve_columns")
+    NAMES = (
+        *("gemm", "gram", "partial_products", "partial_grams"),
+        *("cholesky", "cholesky_solve", "cholesky_solve_columns"),
+    )
 
     def __init__(self, library: Any) -> None:
         self.calls: list[Callable[[], Any]] = []

@@ -53,7 +53,7 @@ class Training:
         self._random = torch.Generator("cuda").manual_seed(seed)
         self.W, self.b = [], []
         for d_in, d_out in itertools.pairwise(WIDTHS):
-            W = torch.empty((networks, d_out, d_in), device="cuda")
+            W = torch.empty((networks, d_in, d_out), device="cuda")
             W.normal_(0.0, math.sqrt(2.0 / d_in), generator=self._random)
             self.W.append(W.requires_grad_())
             self.b.append(torch.zeros((networks, 1, d_out), device="cuda", requires_grad=True))
@@ -73,7 +73,7 @@ class Training:
 
     def _forward(self, X: torch.Tensor) -> torch.Tensor:
         for l, (W, b) in enumerate(zip(self.W, self.b, strict=True)):
-            X = torch.baddbmm(b, X, W.mT)
+            X = torch.baddbmm(b, X, W)
             if l + 1 < len(self.W):
                 X = torch.relu(X)
         return X
@@ -84,14 +84,14 @@ class Training:
         # A mean over all networks; each has the gradient of its own mean.
         gradients = torch.autograd.grad(loss * self.networks, (*self.W, *self.b))
         for p, g in zip((*self.W, *self.b), gradients, strict=True):
-            p.grad = g
+            p.grad = g.contiguous()  # as the fused update asks
         self._adam_rate.copy_(self._share * self._rate)
         self._adam.step()
         with torch.no_grad():
             for W, momentum in self._muon:
                 momentum.lerp_(W.grad, 0.05)
                 G = orthogonalised(W.grad.lerp(momentum, 0.95))
-                W.sub_(self._rate * math.sqrt(max(1.0, W.shape[-2] / W.shape[-1])) * G)
+                W.sub_(self._rate * math.sqrt(max(1.0, W.shape[-1] / W.shape[-2])) * G)
 
     def _capture(self) -> None:
         before = [p.detach().clone() for p in (*self.W, *self.b)]
@@ -141,7 +141,7 @@ class Training:
         """Share of right answers of the first network."""
         outputs = X
         for l, (W, b) in enumerate(zip(self.W, self.b, strict=True)):
-            outputs = torch.addmm(b[0], outputs, W[0].T)
+            outputs = torch.addmm(b[0], outputs, W[0])
             if l + 1 < len(self.W):
                 outputs = torch.relu(outputs)
         return float((outputs.argmax(1) == y).float().mean())

@@ -12,7 +12,7 @@ from fastbcd.kernels.cuda.target import (
     cuda,
     elements,
     gpu_kernel,
-    launch,
+    launch_each,
     number,
     total_of_blocks,
 )
@@ -117,4 +117,4 @@ def state_slopes(slopes: Any, C: Any, V: Any, pull: Any, kappa: float, rho: Any)
 
     All (m, d); ``pull = (U_next - V^ W_next^T) W_next``; rho a number or (1,) on the GPU.
     """
-    launch(_slopes, V.shape, slopes, C, V, pull, float(kappa), rho)
+    launch_each(_slopes, V.shape, slopes, C, V, pull, float(kappa), rho)

@@ -14,14 +14,14 @@ from fastbcd.kernels.cuda.target import (
     cuda,
     elements,
     gpu_kernel,
-    launch,
+    launch_each,
     launch_rows,
     number,
     shared_scalar,
     thread_of_block,
-    total,
     total_of_blocks,
     total_of_columns,
+    total_of_each,
     total_of_rows,
 )
 from fastbcd.kernels.majorised import MAX_HALVINGS
@@ -48,7 +48,7 @@ def _curvature_bound(partial, activation, V, Z):
 
 def curvature_bound(activation: Any, V: Any, Z: Any) -> Any:
     """The largest curvature of the models; arguments as in `fastbcd.kernels.curvature_bound`."""
-    return total(_curvature_bound, V.shape, activation, V, Z, largest=True)[0]
+    return total_of_each(_curvature_bound, V.shape, activation, V, Z, largest=True)[0]
 
 
 @gpu_kernel
@@ -67,7 +67,7 @@ def majorised_residual(R: Any, activation: Any, V: Any, Z: Any, curvature: Any) 
 
     Arguments as in `fastbcd.kernels.majorised_residual`.
     """
-    launch(_majorised_residual, R.shape, R, activation, V, Z, curvature)
+    launch_each(_majorised_residual, R.shape, R, activation, V, Z, curvature)
 
 
 @gpu_kernel

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from fastbcd.kernels.cuda.gram_solve import launch_one
-from fastbcd.kernels.cuda.target import cuda, elements, gpu_kernel, launch, number
+from fastbcd.kernels.cuda.target import cuda, elements, gpu_kernel, launch, launch_each, number
 
 
 @gpu_kernel
@@ -151,7 +151,7 @@ def _mean_of_weights(A, W, share):
 
 def mean_of_weights(A: Any, W: Any, share: Any) -> None:
     """``A = A + share (W - A)``; A, W (m, d); share a number or (1,) on the GPU."""
-    launch(_mean_of_weights, A.shape, A, W, share)
+    launch_each(_mean_of_weights, A.shape, A, W, share)
 
 
 @gpu_kernel

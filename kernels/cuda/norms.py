@@ -14,7 +14,7 @@ from fastbcd.kernels.cuda.target import (
     launch,
     shared_scalar,
     thread_of_block,
-    total,
+    total_of_each,
 )
 from fastbcd.kernels.subgradient import _nearest_to_zero as _nearest_of_interval
 
@@ -38,12 +38,12 @@ def _squared_distance(partial, A, B):
 
 def squared_norm(A: Any) -> Any:
     """``|A|^2``, summed in float64; A (m, d)."""
-    return total(_squared_distance, A.shape, A, None)[0]
+    return total_of_each(_squared_distance, A.shape, A, None)[0]
 
 
 def squared_distance(A: Any, B: Any) -> Any:
     """``|A - B|^2``, summed in float64; A, B (m, d)."""
-    return total(_squared_distance, A.shape, A, B)[0]
+    return total_of_each(_squared_distance, A.shape, A, B)[0]
 
 
 @gpu_kernel
@@ -60,7 +60,7 @@ def _penalty_sum(partial, penalty, W):
 
 def penalty_sum(penalty: Any, W: Any) -> Any:
     """``r(W)``, summed in float64, r being `penalty`; W (m, d) without the bias column."""
-    return total(_penalty_sum, W.shape, penalty, W)[0]
+    return total_of_each(_penalty_sum, W.shape, penalty, W)[0]
 
 
 @gpu_kernel
@@ -100,7 +100,7 @@ def _penalty_subgradient(partial, penalty, W, G):
 
 def penalty_subgradient(penalty: Any, W: Any, G: Any) -> Any:
     """``|G + dr(W)|^2``; arguments as in `fastbcd.kernels.penalty_subgradient`."""
-    return total(_penalty_subgradient, W.shape, penalty, W, G)[0]
+    return total_of_each(_penalty_subgradient, W.shape, penalty, W, G)[0]
 
 
 @gpu_kernel
@@ -131,7 +131,7 @@ def preactivation_subgradient(
     Arguments as in `fastbcd.kernels.preactivation_subgradient`.
     """
     tiny = U.dtype.type(np.finfo(U.dtype).tiny)
-    return total(
+    return total_of_each(
         *(_preactivation_subgradient, U.shape, activation, U, A, R),
         *(float(gamma), float(rho), tiny),
     )[0]

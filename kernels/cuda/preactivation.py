@@ -12,10 +12,10 @@ from fastbcd.kernels.cuda.target import (
     elements,
     gpu_function,
     gpu_kernel,
-    launch,
+    launch_each,
     number,
     thread_of_block,
-    total,
+    total_of_each,
 )
 
 
@@ -86,9 +86,9 @@ def update_preactivation(
     q = T((rho + alpha) / gamma)
     shares = T(rho / (rho + alpha)), T(alpha / (rho + alpha))
     if report is None:
-        launch(_update, U.shape, U, activation, V, below, B, q, *shares)
+        launch_each(_update, U.shape, U, activation, V, below, B, q, *shares)
     else:
-        total(
+        total_of_each(
             *(_update_and_report, U.shape, U, activation, V, below, B),
             *(q, *shares, T(gamma), T(rho)),
             sums=2,
@@ -119,7 +119,7 @@ def displacement(D: Any, T: Any, U: Any, activation: Any, gamma: float, rho: flo
 
     Arguments as in `fastbcd.kernels.displacement`.
     """
-    return total(_displacement, U.shape, D, T, U, activation, U.dtype.type(rho / gamma))[0]
+    return total_of_each(_displacement, U.shape, D, T, U, activation, U.dtype.type(rho / gamma))[0]
 
 
 @gpu_kernel
@@ -133,4 +133,4 @@ def _scaled(out, A, factor):
 
 def scaled(out: Any, A: Any, factor: Any) -> None:
     """``out = factor A``; (m, d); factor a number, or an array of one on the GPU, of A's type."""
-    launch(_scaled, out.shape, out, A, factor)
+    launch_each(_scaled, out.shape, out, A, factor)

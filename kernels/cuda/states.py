@@ -12,8 +12,10 @@ from fastbcd.kernels.cuda.target import (
     elements,
     gpu_kernel,
     launch,
+    launch_each,
     thread_of_block,
     total,
+    total_of_each,
 )
 
 
@@ -28,7 +30,7 @@ def _activate(V, activation, U, below):
 
 def activate(V: Any, activation: Any, U: Any, below: Any) -> None:
     """``V = S V_{l-1} + act(U)``; arguments as in `fastbcd.kernels.activate`."""
-    launch(_activate, U.shape, V, activation, U, below)
+    launch_each(_activate, U.shape, V, activation, U, below)
 
 
 @gpu_kernel
@@ -69,7 +71,7 @@ def _activation_residual(partial, activation, V, U, below):
 
 def activation_residual(activation: Any, V: Any, U: Any, below: Any) -> Any:
     """``|V - S V_{l-1} - act(U)|^2``; arguments as in `fastbcd.kernels.activation_residual`."""
-    return total(_activation_residual, V.shape, activation, V, U, below)[0]
+    return total_of_each(_activation_residual, V.shape, activation, V, U, below)[0]
 
 
 @gpu_kernel
@@ -83,7 +85,7 @@ def _activation_miss(A, activation, V, U, below):
 
 def activation_miss(A: Any, activation: Any, V: Any, U: Any, below: Any) -> None:
     """``A = V - S V_{l-1} - act(U)``; arguments as in `fastbcd.kernels.activation_miss`."""
-    launch(_activation_miss, A.shape, A, activation, V, U, below)
+    launch_each(_activation_miss, A.shape, A, activation, V, U, below)
 
 
 @gpu_kernel
@@ -111,7 +113,7 @@ def state_center(
 ) -> None:
     """Where the activation couplings pull V; arguments as in `fastbcd.kernels.state_center`."""
     factor = C.dtype.type(scale if V_next is None else 0.5 * scale)
-    launch(
+    launch_each(
         *(_state_center, C.shape),
         *(C, activation, U, below, activation_next, U_next, V_next, factor),
     )
@@ -129,7 +131,7 @@ def proximal_center(C: Any, A: Any, V: Any, gamma: float, alpha: float) -> None:
     """``C = (gamma A + alpha V) / (gamma + alpha)``; C, A, V (m, d)."""
     T = C.dtype.type
     shares = T(gamma / (gamma + alpha)), T(alpha / (gamma + alpha))
-    launch(_proximal_center, C.shape, C, A, V, *shares)
+    launch_each(_proximal_center, C.shape, C, A, V, *shares)
 
 
 @gpu_kernel
@@ -160,4 +162,4 @@ def _report_move(partial, old, V):
 
 def displacement_of_states(old: Any, V: Any) -> Any:
     """``old = old - V`` in place; returns its squared norm; both (m, d)."""
-    return total(_report_move, V.shape, old, V)[0]
+    return total_of_each(_report_move, V.shape, old, V)[0]

@@ -18,6 +18,7 @@ from agreement import check
 from cases import Case, cases, is_rare
 
 import fastbcd.kernels.cuda as target
+from fastbcd.kernels.cuda import target as target_of_launches
 
 CASES = {
     f"{case.function}[{case.name}]-{dtype}": case
@@ -36,6 +37,18 @@ def parameter(name: str) -> Any:
 def test_a_kernel_gives_what_the_cpu_gives(name: str) -> None:
     case: Case = CASES[name]
     check(case, target)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_matrices_of_whole_lines_give_what_the_cpu_gives(dtype: str) -> None:
+    tried = set()
+    for case in cases(dtype, M=8, D=12):
+        name = case.name.split(", ")[0]
+        matrices = [a for a in case.arguments if getattr(a, "shape", None) == (8, 12)]
+        if len(matrices) > 1 and name in ("relu", "l1", "", "number", "array"):
+            check(case, target)
+            tried.add(case.function)
+    assert {"activate", "update_preactivation", "squared_distance", "scaled"} <= tried
 
 
 def test_every_kernel_has_a_case() -> None:
@@ -61,3 +74,16 @@ def test_a_metric_that_is_not_finite_stays_as_it_is_and_raises_the_flag() -> Non
         assert flag[0] == 1
         assert level[0] == shrinkage[0] == 1.0
         assert (scale < 0.0).all()
+
+
+def test_rows_are_lined_up_where_places_mean_nothing() -> None:
+    A, B = (np.arange(24.0 * 16).reshape(24, 16) for _ in range(2))
+    shape, (first, second, number) = target_of_launches._aligned((24, 16), (A, B, 0.5))
+    assert shape == first.shape == second.shape == (3, 128)
+    assert np.shares_memory(first, A)
+    assert number == 0.5
+    # Columns of a wider matrix stay as they are, and so does what has no whole lines.
+    for matrices in ((A, np.zeros((24, 17))[:, :-1]), (np.zeros((3, 5)), np.ones((3, 5)))):
+        shape, unchanged = target_of_launches._aligned(matrices[0].shape, matrices)
+        assert shape == matrices[0].shape
+        assert all(a is b for a, b in zip(unchanged, matrices, strict=True))
