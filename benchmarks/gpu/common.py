@@ -27,24 +27,17 @@ class Timer:
     def __init__(self, cupy: Any) -> None:
         self.cupy = cupy
 
-    def __call__(
-        self, function: Callable[[], Any], repeat: int = 7, warm: int = 2, loops: int = 1
-    ) -> float:
-        """Median of `repeat` runs, after `warm` runs that compile kernels and fill caches.
-
-        A run makes `loops` calls. Python takes some 0.1 ms to launch a kernel, which stands between
-        the events where there is one call, and runs beside the card where there are many.
-        """
+    def __call__(self, function: Callable[[], Any], repeat: int = 7, warm: int = 2) -> float:
+        """Median of `repeat` runs, after `warm` runs that compile kernels and fill caches."""
         times = []
         for k in range(warm + repeat):
             start, end = self.cupy.cuda.Event(), self.cupy.cuda.Event()
             start.record()
-            for _ in range(loops):
-                function()
+            function()
             end.record()
             end.synchronize()
             if k >= warm:
-                times.append(self.cupy.cuda.get_elapsed_time(start, end) / 1e3 / loops)
+                times.append(self.cupy.cuda.get_elapsed_time(start, end) / 1e3)
         return statistics.median(times)
 
 

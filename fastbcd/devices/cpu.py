@@ -195,6 +195,7 @@ class CPU:
         samples: Any,
         numbers: Any,
         kind: Any,
+        parts: frozenset[str],
         arrays: Any,
         sweep: Callable[[Any, Any], None],
     ) -> None:

@@ -65,16 +65,21 @@ class BatchSweep:
 
         measured, kind = state.batch_loss is not None, None
         if state.clock is None:
-            # All that the sweep depends on and neither `numbers` nor the arrays tell.
+            # All that the sweep depends on and neither its parts, `numbers` nor the arrays tell.
             kind = (
                 *(len(batch), batch_total(samples), samples.weight is None, measured),
-                *(self._counts(state), self._renews(state), self._averages(state)),
                 *(state.settings, state.output_unit, self.problem, self.displacement, self.rho),
             )
+        does = {
+            "counts": self._counts(state),
+            "renews": self._renews(state),
+            "averages": self._averages(state),
+        }
+        parts = frozenset(part for part, is_done in does.items() if is_done)
         arrays = (batch.V, batch.loss, state.W, state.mean_W, state.S, state.metrics)
         sizes_before = (state.gains, state.rms_U, state.rms_D)
         self.device.run_batch(
-            *(state.cache, batch, samples, numbers, kind, (arrays, sizes_before), sweep)
+            *(state.cache, batch, samples, numbers, kind, parts, (arrays, sizes_before), sweep)
         )
         if measured:
             self.device.count(state.batch_loss, batch.loss[0], batch_total(samples))

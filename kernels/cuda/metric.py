@@ -27,6 +27,8 @@ from fastbcd.kernels.cuda.target import (
 
 # Of the largest singular value.
 TINY = 1e-6
+# Share of the squares that may stay off the diagonal: images are float32, or float64 of as many.
+RESOLVED = 1e-24
 # Cyclic Jacobi doubles its digits in each of the last sweeps; 16 x 16 takes 6 or 7.
 SWEEPS = 30
 
@@ -99,7 +101,7 @@ def _eigen(A, Z, work):
             if k // r != k % r:
                 off += square
         off, whole = block_sum(off), block_sum(whole)
-        if not off > 1e-30 * whole:  # NaN ends it, too
+        if not off > RESOLVED * whole:  # NaN ends it, too
             break
         for turn in range(2 * pairs - 1):
             _choose_rotations(A, pairs, cosines, sines, turn)

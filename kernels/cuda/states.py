@@ -10,6 +10,7 @@ from fastbcd.kernels.cuda.target import (
     block_of_grid,
     block_sum,
     elements,
+    gpu_function,
     gpu_kernel,
     launch,
     launch_each,
@@ -18,13 +19,29 @@ from fastbcd.kernels.cuda.target import (
     total_of_each,
 )
 
+# A thread that reads one number and waits for it keeps a third of an H200's bandwidth idle: the two
+# kernels that read little read four rows ahead of what they write.
+
+
+@gpu_function
+def _state(activation, u, below, i, j):
+    v = activation.value(u)
+    return v if below is None else v + below[i, j]
+
 
 @gpu_kernel
 def _activate(V, activation, U, below):
     i, j, down, turns = elements(*U.shape)
-    for _ in range(turns):
-        v = activation.value(U[i, j])
-        V[i, j] = v if below is None else v + below[i, j]
+    two, three = down + down, down + down + down
+    for _ in range(turns // 4):
+        a, b, c, d = U[i, j], U[i + down, j], U[i + two, j], U[i + three, j]
+        V[i, j] = _state(activation, a, below, i, j)
+        V[i + down, j] = _state(activation, b, below, i + down, j)
+        V[i + two, j] = _state(activation, c, below, i + two, j)
+        V[i + three, j] = _state(activation, d, below, i + three, j)
+        i += two + two
+    for _ in range(turns % 4):
+        V[i, j] = _state(activation, U[i, j], below, i, j)
         i += down
 
 
@@ -88,16 +105,35 @@ def activation_miss(A: Any, activation: Any, V: Any, U: Any, below: Any) -> None
     launch_each(_activation_miss, A.shape, A, activation, V, U, below)
 
 
+@gpu_function
+def _pull(activation, u, below, activation_next, U_next, V_next, i, j):
+    c = activation.value(u)
+    if below is not None:
+        c += below[i, j]
+    if V_next is not None:
+        c += V_next[i, j] - activation_next.value(U_next[i, j])
+    return c
+
+
 @gpu_kernel
 def _state_center(C, activation, U, below, activation_next, U_next, V_next, factor):
     i, j, down, turns = elements(*C.shape)
-    for _ in range(turns):
-        c = activation.value(U[i, j])
-        if below is not None:
-            c += below[i, j]
-        if V_next is not None:
-            c += V_next[i, j] - activation_next.value(U_next[i, j])
-        C[i, j] = factor * c
+    two, three = down + down, down + down + down
+    for _ in range(turns // 4):
+        a, b, c, d = U[i, j], U[i + down, j], U[i + two, j], U[i + three, j]
+        C[i, j] = factor * _pull(activation, a, below, activation_next, U_next, V_next, i, j)
+        C[i + down, j] = factor * _pull(
+            activation, b, below, activation_next, U_next, V_next, i + down, j
+        )
+        C[i + two, j] = factor * _pull(
+            activation, c, below, activation_next, U_next, V_next, i + two, j
+        )
+        C[i + three, j] = factor * _pull(
+            activation, d, below, activation_next, U_next, V_next, i + three, j
+        )
+        i += two + two
+    for _ in range(turns % 4):
+        C[i, j] = factor * _pull(activation, U[i, j], below, activation_next, U_next, V_next, i, j)
         i += down
 
 

@@ -446,7 +446,7 @@ def jacobi(A: Any, Z: Any, work: Any) -> None:
     r = len(A)
     last = 2 * ((r + 1) // 2) - 1
     Z[:] = np.eye(r)
-    while ((A - np.diag(np.diag(A))) ** 2).sum() > 1e-30 * (A**2).sum():
+    while ((A - np.diag(np.diag(A))) ** 2).sum() > 1e-24 * (A**2).sum():
         for turn in range(last):
             games = [(last, turn)]
             games += [

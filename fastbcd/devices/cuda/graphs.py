@@ -25,6 +25,10 @@ class _Graph:
 class Graphs:
     """Bodies by kind: called the first time, captured the second, launched from then on.
 
+    A first call compiles kernels, makes work arrays and constants, and none of that may happen in
+    a capture. Kinds that share a `family` have these from each other: where calls of the family
+    have done all `parts` of a kind before, it is captured at once.
+
     A captured launch has the addresses and numbers of its time. Hence a body is known by what it
     depends on and by the arrays it works on; all of these stay in memory as long as the graph,
     work arrays included, though others may take their place.
@@ -40,18 +44,27 @@ class Graphs:
     def __init__(self, library: Any, scratch: Any) -> None:
         self._library, self._scratch = library, scratch
         self._graphs: OrderedDict[Any, _Graph] = OrderedDict()
+        self._done: dict[Any, set[str]] = {}
         captures.release_with(self, self._graphs.clear)
 
-    def run(self, kind: Any, arrays: Any, body: Callable[[], None]) -> None:
-        """``body()`` or its launches; see `CUDA.repeated`."""
-        key = kind, tuple(map(id, _leaves(arrays)))
+    def run(
+        self, family: Any, parts: frozenset[str], arrays: Any, body: Callable[[], None]
+    ) -> None:
+        """``body()`` or its launches; see `MiniBatches.run_batch`."""
+        addresses = tuple(map(id, _leaves(arrays)))
+        key = family, parts, addresses
         graph = self._graphs.get(key)
         if graph is None:
-            body()  # compiles, makes work arrays and constants: nothing for a capture
-            self._graphs[key] = _Graph(list(_leaves(arrays)))
+            graph = self._graphs[key] = _Graph(list(_leaves(arrays)))
             if len(self._graphs) > KEPT:
                 captures.release(partial(self._graphs.popitem, last=False))
-            return
+            if len(self._done) > KEPT:
+                self._done.clear()  # a stream whose batches all differ
+            done = self._done.setdefault((family, addresses), set())
+            if not done or not parts <= done:
+                body()
+                done |= parts
+                return
         self._graphs.move_to_end(key)
         if graph.launch is None:
             graph.launch = self._library.captured(body)

@@ -92,13 +92,13 @@ class MiniBatches:
         samples: Any,
         numbers: Any,
         kind: Any,
+        parts: frozenset[str],
         arrays: Any,
         sweep: Callable[[Any, Any], None],
     ) -> None:
         """``sweep(samples, numbers)``, samples and numbers on the GPU.
 
-        From the third batch of a kind on, the launches that the second one made, as one CUDA
-        graph, unless `graphs` is off.
+        The launches of batches that are alike are one CUDA graph, unless `graphs` is off.
 
         Parameters
         ----------
@@ -109,8 +109,11 @@ class MiniBatches:
         samples, numbers
             From `planned`, or of a batch by itself.
         kind : hashable or None
-            All that the sweep depends on, beside `numbers` and contents of arrays: two batches of
-            one kind and with the same arrays launch the same work. None: there is no such kind.
+            All that the sweep depends on, beside `parts`, `numbers` and contents of arrays: two
+            batches of one kind, with the same parts and arrays, launch the same work. None: there
+            is no such kind.
+        parts : frozenset of str
+            What this batch does beside what all do.
         arrays : nested lists and tuples
             What it works on, that its caller may have replaced since the last time.
         sweep : callable
@@ -139,7 +142,7 @@ class MiniBatches:
             return
         if "graphs" not in cache:
             cache["graphs"] = Graphs(self.library, self.scratch)
-        cache["graphs"].run((kind, isinstance(rows, PlannedRows)), arrays, body)
+        cache["graphs"].run((kind, isinstance(rows, PlannedRows)), parts, arrays, body)
 
     def _fetched(self, samples: Any, batch: Any) -> Any:
         """Samples of a `batch`, read into its arrays, which are the same for all batches."""
