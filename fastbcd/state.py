@@ -28,6 +28,10 @@ class State:
         Iterations done.
     n_total : int
         Samples of all ranks, where V, U and Y hold those of one; default: n.
+    sample_weight : (n,) float64 array or None
+        What each sample counts, all above 0; None for 1 each.
+    total_weight : float
+        Their sum over the samples of all ranks; default: `n_total`.
     ledger : Ledger or None
         Where one is set, `step` empties it, and each block reports to it how much it gained.
     clock : BlockClock or None
@@ -44,12 +48,15 @@ class State:
     Y: Any
     iteration: int = 0
     n_total: int = 0
+    sample_weight: Any = None
+    total_weight: float = 0
     ledger: Ledger | None = None
     clock: BlockClock | None = None
     cache: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         self.n_total = self.n_total or self.n
+        self.total_weight = self.total_weight or self.n_total
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "cache": {}, "ledger": None, "clock": None}
@@ -63,6 +70,10 @@ class State:
     def X(self) -> Any:
         """Inputs, ``V[0]``."""
         return self.V[0]
+
+    def weight_of(self, rows: slice) -> tuple[Any, ...]:
+        """Weights of some samples as the last argument of kernels; none where each counts 1."""
+        return () if self.sample_weight is None else (self.sample_weight[rows],)
 
     @property
     def n(self) -> int:
