@@ -124,7 +124,7 @@ class BlockCoordinateDescent:
         state.n_total = sum(ranks.gather(state.n))
         if state.n_total == 0:
             raise InputError("X must have at least one sample on some rank")
-        state.total_weight = state.n_total if weight is None else weight_sum(weight, ranks)
+        state.sum_of_weights = None if weight is None else weight_sum(weight, ranks)
         with together(ranks):
             self.forward(state)
             energy = self.energy(state)

@@ -30,8 +30,8 @@ class State:
         Samples of all ranks, where V, U and Y hold those of one; default: n.
     sample_weight : (n,) float64 array or None
         What each sample counts, all above 0; None for 1 each.
-    total_weight : float
-        Their sum over the samples of all ranks; default: `n_total`.
+    sum_of_weights : float or None
+        Their sum over the samples of all ranks; None for `n_total`.
     ledger : Ledger or None
         Where one is set, `step` empties it, and each block reports to it how much it gained.
     clock : BlockClock or None
@@ -49,14 +49,13 @@ class State:
     iteration: int = 0
     n_total: int = 0
     sample_weight: Any = None
-    total_weight: float = 0
+    sum_of_weights: float | None = None
     ledger: Ledger | None = None
     clock: BlockClock | None = None
     cache: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         self.n_total = self.n_total or self.n
-        self.total_weight = self.total_weight or self.n_total
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "cache": {}, "ledger": None, "clock": None}
@@ -70,6 +69,11 @@ class State:
     def X(self) -> Any:
         """Inputs, ``V[0]``."""
         return self.V[0]
+
+    @property
+    def total_weight(self) -> float:
+        """What the samples of all ranks count together."""
+        return self.n_total if self.sum_of_weights is None else self.sum_of_weights
 
     def weight_of(self, rows: slice) -> tuple[Any, ...]:
         """Weights of some samples as the last argument of kernels; none where each counts 1."""
