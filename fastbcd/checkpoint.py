@@ -80,7 +80,7 @@ class Checkpoint:
             Another solver, another network or other data; says what differs. A part is damaged.
         """
         device = solver.device
-        state = solver.blank(X, Y, sample_weight)
+        state = solver.blank(X, Y, *(() if sample_weight is None else (sample_weight,)))
         with together(device.ranks):
             self._compare(describe(solver, state))
         if self.metadata["data"] != fingerprint(device, state):
