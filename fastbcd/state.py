@@ -76,7 +76,7 @@ class State:
         return self.n_total if self.sum_of_weights is None else self.sum_of_weights
 
     def weight_of(self, rows: slice) -> tuple[Any, ...]:
-        """Weights of some samples as the last argument of kernels; none where each counts 1."""
+        """Weights of samples `rows` as the last argument of kernels; none where each counts 1."""
         return () if self.sample_weight is None else (self.sample_weight[rows],)
 
     @property

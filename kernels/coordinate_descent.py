@@ -110,7 +110,7 @@ def coordinate_descent(
 def penalty_sum(penalty, W, sample_weight=None):
     """``sum_i c_i r(W_i)``, summed in float64, r being `penalty`.
 
-    W (m, d) without the bias column; c (m,) float64, or None for 1 each.
+    W (m, d) without the bias column; c is `sample_weight` (m,), 1 for each where it is None.
     """
     total = 0.0
     for i in range(W.shape[0]):

@@ -21,7 +21,7 @@ def column_sums(out, A):
 def weigh_rows(out, sums, A, sample_weight):
     """``out_i = c_i A_i``, rounded once, and ``sums = sum_i c_i A_i``, in float64.
 
-    out, A (m, d); sums (d,), c (m,) float64.
+    out, A (m, d); sums (d,) and c, which is `sample_weight` (m,), float64.
     """
     sums[:] = 0.0
     for i in range(A.shape[0]):
@@ -37,7 +37,8 @@ def add_gram(total, V, work, sums, sample_weight=None):
     """Add ``sum_i c_i v^_i v^_i^T``, ``v^ = [v, 1]``, to the lower triangle of `total`.
 
     V (m, d); total (d + 1, d + 1) float64; work (d, d) of V's type: the product of
-    these samples alone; sums (d,) float64: the column sums; c (m,) float64, or None for 1 each.
+    these samples alone; sums (d,) float64: the column sums; c is `sample_weight` (m,)
+    float64, 1 for each where it is None.
     """
     d = V.shape[1]
     for i in range(d):

@@ -186,8 +186,8 @@ def report_state(report, V, old, W_next, kappa, rho, work, sample_weight=None):
     """Add to report: by how much the V_l-block fell, and ``sum_i c_i |V_i - V_i'|^2``.
 
     ``sum_i c_i/2 (kappa |D_i|^2 + rho |D_i W_next^T|^2)``, ``D = V' - V``, for V its minimiser.
-    `old` (m, d) holds V' on entry and D on exit; V (m, d); work (m, d_next); c (m,) float64, or
-    None for 1 each.
+    `old` (m, d) holds V' on entry and D on exit; V (m, d); work (m, d_next); c is
+    `sample_weight` (m,) float64, 1 for each where it is None.
     """
     moved = 0.0
     for i in range(V.shape[0]):
@@ -221,7 +221,7 @@ def activate(V, activation, U, below):
 def activation_residual(activation, V, U, below, sample_weight=None):
     """``sum_i c_i |V_i - S (V_{l-1})_i - act(U_i)|^2``, in float64, act being `activation`.
 
-    V, U (m, d); below (m, d) is ``V_{l-1}``, or None for S = 0; c (m,) float64, or None for 1 each.
+    V, U (m, d); below (m, d) is ``V_{l-1}``, or None for S = 0; c is `sample_weight` (m,).
     """
     total = 0.0
     for i in range(V.shape[0]):

@@ -130,8 +130,8 @@ def search_states(V, end, center, Z, P, activation, V_next, penalty, kappa, gamm
 def state_terms(V, A, penalty, Z, activation, V_next, gamma, sample_weight=None):
     """``sum_i c_i (s(V_i) + gamma/2 |V_i - A_i|^2 + gamma/2 |V_next,i - act(Z_i)|^2)``, in float64.
 
-    V, A (m, d); Z, V_next (m, d_next); s is `penalty`, act `activation`; c (m,) float64, or None
-    for 1 each.
+    V, A (m, d); Z, V_next (m, d_next); s is `penalty`, act `activation`; c is `sample_weight`
+    (m,) float64, 1 for each where it is None.
     """
     total = 0.0
     for i in range(V.shape[0]):
@@ -147,8 +147,8 @@ def state_terms(V, A, penalty, Z, activation, V_next, gamma, sample_weight=None)
 def add_row_sums(sums, activation, V, Z, P, steps, sample_weight=None):
     """``sums[k, j] += sum_i c_i (V[i, j] - act(Z[i, j] + steps[k] P[i, j]))^2``.
 
-    sums (n_steps, d) float64; V, Z, P (m, d); steps (n_steps,); act is `activation`; c (m,)
-    float64, or None for 1 each.
+    sums (n_steps, d) float64; V, Z, P (m, d); steps (n_steps,); act is `activation`; c is
+    `sample_weight` (m,) float64, 1 for each where it is None.
     """
     T = Z.dtype.type
     for i in range(V.shape[0]):

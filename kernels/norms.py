@@ -12,7 +12,7 @@ from fastbcd.kernels.jit import kernel
 
 @kernel
 def squared_norm(A, sample_weight=None):
-    """``sum_i c_i |A_i|^2``, summed in float64; A (m, d), c (m,) or None for 1 each."""
+    """``sum_i c_i |A_i|^2``, summed in float64; A (m, d), c being `sample_weight` (m,)."""
     total = 0.0
     for i in range(A.shape[0]):
         c = 1.0 if sample_weight is None else sample_weight[i]
@@ -23,7 +23,7 @@ def squared_norm(A, sample_weight=None):
 
 @kernel
 def squared_distance(A, B, sample_weight=None):
-    """``sum_i c_i |A_i - B_i|^2``, summed in float64; A, B (m, d), c (m,) or None for 1 each."""
+    """``sum_i c_i |A_i - B_i|^2``, summed in float64; A, B (m, d), c being `sample_weight` (m,)."""
     total = 0.0
     for i in range(A.shape[0]):
         c = 1.0 if sample_weight is None else sample_weight[i]

@@ -112,7 +112,7 @@ def output_terms(loss, penalty, V, U, below, Y, weight, gamma, sample_weight=Non
 
 @kernel
 def loss_sum(loss, V, Y, sample_weight=None):
-    """``sum_i c_i loss(v_i; y_i)``, in float64; V, Y (m, k), c (m,) float64 or None for 1 each."""
+    """``sum_i c_i loss(v_i; y_i)``, in float64; V, Y (m, k), c being `sample_weight` (m,)."""
     total = 0.0
     for i in range(V.shape[0]):
         c = 1.0 if sample_weight is None else sample_weight[i]

@@ -35,7 +35,7 @@ def preactivation_subgradient(activation, U, A, R, gamma, rho, sample_weight=Non
 
     A (m, d) from `activation_miss`, R (m, d) the linear residual. At a kink, ``u = 0``, the
     slopes of both sides count: the interval between them, or the two alone where F has a
-    maximum there. act is `activation`, c (m,) float64 is `sample_weight`, or None for 1 each.
+    maximum there. act is `activation`, c is `sample_weight` (m,).
     """
     T = U.dtype.type
     tiny = T(np.finfo(U.dtype).tiny)
@@ -59,7 +59,8 @@ def preactivation_subgradient(activation, U, A, R, gamma, rho, sample_weight=Non
 def penalty_subgradient(penalty, W, G, sample_weight=None):
     """``sum_i c_i |G_i + dr(W_i)|^2``, in float64, r being `penalty`.
 
-    W (m, d), G (m, d) the smooth gradient, c (m,) float64 or None for 1 each.
+    W (m, d), G (m, d) the smooth gradient, c is `sample_weight` (m,) float64, 1 for each where it
+    is None.
     """
     total = 0.0
     for i in range(W.shape[0]):
@@ -76,7 +77,7 @@ def output_subgradient(loss, penalty, V, G, Y, work, sample_weight=None):
     """``sum_i c_i |G_i + d(loss + s)(V_i)|^2``, in float64, s being `penalty`.
 
     V, G, Y (m, k): states, gradient of the smooth part, targets; work (2, k) or more, float64;
-    c (m,) float64, or None for 1 each.
+    c is `sample_weight` (m,) float64, 1 for each where it is None.
     """
     total = 0.0
     low, high = work[0], work[1]

@@ -197,7 +197,7 @@ def test_sums_that_are_exact_have_the_bits_of_copies():
             device.for_each_tile(
                 *(len(V), (6, 3), V.dtype),
                 lambda tile, e=equations, R=R, V=V, c=weight: e.add(
-                    tile, R[tile.rows], V[tile.rows], None if c is None else c[tile.rows]
+                    tile, R[tile.rows], V[tile.rows], *(() if c is None else [c[tile.rows]])
                 ),
             )
         sums.append((equations.cross.copy(), np.tril(equations.gram)))

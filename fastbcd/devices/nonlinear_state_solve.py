@@ -45,11 +45,11 @@ class NonlinearStateSolve:
         V_next: Array,
         steps: int,
         report: Array | None,
-        sample_weight: Array | None = None,
+        *sample_weight: Array,
     ) -> None:
         """V of one tile by `steps` models, in place.
 
-        `sample_weight` (m,) is what samples count in the report.
+        `sample_weight` (m,), where given, is what samples count in the report.
         """
         gamma, alpha, penalty = self.gamma, self.alpha, self.solve.penalty
         above, scratch = self.solve.following, tile.scratch
@@ -58,7 +58,7 @@ class NonlinearStateSolve:
         kernels.proximal_center(C, A, V, gamma, alpha)
         Z = scratch.array("Z", V_next.shape, V.dtype)
         kernels.affine(Z, V, above.W, above.bias)
-        terms = (V, A, penalty, Z, self.activation, V_next, gamma, sample_weight)
+        terms = (V, A, penalty, Z, self.activation, V_next, gamma, *sample_weight)
         if report is not None:
             before, old = kernels.state_terms(*terms), V.copy()
         P = scratch.array("P", Z.shape, V.dtype)
@@ -71,7 +71,7 @@ class NonlinearStateSolve:
                 V, end, C, Z, P, self.activation, V_next, penalty, gamma + alpha, gamma
             )
         if report is not None:
-            moved = kernels.squared_distance(old, V, sample_weight)
+            moved = kernels.squared_distance(old, V, *sample_weight)
             report += before - kernels.state_terms(*terms), moved
 
     def _minimiser_of_model(self, tile: Tile, V: Array, C: Array, Z: Array, V_next: Array) -> Array:

@@ -25,7 +25,7 @@ class CrossProduct:
     """``sum_i c_i r_i^T v^_i`` over samples, in float64, ``v^ = [v, 1]``; filled tile by tile.
 
     In two parts, so that only the second waits for the tile's turn: R (m, d_out), V (m, d_in),
-    and `sample_weight` (m,) float64, the c_i, or None for 1 each.
+    and `sample_weight` (m,) float64, the c_i, or nothing for 1 each.
     """
 
     def __init__(self, d_out: int, d_columns: int, ranks: Ranks) -> None:
@@ -37,16 +37,16 @@ class CrossProduct:
         R: NDArray[Any],
         V: NDArray[Any],
         name: str = "cross",
-        sample_weight: NDArray[Any] | None = None,
+        *sample_weight: NDArray[Any],
     ) -> tuple[Any, Any]:
         """The product of one tile, in its work array `name`."""
         d_out, d_in = R.shape[1], V.shape[1]
         cross = tile.scratch.array(name, (d_out, d_in), V.dtype)
         sums = tile.scratch.array(f"{name} sums", (d_out,), np.float64)
-        if sample_weight is None:
-            kernels.tile_cross(cross, sums, R, V)
+        if sample_weight:
+            _weighted_product(tile, cross, sums, R, V, *sample_weight)
         else:
-            _weighted_product(tile, cross, sums, R, V, sample_weight)
+            kernels.tile_cross(cross, sums, R, V)
         return cross, sums
 
     def add_product(self, product: tuple[Any, Any]) -> None:
@@ -114,26 +114,22 @@ class NormalEquations(CrossProduct):
             self._factored_for = None
 
     def add(
-        self,
-        tile: Tile,
-        R: NDArray[Any],
-        V: NDArray[Any],
-        sample_weight: NDArray[Any] | None = None,
+        self, tile: Tile, R: NDArray[Any], V: NDArray[Any], *sample_weight: NDArray[Any]
     ) -> None:
-        """Add one tile: R (m, d_out) residuals, V (m, d_in) states below, weights (m,) or None."""
-        product = self.multiply(tile, R, V, sample_weight=sample_weight)
+        """Add one tile: R (m, d_out) residuals, V (m, d_in) states below, weights (m,) if any."""
+        product = self.multiply(tile, R, V, "cross", *sample_weight)
         if not self._gram_complete:
             d_in = V.shape[1]
             gram = tile.scratch.array("gram", (d_in, d_in), V.dtype)
             sums_V = tile.scratch.array("sums_V", (d_in,), np.float64)
-            if sample_weight is None:
-                kernels.tile_gram(gram, sums_V, V)
+            if sample_weight:
+                _weighted_product(tile, gram, sums_V, V, V, *sample_weight)
             else:
-                _weighted_product(tile, gram, sums_V, V, V, sample_weight)
+                kernels.tile_gram(gram, sums_V, V)
         tile.wait_for_turn()
         self.add_product(product)
         if not self._gram_complete:
-            kernels.add_gram(self.gram, V, gram, sums_V, sample_weight)
+            kernels.add_gram(self.gram, V, gram, sums_V, *sample_weight)
 
     def solve(
         self,

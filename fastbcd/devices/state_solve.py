@@ -71,11 +71,11 @@ class StateSolve:
         C: Array,
         U_next: Array,
         report: Array | None,
-        sample_weight: Array | None = None,
+        *sample_weight: Array,
     ) -> None:
         """V of one tile, in place; C comes scaled with `scale`; see `fastbcd.kernels`.
 
-        `sample_weight` (m,) is what samples count in the report.
+        `sample_weight` (m,), where given, is what samples count in the report.
         """
         next_layer, scratch = self.following, tile.scratch
         residual = scratch.array("state residual", U_next.shape, V.dtype)
@@ -86,8 +86,7 @@ class StateSolve:
                 *(residual, scratch.array("state pull", V.shape, V.dtype)),
                 scratch.array("state slopes", V.shape, np.float64),
                 scratch.array("state work", (2, V.shape[1]), np.float64),
-                report,
-                sample_weight,
+                *(report, *sample_weight),
             )
             return
         if report is not None:
@@ -98,5 +97,5 @@ class StateSolve:
         kernels.solve_state(V, U_next, next_layer.W, next_layer.bias, next_layer.M, residual)
         if report is not None:
             kernels.report_state(
-                *(report, V, old, next_layer.W, self.kappa, self.rho, residual, sample_weight)
+                *(report, V, old, next_layer.W, self.kappa, self.rho, residual, *sample_weight)
             )

@@ -76,18 +76,20 @@ class BaseBCD(Fitting):
                 kept = weight > 0.0
                 X, y, weight = X[kept], y[kept], weight[kept]
         codes = self._encode(y, go_on=known)
-        if self._merges(mean_one(weight, len(X)) is not None):
+        merged = False
+        if mini_batch or self.device == "cpu" or mean_one(weight, len(X)) is not None:
             rows, weight = canonical(X, codes, weight)
+            merged = mini_batch or len(rows) < len(X)
             # Full batches keep the order of samples that are all different and count the same.
-            if mini_batch or weight is not None or len(rows) < len(X):
+            if merged or weight is not None:
                 X, codes = X[rows], codes[rows]
         else:
-            weight = None
+            weight = None  # a GPU has none in full batches: there equal samples stay apart
         self._check_kept(codes)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         held_out: Any = None
         if self.early_stopping:
-            train, test = self._split(codes, seed)
+            train, test = self._split(codes, seed, merged)
             held_out = X[test], codes[test], None if weight is None else weight[test]
             X, codes = X[train], codes[train]
             weight = None if weight is None else weight[train]
