@@ -115,7 +115,7 @@ class BlockCoordinateDescent:
             weight = sample_weights.checked(sample_weight, len(inputs), self.device, mean)
         kept, weight = sample_weights.agreed(weight, len(inputs), mean, ranks)
         with together(ranks):
-            if weight is not None and self.device.name != "cpu":
+            if not (weight is None and kept is None) and self.device.name != "cpu":
                 raise InputError(
                     f"sample_weight: full batches have weights of samples on the processor only; "
                     f"give device='cpu', or leave it out on {self.device.name!r}"

@@ -112,7 +112,7 @@ def check_sample_weight(sample_weight: ArrayLike, n: int) -> NDArray[np.float64]
         if given.dtype.kind not in "fiubOUS":
             raise TypeError
         weight = given.astype(np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise InputError("sample_weight must hold numbers only") from None
     if weight.shape == ():
         weight = np.full(n, weight)

@@ -287,6 +287,7 @@ def test_wrong_weights_on_one_rank_are_an_error_on_all(weights, message):
         (["a"] * N, "numbers only"),
         (np.ones(N) + 1j, "numbers only"),
         (np.full(N, "2020-01-01", "datetime64[D]"), "numbers only"),
+        ([10**400] * N, "numbers only"),
         ([1.0] * (N - 1) + [None], "number 49 is nan|numbers only"),
     ],
 )
@@ -299,8 +300,9 @@ def test_wrong_weights_are_errors_that_name_the_culprit(solver, weight, message)
 def test_a_device_without_weights_says_so():
     solver = three()
     solver.device.name = "cuda"
-    with pytest.raises(InputError, match="on the processor only; give device='cpu'"):
-        solver.init(X, Y, sample_weight=WEIGHTS)
+    for weight in (WEIGHTS, KEPT):
+        with pytest.raises(InputError, match="on the processor only; give device='cpu'"):
+            solver.init(X, Y, sample_weight=weight)
     assert solver.init(X, Y, sample_weight=np.full(N, 2.0)).sample_weight is None
 
 
