@@ -16,7 +16,7 @@ TILE_ARRAYS, TILE_ARRAYS_OF_LAYER, TEMPORARY = 12, 2, 4
 MOST_FIRST, SMALL_ARRAYS = 500, 2**20
 
 
-def planned_bytes(solver: BlockCoordinateDescent) -> tuple[int, int]:
+def planned_bytes(solver: BlockCoordinateDescent, weights_of_samples: int = 0) -> tuple[int, int]:
     """``(work, tile)``: bytes for all but samples, at most, and bytes a tile of the widest pass.
 
     .. code-block:: text
@@ -24,6 +24,7 @@ def planned_bytes(solver: BlockCoordinateDescent) -> tuple[int, int]:
         weights    5 |W|                                       W, copies, the first draw
         solves     8 (5 cross + 4 gram + operator + own gram + sum of all cross)      float64
         a thread   cross + gram of a tile, all cross, tile_rows x width of each work array
+        samples    8 for each of so many weights, and a weighted factor for each thread
 
     with cross of ``d_l (d_{l-1} + 1)`` numbers and gram of ``(d_{l-1} + 1)^2``, of the largest
     layer where they are not summed. A tile has ``tile_rows`` rows of X, Y, V and U.
@@ -42,11 +43,12 @@ def planned_bytes(solver: BlockCoordinateDescent) -> tuple[int, int]:
     solves = 8 * (5 * cross + 4 * gram + own_gram + every_cross + packed) + size * cross
     # Coordinate descent keeps slopes in float64.
     tile_arrays = (TILE_ARRAYS + TEMPORARY) * max(widths) + TILE_ARRAYS_OF_LAYER * sum(widths)
+    tile_arrays += max(widths) if weights_of_samples else 0
     thread = size * (cross + gram + every_cross + rows * tile_arrays)
 
     state = sum(widths[1:]) * (1 + solver.has_preactivations)
     tile = rows * size * (widths[0] + state + widths[-1])
-    return weights + solves + (device.n_threads or 1) * thread, tile
+    return weights + solves + (device.n_threads or 1) * thread + 8 * weights_of_samples, tile
 
 
 def planned_bytes_of_batches(solver: MiniBatchThreeSplitting, n: int) -> int:

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from fastbcd.errors import InputError
@@ -64,9 +65,12 @@ class Checkpoint:
             ],
         )
 
-    def restore(self, solver: Any, X: ArrayLike, Y: ArrayLike) -> Any:
+    def restore(
+        self, solver: Any, X: ArrayLike, Y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> Any:
         """The state of `solver` when this was written, for the same X (n, d_0) and Y (n, d_L).
 
+        `sample_weight` (n,) are the same weights of samples, where there were any.
         Where the solver is spread over ranks, all of them call this, each with its own samples;
         there may be more or fewer ranks than those that wrote. Each reads its own rows only.
 
@@ -76,11 +80,14 @@ class Checkpoint:
             Another solver, another network or other data; says what differs. A part is damaged.
         """
         device = solver.device
-        state = solver.blank(X, Y)
+        state = solver.blank(X, Y, *(() if sample_weight is None else (sample_weight,)))
         with together(device.ranks):
             self._compare(describe(solver, state))
         if self.metadata["data"] != fingerprint(device, state):
-            raise InputError(f"{self.path} is of another run: X or Y are not the same data")
+            raise InputError(
+                f"{self.path} is of another run: X or Y are not the same data, or sample_weight "
+                "is not what it was"
+            )
         counts = device.ranks.gather(state.n)
         start = sum(counts[: device.ranks.rank])
         parts = [Part(**part) for part in self.metadata["parts"]] or [
@@ -90,7 +97,12 @@ class Checkpoint:
             Samples(self.path, parts, start, start + state.n, device.ranks) as samples,
             together(device.ranks, apart=True),
         ):
-            return unpack(state, self.metadata["state"], self._fetch(device, samples))
+            own: Any = state.sample_weight
+            own = None if own is None else own.copy()
+            state = unpack(state, self.metadata["state"], self._fetch(device, samples))
+            if sample_weight is not None and not np.array_equal(own, state.sample_weight):
+                raise InputError(f"{self.path} is of another run: sample_weight was another there")
+            return state
 
     def _compare(self, described: dict[str, Any]) -> None:
         for name, now in described.items():
@@ -231,7 +243,12 @@ def read(path: Path, ranks: Ranks = ALONE) -> Checkpoint:
 
 
 def resume(
-    path: str | Path, solver: Any, X: ArrayLike, Y: ArrayLike, callbacks: Iterable[Callback] = ()
+    path: str | Path,
+    solver: Any,
+    X: ArrayLike,
+    Y: ArrayLike,
+    callbacks: Iterable[Callback] = (),
+    sample_weight: ArrayLike | None = None,
 ) -> Result:
     """Go on from a checkpoint: the result is that of the run that was not interrupted, bit for bit.
 
@@ -245,6 +262,8 @@ def resume(
         The same data.
     callbacks : iterable of Callback
         As for `fit`. Those that were there when the checkpoint was written remember.
+    sample_weight : array, optional
+        The same weights. Full batches need them; a checkpoint of mini-batches holds them itself.
 
     Returns
     -------
@@ -257,7 +276,7 @@ def resume(
         The file is damaged, or of other data, another network or another solver.
     """
     checkpoint = read(Path(path), solver.device.ranks)
-    state = checkpoint.restore(solver, X, Y)
+    state = checkpoint.restore(solver, X, Y, sample_weight)
     return run(solver, state, checkpoint.max_iter, callbacks, checkpoint.past())
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from fastbcd.ranks import together
 from fastbcd.rows import taken
+from fastbcd.state import State
 
 # Bytes of rows that are hashed together, and at most travel between ranks for each of them.
 BLOCK = 2**16
@@ -19,14 +20,15 @@ BLOCKS = 64
 
 
 def fingerprint(device: Any, state: Any) -> str:
-    """SHA-256 of types, shapes and rows of X and Y, in the order of all ranks' samples.
+    """SHA-256 of types, shapes and rows of X, Y and weights, in the order of all ranks' samples.
 
     .. code-block:: text
 
         sum over blocks of rows of SHA-256(index of the first row, bytes of the rows)  mod 2^256
 
-    for X and for Y, with the same blocks however the rows are spread over ranks: each rank hashes
-    the blocks that begin with one of its rows, of which ranks behind it send it what it lacks.
+    for X, for Y, and for weights of samples in full batches that have some, with the same blocks
+    however the rows are spread over ranks: each rank hashes the blocks that begin with one of its
+    rows, of which ranks behind it send it what it lacks.
 
     Parameters
     ----------
@@ -35,7 +37,10 @@ def fingerprint(device: Any, state: Any) -> str:
     state : State or MiniBatchState
         X and Y may be memory-mapped; they are read in blocks.
     """
-    parts = [_sum_of_blocks(device, data) for data in (state.X, state.Y)]
+    hashed = [state.X, state.Y]
+    if isinstance(state, State) and state.sample_weight is not None:
+        hashed.append(state.sample_weight)
+    parts = [_sum_of_blocks(device, data) for data in hashed]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 

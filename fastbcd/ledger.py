@@ -14,7 +14,8 @@ class Ledger:
 
     A block of states reports for its samples at unit weight; `unit`, what a sample
     counts, weighs both numbers. Steps are thereby measured in the norm
-    ``|P|^2 = unit (|V|^2 + |U|^2) + |W|^2``, which does not depend on n for the mean.
+    ``|P|^2 = unit (|V|^2 + |U|^2) + |W|^2``, which does not depend on n for the mean; with
+    weights c of samples, ``unit sum_i c_i (|V_i|^2 + |U_i|^2) + |W|^2``.
 
     Attributes
     ----------

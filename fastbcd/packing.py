@@ -53,6 +53,7 @@ def _attributes(value: Any) -> dict[str, Any]:
     parts = {key: part for key, part in vars(value).items() if key not in LEFT_OUT}
     if "V" in parts:
         parts["V"] = [None, *parts["V"][1:]]  # V_0 is X
+        del parts["sample_weight"]  # data, too
     return parts
 
 

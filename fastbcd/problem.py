@@ -27,7 +27,8 @@ class Problem:
 
     with ``V^ = [V, 1]``, ``V_0 = X``, ``act_L`` the identity and ``S_l = 1`` for residual
     layers, 0 for plain ones. With ``reduction="mean"`` everything summed over samples
-    (losses, couplings, state penalties) is divided by their number n.
+    (losses, couplings, state penalties) is divided by their number n. With weights of samples
+    all that belongs to sample i counts c_i times, and the divisor is the sum of the weights.
 
     Parameters
     ----------
@@ -132,8 +133,11 @@ class Problem:
         """L, the number of weight matrices."""
         return len(self.widths) - 1
 
-    def per_sample(self, n: int) -> float:
-        """What a sample counts, 1/n or 1: the one place that knows about `reduction`."""
+    def per_sample(self, n: float) -> float:
+        """What a sample counts, 1/n or 1: the one place that knows about `reduction`.
+
+        `n` is the number of samples, or the sum of their weights.
+        """
         return 1.0 / n if self.reduction == "mean" else 1.0
 
 

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fastbcd import sample_weights
 from fastbcd.budget import planned_bytes
+from fastbcd.data.moments import weight_sum
 from fastbcd.devices import CPU, get_device
 from fastbcd.devices.storage import get_storage
 from fastbcd.devices.tiles import Tile
@@ -74,7 +76,13 @@ class BlockCoordinateDescent:
         )
 
     def init(
-        self, X: ArrayLike, Y: ArrayLike, seed: int = 0, init: str = "he", bias: float = 0.0
+        self,
+        X: ArrayLike,
+        Y: ArrayLike,
+        seed: int = 0,
+        init: str = "he",
+        bias: float = 0.0,
+        sample_weight: ArrayLike | None = None,
     ) -> State:
         """State before the first iteration: random weights, states from a forward pass.
 
@@ -90,18 +98,33 @@ class BlockCoordinateDescent:
         init : {"he", "normal", "normal:STD"}
         bias : float
             Initial value of every bias.
+        sample_weight : (n,) array, optional
+            c_i of `Problem`, not negative; on the processor only. A weight of 2 is a sample that is
+            there twice, but for the rounding of sums. One of 0 is a sample that is not there: the
+            state has no row for it. Default: 1 each.
 
         Raises
         ------
         InputError
-            Shapes that disagree with the problem, no samples, NaN or infinity.
+            Shapes that disagree with the problem, no samples, NaN or infinity, weights that are
+            negative or all zero.
         """
-        ranks = self.device.ranks
+        ranks, mean = self.device.ranks, self.problem.reduction == "mean"
         with together(ranks):
-            state = self._first_state(X, Y, seed, init, bias)
+            inputs, targets = self._checked(X, Y)
+            weight = sample_weights.checked(sample_weight, len(inputs), self.device, mean)
+        kept, weight = sample_weights.agreed(weight, len(inputs), mean, ranks)
+        with together(ranks):
+            if not (weight is None and kept is None) and self.device.name != "cpu":
+                raise InputError(
+                    f"sample_weight: full batches have weights of samples on the processor only; "
+                    f"give device='cpu', or leave it out on {self.device.name!r}"
+                )
+            state = self._first_state(inputs, targets, seed, init, bias, kept, weight)
         state.n_total = sum(ranks.gather(state.n))
         if state.n_total == 0:
             raise InputError("X must have at least one sample on some rank")
+        state.sum_of_weights = None if weight is None else weight_sum(weight, ranks)
         with together(ranks):
             self.forward(state)
             energy = self.energy(state)
@@ -112,15 +135,21 @@ class BlockCoordinateDescent:
             )
         return state
 
-    def _first_state(self, X: ArrayLike, Y: ArrayLike, seed: int, init: str, bias: float) -> State:
-        """Arguments of `init` checked, weights drawn, memory for states."""
-        problem, device, L = self.problem, self.device, self.problem.n_layers
-        seed = require_integer(seed, "seed", at_least=0)
-        others = device.ranks.size > 1
-        blocks = device.blocks
+    def _checked(self, X: ArrayLike, Y: ArrayLike) -> tuple[Any, Any]:
+        """Samples and targets of `init` as arrays, checked."""
+        problem, device = self.problem, self.device
+        others, blocks = device.ranks.size > 1, device.blocks
         X = check_inputs(device.received(X), problem.widths[0], others, blocks)
         Y = check_targets(device.received(Y), len(X), problem.widths[-1], others, blocks)
         check_loss_targets(Y, problem.loss, blocks)
+        return X, Y
+
+    def _first_state(
+        self, X: Any, Y: Any, seed: int, init: str, bias: float, kept: Any, weight: Any
+    ) -> State:
+        """Weights drawn, memory for states of the samples `kept`, all of them where it is None."""
+        problem, device, L = self.problem, self.device, self.problem.n_layers
+        seed = require_integer(seed, "seed", at_least=0)
         drawn = initial_weights(
             problem.widths,
             problem.residual,
@@ -134,16 +163,19 @@ class BlockCoordinateDescent:
         if not all(np.isfinite(W).all() for W in drawn):
             raise InputError(f"init, bias: the weights overflow {self.dtype}; use smaller ones")
         weights = [device.array(W, self.dtype) for W in drawn]
-        device.storage.plan(*planned_bytes(self), device.n_threads, [X, Y])
-        shapes = [(len(X), d) for d in problem.widths[1:]]
+        work, tile = planned_bytes(self, 0 if weight is None else len(weight))
+        device.storage.plan(work, tile, device.n_threads, [X, Y])
+        n = len(X) if kept is None else int(kept.sum())
+        shapes = [(n, d) for d in problem.widths[1:]]
         arrays: list[Any] = device.storage.allocate(
             shapes * (1 + self.has_preactivations), self.dtype
         )
         return State(
             W=[None, *weights],
-            V=[device.storage.place(X, self.dtype), *arrays[:L]],
+            V=[sample_weights.place(device.storage, X, self.dtype, kept), *arrays[:L]],
             U=[None, *(arrays[L:] or [None] * L)],
-            Y=device.storage.place(Y, self.dtype),
+            Y=sample_weights.place(device.storage, Y, self.dtype, kept),
+            sample_weight=weight,
         )
 
     def forward(self, state: State) -> None:
@@ -178,9 +210,9 @@ class BlockCoordinateDescent:
         """
         return self.device.ranks.rows(n, self.device.tile_rows(self.problem.widths, self.dtype))
 
-    def blank(self, X: ArrayLike, Y: ArrayLike) -> State:
+    def blank(self, X: ArrayLike, Y: ArrayLike, sample_weight: ArrayLike | None = None) -> State:
         """A state of the right shapes for what a checkpoint holds; parameters as for `init`."""
-        return self.init(X, Y, init="normal:0")
+        return self.init(X, Y, init="normal:0", sample_weight=sample_weight)
 
     def step(self, state: State) -> State:
         """One iteration of `state`, in place: all blocks of layer L, then of L - 1, ..., 1.
@@ -220,7 +252,7 @@ class BlockCoordinateDescent:
         linearised = self.loss_update == "prox-linear"
         self.device.update_output_state(
             *(tile, state.V[-1][rows], problem.loss, problem.state_penalties[-1], linearised, U),
-            *(below, state.Y[rows], problem.gamma, self.alpha, report),
+            *(below, state.Y[rows], problem.gamma, self.alpha, report, *state.weight_of(rows)),
         )
 
     def _skip(self, state: State, l: int, rows: slice) -> Any:
@@ -235,10 +267,11 @@ class BlockCoordinateDescent:
         key = "input equations" if l == 1 else f"equations {state.W[l].shape}"
         if key not in state.cache:
             state.cache[key] = self.device.normal_equations(state.W[l], own_gram=l == 1)
-        known = l == 1 and state.cache.get("inputs of the gram") is state.X
+        X, weight = state.cache.get("inputs of the gram", (None, None))
+        known = l == 1 and X is state.X and weight is state.sample_weight
         state.cache[key].start(keep_gram=known)
         if l == 1:
-            state.cache["inputs of the gram"] = state.X
+            state.cache["inputs of the gram"] = state.X, state.sample_weight
         return state.cache[key]
 
     def objective(self, state: State) -> float:
@@ -252,7 +285,8 @@ class BlockCoordinateDescent:
 
             gap = sqrt(unit sum_l (|V_l - S_l V_{l-1} - act_l(U_l)|^2 + |U_l - V^_{l-1} W_l^T|^2))
 
-        with unit = 1/n or 1 as in `Problem.per_sample`; two-splitting:
+        with unit = 1/n or 1 as in `Problem.per_sample`, each sample counting its weight, as in F;
+        two-splitting:
         ``|V_l - act_l(V^_{l-1} W_l^T)|^2``. At gap 0 F is the penalised loss of the network.
         """
         problem, device = self.problem, self.device
@@ -262,12 +296,13 @@ class BlockCoordinateDescent:
 
             def add_terms(tile: Tile) -> None:
                 V, Y = state.V[-1][tile.rows], state.Y[tile.rows]
-                part, gap = device.kernels.loss_sum(problem.loss, V, Y), 0.0
+                weight = state.weight_of(tile.rows)
+                part, gap = device.kernels.loss_sum(problem.loss, V, Y, *weight), 0.0
                 for l, layer in enumerate(layers, start=1):
                     V, penalty = state.V[l][tile.rows], problem.state_penalties[l - 1]
                     miss, distance = self._couplings(tile, state, l, layer)
                     coupling = 0.5 * (problem.gamma * miss + problem.rho * distance)
-                    part += coupling + device.penalty_sum(penalty, V)
+                    part += coupling + device.penalty_sum(penalty, V, *weight)
                     gap += miss + distance
                 sums.add(tile, (part, gap))
 
@@ -275,11 +310,11 @@ class BlockCoordinateDescent:
             device.for_each_tile(state.n, problem.widths, self.dtype, add_terms, arrays=arrays)
             penalties = zip(problem.weight_penalties, state.W[1:], strict=True)
             weights = float(sum(device.penalty_sum(penalty, W[:, :-1]) for penalty, W in penalties))
-            unit, total = problem.per_sample(state.n_total), sums.total()
+            unit, total = problem.per_sample(state.total_weight), sums.total()
             return unit * float(total[0]) + weights, math.sqrt(unit * float(total[1]))
 
     def _couplings(self, tile: Tile, state: State, l: int, layer: Any) -> tuple[float, float]:
-        """What gamma/2 and rho/2 weigh in layer l, over one tile, each sample at weight 1."""
+        """What gamma/2 and rho/2 weigh in layer l, over one tile, less the unit of `per_sample`."""
         raise NotImplementedError
 
     def energy(self, state: State) -> float:
@@ -293,10 +328,13 @@ class BlockCoordinateDescent:
             squares = device.sum(1)
 
             def add_squares(tile: Tile) -> None:
-                squares.add(tile, sum(device.kernels.squared_norm(A[tile.rows]) for A in arrays))
+                rows, weight = tile.rows, state.weight_of(tile.rows)
+                squares.add(
+                    tile, sum(device.kernels.squared_norm(A[rows], *weight) for A in arrays)
+                )
 
             device.for_each_tile(state.n, problem.widths, self.dtype, add_squares, arrays=arrays)
-            unit = problem.per_sample(state.n_total)
+            unit = problem.per_sample(state.total_weight)
             return unit * (1.0 + problem.gamma + problem.rho) * float(squares.total()[0])
 
     def squared_subgradient(self, state: State) -> float:
@@ -333,10 +371,12 @@ class BlockCoordinateDescent:
         init: str = "he",
         bias: float = 0.0,
         callbacks: Iterable[Callback] = (),
+        sample_weight: ArrayLike | None = None,
     ) -> Result:
         """`init`, then `max_iter` times `step`, with `callbacks` after each; see `Result`.
 
-        X, Y, seed, init and bias as for `init`; `FloatingPointError` where a measured objective
-        is not finite.
+        X, Y, seed, init, bias and sample_weight as for `init`; `FloatingPointError` where a
+        measured objective is not finite.
         """
-        return run(self, self.init(X, Y, seed=seed, init=init, bias=bias), max_iter, callbacks)
+        state = self.init(X, Y, seed=seed, init=init, bias=bias, sample_weight=sample_weight)
+        return run(self, state, max_iter, callbacks)

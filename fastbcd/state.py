@@ -28,6 +28,10 @@ class State:
         Iterations done.
     n_total : int
         Samples of all ranks, where V, U and Y hold those of one; default: n.
+    sample_weight : (n,) float64 array or None
+        What each sample counts, all above 0; None for 1 each.
+    sum_of_weights : float or None
+        Their sum over the samples of all ranks; None for `n_total`.
     ledger : Ledger or None
         Where one is set, `step` empties it, and each block reports to it how much it gained.
     clock : BlockClock or None
@@ -44,6 +48,8 @@ class State:
     Y: Any
     iteration: int = 0
     n_total: int = 0
+    sample_weight: Any = None
+    sum_of_weights: float | None = None
     ledger: Ledger | None = None
     clock: BlockClock | None = None
     cache: dict[str, Any] = field(default_factory=dict, repr=False)
@@ -63,6 +69,15 @@ class State:
     def X(self) -> Any:
         """Inputs, ``V[0]``."""
         return self.V[0]
+
+    @property
+    def total_weight(self) -> float:
+        """What the samples of all ranks count together."""
+        return self.n_total if self.sum_of_weights is None else self.sum_of_weights
+
+    def weight_of(self, rows: slice) -> tuple[Any, ...]:
+        """Weights of samples `rows` as the last argument of kernels; none where each counts 1."""
+        return () if self.sample_weight is None else (self.sample_weight[rows],)
 
     @property
     def n(self) -> int:

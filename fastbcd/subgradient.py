@@ -29,7 +29,8 @@ def squared_subgradient(solver: BlockCoordinateDescent, state: State) -> float:
     ``rho (U_l - V^_{l-1} W_l^T)``, or ``gamma act' A_l`` in two-splitting.
 
     Measured in the norm dual to that of `fastbcd.ledger.Ledger`: ``(|g_V|^2 + |g_U|^2) / unit +
-    |g_W|^2``, unit being what a sample counts. Costs three products a layer.
+    |g_W|^2``, unit being what a sample counts; with weights c of samples, ``unit c_i`` for sample
+    i, and the sum over samples in g_W is weighted. Costs three products a layer.
 
     Raises
     ------
@@ -46,6 +47,7 @@ def squared_subgradient(solver: BlockCoordinateDescent, state: State) -> float:
 
         def add_states(tile: Tile) -> None:
             rows, part, products = tile.rows, 0.0, []
+            weight = state.weight_of(rows)
             A_next = R_next = None
             for l in range(L, 0, -1):
                 V, penalty = state.V[l][rows], problem.state_penalties[l - 1]
@@ -53,14 +55,14 @@ def squared_subgradient(solver: BlockCoordinateDescent, state: State) -> float:
                 part += squared_U
                 if l == L:
                     part += device.output_subgradient(
-                        tile, problem.loss, penalty, V, gamma * A, state.Y[rows]
+                        *(tile, problem.loss, penalty, V, gamma * A, state.Y[rows], *weight)
                     )
                 else:
                     G = gamma * (A - A_next if problem.residual[l] else A)
                     G -= R_next @ layers[l].W
-                    part += kernels.penalty_subgradient(penalty, V, G)
+                    part += kernels.penalty_subgradient(penalty, V, G, *weight)
                 below = state.V[l - 1][rows]
-                products.append(crosses[l - 1].multiply(tile, R, below, f"cross {l}"))
+                products.append(crosses[l - 1].multiply(tile, R, below, f"cross {l}", *weight))
                 A_next, R_next = A, R
             squares.add(tile, part)
             for sums, product in zip(reversed(crosses), products, strict=True):
@@ -68,7 +70,7 @@ def squared_subgradient(solver: BlockCoordinateDescent, state: State) -> float:
 
         arrays = [*state.V, *state.U, state.Y]
         device.for_each_tile(state.n, problem.widths, solver.dtype, add_states, arrays=arrays)
-        unit = problem.per_sample(state.n_total)
+        unit = problem.per_sample(state.total_weight)
         squared = unit * float(squares.total()[0])
         for W, sums, penalty in zip(state.W[1:], crosses, problem.weight_penalties, strict=True):
             G = -unit * sums.total()

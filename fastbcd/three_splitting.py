@@ -63,7 +63,7 @@ class ThreeSplitting(BlockCoordinateDescent):
         W, V, U, ledger = state.W, state.V, state.U, state.ledger
         lap = laps_of_all_threads(state.clock)
         gamma, rho, alpha = problem.gamma, problem.rho, self.alpha
-        unit = problem.per_sample(state.n_total)
+        unit = problem.per_sample(state.total_weight)
         activation = problem.activations[l - 1]
         layer = device.layer(W[l])
         if l < L:
@@ -78,6 +78,7 @@ class ThreeSplitting(BlockCoordinateDescent):
             below = self._skip(state, l, rows)
             report = (None, None) if reports is None else device.zeros((2, 2), np.float64)
             report_V, report_U = report
+            weight = state.weight_of(rows)
             if l == L:
                 # V_L = argmin s_L(V_L) + loss(V_L; Y) + gamma/2 |V_L - S_L V_{L-1} - U_L|^2
                 #              + alpha/2 |V_L - V_L'|^2
@@ -92,17 +93,17 @@ class ThreeSplitting(BlockCoordinateDescent):
                     *(C, activation, U[l][rows], below),
                     *(problem.activations[l], U[l + 1][rows], V_next, solve.scale),
                 )
-                solve.solve(tile, V[l][rows], C, U[l + 1][rows], report_V)
+                solve.solve(tile, V[l][rows], C, U[l + 1][rows], report_V, *weight)
             lap("V", l)
             # U_l = argmin gamma/2 |V_l - S_l V_{l-1} - act(U_l)|^2
             #            + rho/2 |U_l - V^_{l-1} W_l^T|^2 + alpha/2 |U_l - U_l'|^2 (hidden layers)
             B = device.forward(tile, layer, V[l - 1][rows])
             device.kernels.update_preactivation(
                 *(U[l][rows], activation, V[l][rows], below, B),
-                *(gamma, rho, alpha if l < L else 0.0, report_U),
+                *(gamma, rho, alpha if l < L else 0.0, report_U, *weight),
             )
             lap("U", l)
-            equations.add(tile, B, V[l - 1][rows])
+            equations.add(tile, B, V[l - 1][rows], *weight)
             lap("W", l)
             if reports is not None:
                 reports.add(tile, report)
@@ -125,10 +126,10 @@ class ThreeSplitting(BlockCoordinateDescent):
         problem, rows = self.problem, tile.rows
         V, U, activation = state.V[l][rows], state.U[l][rows], problem.activations[l - 1]
         below = self._skip(state, l, rows)
-        kernels = self.device.kernels
-        miss = kernels.activation_residual(activation, V, U, below)
+        kernels, weight = self.device.kernels, state.weight_of(rows)
+        miss = kernels.activation_residual(activation, V, U, below, *weight)
         B = self.device.forward(tile, layer, state.V[l - 1][rows])
-        return miss, kernels.squared_distance(U, B)
+        return miss, kernels.squared_distance(U, B, *weight)
 
     def miss_and_pull(self, tile: Tile, state: State, l: int, layer: Any) -> tuple[Any, Any, float]:
         """A_l, R_l and |g_U|^2 of one tile; see `fastbcd.subgradient`."""
@@ -138,7 +139,7 @@ class ThreeSplitting(BlockCoordinateDescent):
         device.kernels.activation_miss(A, activation, V, U, self._skip(state, l, rows))
         R = U - device.forward(tile, layer, state.V[l - 1][rows])
         squared = device.kernels.preactivation_subgradient(
-            activation, U, A, R, problem.gamma, problem.rho
+            *(activation, U, A, R, problem.gamma, problem.rho, *state.weight_of(rows))
         )
         return A, problem.rho * R, squared
 

@@ -97,7 +97,7 @@ class TwoSplitting(BlockCoordinateDescent):
         """V_l and the sums for W_l in one pass over tiles of samples; then W_l."""
         problem, device, L = self.problem, self.device, self.problem.n_layers
         W, V, ledger, lap = state.W, state.V, state.ledger, laps_of_all_threads(state.clock)
-        gamma, unit = problem.gamma, problem.per_sample(state.n_total)
+        gamma, unit = problem.gamma, problem.per_sample(state.total_weight)
         activation = problem.activations[l - 1]
         layer = device.layer(W[l])
         if l < L:
@@ -114,7 +114,7 @@ class TwoSplitting(BlockCoordinateDescent):
         reports = None if ledger is None else device.sum(2)
 
         def update_samples(tile: Tile) -> None:
-            rows, lap = tile.rows, laps(state.clock)
+            rows, lap, weight = tile.rows, laps(state.clock), state.weight_of(tile.rows)
             report = None if reports is None else device.zeros((2,), np.float64)
             B = device.forward(tile, layer, V[l - 1][rows])
             if l == L:
@@ -127,11 +127,11 @@ class TwoSplitting(BlockCoordinateDescent):
                 A = tile.scratch.array("A", B.shape, B.dtype)
                 device.kernels.activate(A, activation, B, None)
                 steps = self._steps(problem.activations[l])
-                solve.update(tile, V[l][rows], A, V[l + 1][rows], steps, report)
+                solve.update(tile, V[l][rows], A, V[l + 1][rows], steps, report, *weight)
             lap("V", l)
             curvatures.append(device.kernels.curvature_bound(activation, V[l][rows], B))
             device.kernels.majorised_residual(B, activation, V[l][rows], B, 1.0)
-            equations.add(tile, B, V[l - 1][rows])
+            equations.add(tile, B, V[l - 1][rows], *weight)
             lap("W", l)
             if reports is not None and report is not None:
                 reports.add(tile, report)
@@ -155,7 +155,7 @@ class TwoSplitting(BlockCoordinateDescent):
         """W_l in place; `equations` hold the model's sums for the first inner step."""
         problem, device = self.problem, self.device
         penalty, activation = problem.weight_penalties[l - 1], problem.activations[l - 1]
-        weight, alpha = problem.gamma * problem.per_sample(state.n_total), self.alpha_weights
+        weight, alpha = problem.gamma * problem.per_sample(state.total_weight), self.alpha_weights
         W, V = state.W, state.V
         report = None if state.ledger is None else device.zeros((2,), np.float64)
         before = None if state.ledger is None else device.copy(W[l])
@@ -168,7 +168,7 @@ class TwoSplitting(BlockCoordinateDescent):
                     rows = tile.rows
                     Z = device.forward(tile, layer, V[l - 1][rows])
                     device.kernels.majorised_residual(Z, activation, V[l][rows], Z, 1.0)
-                    equations.add(tile, Z, V[l - 1][rows])
+                    equations.add(tile, Z, V[l - 1][rows], *state.weight_of(rows))
 
                 device.for_each_tile(
                     *(state.n, problem.widths, self.dtype, add_residuals), arrays=[V[l - 1], V[l]]
@@ -200,12 +200,13 @@ class TwoSplitting(BlockCoordinateDescent):
             shape = (len(STEPS), problem.widths[l])
             part = tile.scratch.array("row sums", shape, np.float64)
             part[:] = 0.0
-            device.kernels.add_row_sums(part, activation, V[l][tile.rows], Z, P, steps)
+            weight = state.weight_of(tile.rows)
+            device.kernels.add_row_sums(part, activation, V[l][tile.rows], Z, P, steps, *weight)
             sums.add(tile, part)
 
         arrays = [V[l - 1], V[l]]
         device.for_each_tile(state.n, problem.widths, self.dtype, add_sums, arrays=arrays)
-        weight = problem.gamma * problem.per_sample(state.n_total)
+        weight = problem.gamma * problem.per_sample(state.total_weight)
         penalty = problem.weight_penalties[l - 1]
         alpha = self.alpha_weights
         device.kernels.search_rows(W[l], end, sums.total(), steps, penalty, weight, alpha, report)
@@ -216,7 +217,8 @@ class TwoSplitting(BlockCoordinateDescent):
         problem, rows = self.problem, tile.rows
         B = self.device.forward(tile, layer, state.V[l - 1][rows])
         V, activation = state.V[l][rows], problem.activations[l - 1]
-        return self.device.kernels.activation_residual(activation, V, B, None), 0.0
+        weight = state.weight_of(rows)
+        return self.device.kernels.activation_residual(activation, V, B, None, *weight), 0.0
 
     def miss_and_pull(self, tile: Tile, state: State, l: int, layer: Any) -> tuple[Any, Any, float]:
         """A_l, R_l and |g_U|^2 of one tile; see `fastbcd.subgradient`."""

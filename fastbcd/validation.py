@@ -14,6 +14,7 @@ from fastbcd.problem import Problem
 
 DTYPES = ("float32", "float64")
 LOSS_UPDATES = ("prox", "prox-linear")
+NOTHING_LEFT = "{} is zero for every sample: nothing is left to learn from"
 
 Blocks = Callable[[Any], Iterable[slice]]
 """Slices of rows of an array, to go through it in pieces."""
@@ -105,11 +106,16 @@ def check_targets(
 
 
 def check_sample_weight(sample_weight: ArrayLike, n: int) -> NDArray[np.float64]:
-    """Weights (n,) of samples, finite and not negative, as float64."""
+    """Weights (n,) of samples, finite and not negative, as float64; one number is that for all."""
     try:
-        weight = np.asarray(sample_weight, np.float64)
-    except (TypeError, ValueError):
+        given: Any = np.asarray(sample_weight)
+        if given.dtype.kind not in "fiubOUS":
+            raise TypeError
+        weight = given.astype(np.float64)
+    except (TypeError, ValueError, OverflowError):
         raise InputError("sample_weight must hold numbers only") from None
+    if weight.shape == ():
+        weight = np.full(n, weight)
     if weight.shape != (n,):
         raise InputError(
             f"sample_weight must be one number for each of {n} samples, got shape {weight.shape}"
@@ -125,7 +131,7 @@ def check_sample_weight(sample_weight: ArrayLike, n: int) -> NDArray[np.float64]
 def check_some_weight(weight: NDArray[np.float64], name: str = "sample_weight") -> None:
     """`InputError` where all weights (n,) are zero."""
     if not weight.any():
-        raise InputError(f"{name} is zero for every sample: nothing is left to learn from")
+        raise InputError(NOTHING_LEFT.format(name))
 
 
 def check_loss_targets(Y: NDArray[Any], loss: Loss, blocks: Blocks = all_rows) -> None:

@@ -42,6 +42,7 @@ from fastbcd.kernels.gram_sums import (
     tile_cross,
     tile_gram,
     unpack_lower,
+    weigh_rows,
 )
 from fastbcd.kernels.hidden_state import (
     activate,
@@ -191,5 +192,6 @@ __all__ = [
     "update_output_state_linearised",
     "update_output_state_penalised",
     "update_preactivation",
+    "weigh_rows",
     "weighted_loss_sum",
 ]

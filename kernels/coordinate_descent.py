@@ -30,8 +30,9 @@ def coordinate_hessian(H, gram, weight, alpha):
 
 @kernel
 def coordinate_descent(
-    W, penalty, H, N, weight, n_free, tolerance, max_sweeps, gradient, row, report
-):
+    W, penalty, H, N, weight, n_free, tolerance, max_sweeps, gradient, row, report,
+    sample_weight=None,
+):  # fmt: skip
     """``argmin_W 1/2 <W - W', (W - W') H> - weight <W - W', N> + r(W)``, warm-started, in place.
 
     Parameters
@@ -55,6 +56,8 @@ def coordinate_descent(
         Work space.
     report : (2,) float64 array or None
         Added to it: by how much the function above fell, and ``|W - W'|^2``.
+    sample_weight : (m,) float64 array, optional
+        What each row counts in the report; default: 1.
 
     Returns
     -------
@@ -90,25 +93,30 @@ def coordinate_descent(
                 break
         unfinished += not done
         if report is not None:
+            c = 1.0 if sample_weight is None else sample_weight[i]
             # H is quadratic: the mean of the slopes at both ends is the slope in between.
             for j in range(columns):
                 old, change = np.float64(W[i, j]), row[j] - np.float64(W[i, j])
-                report[0] += 0.5 * change * (weight * N[i, j] - gradient[j])
-                report[1] += change * change
+                report[0] += c * (0.5 * change * (weight * N[i, j] - gradient[j]))
+                report[1] += c * (change * change)
                 if j < last:
-                    report[0] += penalty.value(old) - penalty.value(row[j])
+                    report[0] += c * (penalty.value(old) - penalty.value(row[j]))
         for j in range(columns):
             W[i, j] = row[j]
     return unfinished
 
 
 @kernel
-def penalty_sum(penalty, W):
-    """``r(W)``, summed in float64, r being `penalty`; W (m, d) without the bias column."""
+def penalty_sum(penalty, W, sample_weight=None):
+    """``sum_i c_i r(W_i)``, summed in float64, r being `penalty`.
+
+    W (m, d) without the bias column; c is `sample_weight` (m,), 1 for each where it is None.
+    """
     total = 0.0
     for i in range(W.shape[0]):
+        c = 1.0 if sample_weight is None else sample_weight[i]
         for j in range(W.shape[1]):
-            total += penalty.value(np.float64(W[i, j]))
+            total += c * penalty.value(np.float64(W[i, j]))
     return total
 
 

@@ -18,18 +18,38 @@ def column_sums(out, A):
 
 
 @kernel
-def add_gram(total, V, work, sums):
-    """Add ``V^^T V^``, ``V^ = [V, 1]``, to the lower triangle of `total`.
+def weigh_rows(out, sums, A, sample_weight):
+    """``out_i = c_i A_i``, rounded once, and ``sums = sum_i c_i A_i``, in float64.
+
+    out, A (m, d); sums (d,) and c, which is `sample_weight` (m,), float64.
+    """
+    sums[:] = 0.0
+    for i in range(A.shape[0]):
+        c = sample_weight[i]
+        for j in range(A.shape[1]):
+            weighted = c * np.float64(A[i, j])
+            out[i, j] = weighted
+            sums[j] += weighted
+
+
+@kernel
+def add_gram(total, V, work, sums, sample_weight=None):
+    """Add ``sum_i c_i v^_i v^_i^T``, ``v^ = [v, 1]``, to the lower triangle of `total`.
 
     V (m, d); total (d + 1, d + 1) float64; work (d, d) of V's type: the product of
-    these samples alone; sums (d,) float64: the column sums.
+    these samples alone; sums (d,) float64: the column sums; c is `sample_weight` (m,)
+    float64, 1 for each where it is None.
     """
     d = V.shape[1]
     for i in range(d):
         for j in range(i + 1):
             total[i, j] += np.float64(work[i, j])
         total[d, i] += sums[i]
-    total[d, d] += V.shape[0]
+    if sample_weight is None:
+        total[d, d] += V.shape[0]
+    else:
+        for i in range(V.shape[0]):
+            total[d, d] += sample_weight[i]
 
 
 @kernel

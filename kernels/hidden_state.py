@@ -136,7 +136,7 @@ def state_hessian(H, W, kappa, rho):
 @kernel
 def solve_state_penalised(
     V, C, penalty, U_next, W_next, bias_next, H, kappa, rho, tolerance, max_sweeps,
-    residual, pull, slopes, work, report,
+    residual, pull, slopes, work, report, sample_weight=None,
 ):  # fmt: skip
     """``argmin_V s(V) + kappa/2 |V - C|^2 + rho/2 |U_next - V^ W_next^T|^2``, warm-started.
 
@@ -159,7 +159,7 @@ def solve_state_penalised(
     residual, pull : (m, d_next), (m, d) arrays of V's type
     slopes, work : (m, d), (2, d) float64 arrays
         Work space.
-    report
+    report, sample_weight
         As in `coordinate_descent`.
 
     Notes
@@ -176,27 +176,31 @@ def solve_state_penalised(
             gap = np.float64(C[i, j]) - np.float64(V[i, j])
             slopes[i, j] = kappa * gap + np.float64(pull[i, j])
     coordinate_descent(
-        V, penalty, H, slopes, 1.0, 0, tolerance, max_sweeps, work[0], work[1], report
+        *(V, penalty, H, slopes, 1.0, 0, tolerance, max_sweeps, work[0], work[1], report),
+        sample_weight,
     )
 
 
 @kernel
-def report_state(report, V, old, W_next, kappa, rho, work):
-    """Add to report: by how much the V_l-block fell, and ``|V - V'|^2``.
+def report_state(report, V, old, W_next, kappa, rho, work, sample_weight=None):
+    """Add to report: by how much the V_l-block fell, and ``sum_i c_i |V_i - V_i'|^2``.
 
-    ``1/2 (kappa |D|^2 + rho |D W_next^T|^2)``, ``D = V' - V``, for V its minimiser. `old`
-    (m, d) holds V' on entry and D on exit; V (m, d); work (m, d_next).
+    ``sum_i c_i/2 (kappa |D_i|^2 + rho |D_i W_next^T|^2)``, ``D = V' - V``, for V its minimiser.
+    `old` (m, d) holds V' on entry and D on exit; V (m, d); work (m, d_next); c is
+    `sample_weight` (m,) float64, 1 for each where it is None.
     """
     moved = 0.0
     for i in range(V.shape[0]):
+        c = 1.0 if sample_weight is None else sample_weight[i]
         for j in range(V.shape[1]):
             old[i, j] -= V[i, j]
-            moved += np.float64(old[i, j]) * np.float64(old[i, j])
+            moved += c * (np.float64(old[i, j]) * np.float64(old[i, j]))
     product_transposed(work, old, W_next, 1.0, 0.0)
     through = 0.0
     for i in range(work.shape[0]):
+        c = 1.0 if sample_weight is None else sample_weight[i]
         for j in range(work.shape[1]):
-            through += np.float64(work[i, j]) * np.float64(work[i, j])
+            through += c * (np.float64(work[i, j]) * np.float64(work[i, j]))
     report[0] += 0.5 * (kappa * moved + rho * through)
     report[1] += moved
 
@@ -214,16 +218,17 @@ def activate(V, activation, U, below):
 
 
 @kernel
-def activation_residual(activation, V, U, below):
-    """``|V - S V_{l-1} - act(U)|^2``, summed in float64, act being `activation`.
+def activation_residual(activation, V, U, below, sample_weight=None):
+    """``sum_i c_i |V_i - S (V_{l-1})_i - act(U_i)|^2``, in float64, act being `activation`.
 
-    V, U (m, d); below (m, d) is ``V_{l-1}``, or None for S = 0.
+    V, U (m, d); below (m, d) is ``V_{l-1}``, or None for S = 0; c is `sample_weight` (m,).
     """
     total = 0.0
     for i in range(V.shape[0]):
+        c = 1.0 if sample_weight is None else sample_weight[i]
         for j in range(V.shape[1]):
             miss = np.float64(V[i, j]) - np.float64(activation.value(U[i, j]))
             if below is not None:
                 miss -= np.float64(below[i, j])
-            total += miss * miss
+            total += c * (miss * miss)
     return total

@@ -127,33 +127,37 @@ def search_states(V, end, center, Z, P, activation, V_next, penalty, kappa, gamm
 
 
 @kernel
-def state_terms(V, A, penalty, Z, activation, V_next, gamma):
-    """``sum s(V) + gamma/2 |V - A|^2 + gamma/2 |V_next - act(Z)|^2``, in float64.
+def state_terms(V, A, penalty, Z, activation, V_next, gamma, sample_weight=None):
+    """``sum_i c_i (s(V_i) + gamma/2 |V_i - A_i|^2 + gamma/2 |V_next,i - act(Z_i)|^2)``, in float64.
 
-    V, A (m, d); Z, V_next (m, d_next); s is `penalty`, act `activation`.
+    V, A (m, d); Z, V_next (m, d_next); s is `penalty`, act `activation`; c is `sample_weight`
+    (m,) float64, 1 for each where it is None.
     """
     total = 0.0
     for i in range(V.shape[0]):
+        c = 1.0 if sample_weight is None else sample_weight[i]
         # No step (0): where it would lead does not matter.
-        total += _state_value(
+        total += c * _state_value(
             V[i], V[i], 0.0, A[i], Z[i], Z[i], activation, V_next[i], penalty, gamma, gamma
         )
     return total
 
 
 @kernel
-def add_row_sums(sums, activation, V, Z, P, steps):
-    """``sums[k, j] += sum_i (V[i, j] - act(Z[i, j] + steps[k] P[i, j]))^2``.
+def add_row_sums(sums, activation, V, Z, P, steps, sample_weight=None):
+    """``sums[k, j] += sum_i c_i (V[i, j] - act(Z[i, j] + steps[k] P[i, j]))^2``.
 
-    sums (n_steps, d) float64; V, Z, P (m, d); steps (n_steps,); act is `activation`.
+    sums (n_steps, d) float64; V, Z, P (m, d); steps (n_steps,); act is `activation`; c is
+    `sample_weight` (m,) float64, 1 for each where it is None.
     """
     T = Z.dtype.type
     for i in range(V.shape[0]):
+        c = 1.0 if sample_weight is None else sample_weight[i]
         for k in range(steps.shape[0]):
             t = T(steps[k])
             for j in range(V.shape[1]):
                 miss = V[i, j] - activation.value(Z[i, j] + t * P[i, j])
-                sums[k, j] += np.float64(miss * miss)
+                sums[k, j] += c * np.float64(miss * miss)
 
 
 @kernel

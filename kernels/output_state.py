@@ -90,13 +90,15 @@ def update_output_state_linearised(V, loss, penalty, U, below, Y, weight, gamma,
 
 
 @kernel
-def output_terms(loss, penalty, V, U, below, Y, weight, gamma):
-    """What V_L adds to F: ``sum_i weight (loss(v; y) + s(v)) + gamma/2 |v - b - u|^2``, in float64.
+def output_terms(loss, penalty, V, U, below, Y, weight, gamma, sample_weight=None):
+    """``sum_i c_i (weight (loss(v; y) + s(v)) + gamma/2 |v - b - u|^2)``, V_L's part of F, float64.
 
-    loss, penalty, V, U, below, Y, weight, gamma as in `update_output_state_penalised`.
+    loss, penalty, V, U, below, Y, weight, gamma as in `update_output_state_penalised`;
+    sample_weight (m,) float64 holds the c_i, None for 1 each.
     """
     total = 0.0
     for i in range(V.shape[0]):
+        c = 1.0 if sample_weight is None else sample_weight[i]
         coupling = 0.0
         for j in range(V.shape[1]):
             v = np.float64(V[i, j])
@@ -104,14 +106,15 @@ def output_terms(loss, penalty, V, U, below, Y, weight, gamma):
             if below is not None:
                 gap -= np.float64(below[i, j])
             coupling += 0.5 * gamma * gap * gap + weight * penalty.value(v)
-        total += weight * loss.row_value(V[i], Y[i]) + coupling
+        total += c * (weight * loss.row_value(V[i], Y[i]) + coupling)
     return total
 
 
 @kernel
-def loss_sum(loss, V, Y):
-    """``sum_i loss(v_i; y_i)``, in float64; V, Y (m, k)."""
+def loss_sum(loss, V, Y, sample_weight=None):
+    """``sum_i c_i loss(v_i; y_i)``, in float64; V, Y (m, k), c being `sample_weight` (m,)."""
     total = 0.0
     for i in range(V.shape[0]):
-        total += loss.row_value(V[i], Y[i])
+        c = 1.0 if sample_weight is None else sample_weight[i]
+        total += c * loss.row_value(V[i], Y[i])
     return total

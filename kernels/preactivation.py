@@ -37,7 +37,9 @@ def quick_prox_row(out, activation, a, c, q):
 
 
 @kernel
-def update_preactivation(U, activation, V, below, B, gamma, rho, alpha, report):
+def update_preactivation(
+    U, activation, V, below, B, gamma, rho, alpha, report, sample_weight=None
+):  # fmt: skip
     """``U = argmin_u gamma (a - act(u))^2 + rho (u - B)^2 + alpha (u - u')^2``, globally.
 
     Parameters
@@ -57,6 +59,8 @@ def update_preactivation(U, activation, V, below, B, gamma, rho, alpha, report):
     report : (2,) float64 array or None
         Added to it: by how much ``1/2 (gamma |a - act(U)|^2 + rho |U - B|^2)`` fell, and
         ``|U - U'|^2``.
+    sample_weight : (m,) float64 array, optional
+        What each sample counts in the report; default: 1.
 
     Notes
     -----
@@ -77,6 +81,7 @@ def update_preactivation(U, activation, V, below, B, gamma, rho, alpha, report):
                 a_row[j] = V[i, j] if below is None else V[i, j] - below[i, j]
                 c_row[j] = share_b * B[i, j] + share_u * U[i, j]
             quick_prox_row(solution, activation, a_row, c_row, q)
+        c = 1.0 if sample_weight is None else sample_weight[i]
         for j in range(U.shape[1]):
             a, b, old = V[i, j], B[i, j], U[i, j]
             if below is not None:
@@ -90,11 +95,11 @@ def update_preactivation(U, activation, V, below, B, gamma, rho, alpha, report):
             if report is not None:
                 miss_old, miss_new = a - activation.value(old), a - activation.value(new)
                 gap_old, gap_new, change = old - b, new - b, old - new
-                decrease += np.float64(
+                decrease += c * np.float64(
                     g * (miss_old - miss_new) * (miss_old + miss_new)
                     + r * change * (gap_old + gap_new)
                 )
-                moved += np.float64(change * change)
+                moved += c * np.float64(change * change)
     if report is not None:
         report[0] += 0.5 * decrease
         report[1] += moved

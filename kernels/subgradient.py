@@ -30,17 +30,18 @@ def activation_miss(A, activation, V, U, below):
 
 
 @kernel
-def preactivation_subgradient(activation, U, A, R, gamma, rho):
-    """``|rho R - gamma act'(U) A|^2``, in float64: the subgradient in U, act being `activation`.
+def preactivation_subgradient(activation, U, A, R, gamma, rho, sample_weight=None):
+    """``sum_i c_i |rho R_i - gamma act'(U_i) A_i|^2``, in float64: the subgradient in U.
 
     A (m, d) from `activation_miss`, R (m, d) the linear residual. At a kink, ``u = 0``, the
     slopes of both sides count: the interval between them, or the two alone where F has a
-    maximum there.
+    maximum there. act is `activation`, c is `sample_weight` (m,).
     """
     T = U.dtype.type
     tiny = T(np.finfo(U.dtype).tiny)
     total = 0.0
     for i in range(U.shape[0]):
+        c = 1.0 if sample_weight is None else sample_weight[i]
         for j in range(U.shape[1]):
             # u - tiny and u + tiny are u itself but for u = 0.
             pull, a = rho * np.float64(R[i, j]), gamma * np.float64(A[i, j])
@@ -50,34 +51,41 @@ def preactivation_subgradient(activation, U, A, R, gamma, rho):
                 g = _nearest_to_zero(left, right)
             else:
                 g = min(abs(left), abs(right))
-            total += g * g
+            total += c * (g * g)
     return total
 
 
 @kernel
-def penalty_subgradient(penalty, W, G):
-    """``|G + dr(W)|^2``, in float64, r being `penalty`; W (m, d), G (m, d) the smooth gradient."""
+def penalty_subgradient(penalty, W, G, sample_weight=None):
+    """``sum_i c_i |G_i + dr(W_i)|^2``, in float64, r being `penalty`.
+
+    W (m, d), G (m, d) the smooth gradient, c is `sample_weight` (m,) float64, 1 for each where it
+    is None.
+    """
     total = 0.0
     for i in range(W.shape[0]):
+        c = 1.0 if sample_weight is None else sample_weight[i]
         for j in range(W.shape[1]):
             low, high = penalty.subdifferential(np.float64(W[i, j]))
             g = _nearest_to_zero(G[i, j] + low, G[i, j] + high)
-            total += g * g
+            total += c * (g * g)
     return total
 
 
 @kernel
-def output_subgradient(loss, penalty, V, G, Y, work):
-    """``|G + d(loss + s)(V)|^2``, in float64, s being `penalty`.
+def output_subgradient(loss, penalty, V, G, Y, work, sample_weight=None):
+    """``sum_i c_i |G_i + d(loss + s)(V_i)|^2``, in float64, s being `penalty`.
 
-    V, G, Y (m, k): states, gradient of the smooth part, targets; work (2, k) or more, float64.
+    V, G, Y (m, k): states, gradient of the smooth part, targets; work (2, k) or more, float64;
+    c is `sample_weight` (m,) float64, 1 for each where it is None.
     """
     total = 0.0
     low, high = work[0], work[1]
     for i in range(V.shape[0]):
+        c = 1.0 if sample_weight is None else sample_weight[i]
         loss.row_subdifferential(low, high, V[i], Y[i])
         for j in range(V.shape[1]):
             s_low, s_high = penalty.subdifferential(np.float64(V[i, j]))
             g = _nearest_to_zero(G[i, j] + (low[j] + s_low), G[i, j] + (high[j] + s_high))
-            total += g * g
+            total += c * (g * g)
     return total

@@ -5,8 +5,10 @@
         + rho/2 sum_l |U_l - V^_{l-1} W_l^T|^2
 
 The weights w, gamma, rho, unit and the alphas are effective ones: already divided by
-n for reduction "mean". The activation is `slope`, that of leaky ReLU on the negative side,
-or a name, or a tuple of a polynomial's coefficients; the last layer is linear. Blocks are
+n for reduction "mean". With weights c of samples all that belongs to sample i, proximal terms
+included, counts c_i times, and n is their sum. The activation is `slope`, that of leaky ReLU on
+the negative side, or a name, or a tuple of a polynomial's coefficients; the last layer is linear.
+Blocks are
 solved for piecewise linear activations and ridges (r_l, s_l) only; for the others the oracle
 evaluates the objective, also that of Algorithm 1: its case of ``U_l = V^_{l-1} W_l^T``.
 """
@@ -61,7 +63,8 @@ def prox_activation(a, q, c, slope):
 class Oracle:
     """State and one iteration; W, V, U are lists indexed 0..L as in the paper."""
 
-    def __init__(self, W, X, Y, S, slope, w, gamma, rho, alpha_states, alpha_weights, r, s):
+    def __init__(self, W, X, Y, S, slope, w, gamma, rho, alpha_states, alpha_weights, r, s, c=None):
+        self.c = np.ones((len(X), 1)) if c is None else np.asarray(c, float)[:, None]
         self.W, self.Y, self.slope = [None, *W], Y, slope
         self.S = [None, *S]
         self.w, self.gamma, self.rho = w, gamma, rho
@@ -81,13 +84,16 @@ class Oracle:
         return self.V[l - 1] if self.S[l] else 0.0
 
     def objective(self):
-        F = self.w * 0.5 * np.sum((self.V[self.L] - self.Y) ** 2)
+        c = self.c
+        F = self.w * 0.5 * np.sum(c * (self.V[self.L] - self.Y) ** 2)
         for l in range(1, self.L + 1):
             F += penalty_value(self.r[l], self.W[l][:, :-1])
-            F += self.w * penalty_value(self.s[l], self.V[l])
+            for i, V in enumerate(self.V[l]):
+                F += self.w * c[i, 0] * penalty_value(self.s[l], V)
             target = self.below(l) + act(self.U[l], self.slope_of(l))
-            F += self.gamma / 2 * np.sum((self.V[l] - target) ** 2)
-            F += self.rho / 2 * np.sum((self.U[l] - with_ones(self.V[l - 1]) @ self.W[l].T) ** 2)
+            F += self.gamma / 2 * np.sum(c * (self.V[l] - target) ** 2)
+            misses = self.U[l] - with_ones(self.V[l - 1]) @ self.W[l].T
+            F += self.rho / 2 * np.sum(c * misses**2)
         return F
 
     def update_V(self, l):
@@ -126,9 +132,9 @@ class Oracle:
         penalised = np.ones(V.shape[1])
         penalised[-1] = 0.0
         alpha = self.alpha_weights
-        hessian = self.rho * V.T @ V + alpha * np.eye(V.shape[1])
+        hessian = self.rho * V.T @ (self.c * V) + alpha * np.eye(V.shape[1])
         hessian += self.r[l].ridge * np.diag(penalised)
-        right = self.rho * self.U[l].T @ V + alpha * self.W[l]
+        right = self.rho * self.U[l].T @ (self.c * V) + alpha * self.W[l]
         self.W[l] = np.linalg.solve(hessian, right.T).T
 
     def blocks(self):
@@ -143,10 +149,14 @@ class Oracle:
             update()
 
 
-def oracle_of(solver, state):
-    """The oracle at the solver's state, in float64, with the same effective weights."""
+def oracle_of(solver, state, sample_weight=None):
+    """The oracle at the solver's state, in float64, with the same effective weights.
+
+    `sample_weight` are those that the solver was given, for samples of the state.
+    """
     problem = solver.problem
-    unit = 1.0 / state.n if problem.reduction == "mean" else 1.0
+    n = state.n if sample_weight is None else np.sum(sample_weight)
+    unit = 1.0 / n if problem.reduction == "mean" else 1.0
     hidden = problem.activations[0]
     slope = {
         "relu": 0.0,
@@ -167,6 +177,7 @@ def oracle_of(solver, state):
         alpha_weights=solver.alpha_weights,
         r=problem.weight_penalties,
         s=problem.state_penalties,
+        c=sample_weight,
     )
     oracle.V[1:] = [V.astype(np.float64) for V in state.V[1:]]
     for l in range(1, oracle.L + 1):

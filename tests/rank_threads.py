@@ -38,6 +38,9 @@ class RankThread(Part):
     def max(self, array):
         array[...] = np.max(self.gather(array.copy()), axis=0)
 
+    def share_rows(self, array):
+        array[...] = np.concatenate(self.gather(array[self.rows(len(array))].copy()))
+
 
 def on_ranks(size, function):
     """``[function(rank 0), function(rank 1), ...]``: what it returns, or the exception it raises.

@@ -43,21 +43,19 @@ def test_checks_that_are_skipped_without_scipy_s_array_api_pass_with_it():
 OTHERS = [
     BCDClassifier((16,), loss="squared", solver="three-splitting"),
     BCDRegressor((16,), solver="three-splitting"),
+    BCDRegressor((16,), solver="two-splitting", activation="tanh"),
     BCDClassifier((16,), loss="hinge", dtype="float64"),
     BCDClassifier((16,), loss="logistic_ovr", activation="tanh"),
 ]
-# Full batches have no weights; every other check is theirs, too.
-WEIGHTS = ("weight",)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("estimator", OTHERS, ids=repr)
-def test_other_solvers_and_losses_pass_every_check_that_has_a_meaning_for_them(estimator):
-    full = estimator.solver != "mini-batch"
+def test_other_solvers_and_losses_pass_every_check(estimator):
     failed = []
     for one, check in estimator_checks_generator(estimator):
         name = str(getattr(check, "func", check).__name__)
-        if "array_api" in name or (full and any(word in name for word in WEIGHTS)):
+        if "array_api" in name:
             continue
         try:
             check(one)

@@ -71,16 +71,6 @@ def test_balanced_classes_find_the_rare_one():
     )
 
 
-def test_full_batches_have_no_weights_and_say_so():
-    X, y = IRIS
-    full = quick(solver="three-splitting", loss="squared")
-    with pytest.raises(InputError, match="sample_weight: three-splitting has no weights"):
-        full.fit(X, y, np.arange(150))
-    with pytest.raises(InputError, match="class_weight: three-splitting has no weights"):
-        full.set_params(class_weight={0: 2.0}).fit(X, y)
-    full.set_params(class_weight="balanced").fit(X, y, np.full(150, 2.0))  # all equal: none
-
-
 def test_early_stopping_keeps_the_best_weights_of_what_it_held_out():
     X, y = load_digits(return_X_y=True)
     classifier = quick(max_iter=60, early_stopping=True, n_iter_no_change=4, schedule="constant")

@@ -325,25 +325,34 @@ class CPU:
         gamma: float,
         alpha: float,
         report: Array | None,
+        *sample_weight: Array,
     ) -> None:
         """V_L-block; see `fastbcd.devices.output_state`."""
         work = tile.scratch.array("row", (3, V.shape[1]), np.float64)
         update_output_state(
-            *(kernels, work, V, loss, penalty, linearised, U, below, Y, gamma, alpha, report)
+            *(kernels, work, V, loss, penalty, linearised, U, below, Y, gamma, alpha, report),
+            *sample_weight,
         )
 
     def output_subgradient(
-        self, tile: Tile, loss: Loss, penalty: Penalty, V: Array, G: Array, Y: Array
+        self,
+        tile: Tile,
+        loss: Loss,
+        penalty: Penalty,
+        V: Array,
+        G: Array,
+        Y: Array,
+        *sample_weight: Array,
     ) -> float:
         """``|G + d(loss + s)(V)|^2``; see `fastbcd.kernels.output_subgradient`."""
         work = tile.scratch.array("row", (3, V.shape[1]), np.float64)
-        return kernels.output_subgradient(loss, penalty, V, G, Y, work)
+        return kernels.output_subgradient(loss, penalty, V, G, Y, work, *sample_weight)
 
     # -- penalties ----------------------------------------------------------------------------
 
-    def penalty_sum(self, penalty: Penalty, W: Array) -> float:
+    def penalty_sum(self, penalty: Penalty, W: Array, *sample_weight: Array) -> float:
         """``r(W)``, without passing over W where r is 0."""
-        return 0.0 if penalty.ridge == 0.0 else kernels.penalty_sum(penalty, W)
+        return 0.0 if penalty.ridge == 0.0 else kernels.penalty_sum(penalty, W, *sample_weight)
 
     def project(self, W: Array, penalty: Penalty) -> None:
         """W to the nearest values for which the penalty is finite, in place."""

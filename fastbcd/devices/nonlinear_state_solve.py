@@ -38,9 +38,19 @@ class NonlinearStateSolve:
         self.gamma, self.alpha = gamma, alpha
 
     def update(
-        self, tile: Tile, V: Array, A: Array, V_next: Array, steps: int, report: Array | None
+        self,
+        tile: Tile,
+        V: Array,
+        A: Array,
+        V_next: Array,
+        steps: int,
+        report: Array | None,
+        *sample_weight: Array,
     ) -> None:
-        """V of one tile by `steps` models, in place."""
+        """V of one tile by `steps` models, in place.
+
+        `sample_weight` (m,), where given, is what samples count in the report.
+        """
         gamma, alpha, penalty = self.gamma, self.alpha, self.solve.penalty
         above, scratch = self.solve.following, tile.scratch
         # gamma/2 |V - A|^2 + alpha/2 |V - V'|^2 = (gamma + alpha)/2 |V - C|^2 + const
@@ -48,7 +58,7 @@ class NonlinearStateSolve:
         kernels.proximal_center(C, A, V, gamma, alpha)
         Z = scratch.array("Z", V_next.shape, V.dtype)
         kernels.affine(Z, V, above.W, above.bias)
-        terms = (V, A, penalty, Z, self.activation, V_next, gamma)
+        terms = (V, A, penalty, Z, self.activation, V_next, gamma, *sample_weight)
         if report is not None:
             before, old = kernels.state_terms(*terms), V.copy()
         P = scratch.array("P", Z.shape, V.dtype)
@@ -61,7 +71,8 @@ class NonlinearStateSolve:
                 V, end, C, Z, P, self.activation, V_next, penalty, gamma + alpha, gamma
             )
         if report is not None:
-            report += before - kernels.state_terms(*terms), kernels.squared_distance(old, V)
+            moved = kernels.squared_distance(old, V, *sample_weight)
+            report += before - kernels.state_terms(*terms), moved
 
     def _minimiser_of_model(self, tile: Tile, V: Array, C: Array, Z: Array, V_next: Array) -> Array:
         """The parabola's V: the V-block of Algorithm 2 with its target in place of U."""

@@ -22,22 +22,31 @@ ReportOf = Callable[[slice], NDArray[Any] | None]
 
 
 class CrossProduct:
-    """``R^T V^`` over samples, in float64, with ``V^ = [V, 1]``; filled tile by tile.
+    """``sum_i c_i r_i^T v^_i`` over samples, in float64, ``v^ = [v, 1]``; filled tile by tile.
 
-    In two parts, so that only the second waits for the tile's turn: R (m, d_out), V (m, d_in).
+    In two parts, so that only the second waits for the tile's turn: R (m, d_out), V (m, d_in),
+    and `sample_weight` (m,) float64, the c_i, or nothing for 1 each.
     """
 
     def __init__(self, d_out: int, d_columns: int, ranks: Ranks) -> None:
         self.cross, self._ranks = np.zeros((d_out, d_columns)), ranks
 
     def multiply(
-        self, tile: Tile, R: NDArray[Any], V: NDArray[Any], name: str = "cross"
+        self,
+        tile: Tile,
+        R: NDArray[Any],
+        V: NDArray[Any],
+        name: str = "cross",
+        *sample_weight: NDArray[Any],
     ) -> tuple[Any, Any]:
         """The product of one tile, in its work array `name`."""
         d_out, d_in = R.shape[1], V.shape[1]
         cross = tile.scratch.array(name, (d_out, d_in), V.dtype)
         sums = tile.scratch.array(f"{name} sums", (d_out,), np.float64)
-        kernels.tile_cross(cross, sums, R, V)
+        if sample_weight:
+            _weighted_product(tile, cross, sums, R, V, *sample_weight)
+        else:
+            kernels.tile_cross(cross, sums, R, V)
         return cross, sums
 
     def add_product(self, product: tuple[Any, Any]) -> None:
@@ -51,7 +60,9 @@ class CrossProduct:
 
 
 class NormalEquations(CrossProduct):
-    """Gram ``V^^T V^`` and cross product ``R^T V^``, ``R = U - V^ W'^T``, in float64.
+    """Gram ``sum_i c_i v^_i^T v^_i`` and cross product ``sum_i c_i r_i^T v^_i``, in float64.
+
+    ``R = U - V^ W'^T``; c are the weights of samples, 1 each where none are given.
 
     Filled tile by tile. `solve` adds up what the ranks have: one message, with the lower triangle
     of the Gram matrix. Each rank then solves for some rows of W, and they exchange these, so that
@@ -102,18 +113,23 @@ class NormalEquations(CrossProduct):
             self._gram_complete = False
             self._factored_for = None
 
-    def add(self, tile: Tile, R: NDArray[Any], V: NDArray[Any]) -> None:
-        """Add one tile: R (m, d_out) residuals, V (m, d_in) states below."""
-        product = self.multiply(tile, R, V)
+    def add(
+        self, tile: Tile, R: NDArray[Any], V: NDArray[Any], *sample_weight: NDArray[Any]
+    ) -> None:
+        """Add one tile: R (m, d_out) residuals, V (m, d_in) states below, weights (m,) if any."""
+        product = self.multiply(tile, R, V, "cross", *sample_weight)
         if not self._gram_complete:
             d_in = V.shape[1]
             gram = tile.scratch.array("gram", (d_in, d_in), V.dtype)
             sums_V = tile.scratch.array("sums_V", (d_in,), np.float64)
-            kernels.tile_gram(gram, sums_V, V)
+            if sample_weight:
+                _weighted_product(tile, gram, sums_V, V, V, *sample_weight)
+            else:
+                kernels.tile_gram(gram, sums_V, V)
         tile.wait_for_turn()
         self.add_product(product)
         if not self._gram_complete:
-            kernels.add_gram(self.gram, V, gram, sums_V)
+            kernels.add_gram(self.gram, V, gram, sums_V, *sample_weight)
 
     def solve(
         self,
@@ -244,3 +260,21 @@ class NormalEquations(CrossProduct):
         if self._method < 0:
             raise FloatingPointError("states are not finite any more; see the objective's history")
         self._factored_for = parameters
+
+
+def _weighted_product(
+    tile: Tile,
+    out: NDArray[Any],
+    sums: NDArray[Any],
+    A: NDArray[Any],
+    B: NDArray[Any],
+    sample_weight: NDArray[Any],
+) -> None:
+    """``out = sum_i c_i a_i^T b_i`` and ``sums = sum_i c_i a_i`` of one tile.
+
+    A factor is multiplied with c itself, not both with its root: so whole weights, and powers
+    of two, add nothing to the rounding of sums that are exact without them.
+    """
+    weighted = tile.scratch.array("weighted", A.shape, A.dtype)
+    kernels.weigh_rows(weighted, sums, A, sample_weight)
+    kernels.transposed_product(out, weighted, B, 1.0, 0.0)

@@ -20,14 +20,16 @@ def update_output_state(
     gamma: float,
     alpha: float,
     report: Any,
+    *sample_weight: Any,
 ) -> None:
     """See `fastbcd.kernels.update_output_state` and its sisters.
 
     `kernels` are a device's, `work` is as large as these want it, and `report` (2,), where it is
-    not None, gets by how much F fell and the squared step added.
+    not None, gets by how much F fell and the squared step added; there samples count their
+    weights (m,), where these are given.
     """
     if report is not None:
-        terms = (loss, penalty, V, U, below, Y, 1.0, gamma)
+        terms = (loss, penalty, V, U, below, Y, 1.0, gamma, *sample_weight)
         before, old = kernels.output_terms(*terms), V.copy()
     if linearised:
         kernels.update_output_state_linearised(
@@ -41,4 +43,4 @@ def update_output_state(
         kernels.update_output_state(V, loss, U, below, Y, 1.0, gamma, alpha, penalty.ridge, work)
     if report is not None:
         report[0] += before - kernels.output_terms(*terms)
-        report[1] += kernels.squared_distance(old, V)
+        report[1] += kernels.squared_distance(old, V, *sample_weight)

@@ -64,8 +64,19 @@ class StateSolve:
             return tile.scratch.array("state center", V.shape, V.dtype)
         return V
 
-    def solve(self, tile: Tile, V: Array, C: Array, U_next: Array, report: Array | None) -> None:
-        """V of one tile, in place; C comes scaled with `scale`; see `fastbcd.kernels`."""
+    def solve(
+        self,
+        tile: Tile,
+        V: Array,
+        C: Array,
+        U_next: Array,
+        report: Array | None,
+        *sample_weight: Array,
+    ) -> None:
+        """V of one tile, in place; C comes scaled with `scale`; see `fastbcd.kernels`.
+
+        `sample_weight` (m,), where given, is what samples count in the report.
+        """
         next_layer, scratch = self.following, tile.scratch
         residual = scratch.array("state residual", U_next.shape, V.dtype)
         if self.penalty.ridge is None:
@@ -75,7 +86,7 @@ class StateSolve:
                 *(residual, scratch.array("state pull", V.shape, V.dtype)),
                 scratch.array("state slopes", V.shape, np.float64),
                 scratch.array("state work", (2, V.shape[1]), np.float64),
-                report,
+                *(report, *sample_weight),
             )
             return
         if report is not None:
@@ -85,4 +96,6 @@ class StateSolve:
             V[:] = C
         kernels.solve_state(V, U_next, next_layer.W, next_layer.bias, next_layer.M, residual)
         if report is not None:
-            kernels.report_state(report, V, old, next_layer.W, self.kappa, self.rho, residual)
+            kernels.report_state(
+                *(report, V, old, next_layer.W, self.kappa, self.rho, residual, *sample_weight)
+            )

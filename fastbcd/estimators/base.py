@@ -47,7 +47,7 @@ class BaseBCD(Fitting):
             Dense numbers, a pandas DataFrame included; its column names are kept.
         y : array
         sample_weight : (n,) array, optional
-            Mini-batches only. A weight of 2 is a sample that is there twice, one of 0 a sample
+            Or one number for all. A weight of 2 is a sample that is there twice, one of 0 a sample
             that is not there, to the last bit; a class all of whose samples have it is none.
 
         Returns
@@ -68,8 +68,6 @@ class BaseBCD(Fitting):
         known = previous is not None
         X, y = self._validate(X, y, reset=not known)
         weight = None if sample_weight is None else check_sample_weight(sample_weight, len(X))
-        if not mini_batch and mean_one(weight, len(X)) is not None:
-            raise InputError(f"sample_weight: {self.solver} has no weights; use {MINI_BATCH}")
         if weight is not None:
             check_some_weight(weight)
             # By a power of two, which changes no digit: sums of large ones might overflow.
@@ -78,24 +76,26 @@ class BaseBCD(Fitting):
                 kept = weight > 0.0
                 X, y, weight = X[kept], y[kept], weight[kept]
         codes = self._encode(y, go_on=known)
-        if mini_batch:
+        merged = False
+        if mini_batch or self.device == "cpu" or mean_one(weight, len(X)) is not None:
             rows, weight = canonical(X, codes, weight)
-            X, codes = X[rows], codes[rows]
+            merged = mini_batch or len(rows) < len(X)
+            # Full batches keep the order of samples that are all different and count the same.
+            if merged or weight is not None:
+                X, codes = X[rows], codes[rows]
         else:
-            weight = None
+            weight = None  # a GPU has none in full batches: there equal samples stay apart
         self._check_kept(codes)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         held_out: Any = None
         if self.early_stopping:
-            train, test = self._split(codes, seed)
+            train, test = self._split(codes, seed, merged)
             held_out = X[test], codes[test], None if weight is None else weight[test]
             X, codes = X[train], codes[train]
             weight = None if weight is None else weight[train]
             self._check_kept(codes)
         preprocessing, targets = self._preparations(previous, X, codes, weight)
         weight = self._with_class_weight(codes, weight)
-        if not mini_batch and mean_one(weight, len(X)) is not None:
-            raise InputError(f"class_weight: {self.solver} has no weights; use {MINI_BATCH}")
         Y = self._network_targets(codes, targets)
         Z = preprocessing(X, check_dtype(self.dtype))
         solver = make_solver(self.get_params(deep=False), Z.shape[1], Y.shape[1], samples=len(Z))
@@ -104,7 +104,7 @@ class BaseBCD(Fitting):
         if isinstance(solver, MiniBatchThreeSplitting):
             state = solver.init(Z, Y, seed=seed, passes=max_iter, sample_weight=weight)
         else:
-            state = solver.init(Z, Y, seed=seed)
+            state = solver.init(Z, Y, seed=seed, sample_weight=weight)
         if previous is not None:
             continue_from(solver, state, previous.network)
         if held_out is not None:

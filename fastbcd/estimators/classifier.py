@@ -84,7 +84,7 @@ class BCDClassifier(ClassifierMixin, BaseBCD):
     tol : float, default=1e-4
         These three are for early stopping only.
     class_weight : dict, "balanced" or None, default=None
-        Mini-batches: weights of classes; they multiply those of samples.
+        Weights of classes; they multiply those of samples.
     warm_start : bool, default=False
         `fit` goes on from the weights, and with the scaling, of the last `fit`.
     random_state : int, RandomState or None, default=None

@@ -66,15 +66,14 @@ class Fitting(Parameters):
 
     # -- pieces of `fit` and `partial_fit` --------------------------------------------------------
 
-    def _split(self, codes: Array, seed: int) -> tuple[Array, Array]:
-        """Rows to train on and rows held out."""
+    def _split(self, codes: Array, seed: int, merged: bool) -> tuple[Array, Array]:
+        """Rows to train on and rows held out; equal samples have been `merged`, or not."""
         fraction = require(self.validation_fraction, "validation_fraction", at_least=0, at_most=1)
         if not 0.0 < fraction < 1.0:
             raise InputError(f"validation_fraction must lie between 0 and 1, got {fraction}")
         labels = codes[:, 0] if is_classifier(self) else None
         rows = np.arange(len(codes))
-        # Mini-batches have merged them by now.
-        what = "different samples (equal ones are one)" if self.solver == MINI_BATCH else "samples"
+        what = "different samples (equal ones are one)" if merged else "samples"
         if labels is not None:
             self._check_split(labels, what)
         try:

@@ -296,9 +296,11 @@ class MiniBatchThreeSplitting(BatchSweep):
         """Which of `n` samples this rank should hold: an even share. Without `comm`: all rows."""
         return self.device.ranks.rows(n)
 
-    def blank(self, X: ArrayLike, Y: ArrayLike) -> MiniBatchState:
+    def blank(
+        self, X: ArrayLike, Y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> MiniBatchState:
         """A state of the right shapes for what a checkpoint holds; parameters as for `init`."""
-        return self.init(X, Y)
+        return self.init(X, Y, sample_weight=sample_weight)
 
     def step(self, state: MiniBatchState) -> MiniBatchState:
         """One pass of `state` over all samples, in place, in batches of a new random order.
