@@ -11,6 +11,11 @@ from pathlib import Path
 from typing import Any
 
 
+def user_path(path: str | os.PathLike[str]) -> Path:
+    """`path`, where a leading ``~`` is the user's folder and ``~name`` that of another user."""
+    return Path(os.path.expanduser(path))
+
+
 def partial(path: Path) -> Path:
     """The folder in which `replacing` writes what will be `path`."""
     return path.with_name(path.name + ".partial")

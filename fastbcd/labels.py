@@ -15,6 +15,8 @@ from fastbcd.ranks import Ranks
 NUMBERS = 2**19
 # Labels that are Python objects at a time.
 BLOCK = 2**16
+# Classes that an error names, at most.
+SHOWN = 10
 
 
 def one_hot(
@@ -84,14 +86,28 @@ def classes_of(labels: NDArray[Any], ranks: Ranks, name: str) -> NDArray[Any]:
 
 
 def encode(labels: ArrayLike, classes: NDArray[Any], name: str) -> NDArray[np.intp]:
-    """`indices_of` for labels that were read from files: numbers are texts where classes are.
+    """`indices_of` for labels that were read from files, which may write one class in two ways.
 
-    A column with "1", "2" and "x" is one of texts; 1 and 2 alone, later, are read as numbers.
+    A column with "1", "2" and "x" is one of texts; 1 and 2 alone, later, are read as numbers. And
+    models of earlier versions have the class 1 where the file has "01".
     """
     labels = np.asarray(labels)
-    if classes.dtype.kind == "U" and labels.dtype.kind != "U":
+    texts = labels.dtype.kind == "U"
+    if classes.dtype.kind in "UO" and not texts:
         labels = labels.astype(np.str_)
+    elif texts and classes.dtype.kind not in "UO":
+        named = {str(label): label for label in classes.tolist()}
+        read = {text: named.get(text, _number(text)) for text in np.unique(labels).tolist()}
+        labels = np.array([read[text] for text in labels.tolist()], object)
     return indices_of(labels, classes, name)
+
+
+def _number(text: str) -> Any:
+    """The number that a text stands for, or the text."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def indices_of(labels: ArrayLike, classes: NDArray[Any], name: str) -> NDArray[np.intp]:
@@ -118,7 +134,8 @@ def indices_of(labels: ArrayLike, classes: NDArray[Any], name: str) -> NDArray[n
             k = known.get(label)
             if k is None:
                 raise InputError(
-                    f"{name}: label {plain(label)!r} does not occur in the training labels"
+                    f"{name}: label {plain(label)!r} does not occur in the training labels, which "
+                    f"are {_listed(classes)}"
                 )
             found[i] = k
     return found
@@ -127,3 +144,9 @@ def indices_of(labels: ArrayLike, classes: NDArray[Any], name: str) -> NDArray[n
 def plain(label: Any) -> Any:
     """`label` as Python has it, to be shown: no ``np.int64(1)``."""
     return label.item() if isinstance(label, np.generic) else label
+
+
+def _listed(classes: NDArray[Any]) -> str:
+    """The first few of `classes`, in words."""
+    shown = [repr(plain(label)) for label in classes[:SHOWN]]
+    return ", ".join(shown) + (f" and {len(classes) - SHOWN} more" if len(classes) > SHOWN else "")

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from fastbcd.data.preprocessing import Preprocessing
 from fastbcd.errors import InputError
+from fastbcd.label_values import faithful
 from fastbcd.model_file import read_model, write_model
 from fastbcd.network import Network
 from fastbcd.validation import check_matrix
@@ -52,7 +53,8 @@ class Model:
     def __post_init__(self) -> None:
         d, k = self.network.widths[0], self.network.widths[-1]
         if self.classes is not None:
-            self.classes = np.asarray(self.classes)
+            if not isinstance(self.classes, np.ndarray):
+                self.classes = faithful(self.classes, "classes")
             if self.classes.shape != (k,):
                 raise InputError(f"classes must be one for each of the {k} outputs of the network")
         for name, array in self._scalings().items():

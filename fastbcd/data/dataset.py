@@ -12,6 +12,8 @@ from fastbcd.errors import InputError
 from fastbcd.validation import check_matrix
 
 LARGEST_LABEL = 2**53
+# By a type's kind: labels of one family may stand in one array.
+LABEL_FAMILY = {"i": "integer", "u": "integer", "b": "bool", "f": "float", "U": "text"}
 
 
 @dataclass
@@ -78,7 +80,7 @@ def check_label_shape(shape: tuple[int, ...], n: int, name: str) -> None:
 
 
 def class_labels(y: Any, n: int, name: str) -> NDArray[Any]:
-    """Y as a vector of n class labels: integers or text.
+    """Y as a vector of n class labels, with the type that it has: whole numbers, bools or text.
 
     Raises
     ------
@@ -89,14 +91,32 @@ def class_labels(y: Any, n: int, name: str) -> NDArray[Any]:
     check_label_shape(y.shape, n, name)
     if y.ndim == 2:
         y = y[:, 0]
+    if y.dtype.kind not in "iubUf" or (y.dtype.itemsize > 8 and y.dtype.kind == "f"):
+        hint = "; decode them: y.astype(str)" if y.dtype.kind == "S" else ""
+        raise InputError(f"{name} must hold integers or text, got {y.dtype}{hint}")
     if y.dtype.kind == "f":
         if not (np.isfinite(y) & (y == np.round(y))).all():
             raise InputError(f"{name} must hold class labels, but has numbers that are not whole")
         if np.abs(y).max(initial=0) > LARGEST_LABEL:
             raise InputError(f"{name} has labels beyond 2^53, which no float tells apart")
-        y = y.astype(np.int64)
     if y.dtype.kind == "u" and y.max(initial=0) > np.iinfo(np.int64).max:
         raise InputError(f"{name} has labels beyond 2^63")
-    if y.dtype.kind not in "iubU":
-        raise InputError(f"{name} must hold integers or text, got {y.dtype}")
-    return y.astype(np.int64) if y.dtype.kind in "ub" else y
+    return y
+
+
+def common_label_type(kinds: list[tuple[str, np.dtype[Any]]]) -> np.dtype[Any]:
+    """The type that has all labels of arrays, given as (name, type), without changing any.
+
+    Raises
+    ------
+    InputError
+        Texts beside numbers, bools beside numbers, or integers that only a float could hold.
+    """
+    first, dtype = kinds[0]
+    for name, other in kinds[1:]:
+        both = np.result_type(dtype, other)
+        same = LABEL_FAMILY[other.kind] == LABEL_FAMILY[dtype.kind]
+        if not same or (both.kind == "f" and other.kind != "f"):
+            raise InputError(f"{name} has labels of type {other.name}, but {first} {dtype.name}")
+        dtype = both
+    return dtype.newbyteorder("=")

@@ -15,6 +15,7 @@ from fastbcd.data.dataset import (
     check_label_shape,
     check_same_features,
     class_labels,
+    common_label_type,
     flat_samples,
 )
 from fastbcd.data.source import Source
@@ -22,7 +23,6 @@ from fastbcd.errors import InputError
 from fastbcd.ranks import Ranks
 from fastbcd.validation import as_numbers, check_finite
 
-NAMES = ("X_train", "y_train", "X_test", "y_test")
 # Makes the array, of a shape and type, that rows are read into.
 Allocate = Callable[[tuple[int, ...], Any], NDArray[Any]]
 # How many training samples of so many features a rank takes at a time.
@@ -62,11 +62,8 @@ class Pair:
             raise InputError(f"{self.X[0].name} and those after it must have at least one sample")
         for X, y in zip(self.X, self.y, strict=bool(self.y)):
             _check_labels(X, y)
-            if (y.dtype.kind == "U") != (self.y[0].dtype.kind == "U"):
-                raise InputError(
-                    f"{y.name} has labels of type {y.dtype.name}, but {self.y[0].name} "
-                    f"{self.y[0].dtype.name}"
-                )
+        if self.y:
+            self.label_type = common_label_type([(y.name, y.dtype) for y in self.y])
 
     def __len__(self) -> int:
         return sum(map(len, self.X))
@@ -108,8 +105,7 @@ class Pair:
         """`rows` (m,) of y, as `class_labels` has them; None where labels are not known."""
         if not self.y:
             return None
-        kinds = [class_labels(np.empty(0, y.dtype), 0, y.name).dtype for y in self.y]
-        out = np.empty(rows.stop - rows.start, np.result_type(*kinds).newbyteorder("="))
+        out = np.empty(rows.stop - rows.start, self.label_type)
         for y, own, at in _parts(self.y, rows):
             for row, _, piece in y.pieces(own):
                 first = at + row - own.start
