@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fastbcd import plots
+from fastbcd.cli.parser import user_path
 from fastbcd.cli.prediction import predict
 from fastbcd.cli.run_folder import RunFolder
 from fastbcd.errors import InputError
@@ -26,10 +27,12 @@ def add_command(commands: Any) -> None:
     )
     parser.set_defaults(run=run)
     add = parser.add_argument
-    add("folders", nargs="+", metavar="DIR", help="folders that fastbcd train wrote")
+    folders = "folders that fastbcd train wrote"
+    add("folders", nargs="+", type=user_path, metavar="DIR", help=folders)
     add(
-        "--out", metavar="FILE", help="new file, .png or .svg; default: plot.png or confusion.png "
-        "in DIR, drawn anew each time, or for several runs the next free plot-K.png here",
+        "--out", type=user_path, metavar="FILE", help="new file, .png or .svg; default: plot.png "
+        "or confusion.png in DIR, drawn anew each time, or for several runs the next free "
+        "plot-K.png here",
     )  # fmt: skip
     add(
         "--confusion", action="store_true", help="of one finished run: draw the confusion matrix "

@@ -8,6 +8,7 @@ import io
 from pathlib import Path
 from typing import Any
 
+from fastbcd.cli.parser import user_path
 from fastbcd.cli.prediction import predict
 from fastbcd.cli.run_folder import RunFolder
 from fastbcd.data import FORMS
@@ -29,10 +30,16 @@ def add_command(commands: Any) -> None:
     )
     parser.set_defaults(run=run)
     add = parser.add_argument
-    add("folder", metavar="DIR", help="a folder that fastbcd train wrote")
-    add("data", nargs="?", metavar="DATA", help=f"{FORMS}; without it, the run's own test set")
+    add("folder", type=user_path, metavar="DIR", help="a folder that fastbcd train wrote")
+    add(
+        "data",
+        nargs="?",
+        type=user_path,
+        metavar="DATA",
+        help=f"{FORMS}; without it, the run's own test set",
+    )
     add("--target", metavar="COLUMN", help="column of a CSV with labels; default: the run's own")
-    add("--out", metavar="FILE", help="new CSV file for the predictions")
+    add("--out", type=user_path, metavar="FILE", help="new CSV file for the predictions")
     add("--proba", action="store_true", help="write the probability of each class, too")
     add("--threads", type=int, help="default: as many as BLAS would use")
 

@@ -26,6 +26,7 @@ from fastbcd.callbacks import (
     StopOnSignal,
 )
 from fastbcd.checkpoint import read
+from fastbcd.cli.parser import user_path
 from fastbcd.cli.resume import resumed_options
 from fastbcd.cli.run_folder import RunFolder
 from fastbcd.cli.solver_options import add_solver_options, solver_of, tile_rows_of
@@ -65,7 +66,8 @@ def add_command(commands: Any) -> None:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add them to `parser`."""
     add = parser.add_argument
-    add("data", nargs="?", metavar="DATA", help=f"{FORMS}; without it, scikit-learn's digits")
+    data = f"{FORMS}; without it, scikit-learn's digits"
+    add("data", nargs="?", type=user_path, metavar="DATA", help=data)
     add("--target", metavar="COLUMN", help="column of a CSV that holds the labels")
     add("--test-fraction", type=float, default=0.2, help="of digits or a CSV, held out")
     add("--preprocess", choices=PREPROCESSINGS, default="auto", help="scaling of the inputs")
@@ -76,19 +78,22 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "iteration, the subgradient in every EVERY-th",
     )  # fmt: skip
     add("--evaluate-every", type=int, default=1, metavar="K", help="measure every K iterations")
-    add("--out", metavar="DIR", help="new folder for the run; default: runs/DATA-K")
+    add("--out", type=user_path, metavar="DIR", help="new folder for the run; default: runs/DATA-K")
     add(
         "--checkpoint-every", type=int, metavar="K", help="save the whole state every K "
         "iterations; without it, only where the run is interrupted",
     )  # fmt: skip
-    add("--resume", metavar="DIR", help="go on with the run in DIR, with its own options")
+    add(
+        "--resume", type=user_path, metavar="DIR", help="go on with the run in DIR, with its own "
+        "options; its DATA may have moved: name the new place",
+    )  # fmt: skip
     add("--quiet", action="store_true", help="no progress and no summary")
     add(
         "--memory", metavar="SIZE", help="keep samples and states in files, and in memory no more "
         "than SIZE, such as 2GiB, whatever their number; of each rank under mpiexec",
     )  # fmt: skip
-    add("--memory-folder", metavar="DIR", help="of these files, on a disk; default: that of "
-        "temporary files")  # fmt: skip
+    add("--memory-folder", type=user_path, metavar="DIR", help="of these files, on a disk; "
+        "default: that of temporary files")  # fmt: skip
 
 
 def run(options: argparse.Namespace) -> int:
@@ -127,6 +132,7 @@ def run(options: argparse.Namespace) -> int:
         preprocessing(X, solver.dtype, out=samples(X.shape, solver.dtype))
         for X in (dataset.X_train, dataset.X_test)
     )
+    input_kind = dataset.input_kind
     dataset.X_train = dataset.X_test = None  # unscaled they are not needed any more
     Y_train = one_hot(
         *(train_labels, len(classes)),
@@ -170,7 +176,11 @@ def run(options: argparse.Namespace) -> int:
         return 128 + received
 
     loss, summary = solver.problem.loss.name, _summary(dataset, solver, result)
-    model = Model(result.network, classes, preprocessing, dataset.feature_names, loss)
+    model = Model(
+        *(result.network, classes, preprocessing, dataset.feature_names, loss),
+        input_kind=input_kind,
+        image_shape=dataset.image_shape,
+    )
     try:
         on_first(ranks, lambda: _finish(folder, model, summary))
     except BaseException:  # a full disk, Ctrl-C: training is not lost

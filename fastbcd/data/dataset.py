@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastbcd.data.inputs import Inputs
 from fastbcd.errors import InputError
 from fastbcd.validation import check_matrix
 
@@ -32,11 +33,13 @@ class Dataset:
         Columns of a CSV.
     n_train, n_test : int, optional
         Samples of all ranks; default: as many as there are here.
+    image_shape : tuple of int, optional
+        Of one sample, where samples are images.
 
     Raises
     ------
     InputError
-        The two sets have different numbers of features.
+        The two sets have different numbers of features, or numbers of different kinds.
     """
 
     name: str
@@ -47,12 +50,20 @@ class Dataset:
     feature_names: list[str] | None = None
     n_train: Any = None
     n_test: Any = None
+    image_shape: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.X_train is not None:
-            check_same_features(self.name, self.X_train.shape[1], self.X_test.shape[1])
+            d = self.X_train.shape[1]
+            check_same_features(self.name, d, self.X_test.shape[1])
+            Inputs(d, kind=self.input_kind).check_kind(self.X_test, f"{self.name}: the test set")
             self.n_train = len(self.X_train) if self.n_train is None else self.n_train
         self.n_test = len(self.X_test) if self.n_test is None else self.n_test
+
+    @property
+    def input_kind(self) -> str | None:
+        """Kind of the numbers in training; None for a table, which is read as floats anyway."""
+        return None if self.feature_names is not None else str(self.X_train.dtype.kind)
 
 
 def check_same_features(name: str, train: int, test: int) -> None:

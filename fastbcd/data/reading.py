@@ -18,6 +18,7 @@ from fastbcd.data.dataset import (
     common_label_type,
     flat_samples,
 )
+from fastbcd.data.inputs import check_same_shape
 from fastbcd.data.source import Source
 from fastbcd.errors import InputError
 from fastbcd.ranks import Ranks
@@ -53,6 +54,10 @@ class Pair:
         several = len(self.X) > 1
         for X in self.X:
             _check_features(X, may_be_empty=several)
+            if self.image_shape and len(X.shape) > 2:
+                check_same_shape(
+                    *(self.image_shape, X.shape[1:], f"{self.X[0].name} has images", X.name)
+                )
             if (X.width, _native(X)) != (self.width, _native(self.X[0])):
                 raise InputError(
                     f"{X.name} has {X.width} features of type {X.dtype.name}, but "
@@ -72,6 +77,11 @@ class Pair:
     def width(self) -> int:
         """How many features there are."""
         return self.X[0].width
+
+    @property
+    def image_shape(self) -> tuple[int, ...] | None:
+        """Shape of one sample, where it is an image."""
+        return self.X[0].shape[1:] if len(self.X[0].shape) > 2 else None
 
     def features(self, rows: slice, allocate: Allocate) -> NDArray[Any]:
         """`rows` (m, d) of X, finite: as they lie in a file where they can be mapped, else copied.
@@ -141,11 +151,22 @@ def read(sets: Sets, ranks: Ranks, allocate: Allocate, unit: Unit) -> Dataset:
         X_train = y_train = n_train = None
     else:
         check_same_features(sets.name, train.width, test.width)
+        if train.image_shape and test.image_shape:
+            check_same_shape(
+                *(train.image_shape, test.image_shape),
+                f"{sets.name}: the training set has images",
+                "the test set",
+            )
         rows, n_train = ranks.rows(len(train), unit(train.width)), len(train)
         X_train, y_train = train.features(rows, allocate), train.labels(rows)
     rows = ranks.rows(len(test))
     X_test, y_test = test.features(rows, allocate), test.labels(rows)
-    return Dataset(sets.name, X_train, y_train, X_test, y_test, n_train=n_train, n_test=len(test))
+    return Dataset(
+        *(sets.name, X_train, y_train, X_test, y_test),
+        n_train=n_train,
+        n_test=len(test),
+        image_shape=test.image_shape if train is None else train.image_shape,
+    )
 
 
 def share(dataset: Dataset, ranks: Ranks, allocate: Allocate, unit: Unit) -> Dataset:
@@ -169,6 +190,7 @@ def share(dataset: Dataset, ranks: Ranks, allocate: Allocate, unit: Unit) -> Dat
         dataset.feature_names,
         dataset.n_train,
         dataset.n_test,
+        dataset.image_shape,
     )
 
 

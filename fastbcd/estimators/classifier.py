@@ -11,7 +11,6 @@ from sklearn.metrics import accuracy_score
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import validate_data
 
 from fastbcd.errors import InputError
 from fastbcd.estimators.base import BaseBCD, takes_streams
@@ -223,7 +222,7 @@ class BCDClassifier(ClassifierMixin, BaseBCD):
     def _validate(self, X: Any, y: Any, reset: bool) -> tuple[Array, Array]:
         if y is not None:
             y = faithful(y, "y")
-        X, y = validate_data(self, X, y, reset=reset)
+        X, y = self._validated(X, y, reset=reset)
         check_classification_targets(y)
         return X, y
 
