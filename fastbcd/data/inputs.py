@@ -44,6 +44,7 @@ class Inputs:
         """X as (n, width) numbers, compared with what is known; a data frame or (n, ...) images.
 
         Where only one of X and the model has names there is a `UserWarning`, as scikit-learn's.
+        Models of before format 4, whose `kind` is not known, give none.
 
         Parameters
         ----------
@@ -73,19 +74,18 @@ class Inputs:
         return check_matrix(X, "X")
 
     def _check_names(self, given: list[str] | None) -> None:
-        if self.names is None or given is None:
-            if given is not None:
-                warnings.warn(
-                    "X has feature names, but the model was trained without", stacklevel=5
-                )
-            elif self.names is not None:
-                warnings.warn(
-                    "X does not have feature names, but the model was trained with some: "
-                    f"{', '.join(self.names[:3])}{', ...' if len(self.names) > 3 else ''}",
-                    stacklevel=5,
-                )
-            return
-        check_same_names(self.names, given, "X")
+        if self.names is not None and given is not None:
+            check_same_names(self.names, given, "X")
+        elif self.kind is None:
+            return  # a model of an earlier version, with which nobody was warned
+        elif given is not None:
+            warnings.warn("X has feature names, but the model was trained without", stacklevel=5)
+        elif self.names is not None:
+            shown = ", ".join(self.names[:3]) + (", ..." if len(self.names) > 3 else "")
+            warnings.warn(
+                f"X does not have feature names, but the model was trained with some: {shown}",
+                stacklevel=5,
+            )
 
     def check_kind(self, X: NDArray[Any], name: str = "X") -> None:
         """`InputError` where numbers of X (n, d) cannot be of the kind that was trained on.
