@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import os
 import re
 from collections.abc import Sequence
 from typing import Any, NoReturn
+
+from fastbcd.files import expanded
 
 USAGE_STATUS = 2
 # A number below 0, or a list that begins with one: -1e-3, -.5, -inf, -1,2.
@@ -44,4 +45,4 @@ def _joined(arguments: Sequence[str]) -> list[str]:
 
 def user_path(text: str) -> str:
     """The type of an option that is a path: a shell leaves ``~`` in ``--out=~/x`` as it is."""
-    return os.path.expanduser(text)
+    return expanded(text)

@@ -70,7 +70,7 @@ def _draw_confusion(path: Path, figure: Any) -> None:
     ax = plots.plot_confusion(
         prediction.labels, prediction.predicted, prediction.classes, figure.add_subplot()
     )
-    ax.set_title(f"{path.resolve().name}: {ax.get_title(loc='left')}", loc="left")
+    ax.set_title(f"{plots.literal(path.resolve().name)}: {ax.get_title(loc='left')}", loc="left")
 
 
 def _new_file(path: Path) -> Path:

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from fastbcd.errors import InputError
 from fastbcd.labels import plain
 from fastbcd.plots.style import axes_or_new, style
+from fastbcd.plots.text import literal
 
 # With more classes than this, counts would not be readable: colours and their scale remain.
 COUNTED = 20
@@ -71,10 +72,10 @@ def plot_confusion(
                 ax.text(j, i, str(counts[i, j]), ha="center", va="center", color=colour)
         else:
             ax.figure.colorbar(image, ax=ax, label="share of the class's samples", shrink=0.8)
-        shown = np.arange(0, len(names), -(-len(names) // NAMED))
-        long = max(len(str(names[k])) for k in shown) > 3
-        ax.set_xticks(shown, [str(names[k]) for k in shown], rotation=90 if long else 0)
-        ax.set_yticks(shown, [str(names[k]) for k in shown])
+        places = np.arange(0, len(names), -(-len(names) // NAMED))
+        long = max(len(str(names[k])) for k in places) > 3
+        ax.set_xticks(places, [literal(names[k]) for k in places], rotation=90 if long else 0)
+        ax.set_yticks(places, [literal(names[k]) for k in places])
         ax.tick_params(length=0)
         edges = np.arange(1, len(names)) - 0.5
         if len(names) <= COUNTED:
