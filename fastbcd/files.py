@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 
-def expanded(path: str | os.PathLike[str]) -> str:
+def expanded(path: str | bytes | os.PathLike[str]) -> str:
     """`path`, where a leading ``~`` is the user's folder and ``~name`` that of another user.
 
     Letters that the locale lacks, of a path that was stored elsewhere, are names in UTF-8.
     """
-    text = os.path.expanduser(os.fspath(path))
+    text = os.path.expanduser(os.fsdecode(path))
     try:
         os.fsencode(text)
     except UnicodeEncodeError:
@@ -24,7 +24,7 @@ def expanded(path: str | os.PathLike[str]) -> str:
     return text
 
 
-def user_path(path: str | os.PathLike[str]) -> Path:
+def user_path(path: str | bytes | os.PathLike[str]) -> Path:
     """`expanded` as a `Path`."""
     return Path(expanded(path))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from numbers import Integral, Real
 from typing import Any
@@ -96,8 +97,12 @@ def _kind(labels: Sequence[Any], name: str) -> str:
 
 def _numbers(labels: Sequence[Any], name: str) -> NDArray[Any]:
     """Bools, whole numbers or floats, none of them changed."""
-    array = np.array([_plain(label) for label in labels])
-    if array.dtype.kind not in "biuf" or array.tolist() != [_plain(label) for label in labels]:
+    plain = [_plain(label) for label in labels]
+    array = np.array(plain)
+    if array.dtype.kind == "f" and min(plain) >= 0 and max(plain) >= 2**63:
+        with contextlib.suppress(OverflowError):  # NumPy makes floats of 2^63 beside 1
+            array = np.array(plain, np.uint64)
+    if array.dtype.kind not in "biuf" or array.tolist() != plain:
         raise InputError(f"{name}: its whole numbers do not all fit into 64 bits; use texts")
     return array
 

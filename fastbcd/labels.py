@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastbcd.devices.pages import release
 from fastbcd.errors import InputError
+from fastbcd.label_values import faithful
 from fastbcd.ranks import Ranks
 
 # Of a block of targets.
@@ -38,7 +39,7 @@ def one_hot(
     InputError
         Labels that are not a vector of integers in range, or `out` of another shape.
     """
-    indices = np.asarray(labels)
+    indices = faithful(labels, "labels")
     too_few = len(indices) == 0 and n_classes is None if indices.ndim == 1 else True
     if too_few or indices.dtype.kind not in "iu":
         raise InputError("labels must be a vector of integers, one for each sample")

@@ -42,8 +42,8 @@ class Model:
         Name of the loss that the network was trained with; class probabilities follow from it.
     target_shift, target_scale : (k,) array, optional
         float64, regression only: targets are ``outputs * target_scale + target_shift``.
-    input_kind : {"b", "u", "i", "f"}, optional
-        Kind of the type that inputs had in training, as `numpy.dtype.kind`.
+    input_kind : {"b", "u", "i", "f", "n"}, optional
+        Kind of the type that inputs had in training, as `numpy.dtype.kind`; "n": numbers in text.
     image_shape : tuple of int, optional
         Shape of one input in training, where it was an image.
 

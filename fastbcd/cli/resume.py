@@ -56,7 +56,7 @@ def resumed_options(
     for name in (*FREE, "data"):
         if name in given:
             setattr(own, name, given[name])
-    if own.data is not None and not os.path.exists(own.data):
+    if own.data is not None and "data" not in given and not os.path.exists(own.data):
         raise InputError(
             f"DATA: {own.data}, with which the run in {folder.path} was started, does not exist; "
             f"if it moved, name its new place: --resume {folder.path} DATA"

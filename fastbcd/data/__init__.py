@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -85,7 +86,7 @@ def load(
     into: Allocate = np.empty if allocate is None else allocate
     with together(ranks):
         found = _find(
-            None if source is None else str(user_path(source)),
+            str(user_path(source)) if isinstance(source, str | os.PathLike) else source,
             target,
             target_required,
             test_fraction,
@@ -109,6 +110,8 @@ def _find(
     index: bool,
 ) -> Sets | Dataset:
     """Sources to read from, or all of what is read as a whole."""
+    if source is not None and not isinstance(source, str):
+        raise InputError(f"DATA must be a path, got {source!r}; it is {FORMS}")
     if not 0 < test_fraction < 1:
         raise InputError(f"test fraction must lie between 0 and 1, got {test_fraction}")
     if target_required and (source is None or not _is_table(Path(source))):

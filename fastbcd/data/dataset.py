@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastbcd.data.inputs import Inputs
+from fastbcd.data.inputs import ANY, Inputs
 from fastbcd.errors import InputError
 from fastbcd.validation import check_matrix
 
 LARGEST_LABEL = 2**53
+# Halves of characters in UTF-16, which are none.
+SURROGATES = (0xD800, 0xDFFF)
 # By a type's kind: labels of one family may stand in one array.
 LABEL_FAMILY = {"i": "integer", "u": "integer", "b": "bool", "f": "float", "U": "text"}
 
@@ -62,8 +64,8 @@ class Dataset:
 
     @property
     def input_kind(self) -> str | None:
-        """Kind of the numbers in training; None for a table, which is read as floats anyway."""
-        return None if self.feature_names is not None else str(self.X_train.dtype.kind)
+        """Kind of the numbers in training; a table's are read as floats, whatever they are."""
+        return ANY if self.feature_names is not None else str(self.X_train.dtype.kind)
 
 
 def check_same_features(name: str, train: int, test: int) -> None:
@@ -108,8 +110,12 @@ def class_labels(y: Any, n: int, name: str) -> NDArray[Any]:
     if y.dtype.kind == "f":
         if not (np.isfinite(y) & (y == np.round(y))).all():
             raise InputError(f"{name} must hold class labels, but has numbers that are not whole")
-        if np.abs(y).max(initial=0) > LARGEST_LABEL:
+        if np.abs(y.astype(np.float64)).max(initial=0) > LARGEST_LABEL:
             raise InputError(f"{name} has labels beyond 2^53, which no float tells apart")
+    if y.dtype.kind == "U" and len(y):
+        letters = np.ascontiguousarray(y, y.dtype.newbyteorder("=")).view(np.uint32)
+        if ((letters >= SURROGATES[0]) & (letters <= SURROGATES[1])).any():
+            raise InputError(f"{name} has labels with half characters, which no file can hold")
     if y.dtype.kind == "u" and y.max(initial=0) > np.iinfo(np.int64).max:
         raise InputError(f"{name} has labels beyond 2^63")
     return y

@@ -46,7 +46,7 @@ def _described(folder: Path) -> str:
         return "is the folder of a run, no data"
     for path in entries:
         if path.is_dir() and (npy_files(path) or shards_of(path) or idx_files(path)):
-            return f"holds {held}; the data seem to lie in its folder {path.name}: name {path}"
+            return f"holds {held}, and the data seem to lie in {path}: name that"
     tables = [path for path in entries if path.is_file() and path.name.lower().endswith(TABLES)]
     if tables:
         return f"is a folder that holds {held}; to read a table, name the file: {tables[0]}"

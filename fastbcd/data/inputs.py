@@ -16,7 +16,8 @@ from fastbcd.data.blocks import blocks, rows_of_block
 from fastbcd.errors import InputError
 from fastbcd.validation import check_matrix
 
-KINDS = {"b": "bools", "u": "unsigned integers", "i": "integers", "f": "floats"}
+ANY = "n"
+KINDS = {"b": "bools", "u": "unsigned integers", "i": "integers", "f": "floats", ANY: "numbers"}
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,9 @@ class Inputs:
         How many there are.
     names : list of str, optional
         Of columns, in the order of training.
-    kind : {"b", "u", "i", "f"}, optional
-        Of the type that the features had, as `numpy.dtype.kind`.
+    kind : {"b", "u", "i", "f", "n"}, optional
+        Of the type that the features had, as `numpy.dtype.kind`; "n" where a table of text was
+        read, which says nothing of types.
     shape : tuple of int, optional
         Of an image, whose elements are the features.
     """

@@ -73,6 +73,8 @@ def _too_short(path: Path, member: str) -> InputError:
 def _reporting(path: Path) -> Iterator[None]:
     try:
         yield
+    except InputError:
+        raise
     # The last two: encrypted, and compressed by a method that is not known.
     except (
         *(OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error),

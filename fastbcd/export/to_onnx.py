@@ -15,6 +15,7 @@ from fastbcd.export.onnx_graph import Graph
 from fastbcd.export.support import (
     cast,
     check_activations,
+    check_classes,
     has_probabilities,
     input_dtype,
     target_scale,
@@ -37,8 +38,8 @@ def onnx_model(model: Model, dtype: str | None = None) -> Any:
     loss without probabilities (hinge, or a model that does not know its loss) leaves that output
     out. Scaling of inputs and targets is in the graph, in the type of X; the network computes in
     its own. Columns of X are in the order of training: ``metadata_props`` has
-    ``feature_names``, ``classes``, ``loss``, ``widths``, ``activations``, ``residual`` and
-    ``fastbcd``, the version, each as JSON.
+    ``feature_names``, ``input_kind``, ``image_shape``, ``classes``, ``loss``, ``widths``,
+    ``activations``, ``residual`` and ``fastbcd``, the version, each as JSON.
 
     Parameters
     ----------
@@ -53,6 +54,7 @@ def onnx_model(model: Model, dtype: str | None = None) -> Any:
         onnx is not installed, an activation is a user's own, or numbers are beyond `dtype`.
     """
     check_activations(model)
+    check_classes(model)
     network, outer = model.network, input_dtype(model, dtype)
     inner = network.W[0].dtype
     graph = Graph()
@@ -76,6 +78,8 @@ def onnx_model(model: Model, dtype: str | None = None) -> Any:
         "classes": None if model.classes is None else model.classes.tolist(),
         "feature_names": model.feature_names,
         "loss": model.loss,
+        "input_kind": model.input_kind,
+        "image_shape": model.image_shape,
     }
     return graph.finish({name: json.dumps(value) for name, value in metadata.items()})
 

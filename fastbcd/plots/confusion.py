@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fastbcd.errors import InputError
+from fastbcd.label_values import faithful
 from fastbcd.labels import plain
 from fastbcd.plots.style import axes_or_new, style
 from fastbcd.plots.text import literal
@@ -48,13 +49,17 @@ def plot_confusion(
         Vectors of different lengths, no samples, a label that is not among `classes`;
         matplotlib is not installed.
     """
-    labels, predicted = np.asarray(labels), np.asarray(predicted)
+    labels, predicted = faithful(labels, "labels"), faithful(predicted, "predicted")
     if labels.ndim != 1 or labels.shape != predicted.shape or len(labels) == 0:
         raise InputError(
             "labels, predicted: two vectors of the same length are needed, got shapes "
             f"{labels.shape} and {predicted.shape}"
         )
-    names = np.unique([*labels, *predicted]) if classes is None else np.asarray(classes)
+    names = (
+        np.unique(np.concatenate([labels, predicted]))
+        if classes is None
+        else faithful(classes, "classes")
+    )
     unknown = np.setdiff1d(np.concatenate([labels, predicted]), names)
     if len(unknown):
         raise InputError(f"classes: the label {plain(unknown[0])!r} is not among them")
