@@ -114,6 +114,8 @@ def _find(
         raise InputError(f"DATA must be a path, got {source!r}; it is {FORMS}")
     if not 0 < test_fraction < 1:
         raise InputError(f"test fraction must lie between 0 and 1, got {test_fraction}")
+    if source is not None and not Path(source).exists():
+        raise InputError(f"{source} does not exist; DATA must be {FORMS}")
     if target_required and (source is None or not _is_table(Path(source))):
         raise InputError(f"--target names a column of a CSV file, but DATA is {source or 'digits'}")
     if source is None:
@@ -127,8 +129,6 @@ def _find(
         path = path / path.name  # some archives unpack a file into a folder of its name
     if path.is_dir():
         return open_folder(path, training, FORMS)
-    if not path.exists():
-        raise InputError(f"{path} does not exist; DATA must be {FORMS}")
     if _is_table(path):
         return load_csv(path, target, target_required, test_fraction, training, held_out, index)
     if path.suffix.lower() == ".npz":
