@@ -20,6 +20,8 @@ KINDS: tuple[tuple[str, Callable[[Any], bool]], ...] = (
     ("float", lambda label: isinstance(label, Real)),
     ("text", lambda label: isinstance(label, str)),
 )
+# Python's own types, none of whose values is missing.
+PLAIN = {str: "text", int: "whole number", bool: "bool"}
 
 
 def faithful(labels: Any, name: str) -> NDArray[Any]:
@@ -62,10 +64,9 @@ def faithful(labels: Any, name: str) -> NDArray[Any]:
 
 def _of_sequence(labels: Sequence[Any], name: str) -> NDArray[Any]:
     """The same of a list or tuple."""
-    if not all(np.ndim(label) == 0 for label in labels if not isinstance(label, str | bytes)):
+    plain = set(map(type, labels)) <= PLAIN.keys()
+    if len(labels) == 0 or not (plain or all(np.ndim(label) == 0 for label in labels)):
         return np.asarray(labels)  # no vector: whoever takes it says so
-    if len(labels) == 0:
-        return np.asarray(labels)
     if _kind(labels, name) != "text":
         return _numbers(labels, name)
     loses = any(label.endswith("\0") for label in labels)
@@ -74,6 +75,9 @@ def _of_sequence(labels: Sequence[Any], name: str) -> NDArray[Any]:
 
 def _kind(labels: Sequence[Any], name: str) -> str:
     """The one kind of all labels; whole numbers among floats are floats."""
+    types = set(map(type, labels))
+    if len(types) == 1 and types <= PLAIN.keys():  # as nearly always, and soon seen
+        return PLAIN[types.pop()]
     first: dict[str, int] = {}
     for i, label in enumerate(labels):
         if is_missing(label):

@@ -93,18 +93,22 @@ def _without_index(table: Table, target: str | None) -> Table:
 
 def _number(text: str, where: str) -> float:
     """A finite number; `InputError` with its place in the file."""
-    hint = ""
-    if text.strip().lower() in MISSING:
-        hint = ", which is a missing value: fill it in, or leave the row out"
-    elif DECIMAL_COMMA.fullmatch(text.strip()):
-        hint = ": a decimal point is needed, not a comma"
     try:
         number = float(text) if "_" not in text else math.nan
     except ValueError:
-        raise InputError(f"{where} must hold numbers, got {text!r}{hint}") from None
+        raise InputError(f"{where} must hold numbers, got {text!r}{_hint(text)}") from None
     if not math.isfinite(number):
-        raise InputError(f"{where} must hold finite numbers, got {text!r}{hint}")
+        raise InputError(f"{where} must hold finite numbers, got {text!r}{_hint(text)}")
     return number
+
+
+def _hint(text: str) -> str:
+    """What may be the matter with a number that is none."""
+    if text.strip().lower() in MISSING:
+        return ", which is a missing value: fill it in, or leave the row out"
+    if DECIMAL_COMMA.fullmatch(text.strip()):
+        return ": a decimal point is needed, not a comma"
+    return ""
 
 
 def read_csv(
