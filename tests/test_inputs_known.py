@@ -258,6 +258,15 @@ def test_a_missing_value_is_named(named, missing):
         BCDRegressor().fit(FRAME, pd.Series(Y, dtype=object).where(Y == 0, pd.NA))
 
 
+def test_rows_of_different_lengths_and_texts_are_no_numbers(named):
+    images = quick().fit(GREY.reshape(60, 6), Y).model_
+    images.image_shape = (2, 3)
+    for model in (named, images):
+        for other in ([[1, 2, 3], [4]], [["a", "b", "c"]], X.astype(complex)):
+            with pytest.raises(InputError, match="X must hold numbers only"):
+                model.predict(other, names=model.feature_names)
+
+
 def test_masked_numbers_are_refused(named):
     with pytest.raises(InputError, match="X has masked numbers"):
         named.predict(np.ma.masked_greater(X, 0.5), names=list(FRAME.columns))

@@ -263,6 +263,9 @@ def test_a_run_goes_on_with_data_that_moved(stopped, capsys):
     assert (run / model).read_bytes() == (stopped / "whole" / model).read_bytes()
     assert main(["predict", str(run)]) == 0  # config.json has the new place
     assert "moved: accuracy" in capsys.readouterr().out
+    moved.unlink()
+    err = complaint(capsys, "predict", run)
+    assert "moved.csv, the data of this run, does not exist; if it moved, name its new place" in err
 
 
 def test_other_data_do_not_pass_for_data_that_moved(stopped, capsys):

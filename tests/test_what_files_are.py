@@ -176,6 +176,20 @@ def test_a_file_that_is_a_part_or_nothing_is_described(tmp_path):
         load(3)
 
 
+@pytest.mark.parametrize(
+    ("y", "message"),
+    [
+        (np.eye(8), r"got shape \(8, 8\); of one-hot rows these are .argmax"),
+        (np.array(3), r"y_train of .* must hold one label for each sample, got shape \(\)"),
+        (np.array(["a"] * 8, object), "Object arrays cannot be loaded: .*; save texts by astype"),
+    ],
+)
+def test_labels_that_are_none_are_described(tmp_path, y, message):
+    np.savez(tmp_path / "a.npz", **ARRAYS | {"y_train": y})
+    with pytest.raises(InputError, match=message):
+        load(str(tmp_path / "a.npz"))
+
+
 def test_a_table_in_a_folder_of_its_name_is_read(tmp_path):
     (tmp_path / "t.csv").mkdir()
     (tmp_path / "t.csv" / "t.csv").write_text("a,y\n" + "1,u\n2,v\n" * 5)

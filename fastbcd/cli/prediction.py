@@ -12,6 +12,7 @@ from fastbcd.data import load
 from fastbcd.data.inputs import check_same_shape
 from fastbcd.data.table import UNNAMED
 from fastbcd.errors import InputError
+from fastbcd.files import user_path
 from fastbcd.labels import encode
 
 
@@ -56,6 +57,11 @@ def predict(
     if proba:
         model.loss_of_probabilities()
     own = data is None
+    if own and config["data"] is not None and not user_path(config["data"]).exists():
+        raise InputError(
+            f"{config['data']}, the data of this run, does not exist; if it moved, name its new "
+            "place"
+        )
     dataset = load(
         config["data"] if own else data,
         target=target or config["target"],

@@ -87,7 +87,8 @@ def flat_samples(X: Any, name: str) -> NDArray[Any]:
 def check_label_shape(shape: tuple[int, ...], n: int, name: str) -> None:
     """`InputError` where an array of such a shape has not one label for each of n samples."""
     if len(shape) != 1 and (len(shape) != 2 or shape[1] != 1):
-        raise InputError(f"{name} must hold one label for each sample, got shape {shape}")
+        hint = "; of one-hot rows these are .argmax(axis=1)" if len(shape) == 2 else ""
+        raise InputError(f"{name} must hold one label for each sample, got shape {shape}{hint}")
     if shape[0] != n:
         raise InputError(f"{name} has {shape[0]} labels, but there are {n} samples")
 

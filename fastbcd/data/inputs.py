@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from fastbcd.data.blocks import blocks, rows_of_block
 from fastbcd.errors import InputError
-from fastbcd.validation import check_matrix
+from fastbcd.validation import as_numbers, check_matrix
 
 ANY = "n"
 KINDS = {"b": "bools", "u": "unsigned integers", "i": "integers", "f": "floats", ANY: "numbers"}
@@ -69,10 +69,12 @@ class Inputs:
         return X
 
     def _flat(self, X: Any) -> NDArray[Any]:
-        shape = getattr(X, "shape", None) or np.shape(X)
-        if len(shape) > 2 and self.shape is not None:
-            check_same_shape(self.shape, shape[1:], "the model was trained on images", "X has")
-            X = np.asarray(X).reshape(shape[0], math.prod(shape[1:]))
+        if self.shape is not None and not hasattr(X, "columns"):
+            X = as_numbers(X, "X")
+            if X.ndim > 2:
+                shape = X.shape[1:]
+                check_same_shape(self.shape, shape, "the model was trained on images", "X has")
+                X = X.reshape(len(X), math.prod(shape))
         return check_matrix(X, "X")
 
     def _check_names(self, given: list[str] | None) -> None:

@@ -30,7 +30,9 @@ def read_header(file: BinaryIO) -> tuple[tuple[int, ...], np.dtype[Any], bool, i
     else:  # version 3 is for names of fields
         raise ValueError(f"version {version} of the format is not for plain arrays")
     if dtype.hasobject:
-        raise ValueError("Object arrays cannot be loaded: they may run code")
+        raise ValueError(
+            "Object arrays cannot be loaded: they may run code; save texts by astype(str)"
+        )
     if dtype.itemsize == 0 or min(shape, default=0) < 0:
         raise ValueError(f"no array has {shape} elements of {dtype}")
     return shape, dtype, fortran, file.tell()

@@ -215,7 +215,8 @@ def _check_labels(X: Source, y: Source) -> None:
         check_label_shape(y.shape, len(X), y.name)
     except InputError:
         X.verify()  # a damaged file would be the cause
-        y.verify()
+        if y.shape:
+            y.verify()
         raise
 
 
