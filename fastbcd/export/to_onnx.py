@@ -38,8 +38,9 @@ def onnx_model(model: Model, dtype: str | None = None) -> Any:
     loss without probabilities (hinge, or a model that does not know its loss) leaves that output
     out. Scaling of inputs and targets is in the graph, in the type of X; the network computes in
     its own. Columns of X are in the order of training: ``metadata_props`` has
-    ``feature_names``, ``input_kind``, ``image_shape``, ``classes``, ``loss``, ``widths``,
-    ``activations``, ``residual`` and ``fastbcd``, the version, each as JSON.
+    ``feature_names``, ``classes``, ``loss``, ``widths``, ``activations``, ``residual`` and
+    ``fastbcd``, the version, each as JSON, and where they are known ``input_kind`` and
+    ``image_shape``.
 
     Parameters
     ----------
@@ -78,9 +79,9 @@ def onnx_model(model: Model, dtype: str | None = None) -> Any:
         "classes": None if model.classes is None else model.classes.tolist(),
         "feature_names": model.feature_names,
         "loss": model.loss,
-        "input_kind": model.input_kind,
-        "image_shape": model.image_shape,
     }
+    known = {"input_kind": model.input_kind, "image_shape": model.image_shape}
+    metadata |= {name: value for name, value in known.items() if value is not None}
     return graph.finish({name: json.dumps(value) for name, value in metadata.items()})
 
 
