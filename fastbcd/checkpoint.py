@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fastbcd.errors import InputError
+from fastbcd.files import user_path
 from fastbcd.fingerprint import fingerprint
 from fastbcd.fit import Callback, Past, Result, run
 from fastbcd.kernels import ACTIVATIONS, LOSSES, PENALTIES, Formula
@@ -275,7 +276,7 @@ def resume(
     InputError
         The file is damaged, or of other data, another network or another solver.
     """
-    checkpoint = read(Path(path), solver.device.ranks)
+    checkpoint = read(user_path(path), solver.device.ranks)
     state = checkpoint.restore(solver, X, Y, sample_weight)
     return run(solver, state, checkpoint.max_iter, callbacks, checkpoint.past())
 

@@ -11,6 +11,24 @@ from pathlib import Path
 from typing import Any
 
 
+def expanded(path: str | bytes | os.PathLike[str]) -> str:
+    """`path`, where a leading ``~`` is the user's folder and ``~name`` that of another user.
+
+    Letters that the locale lacks, of a path that was stored elsewhere, are names in UTF-8.
+    """
+    text = os.path.expanduser(os.fsdecode(path))
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        text = os.fsdecode(text.encode("utf-8", "surrogateescape"))
+    return text
+
+
+def user_path(path: str | bytes | os.PathLike[str]) -> Path:
+    """`expanded` as a `Path`."""
+    return Path(expanded(path))
+
+
 def partial(path: Path) -> Path:
     """The folder in which `replacing` writes what will be `path`."""
     return path.with_name(path.name + ".partial")

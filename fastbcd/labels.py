@@ -9,12 +9,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastbcd.devices.pages import release
 from fastbcd.errors import InputError
+from fastbcd.label_values import faithful
 from fastbcd.ranks import Ranks
 
 # Of a block of targets.
 NUMBERS = 2**19
 # Labels that are Python objects at a time.
 BLOCK = 2**16
+# Classes that an error names, at most.
+SHOWN = 10
 
 
 def one_hot(
@@ -36,7 +39,7 @@ def one_hot(
     InputError
         Labels that are not a vector of integers in range, or `out` of another shape.
     """
-    indices = np.asarray(labels)
+    indices = faithful(labels, "labels")
     too_few = len(indices) == 0 and n_classes is None if indices.ndim == 1 else True
     if too_few or indices.dtype.kind not in "iu":
         raise InputError("labels must be a vector of integers, one for each sample")
@@ -84,14 +87,28 @@ def classes_of(labels: NDArray[Any], ranks: Ranks, name: str) -> NDArray[Any]:
 
 
 def encode(labels: ArrayLike, classes: NDArray[Any], name: str) -> NDArray[np.intp]:
-    """`indices_of` for labels that were read from files: numbers are texts where classes are.
+    """`indices_of` for labels that were read from files, which may write one class in two ways.
 
-    A column with "1", "2" and "x" is one of texts; 1 and 2 alone, later, are read as numbers.
+    A column with "1", "2" and "x" is one of texts; 1 and 2 alone, later, are read as numbers. And
+    models of earlier versions have the class 1 where the file has "01".
     """
     labels = np.asarray(labels)
-    if classes.dtype.kind == "U" and labels.dtype.kind != "U":
+    texts = labels.dtype.kind == "U"
+    if classes.dtype.kind in "UO" and not texts:
         labels = labels.astype(np.str_)
+    elif texts and classes.dtype.kind not in "UO":
+        named = {str(label): label for label in classes.tolist()}
+        read = {text: named.get(text, _number(text)) for text in np.unique(labels).tolist()}
+        labels = np.array([read[text] for text in labels.tolist()], object)
     return indices_of(labels, classes, name)
+
+
+def _number(text: str) -> Any:
+    """The number that a text stands for, or the text."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def indices_of(labels: ArrayLike, classes: NDArray[Any], name: str) -> NDArray[np.intp]:
@@ -118,7 +135,8 @@ def indices_of(labels: ArrayLike, classes: NDArray[Any], name: str) -> NDArray[n
             k = known.get(label)
             if k is None:
                 raise InputError(
-                    f"{name}: label {plain(label)!r} does not occur in the training labels"
+                    f"{name}: label {plain(label)!r} does not occur in the training labels, which "
+                    f"are {_listed(classes)}"
                 )
             found[i] = k
     return found
@@ -127,3 +145,9 @@ def indices_of(labels: ArrayLike, classes: NDArray[Any], name: str) -> NDArray[n
 def plain(label: Any) -> Any:
     """`label` as Python has it, to be shown: no ``np.int64(1)``."""
     return label.item() if isinstance(label, np.generic) else label
+
+
+def _listed(classes: NDArray[Any]) -> str:
+    """The first few of `classes`, in words."""
+    shown = [repr(plain(label)) for label in classes[:SHOWN]]
+    return ", ".join(shown) + (f" and {len(classes) - SHOWN} more" if len(classes) > SHOWN else "")

@@ -1,4 +1,4 @@
-"""The file of a model, format 3: which arrays it has, which metadata, and how old files differ."""
+"""The file of a model, format 4: which arrays it has, which metadata, and how old files differ."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from fastbcd.sealed import read_sealed, write_sealed
 from fastbcd.specification import parse
 
 # Format 2 knows inputs that are cut at a limit. Format 3 has a checksum, the loss, the type of
-# the classes, and regression.
-FORMAT, UNSEALED = 3, (1, 2)
+# the classes, and regression. Format 4 knows the kind of inputs and the shape of images.
+FORMAT, SEALED, UNSEALED = 4, (3, 4), (1, 2)
 OPTIONAL = ("target_shift", "target_scale")
 # Kinds of classes: bool, integers, floats, texts, and Python's own texts.
 KINDS = "biufUO"
@@ -52,8 +52,10 @@ def write_model(path: Path, parts: dict[str, Any]) -> None:
         "activations": [repr(activation) for activation in network.activations],
         "residual": [bool(residual) for residual in network.residual],
         "classes": _classes_as_json(parts["classes"]),
-        "feature_names": _texts(parts["feature_names"], "feature_names"),
+        "feature_names": texts(parts["feature_names"], "feature_names"),
         "loss": parts["loss"],
+        "input_kind": parts.get("input_kind"),
+        "image_shape": parts.get("image_shape"),
     }
     if np.isfinite(preprocessing.limit):
         metadata["limit"] = float(preprocessing.limit)
@@ -70,7 +72,7 @@ def read_model(path: Path) -> dict[str, Any]:
     """
     tensors, metadata = read_sealed(path, "model", UNSEALED)
     found = metadata.get("format")
-    if found not in (*UNSEALED, FORMAT):
+    if found not in (*UNSEALED, *SEALED):
         raise InputError(f"{path} has format {found}; this version reads 1 to {FORMAT}")
     try:
         return _parts(tensors, metadata)
@@ -89,8 +91,10 @@ def _parts(tensors: dict[str, NDArray[Any]], metadata: dict[str, Any]) -> dict[s
         "network": _network(tensors, metadata),
         "classes": (np.array if old else _classes_as_array)(metadata["classes"]),
         "preprocessing": Preprocessing(tensors["shift"], tensors["scale"], limit),
-        "feature_names": _texts(metadata.get("feature_names"), "feature_names"),
+        "feature_names": texts(metadata.get("feature_names"), "feature_names"),
         "loss": None if old else metadata["loss"],
+        "input_kind": metadata.get("input_kind"),
+        "image_shape": metadata.get("image_shape"),
         **{name: tensors.get(name) for name in OPTIONAL},
     }
 
@@ -135,9 +139,10 @@ def _classes_of(content: dict[str, Any]) -> NDArray[Any]:
     return np.array(values, dtype)
 
 
-def _texts(texts: Any, name: str) -> list[str] | None:
-    if texts is None:
+def texts(given: Any, name: str) -> list[str] | None:
+    """`given` as a list of str, or None; `InputError` for anything else."""
+    if given is None:
         return None
-    if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
+    if isinstance(given, str) or not all(isinstance(text, str) for text in given):
         raise InputError(f"{name} must be texts")
-    return list(texts)
+    return [str(text) for text in given]

@@ -39,8 +39,9 @@ class Network:
         activations: Sequence[Formula],
         residual: Sequence[bool],
     ) -> None:
-        self.W = [np.ascontiguousarray(w, W[0].dtype) for w in W]
-        check_dtype(self.W[0].dtype)
+        # In the machine's order of bytes, which kernels need.
+        dtype = check_dtype(W[0].dtype)
+        self.W = [np.ascontiguousarray(w, dtype) for w in W]
         for l, (below, own) in enumerate(pairwise(self.W), start=2):
             if own.shape[1] != len(below) + 1:
                 raise InputError(

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastbcd.errors import InputError
 from fastbcd.kernels import TARGETS, Formula, Loss
+from fastbcd.label_values import is_missing
 from fastbcd.problem import Problem
 
 DTYPES = ("float32", "float64")
@@ -59,12 +60,36 @@ def as_numbers(data: ArrayLike, name: str) -> NDArray[Any]:
     try:
         # An array of the GPU stays there; the device has made sure that it is its own.
         on_gpu = hasattr(data, "__cuda_array_interface__")
+        if isinstance(data, np.ma.MaskedArray) and np.ma.getmaskarray(data).any():
+            raise InputError(f"{name} has masked numbers, which are missing: fill them in")
         array: Any = data if on_gpu else np.asarray(data)
         if array.dtype.kind not in "fiubOUS":
             raise TypeError
-        return array if array.dtype.kind in "fiub" else array.astype(np.float64)
+        return array if array.dtype.kind in "fiub" else _from_objects(array, name)
+    except InputError:
+        raise
     except (TypeError, ValueError):
         raise InputError(f"{name} must hold numbers only") from None
+
+
+def _from_objects(array: NDArray[Any], name: str) -> NDArray[Any]:
+    """Objects or texts as float64; `InputError` that names the first missing value."""
+    try:
+        return array.astype(np.float64)
+    except (TypeError, ValueError):
+        check_present(array, name)
+        raise
+
+
+def check_present(data: Any, name: str) -> None:
+    """`InputError` for the first None, NaN, NaT or pandas' NA among the objects of an array."""
+    array = np.asarray(data)
+    for place, value in np.ndenumerate(array) if array.dtype.kind == "O" else ():
+        if is_missing(value):
+            where = ", ".join(
+                f"{axis} {k}" for axis, k in zip(("row", "column"), place, strict=False)
+            )
+            raise InputError(f"{name} must be finite, but {where} is {value}, a missing value")
 
 
 def check_finite(array: NDArray[Any], name: str, row: int = 0, column: int = 0) -> None:

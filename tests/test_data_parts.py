@@ -32,9 +32,7 @@ def assert_is(data, arrays):
         found = getattr(data, name)
         flat = array.reshape(len(array), -1) if array.ndim > 1 else array
         np.testing.assert_array_equal(found, flat, err_msg=name)
-        assert found.dtype == (
-            np.int64 if name[0] == "y" and array.dtype.kind != "U" else flat.dtype
-        )
+        assert found.dtype == flat.dtype
 
 
 def joined(parts, name):

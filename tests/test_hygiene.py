@@ -20,7 +20,8 @@ def layer_of(module):
         return LAYERS["estimators"]
     if module == "fastbcd.__init__":
         return LAYERS["estimators"]  # it offers them, without importing them
-    return LAYERS["cli"] if module.startswith("fastbcd.cli") else LAYERS["solvers"]
+    command = module.startswith("fastbcd.cli") or module == "fastbcd.__main__"
+    return LAYERS["cli"] if command else LAYERS["solvers"]
 
 
 def imports_of(path):

@@ -8,6 +8,7 @@ from typing import Any
 
 from fastbcd import checkpoint
 from fastbcd.errors import InputError
+from fastbcd.files import user_path
 from fastbcd.fingerprint import fingerprint
 from fastbcd.fit import Callback, Record, Result, Solver
 from fastbcd.specification import require_integer
@@ -41,7 +42,7 @@ class SaveCheckpoint(Callback):
     """
 
     def __init__(self, path: str | Path, every: int | None = None) -> None:
-        self.path = Path(path)
+        self.path = user_path(path)
         self.every = None if every is None else require_integer(every, "every", at_least=1)
         if not self.path.parent.is_dir():
             raise InputError(f"path: the folder {self.path.parent} does not exist")

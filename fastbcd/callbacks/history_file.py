@@ -10,7 +10,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from fastbcd.files import write_atomically
+from fastbcd.files import user_path, write_atomically
 from fastbcd.fit import Callback, Record, Result, Solver
 
 COLUMNS = ("iteration", "seconds", "objective", "train_accuracy", "test_accuracy")
@@ -32,7 +32,7 @@ class HistoryFile(Callback):
     everywhere = False
 
     def __init__(self, path: str | Path, more: Sequence[str] = ()) -> None:
-        self.path, self.columns = Path(path), (*COLUMNS, *more)
+        self.path, self.columns = user_path(path), (*COLUMNS, *more)
 
     def on_start(self, solver: Solver, state: Any, max_iter: int) -> None:
         past = self.result.history
@@ -40,7 +40,7 @@ class HistoryFile(Callback):
             rows = io.StringIO(newline="")
             self._write(rows, past)
             write_atomically(self.path, rows.getvalue().encode())
-        self._file = self.path.open("a" if past else "x", newline="")
+        self._file = self.path.open("a" if past else "x", newline="", encoding="utf-8")
         self._writer = self._write(self._file, [], header=not past)
 
     def _write(self, file: TextIO, records: list[Record], header: bool = True) -> Any:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from fastbcd.cli.parser import user_path
 from fastbcd.cli.run_folder import RunFolder
 from fastbcd.errors import InputError
 from fastbcd.export import onnx_model, torch_source, torch_state
@@ -30,9 +31,11 @@ def add_command(commands: Any) -> None:
     )
     parser.set_defaults(run=run)
     add = parser.add_argument
-    add("folder", metavar="DIR", help="a folder that fastbcd train wrote, or a model file")
+    folder = "a folder that fastbcd train wrote, or a model file"
+    add("folder", type=user_path, metavar="DIR", help=folder)
     add("--to", choices=list(WRITERS), required=True, help="library")
-    add("--out", metavar="FILE", help="new file; default: DIR/model.pt or DIR/model.onnx")
+    new = "new file; default: DIR/model.pt or DIR/model.onnx"
+    add("--out", type=user_path, metavar="FILE", help=new)
     add("--dtype", choices=DTYPES, help="type of the inputs; default: float32 where that suffices")
 
 

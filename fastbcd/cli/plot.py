@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fastbcd import plots
+from fastbcd.cli.parser import user_path
 from fastbcd.cli.prediction import predict
 from fastbcd.cli.run_folder import RunFolder
 from fastbcd.errors import InputError
@@ -26,10 +27,12 @@ def add_command(commands: Any) -> None:
     )
     parser.set_defaults(run=run)
     add = parser.add_argument
-    add("folders", nargs="+", metavar="DIR", help="folders that fastbcd train wrote")
+    folders = "folders that fastbcd train wrote"
+    add("folders", nargs="+", type=user_path, metavar="DIR", help=folders)
     add(
-        "--out", metavar="FILE", help="new file, .png or .svg; default: plot.png or confusion.png "
-        "in DIR, drawn anew each time, or for several runs the next free plot-K.png here",
+        "--out", type=user_path, metavar="FILE", help="new file, .png or .svg; default: plot.png "
+        "or confusion.png in DIR, drawn anew each time, or for several runs the next free "
+        "plot-K.png here",
     )  # fmt: skip
     add(
         "--confusion", action="store_true", help="of one finished run: draw the confusion matrix "
@@ -67,7 +70,7 @@ def _draw_confusion(path: Path, figure: Any) -> None:
     ax = plots.plot_confusion(
         prediction.labels, prediction.predicted, prediction.classes, figure.add_subplot()
     )
-    ax.set_title(f"{path.resolve().name}: {ax.get_title(loc='left')}", loc="left")
+    ax.set_title(f"{plots.literal(path.resolve().name)}: {ax.get_title(loc='left')}", loc="left")
 
 
 def _new_file(path: Path) -> Path:

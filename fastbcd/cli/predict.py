@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 from pathlib import Path
 from typing import Any
 
+from fastbcd.cli.output import write_text
+from fastbcd.cli.parser import user_path
 from fastbcd.cli.prediction import predict
 from fastbcd.cli.run_folder import RunFolder
 from fastbcd.data import FORMS
@@ -29,10 +29,16 @@ def add_command(commands: Any) -> None:
     )
     parser.set_defaults(run=run)
     add = parser.add_argument
-    add("folder", metavar="DIR", help="a folder that fastbcd train wrote")
-    add("data", nargs="?", metavar="DATA", help=f"{FORMS}; without it, the run's own test set")
+    add("folder", type=user_path, metavar="DIR", help="a folder that fastbcd train wrote")
+    add(
+        "data",
+        nargs="?",
+        type=user_path,
+        metavar="DATA",
+        help=f"{FORMS}; without it, the run's own test set",
+    )
     add("--target", metavar="COLUMN", help="column of a CSV with labels; default: the run's own")
-    add("--out", metavar="FILE", help="new CSV file for the predictions")
+    add("--out", type=user_path, metavar="FILE", help="new CSV file for the predictions")
     add("--proba", action="store_true", help="write the probability of each class, too")
     add("--threads", type=int, help="default: as many as BLAS would use")
 
@@ -50,21 +56,30 @@ def run(options: argparse.Namespace) -> None:
 
     if options.out is not None:
         try:
-            write_atomically(Path(options.out), _table(columns).encode())
+            write_atomically(Path(options.out), _table(columns))
         except OSError as error:
             raise InputError(f"--out: {options.out} cannot be written: {error}") from None
     elif prediction.labels is None or options.proba:
-        print(_table(columns), end="")
+        write_text(_table(columns))
         return
     if prediction.labels is not None:
         n = len(prediction.predicted)
         print(f"{prediction.name}: accuracy {prediction.accuracy!r} on {n} samples")
 
 
-def _table(columns: dict[str, list[Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["sample", *columns])
+def _table(columns: dict[str, list[Any]]) -> bytes:
+    """CSV in UTF-8, which holds every label as it is."""
     rows = zip(*columns.values(), strict=True)
-    writer.writerows([sample, *row] for sample, row in enumerate(rows))
-    return text.getvalue()
+    lines = [["sample", *columns], *([sample, *row] for sample, row in enumerate(rows))]
+    text = "".join(",".join(map(_field, line)) + "\n" for line in lines)
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        label = text[error.start : error.end]
+        raise InputError(f"a label holds {label!r}, which is no character of UTF-8") from None
+
+
+def _field(value: Any) -> str:
+    """A field as the csv module writes it, and quoted as well where it has a carriage return."""
+    text = str(value)
+    return '"' + text.replace('"', '""') + '"' if any(c in text for c in ',"\r\n') else text

@@ -9,7 +9,10 @@ import numpy as np
 
 from fastbcd.cli.run_folder import RunFolder
 from fastbcd.data import load
+from fastbcd.data.inputs import check_same_shape
+from fastbcd.data.table import UNNAMED
 from fastbcd.errors import InputError
+from fastbcd.files import user_path
 from fastbcd.labels import encode
 
 
@@ -54,6 +57,11 @@ def predict(
     if proba:
         model.loss_of_probabilities()
     own = data is None
+    if own and config["data"] is not None and not user_path(config["data"]).exists():
+        raise InputError(
+            f"{config['data']}, the data of this run, does not exist; if it moved, name its new "
+            "place"
+        )
     dataset = load(
         config["data"] if own else data,
         target=target or config["target"],
@@ -61,11 +69,20 @@ def predict(
         test_fraction=config["test_fraction"],
         training=False,
         held_out=own,
+        # Models of earlier versions were trained on row numbers, too.
+        index=bool(model.feature_names and UNNAMED.fullmatch(model.feature_names[0])),
     )
+    if model.image_shape and dataset.image_shape:
+        check_same_shape(
+            *(model.image_shape, dataset.image_shape),
+            "the model was trained on images",
+            f"{dataset.name} has",
+        )
     X = model.arrange(dataset.X_test, dataset.feature_names, dataset.name)
-    predicted = model.predict(X, threads)
+    names = dataset.feature_names and (model.feature_names or dataset.feature_names)
+    predicted = model.predict(X, threads, names)
     labels = dataset.y_test
     if labels is not None:
         labels = model.classes[encode(labels, model.classes, dataset.name)]
-    probabilities = model.predict_proba(X, threads) if proba else None
+    probabilities = model.predict_proba(X, threads, names) if proba else None
     return Prediction(dataset.name, predicted, labels, model.classes, probabilities)

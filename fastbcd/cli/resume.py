@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from fastbcd.cli.parser import Parser
 from fastbcd.cli.run_folder import RunFolder
+from fastbcd.data import Dataset
+from fastbcd.data.inputs import check_same_names
 from fastbcd.errors import InputError
 
 # Change no result, so that they may be given anew.
@@ -21,6 +24,8 @@ def resumed_options(
     add_options: AddOptions, arguments: Sequence[str], folder: RunFolder
 ) -> argparse.Namespace:
     """Options of the run in `folder`, with those of `FREE` as they are in `arguments`.
+
+    DATA may have moved; whether it is the same is for the checkpoint to say.
 
     Raises
     ------
@@ -36,7 +41,9 @@ def resumed_options(
     own = _parse(add_options, _arguments_of(config, add_options))
     for name, value in given.items():
         if name == "data":
-            value = os.path.abspath(value)
+            value = given["data"] = os.path.abspath(value)
+            if own.data is not None and folder.checkpoint.exists():
+                continue  # it may have moved: the checkpoint knows what it was
         before = getattr(own, name)
         if name not in FREE and value != before:
             option = f"--{name.replace('_', '-')}"
@@ -46,9 +53,14 @@ def resumed_options(
                 f"{option}: the run in {folder.path} was started with {before}, not {value}; leave "
                 "it out to go on with that run, or start a new one without --resume"
             )
-    for name in FREE:
+    for name in (*FREE, "data"):
         if name in given:
             setattr(own, name, given[name])
+    if own.data is not None and "data" not in given and not os.path.exists(own.data):
+        raise InputError(
+            f"DATA: {own.data}, with which the run in {folder.path} was started, does not exist; "
+            f"if it moved, name its new place: --resume {folder.path} DATA"
+        )
     return own
 
 
@@ -78,3 +90,23 @@ def _arguments_of(config: dict[str, Any], add_options: AddOptions) -> list[str]:
     names = set(vars(_parse(add_options, []))) - {"data"}
     arguments = [f"--{n.replace('_', '-')}={config[n]}" for n in names if config.get(n) is not None]
     return arguments + ([] if config["data"] is None else ["--", config["data"]])
+
+
+def check_same_columns(config: dict[str, Any], dataset: Dataset) -> None:
+    """`InputError` where the columns of `dataset` are not those that the run began with."""
+    before, now = config.get("columns"), dataset.feature_names
+    if before is not None and now is not None:
+        check_same_names(before, now, dataset.name)
+
+
+@contextmanager
+def data_named(config: dict[str, Any] | None, data: str | None) -> Iterator[None]:
+    """What a checkpoint refuses names DATA, where it is not in the place of `config`."""
+    try:
+        yield
+    except InputError as error:
+        if config is None or config["data"] == data:
+            raise
+        raise InputError(
+            f"DATA: {data} is not the data that the run was started with, {config['data']}: {error}"
+        ) from None

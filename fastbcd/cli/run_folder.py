@@ -67,7 +67,7 @@ class RunFolder:
     def read_config(self) -> dict[str, Any]:
         """What the run was asked to do; `InputError` where this is no run folder."""
         try:
-            config = json.loads(self.config.read_text())
+            config = json.loads(self.config.read_text(encoding="utf-8"))
             texts = (config["data"], config["target"])
             if not all(text is None or isinstance(text, str) for text in texts) or not isinstance(
                 config["test_fraction"], float

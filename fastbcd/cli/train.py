@@ -9,6 +9,7 @@ import os
 import platform
 import shlex
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,8 @@ from fastbcd.callbacks import (
     StopOnSignal,
 )
 from fastbcd.checkpoint import read
-from fastbcd.cli.resume import resumed_options
+from fastbcd.cli.parser import user_path
+from fastbcd.cli.resume import check_same_columns, data_named, resumed_options
 from fastbcd.cli.run_folder import RunFolder
 from fastbcd.cli.solver_options import add_solver_options, solver_of, tile_rows_of
 from fastbcd.data import FORMS, PREPROCESSINGS, Dataset, Preprocessing, load
@@ -65,7 +67,8 @@ def add_command(commands: Any) -> None:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add them to `parser`."""
     add = parser.add_argument
-    add("data", nargs="?", metavar="DATA", help=f"{FORMS}; without it, scikit-learn's digits")
+    data = f"{FORMS}; without it, scikit-learn's digits"
+    add("data", nargs="?", type=user_path, metavar="DATA", help=data)
     add("--target", metavar="COLUMN", help="column of a CSV that holds the labels")
     add("--test-fraction", type=float, default=0.2, help="of digits or a CSV, held out")
     add("--preprocess", choices=PREPROCESSINGS, default="auto", help="scaling of the inputs")
@@ -76,29 +79,33 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "iteration, the subgradient in every EVERY-th",
     )  # fmt: skip
     add("--evaluate-every", type=int, default=1, metavar="K", help="measure every K iterations")
-    add("--out", metavar="DIR", help="new folder for the run; default: runs/DATA-K")
+    add("--out", type=user_path, metavar="DIR", help="new folder for the run; default: runs/DATA-K")
     add(
         "--checkpoint-every", type=int, metavar="K", help="save the whole state every K "
         "iterations; without it, only where the run is interrupted",
     )  # fmt: skip
-    add("--resume", metavar="DIR", help="go on with the run in DIR, with its own options")
+    add(
+        "--resume", type=user_path, metavar="DIR", help="go on with the run in DIR, with its own "
+        "options; its DATA may have moved: name the new place",
+    )  # fmt: skip
     add("--quiet", action="store_true", help="no progress and no summary")
     add(
         "--memory", metavar="SIZE", help="keep samples and states in files, and in memory no more "
         "than SIZE, such as 2GiB, whatever their number; of each rank under mpiexec",
     )  # fmt: skip
-    add("--memory-folder", metavar="DIR", help="of these files, on a disk; default: that of "
-        "temporary files")  # fmt: skip
+    add("--memory-folder", type=user_path, metavar="DIR", help="of these files, on a disk; "
+        "default: that of temporary files")  # fmt: skip
 
 
 def run(options: argparse.Namespace) -> int:
     """Train until the end or an interruption; the exit status."""
-    comm, folder = options.comm, None
+    comm, folder, before = options.comm, None, None
     ranks = get_ranks(comm)
     if options.resume is not None:
         folder = RunFolder(Path(options.resume))
         with together(ranks):
             options = resumed_options(add_options, options.arguments, folder)
+            before = folder.read_config()
     storage = get_storage(options.memory, options.memory_folder)
 
     def samples(shape: tuple[int, ...], dtype: Any) -> Any:
@@ -109,10 +116,15 @@ def run(options: argparse.Namespace) -> int:
         target=options.target,
         target_required=options.target is not None,
         test_fraction=options.test_fraction,
+        # Runs of earlier versions, which wrote no columns, were trained on row numbers, too.
+        index=before is not None and "columns" not in before,
         ranks=ranks,
         allocate=None if options.memory is None else samples,
         unit=tile_rows_of(options),
     )
+    if before is not None:
+        with together(ranks):
+            check_same_columns(before, dataset)
     classes = classes_of(dataset.y_train, ranks, dataset.name)
     with together(ranks):
         train_labels = encode(dataset.y_train, classes, "training set")
@@ -127,6 +139,7 @@ def run(options: argparse.Namespace) -> int:
         preprocessing(X, solver.dtype, out=samples(X.shape, solver.dtype))
         for X in (dataset.X_train, dataset.X_test)
     )
+    input_kind = dataset.input_kind
     dataset.X_train = dataset.X_test = None  # unscaled they are not needed any more
     Y_train = one_hot(
         *(train_labels, len(classes)),
@@ -135,11 +148,14 @@ def run(options: argparse.Namespace) -> int:
     past = None
     if folder is not None and on_first(ranks, folder.checkpoint.exists):
         checkpoint = read(folder.checkpoint, ranks)
-        state, past = checkpoint.restore(solver, X_train, Y_train), checkpoint.past()
+        with data_named(before, options.data):
+            state, past = checkpoint.restore(solver, X_train, Y_train), checkpoint.past()
+        if before is not None and before["data"] != options.data:
+            on_first(ranks, partial(folder.write_config, {**before, "data": options.data}))
     else:
         state = solver.init(X_train, Y_train, seed=options.seed, **_initial(options))
         path = None if folder is None else folder.path
-        folder = RunFolder(on_first(ranks, lambda: _prepare(path, options, dataset.name)))
+        folder = RunFolder(on_first(ranks, lambda: _prepare(path, options, dataset)))
 
     every, stop = options.evaluate_every, StopOnSignal()
     callbacks: list[Callback] = [
@@ -170,7 +186,11 @@ def run(options: argparse.Namespace) -> int:
         return 128 + received
 
     loss, summary = solver.problem.loss.name, _summary(dataset, solver, result)
-    model = Model(result.network, classes, preprocessing, dataset.feature_names, loss)
+    model = Model(
+        *(result.network, classes, preprocessing, dataset.feature_names, loss),
+        input_kind=input_kind,
+        image_shape=dataset.image_shape,
+    )
     try:
         on_first(ranks, lambda: _finish(folder, model, summary))
     except BaseException:  # a full disk, Ctrl-C: training is not lost
@@ -188,11 +208,11 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _prepare(path: Path | None, options: argparse.Namespace, data_name: str) -> Path:
+def _prepare(path: Path | None, options: argparse.Namespace, dataset: Dataset) -> Path:
     """The run's folder: a new one, or `path`, of a run killed before its first checkpoint."""
     if path is None:
-        folder = RunFolder.create(options.out, data_name)
-        folder.write_config(_config(options))
+        folder = RunFolder.create(options.out, dataset.name)
+        folder.write_config(_config(options, dataset.feature_names))
         return folder.path
     RunFolder(path).history.unlink(missing_ok=True)
     return path
@@ -222,13 +242,13 @@ def _initial(options: argparse.Namespace) -> dict[str, Any]:
     return {"passes": options.epochs}
 
 
-def _config(options: argparse.Namespace) -> dict[str, Any]:
-    """Every option as given, the data's place made absolute, and the version."""
+def _config(options: argparse.Namespace, columns: list[str] | None) -> dict[str, Any]:
+    """Every option as given, the data's place made absolute, its columns, and the version."""
     skipped = {"run", "command", "arguments", "quiet", "out", "resume", "comm"}
     config = {name: value for name, value in vars(options).items() if name not in skipped}
     if options.data is not None:
         config["data"] = os.path.abspath(options.data)
-    return {"fastbcd": fastbcd.__version__, **config}
+    return {"fastbcd": fastbcd.__version__, **config, "columns": columns}
 
 
 def _summary(dataset: Dataset, solver: AnySolver, result: Result) -> dict[str, Any]:

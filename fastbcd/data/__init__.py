@@ -2,35 +2,40 @@
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 
 import numpy as np
 
 from fastbcd.data.dataset import Dataset
-from fastbcd.data.idx import open_idx_folder
-from fastbcd.data.npy import open_npy_folder
-from fastbcd.data.npz import open_archive, open_shards, shards_of
+from fastbcd.data.folder import open_folder
+from fastbcd.data.idx import ELEMENT_TYPES
+from fastbcd.data.npz import open_archive
 from fastbcd.data.preprocessing import PREPROCESSINGS, Preprocessing
-from fastbcd.data.reading import NAMES, Allocate, Sets, Unit, read, share
+from fastbcd.data.reading import Allocate, Sets, Unit, read, share
 from fastbcd.data.split import split
 from fastbcd.data.table import load_csv
 from fastbcd.errors import InputError
+from fastbcd.files import user_path
 from fastbcd.ranks import Alone, Ranks, together
 
 FORMS = (
     "a folder of MNIST-style IDX files, of four .npy arrays or of .npz shards, an .npz archive, or "
-    "a .csv file"
+    "a .csv or .tsv file (packed or not: .csv.gz)"
 )
+TABLES = (".csv", ".tsv", ".tab")
 
 
 def load(
-    source: str | None,
+    source: str | Path | None,
     *,
     target: str | None = None,
     target_required: bool = False,
     test_fraction: float = 0.2,
     training: bool = True,
     held_out: bool = False,
+    index: bool = False,
     ranks: Ranks | None = None,
     allocate: Allocate | None = None,
     unit: Unit = lambda n_features: 1,
@@ -45,9 +50,11 @@ def load(
 
     Parameters
     ----------
-    source : str or None
+    source : str, Path or None
         A folder of IDX files, of ``X_train.npy``, ``y_train.npy``, ``X_test.npy``, ``y_test.npy``,
-        or of ``.npz`` shards, an ``.npz``, a ``.csv``, or None.
+        or of ``.npz`` shards, an ``.npz``, a ``.csv`` or ``.tsv``, packed (``.gz``) or not, or
+        None. Endings may have letters of any case, and arrays their other usual names, such as
+        ``x_train`` and ``train_images``. ``~`` is the user's folder.
     target : str, optional
         Column of a CSV that holds the labels.
     target_required : bool, default=False
@@ -58,6 +65,8 @@ def load(
         False: only what is to be predicted is read and demanded.
     held_out : bool, default=False
         For prediction on a CSV: the rows that training held out, not all.
+    index : bool, default=False
+        Keep columns of row numbers, which a CSV by pandas has in front and without a name.
     ranks : Ranks, optional
         Each gets its ``ranks.rows`` of the training set and of the test set, and may get none.
         Default: one process, all rows.
@@ -77,7 +86,13 @@ def load(
     into: Allocate = np.empty if allocate is None else allocate
     with together(ranks):
         found = _find(
-            source, target, target_required, test_fraction, training=training, held_out=held_out
+            str(user_path(source)) if isinstance(source, str | os.PathLike) else source,
+            target,
+            target_required,
+            test_fraction,
+            training=training,
+            held_out=held_out,
+            index=index,
         )
         if isinstance(found, Sets):
             return read(found, ranks, into, unit)
@@ -92,11 +107,16 @@ def _find(
     test_fraction: float,
     training: bool,
     held_out: bool,
+    index: bool,
 ) -> Sets | Dataset:
     """Sources to read from, or all of what is read as a whole."""
+    if source is not None and not isinstance(source, str):
+        raise InputError(f"DATA must be a path, got {source!r}; it is {FORMS}")
     if not 0 < test_fraction < 1:
         raise InputError(f"test fraction must lie between 0 and 1, got {test_fraction}")
-    if target_required and (source is None or not source.endswith(".csv")):
+    if source is not None and not Path(source).exists():
+        raise InputError(f"{source} does not exist; DATA must be {FORMS}")
+    if target_required and (source is None or not _is_table(Path(source))):
         raise InputError(f"--target names a column of a CSV file, but DATA is {source or 'digits'}")
     if source is None:
         from sklearn.datasets import load_digits
@@ -105,24 +125,32 @@ def _find(
         # 8 x 8 images with 17 grey levels, kept as integers: see `Preprocessing`.
         return split("digits", X.astype(np.uint8), y, test_fraction)
     path = Path(source)
+    if path.is_dir() and (path / path.name).is_file():
+        path = path / path.name  # some archives unpack a file into a folder of its name
     if path.is_dir():
-        return _open_folder(path, training)
-    if not path.exists():
-        raise InputError(f"{path} does not exist; DATA must be {FORMS}")
-    if path.suffix == ".npz":
+        return open_folder(path, training, FORMS)
+    if _is_table(path):
+        return load_csv(path, target, target_required, test_fraction, training, held_out, index)
+    if path.suffix.lower() == ".npz":
         return open_archive(path, training)
-    if path.suffix == ".csv":
-        return load_csv(path, target, target_required, test_fraction, training, held_out)
-    raise InputError(f"{path} has an unknown ending {path.suffix!r}; DATA must be {FORMS}")
+    raise InputError(f"{path} {_refused(path)}; DATA must be {FORMS}")
 
 
-def _open_folder(folder: Path, training: bool) -> Sets:
-    """Whichever form its files have."""
-    if any((folder / f"{name}.npy").exists() for name in NAMES):
-        return open_npy_folder(folder, training)
-    if shards_of(folder):
-        return open_shards(folder, training)
-    return open_idx_folder(folder, training)
+def _is_table(path: Path) -> bool:
+    """Whether a file's name is that of a table, in letters of any case, packed or not."""
+    name = re.sub(r"\.(gz|bz2|xz)$", "", path.name.lower())
+    return name.endswith(TABLES)
+
+
+def _refused(path: Path) -> str:
+    """What a file is that cannot be DATA, as far as its first bytes say it."""
+    with path.open("rb") as file:
+        magic = file.read(6)
+    if magic == b"\x93NUMPY":
+        return "is one array; name the folder that holds all four, or pack them by numpy.savez"
+    if magic[:2] == b"\0\0" and magic[2:3] and magic[2] in ELEMENT_TYPES:
+        return f"is one IDX file; name the folder that holds all four, {path.parent}"
+    return f"has an unknown ending {path.suffix!r}"
 
 
 __all__ = ["PREPROCESSINGS", "Dataset", "Preprocessing", "load"]

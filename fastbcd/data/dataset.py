@@ -8,10 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastbcd.data.inputs import ANY, Inputs
 from fastbcd.errors import InputError
 from fastbcd.validation import check_matrix
 
 LARGEST_LABEL = 2**53
+# Halves of characters in UTF-16, which are none.
+SURROGATES = (0xD800, 0xDFFF)
+# By a type's kind: labels of one family may stand in one array.
+LABEL_FAMILY = {"i": "integer", "u": "integer", "b": "bool", "f": "float", "U": "text"}
 
 
 @dataclass
@@ -30,11 +35,13 @@ class Dataset:
         Columns of a CSV.
     n_train, n_test : int, optional
         Samples of all ranks; default: as many as there are here.
+    image_shape : tuple of int, optional
+        Of one sample, where samples are images.
 
     Raises
     ------
     InputError
-        The two sets have different numbers of features.
+        The two sets have different numbers of features, or numbers of different kinds.
     """
 
     name: str
@@ -45,12 +52,20 @@ class Dataset:
     feature_names: list[str] | None = None
     n_train: Any = None
     n_test: Any = None
+    image_shape: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.X_train is not None:
-            check_same_features(self.name, self.X_train.shape[1], self.X_test.shape[1])
+            d = self.X_train.shape[1]
+            check_same_features(self.name, d, self.X_test.shape[1])
+            Inputs(d, kind=self.input_kind).check_kind(self.X_test, f"{self.name}: the test set")
             self.n_train = len(self.X_train) if self.n_train is None else self.n_train
         self.n_test = len(self.X_test) if self.n_test is None else self.n_test
+
+    @property
+    def input_kind(self) -> str | None:
+        """Kind of the numbers in training; a table's are read as floats, whatever they are."""
+        return ANY if self.feature_names is not None else str(self.X_train.dtype.kind)
 
 
 def check_same_features(name: str, train: int, test: int) -> None:
@@ -72,13 +87,14 @@ def flat_samples(X: Any, name: str) -> NDArray[Any]:
 def check_label_shape(shape: tuple[int, ...], n: int, name: str) -> None:
     """`InputError` where an array of such a shape has not one label for each of n samples."""
     if len(shape) != 1 and (len(shape) != 2 or shape[1] != 1):
-        raise InputError(f"{name} must hold one label for each sample, got shape {shape}")
+        hint = "; of one-hot rows these are .argmax(axis=1)" if len(shape) == 2 else ""
+        raise InputError(f"{name} must hold one label for each sample, got shape {shape}{hint}")
     if shape[0] != n:
         raise InputError(f"{name} has {shape[0]} labels, but there are {n} samples")
 
 
 def class_labels(y: Any, n: int, name: str) -> NDArray[Any]:
-    """Y as a vector of n class labels: integers or text.
+    """Y as a vector of n class labels, with the type that it has: whole numbers, bools or text.
 
     Raises
     ------
@@ -89,14 +105,36 @@ def class_labels(y: Any, n: int, name: str) -> NDArray[Any]:
     check_label_shape(y.shape, n, name)
     if y.ndim == 2:
         y = y[:, 0]
+    if y.dtype.kind not in "iubUf" or (y.dtype.itemsize > 8 and y.dtype.kind == "f"):
+        hint = "; decode them: y.astype(str)" if y.dtype.kind == "S" else ""
+        raise InputError(f"{name} must hold integers or text, got {y.dtype}{hint}")
     if y.dtype.kind == "f":
         if not (np.isfinite(y) & (y == np.round(y))).all():
             raise InputError(f"{name} must hold class labels, but has numbers that are not whole")
-        if np.abs(y).max(initial=0) > LARGEST_LABEL:
+        if np.abs(y.astype(np.float64)).max(initial=0) > LARGEST_LABEL:
             raise InputError(f"{name} has labels beyond 2^53, which no float tells apart")
-        y = y.astype(np.int64)
+    if y.dtype.kind == "U" and len(y):
+        letters = np.ascontiguousarray(y, y.dtype.newbyteorder("=")).view(np.uint32)
+        if ((letters >= SURROGATES[0]) & (letters <= SURROGATES[1])).any():
+            raise InputError(f"{name} has labels with half characters, which no file can hold")
     if y.dtype.kind == "u" and y.max(initial=0) > np.iinfo(np.int64).max:
         raise InputError(f"{name} has labels beyond 2^63")
-    if y.dtype.kind not in "iubU":
-        raise InputError(f"{name} must hold integers or text, got {y.dtype}")
-    return y.astype(np.int64) if y.dtype.kind in "ub" else y
+    return y
+
+
+def common_label_type(kinds: list[tuple[str, np.dtype[Any]]]) -> np.dtype[Any]:
+    """The type that has all labels of arrays, given as (name, type), without changing any.
+
+    Raises
+    ------
+    InputError
+        Texts beside numbers, bools beside numbers, or integers that only a float could hold.
+    """
+    first, dtype = kinds[0]
+    for name, other in kinds[1:]:
+        both = np.result_type(dtype, other)
+        same = LABEL_FAMILY[other.kind] == LABEL_FAMILY[dtype.kind]
+        if not same or (both.kind == "f" and other.kind != "f"):
+            raise InputError(f"{name} has labels of type {other.name}, but {first} {dtype.name}")
+        dtype = both
+    return dtype.newbyteorder("=")

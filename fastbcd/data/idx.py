@@ -1,4 +1,4 @@
-"""Folders of MNIST-style IDX files, plain or gzipped."""
+"""MNIST-style IDX files, plain or gzipped."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from fastbcd.data.reading import Pair, Sets
 from fastbcd.data.source import Forward, Source, check_size
 from fastbcd.errors import InputError
 
 # Third byte of the magic number -> element type (big-endian).
 ELEMENT_TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 
-
+GZIP = b"\x1f\x8b"
 MAX_RANK = 8
 # No deflated file is longer than so many times its size.
 LARGEST_RATIO = 1032
@@ -72,9 +71,11 @@ def open_idx(path: Path) -> Source:
         Not an IDX file, without samples; plain ones also where they are truncated or longer than
         they say, which of gzipped ones is known, like damage, once they are read.
     """
-    gzipped = path.suffix == ".gz"
+    gzipped = _is_gzipped(path)
     with _reporting(path), gzip.open(path) if gzipped else path.open("rb") as file:
         magic = file.read(4)
+        if not magic:
+            raise InputError(f"{path} is empty; an IDX file was expected")
         if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in ELEMENT_TYPES:
             raise InputError(f"{path} is not an IDX file: its magic number is {magic.hex()}")
         rank = magic[3]
@@ -94,22 +95,8 @@ def open_idx(path: Path) -> Source:
     return source
 
 
-def find(folder: Path, stem: str) -> Path:
-    """The file of `stem`, such as ``train-images-idx3-ubyte``, gzipped or not."""
-    for name in (stem, stem.replace("-idx", ".idx")):
-        for candidate in (folder / name, folder / f"{name}.gz"):
-            if candidate.exists():
-                return candidate
-    raise InputError(f"{folder} has no {stem} or {stem}.gz, one of the four IDX files it needs")
-
-
-def _open_pair(folder: Path, prefix: str) -> Pair:
-    images = find(folder, f"{prefix}-images-idx3-ubyte")
-    labels = find(folder, f"{prefix}-labels-idx1-ubyte")
-    return Pair([open_idx(images)], [open_idx(labels)])
-
-
-def open_idx_folder(folder: Path, training: bool) -> Sets:
-    """The four files of `folder`; only the two test files unless `training`."""
-    train = _open_pair(folder, "train") if training else None
-    return Sets(folder.resolve().name, train, _open_pair(folder, "t10k"))
+def _is_gzipped(path: Path) -> bool:
+    """By what is in the file; by its name only where that is neither gzipped nor an IDX file."""
+    with _reporting(path), path.open("rb") as file:
+        magic = file.read(2)
+    return magic == GZIP or (magic != b"\0\0" and path.suffix.lower() == ".gz")

@@ -8,7 +8,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.lib import format as npy
 
-from fastbcd.data.reading import NAMES, Sets
+from fastbcd.data.names import NAMES, by_role
+from fastbcd.data.reading import Sets
 from fastbcd.data.source import Source, check_size
 from fastbcd.errors import InputError
 
@@ -29,7 +30,9 @@ def read_header(file: BinaryIO) -> tuple[tuple[int, ...], np.dtype[Any], bool, i
     else:  # version 3 is for names of fields
         raise ValueError(f"version {version} of the format is not for plain arrays")
     if dtype.hasobject:
-        raise ValueError("Object arrays cannot be loaded: they may run code")
+        raise ValueError(
+            "Object arrays cannot be loaded: they may run code; save texts by astype(str)"
+        )
     if dtype.itemsize == 0 or min(shape, default=0) < 0:
         raise ValueError(f"no array has {shape} elements of {dtype}")
     return shape, dtype, fortran, file.tell()
@@ -53,15 +56,22 @@ def open_npy(path: Path) -> Source:
     return source
 
 
+def npy_files(folder: Path) -> dict[str, Path]:
+    """Files of `folder` by which of the four arrays they are."""
+    paths = [path for path in sorted(folder.iterdir()) if path.suffix.lower() == ".npy"]
+    files = {path.stem: path for path in paths if path.is_file() and path.name[0] != "."}
+    return {role: files[name] for role, name in by_role(files, str(folder)).items()}
+
+
 def open_npy_folder(folder: Path, training: bool) -> Sets:
     """X_train.npy, y_train.npy, X_test.npy, y_test.npy; for prediction X_test.npy is enough."""
-    paths = {name: folder / f"{name}.npy" for name in NAMES}
-    present = {name for name, path in paths.items() if path.exists()}
+    paths = npy_files(folder)
     for name in NAMES if training else ("X_test",):
-        if name not in present:
-            raise InputError(f"{folder} has no {name}.npy; it holds {', '.join(sorted(present))}")
+        if name not in paths:
+            held = ", ".join(sorted(path.stem for path in paths.values()))
+            raise InputError(f"{folder} has no {name}.npy; it holds {held}")
     return Sets.of(
         folder.resolve().name,
         training,
-        lambda name: [open_npy(paths[name])] if name in present else [],
+        lambda name: [open_npy(paths[name])] if name in paths else [],
     )

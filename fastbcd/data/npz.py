@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fastbcd.data.names import NAMES, by_role
 from fastbcd.data.npy import read_header
-from fastbcd.data.reading import NAMES, Sets
+from fastbcd.data.reading import Sets
 from fastbcd.data.source import Forward, Source
 from fastbcd.errors import InputError
 
@@ -72,6 +73,8 @@ def _too_short(path: Path, member: str) -> InputError:
 def _reporting(path: Path) -> Iterator[None]:
     try:
         yield
+    except InputError:
+        raise
     # The last two: encrypted, and compressed by a method that is not known.
     except (
         *(OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error),
@@ -95,14 +98,14 @@ def open_npz(path: Path, required: tuple[str, ...]) -> dict[str, Source]:
             raise InputError(f"{path} is not an .npz archive; make one with numpy.savez")
         with zipfile.ZipFile(path) as archive:
             members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+            roles = by_role(members, str(path))
             for name in required:
-                if name not in members:
+                if name not in roles:
                     present = ", ".join(members) or "nothing"
                     raise InputError(f"{path} has no array {name}; it holds {present}")
             return {
-                name: _open_member(path, archive, info, name)
-                for name, info in members.items()
-                if name in NAMES
+                role: _open_member(path, archive, members[name], name)
+                for role, name in roles.items()
             }
 
 
@@ -153,4 +156,8 @@ def open_shards(folder: Path, training: bool) -> Sets:
 
 def shards_of(folder: Path) -> list[Path]:
     """Archives in `folder`, by name."""
-    return sorted(path for path in folder.glob("*.npz") if not path.name.startswith("."))
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() == ".npz" and path.is_file() and not path.name.startswith(".")
+    )

@@ -15,14 +15,15 @@ from fastbcd.data.dataset import (
     check_label_shape,
     check_same_features,
     class_labels,
+    common_label_type,
     flat_samples,
 )
+from fastbcd.data.inputs import check_same_shape
 from fastbcd.data.source import Source
 from fastbcd.errors import InputError
 from fastbcd.ranks import Ranks
 from fastbcd.validation import as_numbers, check_finite
 
-NAMES = ("X_train", "y_train", "X_test", "y_test")
 # Makes the array, of a shape and type, that rows are read into.
 Allocate = Callable[[tuple[int, ...], Any], NDArray[Any]]
 # How many training samples of so many features a rank takes at a time.
@@ -53,6 +54,10 @@ class Pair:
         several = len(self.X) > 1
         for X in self.X:
             _check_features(X, may_be_empty=several)
+            if self.image_shape and len(X.shape) > 2:
+                check_same_shape(
+                    *(self.image_shape, X.shape[1:], f"{self.X[0].name} has images", X.name)
+                )
             if (X.width, _native(X)) != (self.width, _native(self.X[0])):
                 raise InputError(
                     f"{X.name} has {X.width} features of type {X.dtype.name}, but "
@@ -62,11 +67,8 @@ class Pair:
             raise InputError(f"{self.X[0].name} and those after it must have at least one sample")
         for X, y in zip(self.X, self.y, strict=bool(self.y)):
             _check_labels(X, y)
-            if (y.dtype.kind == "U") != (self.y[0].dtype.kind == "U"):
-                raise InputError(
-                    f"{y.name} has labels of type {y.dtype.name}, but {self.y[0].name} "
-                    f"{self.y[0].dtype.name}"
-                )
+        if self.y:
+            self.label_type = common_label_type([(y.name, y.dtype) for y in self.y])
 
     def __len__(self) -> int:
         return sum(map(len, self.X))
@@ -75,6 +77,11 @@ class Pair:
     def width(self) -> int:
         """How many features there are."""
         return self.X[0].width
+
+    @property
+    def image_shape(self) -> tuple[int, ...] | None:
+        """Shape of one sample, where it is an image."""
+        return self.X[0].shape[1:] if len(self.X[0].shape) > 2 else None
 
     def features(self, rows: slice, allocate: Allocate) -> NDArray[Any]:
         """`rows` (m, d) of X, finite: as they lie in a file where they can be mapped, else copied.
@@ -108,8 +115,7 @@ class Pair:
         """`rows` (m,) of y, as `class_labels` has them; None where labels are not known."""
         if not self.y:
             return None
-        kinds = [class_labels(np.empty(0, y.dtype), 0, y.name).dtype for y in self.y]
-        out = np.empty(rows.stop - rows.start, np.result_type(*kinds).newbyteorder("="))
+        out = np.empty(rows.stop - rows.start, self.label_type)
         for y, own, at in _parts(self.y, rows):
             for row, _, piece in y.pieces(own):
                 first = at + row - own.start
@@ -145,11 +151,22 @@ def read(sets: Sets, ranks: Ranks, allocate: Allocate, unit: Unit) -> Dataset:
         X_train = y_train = n_train = None
     else:
         check_same_features(sets.name, train.width, test.width)
+        if train.image_shape and test.image_shape:
+            check_same_shape(
+                *(train.image_shape, test.image_shape),
+                f"{sets.name}: the training set has images",
+                "the test set",
+            )
         rows, n_train = ranks.rows(len(train), unit(train.width)), len(train)
         X_train, y_train = train.features(rows, allocate), train.labels(rows)
     rows = ranks.rows(len(test))
     X_test, y_test = test.features(rows, allocate), test.labels(rows)
-    return Dataset(sets.name, X_train, y_train, X_test, y_test, n_train=n_train, n_test=len(test))
+    return Dataset(
+        *(sets.name, X_train, y_train, X_test, y_test),
+        n_train=n_train,
+        n_test=len(test),
+        image_shape=test.image_shape if train is None else train.image_shape,
+    )
 
 
 def share(dataset: Dataset, ranks: Ranks, allocate: Allocate, unit: Unit) -> Dataset:
@@ -173,6 +190,7 @@ def share(dataset: Dataset, ranks: Ranks, allocate: Allocate, unit: Unit) -> Dat
         dataset.feature_names,
         dataset.n_train,
         dataset.n_test,
+        dataset.image_shape,
     )
 
 
@@ -197,7 +215,8 @@ def _check_labels(X: Source, y: Source) -> None:
         check_label_shape(y.shape, len(X), y.name)
     except InputError:
         X.verify()  # a damaged file would be the cause
-        y.verify()
+        if y.shape:
+            y.verify()
         raise
 
 

@@ -2,37 +2,93 @@
 
 from __future__ import annotations
 
-import csv
+import logging
 import math
+import re
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fastbcd.data.csv_text import Row, read_rows
 from fastbcd.data.dataset import LARGEST_LABEL, Dataset, class_labels
 from fastbcd.data.split import split
 from fastbcd.errors import InputError
 from fastbcd.validation import check_matrix
 
+logger = logging.getLogger("fastbcd")
 
-def _read_rows(path: Path) -> list[tuple[int, list[str]]]:
-    """(line number, fields) of each line that is not blank."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file)
-            return [(reader.line_num, row) for row in reader if row]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path} cannot be read as CSV: {error}") from None
+# What pandas calls the column of row numbers that it wrote without a name.
+UNNAMED = re.compile(r"(Unnamed: ?\d+(\.\d+)*)?")
+DECIMAL_COMMA = re.compile(r"[+-]?\d[\d.]*,\d+")
+WHOLE = re.compile(r"0|-?[1-9][0-9]*")
+MISSING = ("", "na", "n/a", "nan", "null", "none", "?", "-", "<na>")
 
 
-def _header(path: Path, row: list[str]) -> list[str]:
-    names = [name.strip() for name in row]
-    twice = [name for name, count in Counter(names).items() if count > 1]
+@dataclass
+class Table:
+    """Names of columns, and for each sample its line and as many fields."""
+
+    path: Path
+    names: list[str]
+    rows: list[Row]
+
+    def without(self, column: int) -> Table:
+        """The table that lacks a column."""
+        names = self.names[:column] + self.names[column + 1 :]
+        return Table(
+            self.path,
+            names,
+            [(line, row[:column] + row[column + 1 :]) for line, row in self.rows],
+        )
+
+
+def read_table(path: Path) -> Table:
+    """The table in `path`, without the empty columns that separators at the ends of lines make.
+
+    Raises
+    ------
+    InputError
+        Naming the line: no samples, a row of another length; a name that is there twice.
+    """
+    rows = read_rows(path)
+    if len(rows) < 2:
+        raise InputError(f"{path} has no samples; needed: a header and one row for each sample")
+    names, lines = [name.strip() for name in rows[0][1]], rows[1:]
+    while len(names) > 1 and not names[-1] and _is_empty(lines, len(names) - 1):
+        names.pop()
+    width = len(names)
+    longer = {len(fields) > width for _, fields in lines}
+    if longer == {True} and _is_empty(lines, width):
+        lines = [(line, fields[:width]) for line, fields in lines]
+    for line, fields in lines:
+        if len(fields) != width:
+            raise InputError(
+                f"{path}, line {line}: {len(fields)} fields where the header has {width}"
+            )
+    twice = [name for name, count in Counter(names).items() if count > 1 and name]
     if twice:
         raise InputError(f"{path}: column {twice[0]!r} occurs twice in the header")
-    return names
+    return Table(path, names, lines)
+
+
+def _is_empty(lines: list[Row], column: int) -> bool:
+    """Whether no row has anything in `column` or behind it."""
+    return not any(any(map(str.strip, fields[column:])) for _, fields in lines)
+
+
+def _without_index(table: Table, target: str | None) -> Table:
+    """The table without row numbers: first columns that have no name, or pandas' name for that."""
+    while len(table.names) > 1 and UNNAMED.fullmatch(table.names[0]) and table.names[0] != target:
+        name = repr(table.names[0]) if table.names[0] else "without a name"
+        logger.warning(
+            "%s: the first column, %s, is taken for row numbers and left out", table.path, name
+        )
+        table = table.without(0)
+    return table
 
 
 def _number(text: str, where: str) -> float:
@@ -40,16 +96,27 @@ def _number(text: str, where: str) -> float:
     try:
         number = float(text) if "_" not in text else math.nan
     except ValueError:
-        raise InputError(f"{where} must hold numbers, got {text!r}") from None
+        raise InputError(f"{where} must hold numbers, got {text!r}{_hint(text)}") from None
     if not math.isfinite(number):
-        raise InputError(f"{where} must hold finite numbers, got {text!r}")
+        raise InputError(f"{where} must hold finite numbers, got {text!r}{_hint(text)}")
     return number
 
 
+def _hint(text: str) -> str:
+    """What may be the matter with a number that is none."""
+    if text.strip().lower() in MISSING:
+        return ", which is a missing value: fill it in, or leave the row out"
+    if DECIMAL_COMMA.fullmatch(text.strip()):
+        return ": a decimal point is needed, not a comma"
+    return ""
+
+
 def read_csv(
-    path: Path, target: str | None, target_required: bool
+    path: Path, target: str | None, target_required: bool, index: bool = False
 ) -> tuple[NDArray[Any], NDArray[Any] | None, list[str]]:
     """Features (n, d) in the order of the columns, labels (n,) of column `target`, feature names.
+
+    With `index` columns of row numbers without a name are features, too.
 
     Raises
     ------
@@ -57,47 +124,69 @@ def read_csv(
         Naming the line and column: no such target, text in a feature, a row of
         another length, no rows, a column name twice.
     """
-    rows = _read_rows(path)
-    if len(rows) < 2:
-        raise InputError(f"{path} has no samples; needed: a header and one row for each sample")
-    header, lines = _header(path, rows[0][1]), rows[1:]
+    table = read_table(path)
+    table = table if index else _without_index(table, target)
+    header = table.names
     if target_required and target not in header:
         wanted = "--target COLUMN is needed" if target is None else f"no column {target!r}"
         raise InputError(f"{path}: {wanted}; its columns are {', '.join(header)}")
     at = header.index(target) if target in header else None
     features = [j for j in range(len(header)) if j != at]
+    for j in features:
+        if not header[j] and not index:
+            raise InputError(f"{path}: column {j + 1} of {len(header)} has no name in the header")
 
-    X, labels = np.empty((len(lines), len(features))), []
-    for i, (line, fields) in enumerate(lines):
+    X, labels = np.empty((len(table.rows), len(features))), []
+    for i, (line, fields) in enumerate(table.rows):
         where = f"{path}, line {line}"
-        if len(fields) != len(header):
-            raise InputError(f"{where}: {len(fields)} fields where the header has {len(header)}")
         for column, j in enumerate(features):
             X[i, column] = _number(fields[j], f"{where}: column {header[j]!r}")
         if at is not None:
-            labels.append(fields[at].strip())
-            if not labels[-1]:
-                raise InputError(f"{where}: the target {target!r} is empty")
+            labels.append(_label(fields[at], f"{where}: the target {target!r}"))
     check_matrix(X, str(path))
     names = [header[j] for j in features]
     if at is None:
         return X, None, names
-    return X, class_labels(_typed(labels), len(X), f"column {target!r} of {path}"), names
+    where = f"column {target!r} of {path}"
+    return X, class_labels(_typed(labels, where), len(X), where), names
 
 
-def _typed(labels: list[str]) -> NDArray[Any]:
-    """Labels as integers where all are whole and none is lost by it (01 and 1), else as text."""
+def _label(text: str, where: str) -> str:
+    """A label as it stands in the file."""
+    if not text.strip():
+        raise InputError(f"{where} is empty")
+    if "\0" in text:
+        raise InputError(f"{where} has a NUL character, which no text in an array may end with")
+    return text
+
+
+def _typed(labels: list[str], where: str) -> NDArray[Any]:
+    """Labels as integers where each is written as Python writes it, else as the texts they are.
+
+    So 02139, 1E5, +1 and 1.0 stay what they are.
+    """
+    if all(WHOLE.fullmatch(label) for label in labels):
+        numbers = [int(label) for label in labels]
+        if max(map(abs, numbers), default=0) <= LARGEST_LABEL:
+            return np.array(numbers, np.int64)
+    values = [_float(label) for label in labels]
+    finite = [value for value in values if value is not None and math.isfinite(value)]
+    if len(finite) == len(values) and any(value != round(value) for value in finite):
+        return np.array(finite)  # no classes: whoever checks labels says so
+    missing = [label for label in labels if label.strip().lower() in MISSING]
+    if missing and len(finite) == len(values) - len(missing):
+        raise InputError(
+            f"{where} has the label {missing[0]!r} among numbers, which is a missing value: leave "
+            "these rows out, or name their class"
+        )
+    return np.array(labels, np.str_)
+
+
+def _float(text: str) -> float | None:
     try:
-        numbers = np.array([float(label) for label in labels])
+        return None if "_" in text else float(text)
     except ValueError:
-        return np.array(labels, dtype=np.str_)
-    finite = np.isfinite(numbers).all()
-    if not finite or (numbers != np.round(numbers)).any():
-        return numbers if finite else np.array(labels, dtype=np.str_)
-    distinct = len(set(labels)) == len(np.unique(numbers))
-    if distinct and np.abs(numbers).max() <= LARGEST_LABEL:
-        return numbers.astype(np.int64)
-    return np.array(labels, dtype=np.str_)
+        return None
 
 
 def load_csv(
@@ -107,12 +196,18 @@ def load_csv(
     test_fraction: float,
     training: bool,
     held_out: bool,
+    index: bool = False,
 ) -> Dataset:
     """`path`, split into training and test rows; for prediction all rows, or those `held_out`."""
     needed = training or held_out or target_required
-    X, y, names = read_csv(path, target, needed)
+    X, y, names = read_csv(path, target, needed, index)
     if training or held_out:
-        dataset = split(path.stem, X, y, test_fraction)
+        dataset = split(stem(path), X, y, test_fraction)
         dataset.feature_names = names
         return dataset
-    return Dataset(path.stem, None, None, X, y, names)
+    return Dataset(stem(path), None, None, X, y, names)
+
+
+def stem(path: Path) -> str:
+    """The name of a file without what says its form: ``table`` of ``table.csv.gz``."""
+    return re.sub(r"(\.(csv|tsv|tab|gz|bz2|xz))+$", "", path.name, flags=re.IGNORECASE) or path.name

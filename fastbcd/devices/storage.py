@@ -19,6 +19,7 @@ from fastbcd.devices.pages import SUPPORTED, new_array, pages_of, release
 from fastbcd.devices.stream import Stream
 from fastbcd.devices.tiles import Tile
 from fastbcd.errors import InputError
+from fastbcd.files import user_path
 
 Array = NDArray[Any]
 Body = Callable[[Tile], None]
@@ -290,7 +291,7 @@ def parse_bytes(value: int | str, argument: str) -> int:
 def check_folder(folder: str | Path) -> Path:
     """A folder on a disk that can be written to; `InputError` else."""
     try:
-        path = Path(folder).absolute()
+        path = user_path(folder).absolute()
     except TypeError:
         raise InputError(f"folder must be a path, got {folder!r}") from None
     if not path.is_dir():
@@ -310,7 +311,11 @@ def file_system(folder: Path) -> str:
     device = os.stat(folder).st_dev
     number = f"{os.major(device)}:{os.minor(device)}"
     try:
-        mounts = Path("/proc/self/mountinfo").read_text().splitlines()
+        mounts = (
+            Path("/proc/self/mountinfo")
+            .read_text(encoding="utf-8", errors="surrogateescape")
+            .splitlines()
+        )
     except OSError:
         return ""
     for mount in mounts:
@@ -323,7 +328,7 @@ def file_system(folder: Path) -> str:
 def resident_bytes() -> int:
     """Resident memory of this process, now; 0 where the system does not say."""
     try:
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
     except OSError:
         return 0
     return pages * mmap.PAGESIZE

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from fastbcd.devices.tiles import even_size
 from fastbcd.errors import InputError
@@ -202,7 +202,7 @@ class BaseBCD(Fitting):
         matters, on which rows it stands beside.
         """
         check_is_fitted(self)
-        X = validate_data(self, X, reset=False)
+        X = self._validated(X, reset=False)
         weights = [W.astype(np.float64) for W in self.network_.W]
         network = Network(weights, self.network_.activations, self.network_.residual)
         n_threads = self.n_threads

@@ -11,12 +11,12 @@ from sklearn.metrics import accuracy_score
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import validate_data
 
 from fastbcd.errors import InputError
 from fastbcd.estimators.base import BaseBCD, takes_streams
 from fastbcd.estimators.fitting import Array
 from fastbcd.estimators.solvers import MINI_BATCH
+from fastbcd.label_values import faithful
 from fastbcd.labels import indices_of, one_hot
 from fastbcd.probabilities import check_has_probabilities, probabilities
 from fastbcd.validation import check_some_weight
@@ -220,7 +220,9 @@ class BCDClassifier(ClassifierMixin, BaseBCD):
         return self._partial_fit(X, y, sample_weight, classes)
 
     def _validate(self, X: Any, y: Any, reset: bool) -> tuple[Array, Array]:
-        X, y = validate_data(self, X, y, reset=reset)
+        if y is not None:
+            y = faithful(y, "y")
+        X, y = self._validated(X, y, reset=reset)
         check_classification_targets(y)
         return X, y
 
@@ -237,7 +239,7 @@ class BCDClassifier(ClassifierMixin, BaseBCD):
         return indices_of(y, self.classes_, "y")[:, None]
 
     def _set_classes_of_stream(self, classes: Any, go_on: bool) -> None:
-        given = None if classes is None else np.unique(np.asarray(classes))
+        given = None if classes is None else np.unique(faithful(classes, "classes"))
         if go_on:
             if given is not None and not np.array_equal(given, self.classes_):
                 raise InputError(

@@ -8,8 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import is_classifier
 from sklearn.model_selection import train_test_split
+from sklearn.utils.validation import validate_data
 
 from fastbcd.callbacks import BatchLoss, EarlyStopping, Objective, Progress
+from fastbcd.data.inputs import Inputs
 from fastbcd.data.preprocessing import Preprocessing
 from fastbcd.defaults import ITERATIONS, AnySolver
 from fastbcd.errors import InputError
@@ -20,6 +22,7 @@ from fastbcd.fit import Callback, Result
 from fastbcd.mini_batch import MiniBatchThreeSplitting
 from fastbcd.model import Model
 from fastbcd.specification import require, require_integer
+from fastbcd.validation import check_present
 
 Array = NDArray[Any]
 
@@ -63,6 +66,26 @@ class Fitting(Parameters):
     def _score(self, outputs: Array, Y: Array, weight: Array | None) -> float:
         """Accuracy or R^2 of outputs (n, k) of the network, for its targets Y."""
         raise NotImplementedError
+
+    def _validated(self, X: Any, *y: Any, reset: bool, **more: Any) -> Any:
+        """`validate_data` of X, or X and y, and of the kind of X's numbers.
+
+        X must be of the kind that the scaling was fitted to; `reset`: this is that kind.
+        """
+        try:
+            checked = validate_data(self, X, *y, reset=reset, **more)
+        except TypeError:  # of what neither NumPy nor scikit-learn can look at: pandas' NA
+            for name, array in zip(("X", "y"), (X, *y), strict=False):
+                check_present(array, name)
+            raise
+        self._check_kind(checked[0] if y else checked, reset)
+        return checked
+
+    def _check_kind(self, X: Array, reset: bool) -> None:
+        if reset:
+            self._input_kind: str | None = X.dtype.kind
+        else:
+            Inputs(X.shape[1], kind=getattr(self, "_input_kind", None)).check_kind(X)
 
     # -- pieces of `fit` and `partial_fit` --------------------------------------------------------
 
@@ -152,6 +175,7 @@ class Fitting(Parameters):
             preprocessing=preprocessing,
             feature_names=None if names is None else [str(name) for name in names],
             loss=getattr(self.loss, "name", self.loss),
+            input_kind=getattr(self, "_input_kind", None),
             **targets,
         )
         self.network_ = network

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import MultiOutputMixin, RegressorMixin
 from sklearn.metrics import r2_score
-from sklearn.utils.validation import validate_data
 
 from fastbcd.data.moments import moments
 from fastbcd.errors import InputError
@@ -51,7 +50,7 @@ class BCDRegressor(MultiOutputMixin, RegressorMixin, BaseBCD):
     """
 
     def _validate(self, X: Any, y: Any, reset: bool) -> tuple[Array, Array]:
-        X, y = validate_data(self, X, y, reset=reset, multi_output=True, y_numeric=True)
+        X, y = self._validated(X, y, reset=reset, multi_output=True, y_numeric=True)
         return X, np.asarray(y, np.float64)
 
     def _encode(self, y: Array, go_on: bool, stream: bool = False, classes: Any = None) -> Array:

@@ -17,6 +17,7 @@ from fastbcd.validation import check_dtype
 # Deviations from 0 that cost float32 five of its 24 bits, which leaves 2e-6 of a deviation.
 FAR = 32.0
 SMALL, LARGE = 1e-30, 1e30
+FLOATS = ("float16", "float32", "float64")
 
 
 def library(name: str) -> Any:
@@ -66,6 +67,21 @@ def check_activations(model: Model) -> None:
                 f"activation: {activation.name} cannot be exported; those that can: "
                 f"{', '.join(ACTIVATIONS)}"
             )
+
+
+def check_classes(model: Model) -> None:
+    """`InputError` for classes that another library's file cannot hold as they are: dates, say."""
+    if model.classes is None:
+        return
+    finite = model.classes.dtype.kind != "f" or bool(np.isfinite(model.classes).all())
+    texts = model.classes.dtype.kind == "O" and all(
+        isinstance(label, str) for label in model.classes.tolist()
+    )
+    known = model.classes.dtype.kind in "biuU" or model.classes.dtype in FLOATS
+    if not finite or not (texts or known):
+        raise InputError(
+            f"classes: an export holds finite numbers, bools and texts, got {model.classes!r}"
+        )
 
 
 def cast(array: NDArray[Any], dtype: np.dtype) -> NDArray[Any]:

@@ -15,6 +15,7 @@ from fastbcd.export.onnx_graph import Graph
 from fastbcd.export.support import (
     cast,
     check_activations,
+    check_classes,
     has_probabilities,
     input_dtype,
     target_scale,
@@ -38,7 +39,8 @@ def onnx_model(model: Model, dtype: str | None = None) -> Any:
     out. Scaling of inputs and targets is in the graph, in the type of X; the network computes in
     its own. Columns of X are in the order of training: ``metadata_props`` has
     ``feature_names``, ``classes``, ``loss``, ``widths``, ``activations``, ``residual`` and
-    ``fastbcd``, the version, each as JSON.
+    ``fastbcd``, the version, each as JSON, and where they are known ``input_kind`` and
+    ``image_shape``.
 
     Parameters
     ----------
@@ -53,6 +55,7 @@ def onnx_model(model: Model, dtype: str | None = None) -> Any:
         onnx is not installed, an activation is a user's own, or numbers are beyond `dtype`.
     """
     check_activations(model)
+    check_classes(model)
     network, outer = model.network, input_dtype(model, dtype)
     inner = network.W[0].dtype
     graph = Graph()
@@ -77,6 +80,8 @@ def onnx_model(model: Model, dtype: str | None = None) -> Any:
         "feature_names": model.feature_names,
         "loss": model.loss,
     }
+    known = {"input_kind": model.input_kind, "image_shape": model.image_shape}
+    metadata |= {name: value for name, value in known.items() if value is not None}
     return graph.finish({name: json.dumps(value) for name, value in metadata.items()})
 
 

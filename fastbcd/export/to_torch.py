@@ -7,7 +7,7 @@ from typing import Any
 
 import fastbcd
 from fastbcd.export.pieces import OWN, Piece, link, names, pieces, state
-from fastbcd.export.support import cast, has_probabilities, input_dtype, library
+from fastbcd.export.support import cast, check_classes, has_probabilities, input_dtype, library
 from fastbcd.model import Model
 
 
@@ -79,6 +79,7 @@ def torch_source(model: Model, dtype: str | None = None) -> str:
     and dtype as in `torch_state`.
     """
     library("torch")
+    check_classes(model)
     from fastbcd.export import torch_layers
 
     chain, chosen = pieces(model), input_dtype(model, dtype).name
@@ -99,6 +100,8 @@ def torch_source(model: Model, dtype: str | None = None) -> str:
             "from torch import nn",
             "",
             f"FEATURES = {model.feature_names!r}",
+            f"INPUT_KIND = {model.input_kind!r}  # of the dtype that inputs had in training",
+            f"IMAGE_SHAPE = {model.image_shape!r}",
             f"CLASSES = {classes!r}",
             "",
             *(f"\n{inspect.getsource(getattr(torch_layers, name))}" for name in own),

@@ -13,10 +13,12 @@ from fastbcd.plots.overview import plot_runs
 from fastbcd.plots.run import Run, read_runs
 from fastbcd.plots.style import new_figure, picture_form, save_picture
 from fastbcd.plots.subgradient import plot_subgradient
+from fastbcd.plots.text import literal
 
 __all__ = [
     "Run",
     "confusion_size",
+    "literal",
     "new_figure",
     "picture_form",
     "plot_accuracy",

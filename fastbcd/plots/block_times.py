@@ -10,6 +10,7 @@ from fastbcd.callbacks.block_times import BlockTimes
 from fastbcd.plots.curves import require_column
 from fastbcd.plots.run import read_runs
 from fastbcd.plots.style import axes_or_new, colour, finish, run_legend, style
+from fastbcd.plots.text import literal
 
 # With more runs than this the numbers above neighbouring bars would touch.
 NUMBERED = 2
@@ -41,7 +42,7 @@ def plot_block_times(runs: Any, ax: Any = None, legend: bool = True) -> Any:
                 list(medians.values()),
                 *(0.92 * width,),
                 color=colour(k),
-                label=run.name,
+                label=literal(run.name),
             )
             longest = max(longest, *medians.values(), 0.0)
             drawn.append(bars)

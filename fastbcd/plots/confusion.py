@@ -8,8 +8,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fastbcd.errors import InputError
+from fastbcd.label_values import faithful
 from fastbcd.labels import plain
 from fastbcd.plots.style import axes_or_new, style
+from fastbcd.plots.text import literal
 
 # With more classes than this, counts would not be readable: colours and their scale remain.
 COUNTED = 20
@@ -47,13 +49,17 @@ def plot_confusion(
         Vectors of different lengths, no samples, a label that is not among `classes`;
         matplotlib is not installed.
     """
-    labels, predicted = np.asarray(labels), np.asarray(predicted)
+    labels, predicted = faithful(labels, "labels"), faithful(predicted, "predicted")
     if labels.ndim != 1 or labels.shape != predicted.shape or len(labels) == 0:
         raise InputError(
             "labels, predicted: two vectors of the same length are needed, got shapes "
             f"{labels.shape} and {predicted.shape}"
         )
-    names = np.unique([*labels, *predicted]) if classes is None else np.asarray(classes)
+    names = (
+        np.unique(np.concatenate([labels, predicted]))
+        if classes is None
+        else faithful(classes, "classes")
+    )
     unknown = np.setdiff1d(np.concatenate([labels, predicted]), names)
     if len(unknown):
         raise InputError(f"classes: the label {plain(unknown[0])!r} is not among them")
@@ -71,10 +77,10 @@ def plot_confusion(
                 ax.text(j, i, str(counts[i, j]), ha="center", va="center", color=colour)
         else:
             ax.figure.colorbar(image, ax=ax, label="share of the class's samples", shrink=0.8)
-        shown = np.arange(0, len(names), -(-len(names) // NAMED))
-        long = max(len(str(names[k])) for k in shown) > 3
-        ax.set_xticks(shown, [str(names[k]) for k in shown], rotation=90 if long else 0)
-        ax.set_yticks(shown, [str(names[k]) for k in shown])
+        places = np.arange(0, len(names), -(-len(names) // NAMED))
+        long = max(len(str(names[k])) for k in places) > 3
+        ax.set_xticks(places, [literal(names[k]) for k in places], rotation=90 if long else 0)
+        ax.set_yticks(places, [literal(names[k]) for k in places])
         ax.tick_params(length=0)
         edges = np.arange(1, len(names)) - 0.5
         if len(names) <= COUNTED:

@@ -17,6 +17,7 @@ from fastbcd.plots.style import (
     style,
     whole_iterations,
 )
+from fastbcd.plots.text import literal
 
 # Of training samples dashed and hollow, of test samples solid.
 ACCURACIES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -71,7 +72,7 @@ def plot_accuracy(runs: Any, ax: Any = None, legend: bool = True) -> Any:
             for column, (name, look) in ACCURACIES.items():
                 x, y = run.measured(column)
                 if len(x):
-                    label, named = f"_{name} {run.name}" if named else run.name, True
+                    label, named = f"_{name} {run.name}" if named else literal(run.name), True
                     own = line_style(k, len(runs), len(x))
                     ax.plot(x, y, label=label, **look, **own)
                     shown[name] = {**look, "marker": "o" if "marker" in own else ""}
@@ -95,7 +96,7 @@ def _plot_on_log_axis(runs: Any, column: str, title: str, label: str, ax: Any, l
         for k, run in enumerate(runs):
             x, y = run.measured(column)
             if len(x):
-                ax.plot(x, y, label=run.name, **line_style(k, len(runs), len(x)))
+                ax.plot(x, y, label=literal(run.name), **line_style(k, len(runs), len(x)))
                 drawn.append(y)
         whole_iterations(ax)
         finish(ax, title, label)

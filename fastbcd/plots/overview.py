@@ -18,6 +18,7 @@ from fastbcd.plots.curves import (
 from fastbcd.plots.run import Run, options_of, read_runs
 from fastbcd.plots.style import STYLE, line_style, style
 from fastbcd.plots.subgradient import MEAN, plot_subgradient
+from fastbcd.plots.text import literal
 
 # What each panel needs one of, and who draws it.
 PANELS: dict[str, tuple[tuple[str, ...], Callable[..., Any]]] = {
@@ -91,9 +92,9 @@ def _name_runs(figure: Any, runs: list[Run]) -> None:
 
     names = []
     for run in runs:
-        name, accuracy = run.name, run.measured("test_accuracy")[1]
+        name, accuracy = literal(run.name), run.measured("test_accuracy")[1]
         if len(runs) == 1 and run.config:
-            name += f": {options_of(run)}"
+            name += f": {literal(options_of(run))}"
         names.append(f"{name} (test accuracy {accuracy[-1]:.4f})" if len(accuracy) else name)
     if len(runs) == 1:
         figure.suptitle(names[0], x=0.01, ha="left", fontsize=STYLE["axes.titlesize"])

@@ -14,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastbcd.errors import InputError
+from fastbcd.files import user_path
 from fastbcd.fit import Record, Result
 
 # Options that tell one run from another in a legend, the most telling first.
 TELLING = ("data", "algorithm", "hidden", "activation", "loss", "batch_size")
 # They say where or how a run was made, not which one it is.
-UNTELLING = {"fastbcd", "epochs", "evaluate_every", "certify", "threads", "quiet", "out"}
+UNTELLING = {"fastbcd", "epochs", "evaluate_every", "certify", "threads", "quiet", "out", "columns"}
 # Their values need no name beside them.
 SELF_EVIDENT = {"data", "algorithm", "activation", "loss"}
 MOST_OPTIONS = 5
@@ -95,7 +96,7 @@ def _read(run: Any, name: str) -> Run:
     if isinstance(run, Run):
         return Run(run.name, run.columns, run.config)
     if isinstance(run, str | Path):
-        return _read_folder(Path(run))
+        return _read_folder(user_path(run))
     if isinstance(run, Result):
         return _of_records(name, run.history)
     if isinstance(run, Sequence) and all(isinstance(record, Mapping) for record in run):
@@ -122,8 +123,8 @@ def _of_records(name: str, records: Sequence[Record]) -> Run:
 def _read_folder(folder: Path) -> Run:
     path = folder / "history.csv"
     try:
-        text = path.read_text()
-        config = json.loads((folder / "config.json").read_text())
+        text = path.read_text(encoding="utf-8")
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         file = Path(error.filename).name
         raise InputError(f"{folder} is not a run folder: it has no {file}") from None

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from fastbcd.errors import InputError
-from fastbcd.files import write_atomically
+from fastbcd.files import user_path, write_atomically
 
 # Okabe and Ito's colours but the yellow, which is too light on white: told apart with every kind
 # of colour blindness. Eight markers and seven colours make 56 different pairs.
@@ -186,6 +186,7 @@ def save_picture(figure: Any, path: Path) -> None:
     OSError
         It cannot be written.
     """
+    path = user_path(path)
     form, content = picture_form(path), io.BytesIO()
     with style():
         figure.savefig(content, format=form, metadata={"Date": None} if form == "svg" else None)

@@ -19,6 +19,7 @@ from fastbcd.plots.style import (
     style,
     whole_iterations,
 )
+from fastbcd.plots.text import literal
 
 MEAN = "mean_squared_subgradient"
 
@@ -48,7 +49,7 @@ def plot_subgradient(runs: Any, ax: Any = None, legend: bool = True) -> Any:
             look = line_style(k, len(runs), len(T))
             if "marker" in look:  # evenly spread on this axis, too
                 look["markevery"] = _spread(T)
-            ax.plot(T, mean, label=run.name, **look)
+            ax.plot(T, mean, label=literal(run.name), **look)
             means.append((T, mean))
             T, norm = run.measured("subgradient")
             ax.plot(T, norm**2, color=colour(k), linewidth=0.9, label=f"_square {run.name}")

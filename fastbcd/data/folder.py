@@ -1,0 +1,53 @@
+"""Which form the files of a folder have, and what to say of a folder that has none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fastbcd.data.idx_folder import idx_files, open_idx_folder
+from fastbcd.data.npy import npy_files, open_npy_folder
+from fastbcd.data.npz import open_shards, shards_of
+from fastbcd.data.reading import Sets
+from fastbcd.errors import InputError
+
+# So many names of files are enough to recognise a folder by.
+SHOWN = 8
+TABLES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
+
+
+def open_folder(folder: Path, training: bool, forms: str) -> Sets:
+    """Whichever form its files have.
+
+    Raises
+    ------
+    InputError
+        None of `forms`: says what the folder holds, and what would be right.
+    """
+    try:
+        if npy_files(folder):
+            return open_npy_folder(folder, training)
+        if shards_of(folder):
+            return open_shards(folder, training)
+        if idx_files(folder):
+            return open_idx_folder(folder, training)
+        raise InputError(f"{folder} {_described(folder)}; DATA must be {forms}")
+    except OSError as error:
+        raise InputError(f"{folder} cannot be read: {error.strerror or error}") from None
+
+
+def _described(folder: Path) -> str:
+    """What is wrong with a folder, in words."""
+    entries = sorted(path for path in folder.iterdir() if not path.name.startswith((".", "__")))
+    if not entries:
+        return "is an empty folder"
+    names = [f"{path.name}/" if path.is_dir() else path.name for path in entries]
+    held = ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" * (len(names) > SHOWN))
+    if {"config.json", "history.csv"} <= set(names):
+        return "is the folder of a run, no data"
+    for path in entries:
+        if path.is_dir() and (npy_files(path) or shards_of(path) or idx_files(path)):
+            return f"holds {held}, and the data seem to lie in {path}: name that"
+    tables = [path for path in entries if path.is_file() and path.name.lower().endswith(TABLES)]
+    if tables:
+        return f"is a folder that holds {held}; to read a table, name the file: {tables[0]}"
+    return f"holds none of the files that are needed, but {held}"
