@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastbcd.kernels import cuda as kernels
+from fastbcd.kernels.dense import qr
 
 
 class GramMetric:
@@ -30,7 +31,7 @@ class GramMetric:
         self.damping, self.rank, self.ceiling = damping, min(rank, d), ceiling
         self.device = device
         start = np.random.default_rng(seed).standard_normal((d, self.rank))
-        self.Q = device.array(np.linalg.qr(start)[0], dtype)
+        self.Q = device.array(qr(start)[0], dtype)
         self.level = device.array(np.ones(1), np.float64)
         self.directions = device.zeros((self.rank, d), dtype)
         self._image = device.zeros((d, self.rank), dtype)
