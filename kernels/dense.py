@@ -27,8 +27,11 @@ def _by_reference(argument: Any) -> tuple[Any, int]:
     """An object in memory, and its address."""
     if isinstance(argument, np.ndarray):
         return argument, argument.ctypes.data
-    kinds = {str: ctypes.c_char, int: ctypes.c_int, float: ctypes.c_double}
-    value = kinds[type(argument)](argument.encode() if isinstance(argument, str) else argument)
+    value: Any
+    if isinstance(argument, str):
+        value = ctypes.c_char(argument.encode())
+    else:
+        value = (ctypes.c_int if isinstance(argument, int) else ctypes.c_double)(argument)
     return value, ctypes.addressof(value)
 
 

@@ -30,7 +30,7 @@ ROUTINES = (*_BLAS, *_LAPACK)
 _PTHREADS = 1  # what `openblas_get_parallel` answers
 
 
-class _Unavailable(Exception):
+class _UnavailableError(Exception):
     """Why there is no instance of our own."""
 
 
@@ -59,7 +59,7 @@ def _address_of(library: ctypes.CDLL, name: str) -> int:
         function = getattr(library, symbol, None)
         if function is not None:
             return int(ctypes.cast(function, ctypes.c_void_p).value or 0)
-    raise _Unavailable(f"SciPy's BLAS has no {name}")
+    raise _UnavailableError(f"SciPy's BLAS has no {name}")
 
 
 def _whereabouts(address: int) -> _Symbol:
@@ -67,7 +67,7 @@ def _whereabouts(address: int) -> _Symbol:
     found = _Symbol()
     ask = getattr(ctypes.CDLL(None), "dladdr", None)
     if ask is None or not ask(ctypes.c_void_p(address), ctypes.byref(found)):
-        raise _Unavailable("the file of SciPy's BLAS cannot be told")
+        raise _UnavailableError("the file of SciPy's BLAS cannot be told")
     return found
 
 
@@ -108,33 +108,33 @@ def _load_copy(path: bytes) -> ctypes.CDLL:
 
 
 def _own_instance() -> ctypes.CDLL:
-    """An instance of SciPy's OpenBLAS with one thread, or `_Unavailable`."""
+    """An instance of SciPy's OpenBLAS with one thread, or `_UnavailableError`."""
     if sys.platform != "linux":
-        raise _Unavailable(f"not on {sys.platform}")
+        raise _UnavailableError(f"not on {sys.platform}")
     loaded = ctypes.CDLL(scipy.linalg.cython_blas.__file__)
     shared = _whereabouts(_address_of(loaded, "dgemm"))
     assert shared.file is not None
     theirs = ctypes.CDLL(os.fsdecode(shared.file))
     parallel = openblas_function(theirs, "get_parallel")
     if parallel is None:
-        raise _Unavailable("SciPy's BLAS is not OpenBLAS")
+        raise _UnavailableError("SciPy's BLAS is not OpenBLAS")
     if parallel() != _PTHREADS:
-        raise _Unavailable("SciPy's OpenBLAS has no threads of its own, or OpenMP's")
+        raise _UnavailableError("SciPy's OpenBLAS has no threads of its own, or OpenMP's")
     count = openblas_function(theirs, "get_num_threads")
     before = count()
     try:
         own = _load_copy(shared.file)
     except OSError as error:
-        raise _Unavailable(str(error)) from None
+        raise _UnavailableError(str(error)) from None
     openblas_function(own, "set_num_threads")(1)
     if count() != before:
         openblas_function(theirs, "set_num_threads")(before)
-        raise _Unavailable("another OpenBLAS takes its place")
+        raise _UnavailableError("another OpenBLAS takes its place")
     base = _whereabouts(_address_of(own, "dgemm")).base
     if base == shared.base or any(
         _whereabouts(_address_of(own, name)).base != base for name in ROUTINES
     ):
-        raise _Unavailable("SciPy's BLAS and LAPACK are in several files")
+        raise _UnavailableError("SciPy's BLAS and LAPACK are in several files")
     end_threads = getattr(own, "blas_thread_shutdown_", None)
     if end_threads is not None:
         end_threads()  # those that it started when it was loaded have nothing to do
@@ -165,9 +165,9 @@ class Library:
         """Another instance: a child of `fork` cannot trust one that other threads were using."""
         try:
             if self._choice == "shared":
-                raise _Unavailable("FASTBCD_BLAS=shared")
+                raise _UnavailableError("FASTBCD_BLAS=shared")
             own = _own_instance()
-        except _Unavailable as reason:
+        except _UnavailableError as reason:
             self.own, self.description = False, f"shared with the process: {reason}"
             addresses = {name: _scipy_address(name) for name in ROUTINES}
         else:

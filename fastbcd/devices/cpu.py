@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from fastbcd import kernels
 from fastbcd.devices.batch_sizes import BatchSizes
-from fastbcd.devices.forks import renew_in_children
 from fastbcd.devices.gram_metric import GramMetric
 from fastbcd.devices.layer import Layer
 from fastbcd.devices.nonlinear_state_solve import NonlinearStateSolve
@@ -25,6 +24,7 @@ from fastbcd.devices.sums import SampleSum
 from fastbcd.devices.threads import resolve_threads, serial_blas, start_of_thread
 from fastbcd.devices.tiles import Scratch, Tile, even_size, for_each_tile
 from fastbcd.errors import InputError
+from fastbcd.forks import renew_in_children
 from fastbcd.kernels import Formula, Loss, Penalty
 from fastbcd.ranks import Alone, Ranks
 from fastbcd.specification import require_integer

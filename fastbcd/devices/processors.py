@@ -16,7 +16,7 @@ def available_processors() -> int:
     """Processors that this process may keep busy, at least 1: the smallest of several numbers.
 
     The processor affinity, the quota of the control group and of those around it, rounded up,
-    Python's own number (``PYTHON_CPU_COUNT``), and ``LOKY_MAX_CPU_COUNT``, which scikit-learn hears.
+    Python's own number (``PYTHON_CPU_COUNT``), and ``LOKY_MAX_CPU_COUNT``, as for scikit-learn.
     """
     if hasattr(os, "sched_getaffinity"):
         number = len(os.sched_getaffinity(0))
@@ -45,7 +45,9 @@ def quota(root: Path) -> int | None:
 
 def _groups(root: Path) -> Iterator[Path]:
     """Folders of the control groups of this process, from the innermost outwards."""
-    own = {}  # the path of this process's group, by controller; "" for version 2
+    own: dict[
+        str | None, str
+    ] = {}  # the path of this process's group, by controller; "" for version 2
     for line in _lines(root / "proc/self/cgroup"):
         _, controllers, path = line.split(":", 2)
         own.update(dict.fromkeys(controllers.split(","), path))
@@ -54,14 +56,10 @@ def _groups(root: Path) -> Iterator[Path]:
         fields, kinds = mounted.split(), kind.split()
         if len(fields) < 5 or not kinds:
             continue
-        if kinds[0] == "cgroup2":
-            path = own.get("")
-        elif kinds[0] == "cgroup" and "cpu" in kinds[-1].split(","):
-            path = own.get("cpu")
-        else:
+        controller = {"cgroup2": "", "cgroup": "cpu"}.get(kinds[0])
+        if controller not in own or (controller and controller not in kinds[-1].split(",")):
             continue
-        if path is None:
-            continue
+        path = own[controller]
         top, place = (_unescaped(field) for field in fields[3:5])
         # In a container the mount may begin within the path that the host has for the group.
         inside = path.removeprefix(top.rstrip("/")) if path.startswith(top) else ""

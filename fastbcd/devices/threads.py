@@ -11,8 +11,8 @@ from typing import Any
 
 from threadpoolctl import ThreadpoolController
 
-from fastbcd.devices.forks import renew_in_children
 from fastbcd.devices.processors import available_processors
+from fastbcd.forks import renew_in_children
 from fastbcd.kernels.library import LIBRARY, openblas_function
 from fastbcd.specification import require_integer
 
@@ -133,8 +133,8 @@ renew_in_children(_SERIAL_BLAS)
 def serial_blas() -> AbstractContextManager[None]:
     """Within the context each product of a kernel uses one thread.
 
-    As a rule kernels call a BLAS of their own (`fastbcd.kernels.library`), which never uses more, and
-    nothing of the process is changed. Where they call the process's BLAS, that has one thread
+    As a rule kernels call a BLAS of their own (`fastbcd.kernels.library`), which never uses more,
+    and nothing of the process is changed. Where they call the process's BLAS, that has one thread
     from the first to enter to the last to leave, in whichever threads, whatever happens.
     """
     return _SERIAL_BLAS

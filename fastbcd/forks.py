@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from typing import Protocol
 from weakref import WeakSet
 
@@ -20,6 +21,24 @@ _OBJECTS: WeakSet[Renewable] = WeakSet()
 def renew_in_children(renewable: Renewable) -> None:
     """From now on each child of `fork` calls ``renewable.renew_after_fork()``."""
     _OBJECTS.add(renewable)
+
+
+class ForkSafeLock:
+    """A lock that one thread may take several times, and that is free in a child of `fork`."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        renew_in_children(self)
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *exception: object) -> None:
+        self._lock.release()
+
+    def renew_after_fork(self) -> None:
+        """A free lock."""
+        self._lock = threading.RLock()
 
 
 def _in_child() -> None:
