@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from fastbcd.errors import InputError
 from fastbcd.kernels import activate
+from fastbcd.kernels.dense import times
 from fastbcd.problem import Problem
 from fastbcd.specification import require
 
@@ -88,7 +89,7 @@ def scaled_weights(
     for W, size, activation, skip in zip(
         drawn, wanted, problem.activations, problem.residual, strict=True
     ):
-        U = V @ W[:, :-1].T.astype(np.float64)
+        U = times(V, W[:, :-1].T.astype(np.float64))
         rms = float(np.sqrt(np.mean(U * U)))
         factor = size / rms if rms > 0.0 else 1.0
         W[:, :-1] *= dtype.type(factor)

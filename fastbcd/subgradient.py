@@ -59,7 +59,9 @@ def squared_subgradient(solver: BlockCoordinateDescent, state: State) -> float:
                     )
                 else:
                     G = gamma * (A - A_next if problem.residual[l] else A)
-                    G -= R_next @ layers[l].W
+                    pulled = tile.scratch.array("pulled", G.shape, G.dtype)
+                    device.kernels.product(pulled, R_next, layers[l].W, 1.0, 0.0)
+                    G -= pulled
                     part += kernels.penalty_subgradient(penalty, V, G, *weight)
                 below = state.V[l - 1][rows]
                 products.append(crosses[l - 1].multiply(tile, R, below, f"cross {l}", *weight))

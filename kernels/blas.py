@@ -1,9 +1,9 @@
 """Row-major BLAS and LAPACK for compiled code: products, symmetric updates, Cholesky.
 
-SciPy ships BLAS and LAPACK as C function pointers (`scipy.linalg.cython_blas`,
-`cython_lapack`). Each routine used here is registered with LLVM under a fixed
-symbol name, so kernels that call it can be cached on disk (a pointer as a
-constant could not), and every routine is there, the symmetric ones included.
+The routines are those of `fastbcd.kernels.library`: SciPy's, one thread a call. The place that
+holds the address of each is registered with LLVM under a fixed symbol name, so kernels
+that call it can be cached on disk (a pointer as a constant could not), and every routine
+is there, the symmetric ones included.
 
 All functions take float32 or float64 arrays with contiguous rows (a view such
 as ``W[:, :-1]`` is fine; others raise ValueError), allocate nothing and write their first
@@ -14,6 +14,7 @@ accordingly, and the lower triangle here is Fortran's upper one.
 
 from __future__ import annotations
 
+import ctypes
 from typing import Any
 
 import numpy as np
@@ -21,17 +22,20 @@ from llvmlite import binding, ir
 from numba import types
 from numba.core import cgutils
 from numba.core.errors import TypingError
-from numba.extending import get_cython_function_address, intrinsic, overload
+from numba.extending import intrinsic, overload
 
 from fastbcd.kernels.jit import kernel
+from fastbcd.kernels.library import LIBRARY
 
 _BYTE_POINTER = ir.IntType(8).as_pointer()
 
 
-def _routine(module: str, name: str) -> Any:
+def _routine(name: str) -> Any:
     """An intrinsic that calls Fortran routine `name` with a tuple of scalars and arrays."""
-    symbol = f"fastbcd_{name}"
-    binding.add_symbol(symbol, get_cython_function_address(f"scipy.linalg.{module}", name))
+    slot, symbol = LIBRARY.slots[name], f"fastbcd_at_{name}"
+    binding.add_symbol(symbol, ctypes.addressof(slot))
+    # Machine code that was cached before there were slots asks for the routine itself.
+    binding.add_symbol(f"fastbcd_{name}", slot.value)
 
     element = {"s": types.float32, "d": types.float64}[name[0]]
 
@@ -50,12 +54,11 @@ def _routine(module: str, name: str) -> Any:
                 else:  # Fortran takes scalars by reference, too
                     pointer = cgutils.alloca_once_value(builder, value)
                 pointers.append(builder.bitcast(pointer, _BYTE_POINTER))
-            function = cgutils.get_or_insert_function(
-                builder.module,
-                ir.FunctionType(ir.VoidType(), [_BYTE_POINTER] * len(pointers)),
-                symbol,
-            )
-            builder.call(function, pointers)
+            function_type = ir.FunctionType(ir.VoidType(), [_BYTE_POINTER] * len(pointers))
+            place = builder.module.globals.get(symbol)
+            if place is None:
+                place = ir.GlobalVariable(builder.module, function_type.as_pointer(), symbol)
+            builder.call(builder.load(place), pointers)
             return context.get_dummy_value()
 
         return types.void(arguments), codegen
@@ -88,13 +91,13 @@ def _by_dtype(single: Any, double: Any) -> Any:
     return call
 
 
-_gemm = _by_dtype(_routine("cython_blas", "sgemm"), _routine("cython_blas", "dgemm"))
-_syrk = _by_dtype(_routine("cython_blas", "ssyrk"), _routine("cython_blas", "dsyrk"))
-_dtrsm = _routine("cython_blas", "dtrsm")
-_dpotrf = _routine("cython_lapack", "dpotrf")
-_dpotrs = _routine("cython_lapack", "dpotrs")
-_dpocon = _routine("cython_lapack", "dpocon")
-_dsyevd = _routine("cython_lapack", "dsyevd")
+_gemm = _by_dtype(_routine("sgemm"), _routine("dgemm"))
+_syrk = _by_dtype(_routine("ssyrk"), _routine("dsyrk"))
+_dtrsm = _routine("dtrsm")
+_dpotrf = _routine("dpotrf")
+_dpotrs = _routine("dpotrs")
+_dpocon = _routine("dpocon")
+_dsyevd = _routine("dsyevd")
 
 _N = np.int8(ord("N"))
 _T = np.int8(ord("T"))

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from numba import njit
+from numba.core.compiler_lock import global_compiler_lock
 
 # Everything that fastmath offers except `nnan` and `ninf`: sums may be
 # reassociated (so they vectorise), but NaN and infinity keep their meaning.
 FASTMATH = {"reassoc", "contract", "nsz", "arcp"}
+
+# A child of `fork` could compile nothing if another thread was compiling at that moment: the fork
+# waits until it has done so, as it waits for Python's own locks.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=global_compiler_lock.acquire,
+        after_in_parent=global_compiler_lock.release,
+        after_in_child=global_compiler_lock.release,
+    )
 
 # error_model="numpy": a division yields inf or NaN instead of a branch that
 # raises, and that branch is what would stop a loop from vectorising.

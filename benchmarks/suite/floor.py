@@ -24,9 +24,9 @@ import numpy as np
 from scipy.linalg import blas, lapack
 
 from fastbcd.devices import CPU
-from fastbcd.devices.threads import resolve_threads, serial_blas
+from fastbcd.devices.threads import resolve_threads
 
-from .measure import seconds
+from .measure import BLAS_LIMIT, seconds
 
 Call = tuple[str, int, int, int]
 """Name of a call and its three sizes."""
@@ -142,7 +142,7 @@ def _ways(call: Call, dtype: np.dtype) -> list[Callable[[], object]]:
             for start in starts:
                 on_tile(start, thread)
 
-        with serial_blas(), ThreadPoolExecutor(n_threads) as pool:
+        with BLAS_LIMIT, ThreadPoolExecutor(n_threads) as pool:
             list(pool.map(work, range(n_threads)))
 
     whole()

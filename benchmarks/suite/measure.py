@@ -14,6 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
+from fastbcd.devices import threads
+
 # Far larger than any last-level cache.
 BANDWIDTH_BYTES = 256 * 2**20
 
@@ -26,6 +28,10 @@ def seconds(function: Callable[[], object], repeat: int = 3) -> float:
         function()
         best = min(best, time.perf_counter() - start)
     return best
+
+
+# One thread for NumPy's products; older versions have it under the other name.
+BLAS_LIMIT = getattr(threads, "BLAS_LIMIT", None) or threads.serial_blas()
 
 
 def paired_ratio(

@@ -9,10 +9,9 @@ from __future__ import annotations
 import numpy as np
 
 from fastbcd import kernels
-from fastbcd.devices.threads import serial_blas
 from fastbcd.devices.tiles import Scratch
 
-from .measure import gemm_rate, seconds
+from .measure import BLAS_LIMIT, gemm_rate, seconds
 
 ROWS = 1024
 
@@ -35,7 +34,7 @@ class Products:
         self.time_call(kernel, d)
 
     def time_call(self, kernel, d):
-        with serial_blas():
+        with BLAS_LIMIT:
             if kernel == "affine":
                 kernels.affine(self.out, self.V, self.W, self.bias)
             elif kernel == "solve_state":
@@ -51,7 +50,7 @@ class Products:
 
     def track_share_of_gemm_rate(self, kernel, d):
         rate = self.flops / seconds(lambda: self.time_call(kernel, d), 5)
-        with serial_blas():
+        with BLAS_LIMIT:
             return rate / gemm_rate(ROWS, d, d)
 
     track_share_of_gemm_rate.unit = "GEMM rate"
@@ -72,20 +71,20 @@ class Ridge:
         self.time_solve(d)
 
     def time_factor(self, d):
-        with serial_blas():
+        with BLAS_LIMIT:
             self.method = kernels.ridge_factor(
                 self.factor, self.scale, self.gram, 1.0, self.shift, 1e-15
             )
 
     def time_solve(self, d):
         np.copyto(self.step, self.N)
-        with serial_blas():
+        with BLAS_LIMIT:
             kernels.ridge_solve(self.step, self.factor, self.scale, self.method, self.work)
 
     def track_share_of_gemm_rate(self, d):
         """``d^3 / 3`` flops to factor, ``2 d^3`` to solve for d right-hand sides."""
         total = seconds(lambda: self.time_factor(d)) + seconds(lambda: self.time_solve(d))
-        with serial_blas():
+        with BLAS_LIMIT:
             return (1 / 3 + 2) * d**3 / total / gemm_rate(d, d, d, "float64")
 
     track_share_of_gemm_rate.unit = "GEMM rate"

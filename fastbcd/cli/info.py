@@ -14,8 +14,10 @@ from threadpoolctl import threadpool_info
 import fastbcd
 from fastbcd.devices import DEVICES
 from fastbcd.devices.cuda.library import describe
+from fastbcd.devices.processors import available_processors
 from fastbcd.devices.threads import resolve_threads
 from fastbcd.kernels import ACTIVATIONS, LOSSES, PENALTIES
+from fastbcd.kernels.library import LIBRARY
 
 
 def add_command(commands: Any) -> None:
@@ -37,9 +39,10 @@ def run(options: argparse.Namespace) -> None:
         "fastbcd": fastbcd.__version__,
         "python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
         **{package: version(package) for package in packages},
-        "cores": os.cpu_count(),
+        "cores": f"{os.cpu_count()}, of which this process may use {available_processors()}",
         "threads by default": resolve_threads(None),
         "blas": "; ".join(blas) or "not recognised: its threads cannot be limited",
+        "blas of kernels": LIBRARY.description,
         "kernel cache": numba.config.CACHE_DIR or "beside the installed package",
         "devices": ", ".join(DEVICES),
         **_of_the_gpu(),

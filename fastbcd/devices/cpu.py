@@ -21,9 +21,10 @@ from fastbcd.devices.output_state import update_output_state
 from fastbcd.devices.state_solve import StateSolve
 from fastbcd.devices.storage import Memory, Storage
 from fastbcd.devices.sums import SampleSum
-from fastbcd.devices.threads import resolve_threads, serial_blas
+from fastbcd.devices.threads import resolve_threads, serial_blas, start_of_thread
 from fastbcd.devices.tiles import Scratch, Tile, even_size, for_each_tile
 from fastbcd.errors import InputError
+from fastbcd.forks import renew_in_children
 from fastbcd.kernels import Formula, Loss, Penalty
 from fastbcd.ranks import Alone, Ranks
 from fastbcd.specification import require_integer
@@ -90,6 +91,11 @@ class CPU:
         self._solve_scratch = Scratch()
         self._pool: ThreadPoolExecutor | None = None
         self._lock = threading.RLock()
+        renew_in_children(self)
+
+    def renew_after_fork(self) -> None:
+        """A child of `fork` has none of the threads, and a lock that one of them may have held."""
+        self._start()
 
     def __getstate__(self) -> dict[str, Any]:
         if self.ranks.size > 1:
@@ -103,12 +109,12 @@ class CPU:
 
     @contextmanager
     def session(self) -> Iterator[None]:
-        """Threads start on entry and end on exit; BLAS is one-threaded meanwhile."""
+        """Threads start on entry and end on exit; products use one thread each meanwhile."""
         with self._lock, serial_blas():
             if self._pool is not None or self.n_threads == 1:
                 yield
                 return
-            with ThreadPoolExecutor(self.n_threads, thread_name_prefix="fastbcd") as self._pool:
+            with ThreadPoolExecutor(self.n_threads, "fastbcd", start_of_thread) as self._pool:
                 try:
                     yield
                 finally:

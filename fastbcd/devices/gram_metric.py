@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastbcd import kernels
+from fastbcd.kernels.dense import qr, svd, times
 
 Array = NDArray[Any]
 
@@ -52,7 +53,7 @@ class GramMetric:
     ) -> None:
         self.damping, self.rank, self.ceiling = damping, min(rank, d), ceiling
         start = np.random.default_rng(seed).standard_normal((d, self.rank))
-        self.Q = np.ascontiguousarray(np.linalg.qr(start)[0], dtype)
+        self.Q = np.ascontiguousarray(qr(start)[0], dtype)
         self.level = 1.0
         self.directions = np.zeros_like(self.Q.T, order="C")
         self._image = np.zeros_like(self.Q)
@@ -95,14 +96,14 @@ class GramMetric:
         self._batches, self._trace_sum = 0, 0.0
         if not (np.isfinite(image).all() and np.isfinite(trace)):
             return False
-        Q, R = np.linalg.qr(image)
+        Q, R = qr(image)
         # |G q| of orthonormal q: the eigenvalue where q is an eigenvector, else between them.
-        left, e, _ = np.linalg.svd(R)
+        left, e, _ = svd(R)
         rest = max(trace - float(e.sum()), 0.0) / max(d - self.rank, 1)
         level = rest + self.damping * trace / d
         if 0 < self.rank < d:
             level = max(level, float(e[-1]) / self.ceiling)
         above = np.maximum(e - rest, 0.0)
-        Q = Q @ left
+        Q = times(Q, left)
         self.level, self.Q[:], self.directions[:] = level, Q, (Q * (above / (level + above))).T
         return True

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from fastbcd.export.support import check_activations, target_scale, target_shift
 from fastbcd.kernels import Formula
+from fastbcd.kernels.dense import times
 from fastbcd.model import Model
 from fastbcd.probabilities import LINKS, check_has_probabilities
 
@@ -71,7 +72,7 @@ def pieces(model: Model) -> list[Piece]:
         limit = float(preprocessing.limit)  # a NumPy number would be written as one
         before.append(Piece("Hardtanh", (-limit, limit)))
     elif not network.residual[first]:
-        W[first][:, -1] += W[first][:, :-1] @ offset
+        W[first][:, -1] += times(W[first][:, :-1], offset[:, None])[:, 0]
         W[first][:, :-1] *= scale
         before = []
     if network.activations[last].name == "linear" and not network.residual[last]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from fastbcd.errors import InputError
 from fastbcd.files import user_path, write_atomically
+from fastbcd.forks import ForkSafeLock
 
 # Okabe and Ito's colours but the yellow, which is too light on white: told apart with every kind
 # of colour blindness. Eight markers and seven colours make 56 different pairs.
@@ -41,10 +42,15 @@ STYLE: dict[str, Any] = {
     "svg.hashsalt": "fastbcd",
 }
 
+_ONE_AT_A_TIME = ForkSafeLock()
+
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Our settings of matplotlib, within the context only.
+    """Our settings of matplotlib, within the context only, and in one thread at a time.
+
+    They are settings of the process: two threads that leave in another order than they came would
+    leave them behind.
 
     Raises
     ------
@@ -57,7 +63,7 @@ def style() -> Iterator[None]:
         raise InputError(
             "pictures need matplotlib: pip install 'fastbcd[plot]', or pip install matplotlib"
         ) from None
-    with matplotlib.rc_context(STYLE):
+    with _ONE_AT_A_TIME, matplotlib.rc_context(STYLE):
         yield
 
 

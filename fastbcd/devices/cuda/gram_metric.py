@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastbcd.kernels import cuda as kernels
+from fastbcd.kernels.dense import qr
 
 
 class GramMetric:
@@ -31,7 +32,7 @@ class GramMetric:
         self.damping, self.rank, self.ceiling = damping, min(rank, d), ceiling
         self.device = device
         random = np.random.default_rng(seed).standard_normal((d, self.rank))
-        self._start = device.array(np.linalg.qr(random)[0], dtype)
+        self._start = device.array(qr(random)[0], dtype)
         self.Q = device.copy(self._start)
         self.level = device.array(np.ones(1), np.float64)
         self.directions = device.zeros((self.rank, d), dtype)

@@ -1,0 +1,103 @@
+"""Products, QR and SVD of float64 matrices from Python: NumPy's results, on one thread each.
+
+NumPy's own use as many threads as its BLAS does, which changes the last bits and, in a fork at
+the wrong moment, never ends. The routines here are those of `fastbcd.kernels.library`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastbcd.kernels.library import LIBRARY
+
+Matrix = NDArray[np.float64]
+
+
+def _call(name: str, *arguments: Any) -> None:
+    """Call Fortran routine `name`: letters, whole numbers, floats and arrays, all by reference."""
+    held = [_by_reference(argument) for argument in arguments]
+    LIBRARY.function(name)(*(address for _, address in held))
+
+
+def _by_reference(argument: Any) -> tuple[Any, int]:
+    """An object in memory, and its address."""
+    if isinstance(argument, np.ndarray):
+        return argument, argument.ctypes.data
+    value: Any
+    if isinstance(argument, str):
+        value = ctypes.c_char(argument.encode())
+    else:
+        value = (ctypes.c_int if isinstance(argument, int) else ctypes.c_double)(argument)
+    return value, ctypes.addressof(value)
+
+
+def _check(info: Any, name: str) -> None:
+    if info[0] != 0:
+        raise np.linalg.LinAlgError(f"{name} reports {info[0]}")
+
+
+def times(A: Matrix, B: Matrix) -> Matrix:
+    """``A B``; A (m, k), B (k, n)."""
+    A, (flip_A, lda) = _in_memory(A)
+    B, (flip_B, ldb) = _in_memory(B)
+    (m, k), n = A.shape, B.shape[1]
+    out = np.zeros((m, n))
+    if out.size == 0 or k == 0:
+        return out
+    # To Fortran every matrix here is its transpose. A product with a vector is a routine of
+    # its own, with sums of its own.
+    if n == 1:
+        shape = ("N", m, k) if flip_A else ("T", k, m)
+        _call("dgemv", *shape, 1.0, A, lda, B, 1, 0.0, out, 1)
+    elif m == 1:
+        shape = ("T", k, n) if flip_B else ("N", n, k)
+        _call("dgemv", *shape, 1.0, B, ldb, A, 1, 0.0, out, 1)
+    else:
+        flips = ("T" if flip_B else "N", "T" if flip_A else "N")
+        _call("dgemm", *flips, n, m, k, 1.0, B, ldb, A, lda, 0.0, out, n)
+    return out
+
+
+def _in_memory(A: Matrix) -> tuple[Matrix, tuple[bool, int]]:
+    """A without gaps, whether it lies in memory by columns, and the length of these or of rows."""
+    A = np.asarray(A, np.float64)
+    if A.flags.f_contiguous and not A.flags.c_contiguous:
+        return A, (True, len(A))
+    return np.ascontiguousarray(A), (False, A.shape[1])
+
+
+def qr(A: Matrix) -> tuple[Matrix, Matrix]:
+    """``A = Q R``, Q (m, n) with orthonormal columns, R (n, n) upper triangular; m >= n."""
+    m, n = A.shape
+    if n == 0:
+        return np.zeros((m, 0)), np.zeros((0, 0))
+    Q, tau = np.array(A, np.float64, order="F"), np.empty(n)
+    _with_work("dgeqrf", m, n, Q, m, tau)
+    R = np.triu(Q[:n])
+    _with_work("dorgqr", m, n, n, Q, m, tau)
+    return np.ascontiguousarray(Q), R
+
+
+def svd(A: Matrix) -> tuple[Matrix, Matrix, Matrix]:
+    """``A = U diag(s) V^T``: U, s (descending) and V^T; A (n, n)."""
+    n = len(A)
+    U, s, VT = np.empty((n, n), order="F"), np.empty(n), np.empty((n, n), order="F")
+    if n:
+        iwork = np.empty(8 * n, np.int32)
+        copy = np.array(A, np.float64, order="F")
+        _with_work("dgesdd", "A", n, n, copy, n, s, U, n, VT, n, after=(iwork,))
+    return np.ascontiguousarray(U), s, np.ascontiguousarray(VT)
+
+
+def _with_work(name: str, *arguments: Any, after: tuple[Any, ...] = ()) -> None:
+    """Call a routine of LAPACK with as much work memory as it says is best."""
+    size, info = np.empty(1), np.zeros(1, np.int32)
+    _call(name, *arguments, size, -1, *after, info)
+    _check(info, name)
+    work = np.empty(max(1, int(size[0])))
+    _call(name, *arguments, work, len(work), *after, info)
+    _check(info, name)

@@ -1,0 +1,196 @@
+"""The BLAS and LAPACK that kernels call: one thread a call, whatever other threads do.
+
+The OpenBLAS that SciPy ships has one number of threads for the whole process, which any thread may
+change at any time. So kernels call an instance of that library of their own: the same file,
+loaded once more under a name that nobody else knows, told once to use one thread. It computes
+the same bits, it has no threads of its own that a fork could wait for, and no limit of the
+process changes it or is changed for it.
+
+Where that cannot be (another BLAS, another system than Linux, no executable memory, or
+``FASTBCD_BLAS=shared``) kernels call SciPy's own functions, and `fastbcd.devices.threads` limits
+the process while a solver works. `description` says which of the two is in use, and why.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from typing import Any
+
+import scipy.linalg.cython_blas
+import scipy.linalg.cython_lapack
+from numba.extending import get_cython_function_address
+
+_BLAS = ("sgemm", "dgemm", "sgemv", "dgemv", "ssyrk", "dsyrk", "dtrsm")
+_LAPACK = ("dpotrf", "dpotrs", "dpocon", "dsyevd", "dgeqrf", "dorgqr", "dgesdd")
+ROUTINES = (*_BLAS, *_LAPACK)
+_PTHREADS = 1  # what `openblas_get_parallel` answers
+
+
+class _UnavailableError(Exception):
+    """Why there is no instance of our own."""
+
+
+class _Symbol(ctypes.Structure):
+    _fields_ = (
+        ("file", ctypes.c_char_p),
+        ("base", ctypes.c_void_p),
+        ("name", ctypes.c_char_p),
+        ("address", ctypes.c_void_p),
+    )
+
+
+def openblas_function(library: ctypes.CDLL, name: str) -> Any:
+    """OpenBLAS's ``openblas_<name>`` under whatever prefix and suffix; None where it is missing."""
+    for prefix in ("scipy_", ""):
+        for suffix in ("", "64_", "_64"):
+            function = getattr(library, f"{prefix}openblas_{name}{suffix}", None)
+            if function is not None:
+                return function
+    return None
+
+
+def _address_of(library: ctypes.CDLL, name: str) -> int:
+    """Address of Fortran routine `name`."""
+    for symbol in (f"scipy_{name}_", f"{name}_"):
+        function = getattr(library, symbol, None)
+        if function is not None:
+            return int(ctypes.cast(function, ctypes.c_void_p).value or 0)
+    raise _UnavailableError(f"SciPy's BLAS has no {name}")
+
+
+def _whereabouts(address: int) -> _Symbol:
+    """File and base of the library that holds `address`."""
+    found = _Symbol()
+    ask = getattr(ctypes.CDLL(None), "dladdr", None)
+    if ask is None or not ask(ctypes.c_void_p(address), ctypes.byref(found)):
+        raise _UnavailableError("the file of SciPy's BLAS cannot be told")
+    return found
+
+
+def _copy_of(path: bytes) -> int:
+    """A descriptor of a nameless copy of a file, in memory, else on disk."""
+    try:
+        copy = os.memfd_create("fastbcd-blas", os.MFD_CLOEXEC)
+    except OSError:
+        with tempfile.TemporaryFile() as file:
+            copy = os.dup(file.fileno())
+    try:
+        with open(path, "rb") as source:
+            size, done = os.fstat(source.fileno()).st_size, 0
+            while done < size:
+                sent = os.sendfile(copy, source.fileno(), done, size - done)
+                if sent == 0:
+                    raise OSError("the file of SciPy's BLAS became shorter")
+                done += sent
+    except BaseException:
+        os.close(copy)
+        raise
+    return copy
+
+
+def _load_copy(path: bytes) -> ctypes.CDLL:
+    """Another instance of a library that is loaded already."""
+    copy = _copy_of(path)
+    mode = os.RTLD_NOW | os.RTLD_LOCAL
+    if any(hasattr(ctypes.CDLL(None), name) for name in ("blas_cpu_number", "dgemm_")):
+        # Some BLAS is visible to all libraries: without this it would be called from the copy.
+        mode |= os.RTLD_DEEPBIND
+    try:
+        # The loader knows libraries by name and by file: by process no two names are the same,
+        # and the parent's instance, which a fork may have left in disorder, is not found again.
+        return ctypes.CDLL(f"/proc/{os.getpid()}/fd/{copy}", mode)
+    finally:
+        os.close(copy)
+
+
+def _own_instance() -> ctypes.CDLL:
+    """An instance of SciPy's OpenBLAS with one thread, or `_UnavailableError`."""
+    if sys.platform != "linux":
+        raise _UnavailableError(f"not on {sys.platform}")
+    loaded = ctypes.CDLL(scipy.linalg.cython_blas.__file__)
+    shared = _whereabouts(_address_of(loaded, "dgemm"))
+    assert shared.file is not None
+    theirs = ctypes.CDLL(os.fsdecode(shared.file))
+    parallel = openblas_function(theirs, "get_parallel")
+    if parallel is None:
+        raise _UnavailableError("SciPy's BLAS is not OpenBLAS")
+    if parallel() != _PTHREADS:
+        raise _UnavailableError("SciPy's OpenBLAS has no threads of its own, or OpenMP's")
+    count = openblas_function(theirs, "get_num_threads")
+    before = count()
+    try:
+        own = _load_copy(shared.file)
+    except OSError as error:
+        raise _UnavailableError(str(error)) from None
+    openblas_function(own, "set_num_threads")(1)
+    if count() != before:
+        openblas_function(theirs, "set_num_threads")(before)
+        raise _UnavailableError("another OpenBLAS takes its place")
+    base = _whereabouts(_address_of(own, "dgemm")).base
+    if base == shared.base or any(
+        _whereabouts(_address_of(own, name)).base != base for name in ROUTINES
+    ):
+        raise _UnavailableError("SciPy's BLAS and LAPACK are in several files")
+    end_threads = getattr(own, "blas_thread_shutdown_", None)
+    if end_threads is not None:
+        end_threads()  # those that it started when it was loaded have nothing to do
+    return own
+
+
+class Library:
+    """Where the routines are: addresses of `ROUTINES` in `slots`, which compiled code reads.
+
+    Attributes
+    ----------
+    own : bool
+        Whether they are those of an instance of our own.
+    description : str
+        For a bug report.
+    slots : dict of str to ctypes.c_void_p
+        A routine's address, at a place that stays the same.
+    """
+
+    def __init__(self, choice: str) -> None:
+        if choice not in ("own", "shared"):
+            raise ValueError(f"FASTBCD_BLAS={choice}: it must be own or shared")
+        self.slots = {name: ctypes.c_void_p() for name in ROUTINES}
+        self._choice = choice
+        self.renew()
+
+    def renew(self) -> None:
+        """Another instance: a child of `fork` cannot trust one that other threads were using."""
+        try:
+            if self._choice == "shared":
+                raise _UnavailableError("FASTBCD_BLAS=shared")
+            own = _own_instance()
+        except _UnavailableError as reason:
+            self.own, self.description = False, f"shared with the process: {reason}"
+            addresses = {name: _scipy_address(name) for name in ROUTINES}
+        else:
+            self.own, self.description = True, "an instance of its own, one thread a call"
+            addresses = {name: _address_of(own, name) for name in ROUTINES}
+        for name, address in addresses.items():
+            self.slots[name].value = address
+
+    def function(self, name: str) -> Callable[..., None]:
+        """Routine `name`, to be called with addresses, as Fortran wants them, without the lock."""
+        address = self.slots[name].value
+        assert address is not None
+
+        def call(*pointers: int) -> None:
+            kinds = [ctypes.c_void_p] * len(pointers)
+            ctypes.CFUNCTYPE(None, *kinds)(address)(*pointers)
+
+        return call
+
+
+def _scipy_address(name: str) -> int:
+    module = "cython_blas" if name in _BLAS else "cython_lapack"
+    return int(get_cython_function_address(f"scipy.linalg.{module}", name))
+
+
+LIBRARY = Library(os.environ.get("FASTBCD_BLAS") or "own")
