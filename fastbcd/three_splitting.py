@@ -44,9 +44,9 @@ class ThreeSplitting(BlockCoordinateDescent):
         everything is in memory.
     folder : str or Path, optional
         Where these files are, on a disk. Default: the system's folder for temporary files.
-    precision : {"float32", "tf32"}, default="float32"
-        Of float32 products on a GPU: TF32 rounds factors to 11 bits,
-        so that the objective may rise by that rounding.
+    precision : {"float32", "tf32", "bf16"}, default="float32"
+        Of float32 products on a GPU: TF32 rounds factors to 11 bits, bfloat16 to 8, so that the
+        objective may rise by that rounding. Products are added up in float32 in any case.
 
     Notes
     -----

@@ -10,6 +10,7 @@ Needs the extra ``cuda13`` or ``cuda12``; importing this needs no GPU.
 
 from __future__ import annotations
 
+from fastbcd.kernels.cuda.bfloat16 import to_bfloat16
 from fastbcd.kernels.cuda.coordinate_descent import coordinate_descent, state_slopes
 from fastbcd.kernels.cuda.gram_solve import (
     add_scaled_step,
@@ -125,6 +126,7 @@ __all__ = [
     "state_slopes",
     "state_terms",
     "step_weights_along",
+    "to_bfloat16",
     "turn_directions",
     "update_output_state",
     "update_output_state_linearised",

@@ -357,6 +357,22 @@ def of_the_gpu(dtype: Any, rng: np.random.Generator, M: int, D: int) -> Iterator
 
     yield from of_the_metric(rng, normal)
 
+    if dtype == np.float32:
+
+        def to_bfloat16(out: Any, A: Any) -> None:
+            # Of the two neighbours the nearer one, of two as near the even one.
+            down = A.view(np.uint32) >> 16
+            below, above = ((k << 16).view(np.float32) for k in (down, down + 1))
+            gaps = abs(A.astype(float) - below), abs(above.astype(float) - A)
+            up = (gaps[1] < gaps[0]) | ((gaps[1] == gaps[0]) & (down % 2 == 1))
+            out[:] = 0
+            out[: len(A), : A.shape[1]] = down + up
+
+        A = normal(M, D)
+        A[0, :3] = 1.0 + 2.0**-8, 1.0 + 3 * 2.0**-8, 0.0  # ties
+        bits = np.full((8, 16), 7, np.uint16)
+        yield Case("", "to_bfloat16", (bits, A), to_bfloat16, tolerance=0.0)
+
     def set_numbers(out: Any, values: tuple[float, ...]) -> None:
         out[:] = values
 

@@ -69,26 +69,45 @@ int cublasDgemm_v2(void *handle, int ta, int tb, int m, int n, int k, const doub
                    double *C, int ldc) {
     return product_d(handle, ta, tb, m, n, k, alpha, A, lda, B, ldb, beta, C, ldc, 53);
 }
+/* Numbers of bfloat16, the upper halves of float32s, as float32s. */
+static float *widened(const unsigned short *M, size_t count) {
+    float *wide = malloc(count * sizeof(float));
+    for (size_t i = 0; i < count; ++i) {
+        union { unsigned u; float x; } word = {(unsigned)M[i] << 16};
+        wide[i] = word.x;
+    }
+    return wide;
+}
 int cublasGemmEx(void *handle, int ta, int tb, int m, int n, int k, const float *alpha,
-                 const float *A, int type_A, int lda, const float *B, int type_B, int ldb,
+                 const void *A, int type_A, int lda, const void *B, int type_B, int ldb,
                  const float *beta, float *C, int type_C, int ldc, int compute, int algorithm) {
-    int bits = compute == 68 ? 24 : compute == 77 ? 11 : compute == 75 ? 8 : 0;
-    if (type_A || type_B || type_C || !bits || algorithm != -1) return WRONG;
-    return product_s(handle, ta, tb, m, n, k, alpha, A, lda, B, ldb, beta, C, ldc, bits);
+    int bits = compute == 68 ? 24 : compute == 77 ? 11 : 0;
+    if (type_A != type_B || type_C || !bits || algorithm != -1) return WRONG;
+    if (type_A == 0)
+        return product_s(handle, ta, tb, m, n, k, alpha, A, lda, B, ldb, beta, C, ldc, bits);
+    if (type_A != 14 || bits != 24) return WRONG;
+    float *wide_A = widened(A, (size_t)lda * ((ta ? m : k) - 1) + (ta ? k : m));
+    float *wide_B = widened(B, (size_t)ldb * ((tb ? k : n) - 1) + (tb ? n : k));
+    int status = product_s(handle, ta, tb, m, n, k, alpha, wide_A, lda, wide_B, ldb, beta, C, ldc, 24);
+    free(wide_A);
+    free(wide_B);
+    return status;
 }
 int cublasGemmStridedBatchedEx(void *handle, int ta, int tb, int m, int n, int k,
                                const void *alpha, const void *A, int type_A, int lda,
                                long long step_A, const void *B, int type_B, int ldb,
                                long long step_B, const void *beta, void *C, int type_C, int ldc,
                                long long step_C, int count, int compute, int algorithm) {
-    if (type_A != type_C || type_B != type_C || type_C != (compute == 70)) return WRONG;
+    size_t width = type_A == 14 ? 2 : type_A == 1 ? 8 : 4;
+    if (type_A != type_B || type_C != (compute == 70) || (type_A == 1) != type_C) return WRONG;
     for (int c = 0; c < count; ++c) {
+        const char *A_c = (const char *)A + c * step_A * width;
+        const char *B_c = (const char *)B + c * step_B * width;
         int status = type_C
-            ? cublasDgemm_v2(handle, ta, tb, m, n, k, alpha, (const double *)A + c * step_A, lda,
-                             (const double *)B + c * step_B, ldb, beta,
+            ? cublasDgemm_v2(handle, ta, tb, m, n, k, alpha, (const double *)A_c, lda,
+                             (const double *)B_c, ldb, beta,
                              (double *)C + c * step_C, ldc)
-            : cublasGemmEx(handle, ta, tb, m, n, k, alpha, (const float *)A + c * step_A, 0, lda,
-                           (const float *)B + c * step_B, 0, ldb, beta,
+            : cublasGemmEx(handle, ta, tb, m, n, k, alpha, A_c, type_A, lda, B_c, type_B, ldb, beta,
                            (float *)C + c * step_C, 0, ldc, compute, algorithm);
         if (status) return status;
     }

@@ -173,6 +173,9 @@ class HostLibrary:
 
         return launch
 
+    def work_arrays(self) -> list[Any]:
+        return []
+
     def synchronize(self) -> None:
         WAITS.append("synchronize")
 

@@ -56,8 +56,8 @@ def library(tmp_path_factory: Any) -> ctypes.CDLL:
     return ctypes.CDLL(str(path))
 
 
-def make(library: ctypes.CDLL, precision: str = "float32") -> CuBLAS:
-    return CuBLAS(library, 77, Array(np.empty(64, np.uint8)), copied, precision)
+def make(library: ctypes.CDLL, tf32: bool = False) -> CuBLAS:
+    return CuBLAS(library, 77, Array(np.empty(64, np.uint8)), copied, tf32)
 
 
 def matrix(rows: int, columns: int, dtype: Any, padding: int) -> Any:
@@ -102,11 +102,11 @@ def test_gram_matrices_are_lower_triangles(dtype: str, of_rows: bool, library: c
     np.testing.assert_allclose(square, expected, rtol=0, atol=50 * np.finfo(dtype).eps)
 
 
-@pytest.mark.parametrize(("precision", "bits"), [("float32", 24), ("tf32", 11), ("bf16", 8)])
+@pytest.mark.parametrize(("tf32", "bits"), [(False, 24), (True, 11)])
 def test_products_round_their_factors_and_gram_matrices_do_not(
-    precision: str, bits: int, library: ctypes.CDLL
+    tf32: bool, bits: int, library: ctypes.CDLL
 ) -> None:
-    cublas = make(library, precision)
+    cublas = make(library, tf32)
     # The last bit of the factor survives a rounding to `bits` bits, and the one behind it does not.
     for bit, stays in ((bits - 1, True), (bits, False)):
         number = 1.0 + 2.0**-bit
@@ -119,12 +119,25 @@ def test_products_round_their_factors_and_gram_matrices_do_not(
     assert float(out.numbers[0, 0]) == float(A.numbers[0, 0] * A.numbers[0, 0])
 
 
+def test_products_of_bfloat16_are_added_up_in_float32(library: ctypes.CDLL) -> None:
+    cublas = make(library)
+    A, B = (matrix(8, 3, "float32", 1) for _ in range(2))
+    bits = [(M.view(np.uint32) >> 16).astype(np.uint16) for M in (A, B)]
+    cut = [(M.astype(np.uint32) << 16).view(np.float32) for M in bits]
+    out = np.zeros((3, 3), np.float32)
+    cublas.gemm(Array(out), *map(Array, bits), 1.0, 0.0, True, False)
+    np.testing.assert_allclose(out, cut[0].T @ cut[1], rtol=0, atol=1e-5)
+    parts = np.zeros((2, 3, 3), np.float32)
+    cublas.partial_products(Array(parts), *map(Array, bits))
+    np.testing.assert_allclose(parts[1], cut[0][4:].T @ cut[1][4:], rtol=0, atol=1e-5)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_partial_products_and_gram_matrices(
     dtype: str, library: ctypes.CDLL, monkeypatch: Any
 ) -> None:
     monkeypatch.setattr("fastbcd.devices.cuda.cublas.GRAM_BLOCK", 2)
-    cublas, eps = make(library, "tf32"), np.finfo(dtype).eps
+    cublas, eps = make(library, tf32=True), np.finfo(dtype).eps
     A, B = matrix(12, 5, dtype, 2), matrix(12, 3, dtype, 1)
     out = RNG.standard_normal((3, 5, 4)).astype(dtype)[:, :, :3]
     cublas.partial_products(Array(out), Array(A), Array(B), true_float32=True)

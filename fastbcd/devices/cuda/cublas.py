@@ -18,10 +18,11 @@ import numpy as np
 from fastbcd.devices.cuda.captures import captures
 
 # Values of cuBLAS's enumerations; they are the same in all its versions.
-FLOAT32, FLOAT64, DEFAULT_ALGORITHM = 0, 1, -1
-# How a product of float32 matrices is computed; it is added up in float32 in any case.
-COMPUTE = {"float32": 68, "bf16": 75, "tf32": 77}
-COMPUTE_FLOAT64 = 70
+# Types of elements; a bfloat16 comes as its 16 bits.
+KINDS = {"float32": 0, "float64": 1, "uint16": 14}
+# How products are added up; with TF32 the factors of float32 are rounded first.
+ADD_FLOAT32, ADD_FLOAT64, ADD_TF32 = 68, 70, 77
+DEFAULT_ALGORITHM = -1
 HOST_POINTERS, DEVICE_POINTERS = 0, 1
 UPPER, RIGHT, NON_UNIT = 1, 1, 0
 # What NVIDIA advises for its cards of 2022 and later.
@@ -73,8 +74,8 @@ class CuBLAS:
         Bytes for cuBLAS's own use; kept as long as the handle.
     array : callable
         ``array(data, dtype)`` copies data to the GPU.
-    precision : {"float32", "tf32", "bf16"}
-        What factors of float32 products are rounded to: not at all, to 11 bits, to 8 bits.
+    tf32 : bool
+        Whether float32 products may round their factors to TF32 (11 bits).
 
     Raises
     ------
@@ -88,12 +89,12 @@ class CuBLAS:
         stream: int,
         workspace: Any,
         array: Callable[[Any, Any], Any],
-        precision: str,
+        tf32: bool,
     ) -> None:
         self._functions = {name: getattr(library, name) for name in ARGUMENTS}
         for name, types in ARGUMENTS.items():
             self._functions[name].argtypes = types
-        self._array, self._compute = array, COMPUTE[precision]
+        self._array, self._add_float32 = array, ADD_TF32 if tf32 else ADD_FLOAT32
         self._constants: dict[tuple[float, np.dtype], Any] = {}
         self._handle = ctypes.c_void_p()
         self._call_plain("cublasCreate_v2", ctypes.byref(self._handle))
@@ -122,7 +123,10 @@ class CuBLAS:
         transpose_A: bool,
         transpose_B: bool,
     ) -> None:
-        """``out = scale A B + keep out``; see `Library.gemm`."""
+        """``out = scale A B + keep out``; see `Library.gemm`.
+
+        With a float32 `out`, A and B may both be bfloat16, as uint16.
+        """
         m, n = out.shape
         k = A.shape[0] if transpose_A else A.shape[1]
         if 0 in (m, n):
@@ -145,14 +149,15 @@ class CuBLAS:
         self, sizes: tuple[int, ...], alpha: int, B: Any, A: Any, beta: int, out: Any
     ) -> None:
         """The call itself, in Fortran's order; alpha and beta are addresses."""
-        at_A, at_B, at_out = ((M.data.ptr, leading(M)) for M in (A, B, out))
-        if out.dtype != np.float32:
+        if out.dtype == np.float64:
+            at_A, at_B, at_out = ((M.data.ptr, leading(M)) for M in (A, B, out))
             self._call("cublasDgemm_v2", *sizes, alpha, *at_B, *at_A, beta, *at_out)
             return
-        (A_at, A_step), (B_at, B_step), (out_at, out_step) = at_A, at_B, at_out
+        kind = KINDS[A.dtype.name]
         self._call(
-            *("cublasGemmEx", *sizes, alpha, B_at, FLOAT32, B_step, A_at, FLOAT32, A_step, beta),
-            *(out_at, FLOAT32, out_step, self._compute, DEFAULT_ALGORITHM),
+            *("cublasGemmEx", *sizes, alpha, B.data.ptr, kind, leading(B)),
+            *(A.data.ptr, kind, leading(A), beta, out.data.ptr, KINDS["float32"], leading(out)),
+            *(self._add_float32 if kind == KINDS["float32"] else ADD_FLOAT32, DEFAULT_ALGORITHM),
         )
 
     def _constant(self, value: float, dtype: np.dtype) -> Any:
@@ -176,15 +181,14 @@ class CuBLAS:
         """``out_c = A_c^T B_c`` for every part c of the rows of A and B; all parts in one call.
 
         out (parts, p, q), A (parts m, p), B (parts m, q): A_c are the rows ``c m`` to
-        ``(c + 1) m``. With `true_float32` factors are not rounded, whatever `precision` says.
+        ``(c + 1) m``. With `true_float32` factors are not rounded to TF32. A and B may both be
+        bfloat16, as uint16; then their columns beyond p and q are not read.
         """
         parts, p, q = out.shape
-        m = len(A) // parts
-        is_float32 = out.dtype == np.float32
-        kind = FLOAT32 if is_float32 else FLOAT64
-        compute = COMPUTE_FLOAT64
-        if is_float32:
-            compute = COMPUTE["float32"] if true_float32 else self._compute
+        m, kind = len(A) // parts, KINDS[A.dtype.name]
+        compute = ADD_FLOAT64 if out.dtype == np.float64 else ADD_FLOAT32
+        if A.dtype == np.float32 and not true_float32:
+            compute = self._add_float32
         numbers = np.array([1.0, 0.0], out.dtype)
         at = numbers.ctypes.data
         # To Fortran a row-major array is its transpose: out_c^T = B_c^T A_c.
@@ -192,7 +196,7 @@ class CuBLAS:
             *("cublasGemmStridedBatchedEx", 0, 1, q, p, m, at),
             *(B.data.ptr, kind, leading(B), m * leading(B)),
             *(A.data.ptr, kind, leading(A), m * leading(A)),
-            *(at + numbers.itemsize, out.data.ptr, kind, leading(out[0])),
+            *(at + numbers.itemsize, out.data.ptr, KINDS[out.dtype.name], leading(out[0])),
             *(out.strides[0] // out.dtype.itemsize, parts, compute, DEFAULT_ALGORITHM),
         )
 

@@ -68,7 +68,7 @@ class Graphs:
         self._graphs.move_to_end(key)
         if graph.launch is None:
             graph.launch = self._library.captured(body)
-            graph.arrays += self._scratch.arrays()
+            graph.arrays += [*self._scratch.arrays(), *self._library.work_arrays()]
         graph.launch()
 
 

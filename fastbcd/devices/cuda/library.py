@@ -65,6 +65,7 @@ class Library:
         self._gpu = ranks.rank_on_this_machine % n_devices
         cupy.cuda.Device(self._gpu).use()
         self._cupy, self._precision = cupy, precision
+        self._work: dict[str, Any] = {}
         self._stream = cupy.cuda.Stream(non_blocking=True)
         self._graph_memory = cupy.cuda.MemoryPool()
         held = [self._stream, self._graph_memory]
@@ -79,7 +80,7 @@ class Library:
         name = f"libcublas.so.{self._cupy.cuda.runtime.runtimeGetVersion() // 1000}"
         workspace = self.empty((WORKSPACE_BYTES,), np.uint8)
         stream = self._stream.ptr
-        return CuBLAS(ctypes.CDLL(name), stream, workspace, self.array, self._precision)
+        return CuBLAS(ctypes.CDLL(name), stream, workspace, self.array, self._precision == "tf32")
 
     @contextmanager
     def session(self) -> Iterator[int]:
@@ -225,7 +226,32 @@ class Library:
 
         scale may be an array of one element on the GPU.
         """
+        if self._rounds(out):
+            A, B = self._rounded("A", A), self._rounded("B", B)
         self._cublas.gemm(out, A, B, scale, keep, transpose_A, transpose_B)
+
+    def work_arrays(self) -> list[Any]:
+        """What products keep from call to call; a graph that makes products needs it to stay."""
+        return list(self._work.values())
+
+    def _rounds(self, out: Any) -> bool:
+        return self._precision == "bf16" and out.dtype == np.float32
+
+    def _rounded(self, name: str, A: Any) -> Any:
+        """A in bfloat16, as uint16, in this library's work array `name`.
+
+        Its numbers of rows and columns are multiples of 8, as tensor cores ask, filled up with
+        zeros: cuBLAS's own conversion (``CUBLAS_COMPUTE_32F_FAST_16BF``) computes in TF32 instead.
+        """
+        from fastbcd.kernels import cuda as kernels
+
+        rows, columns = (-(-size // 8) * 8 for size in A.shape)
+        held = self._work.get(name)
+        if held is None or held.size < rows * columns:
+            held = self._work[name] = self.empty((rows * columns,), np.uint16)
+        out = held[: rows * columns].reshape(rows, columns)
+        kernels.to_bfloat16(out, A)
+        return out
 
     def gram(self, out: Any, A: Any, of_rows: bool = False) -> None:
         """Lower triangle of ``out = A^T A``, or of ``A A^T`` with `of_rows`; true float32."""
@@ -233,6 +259,8 @@ class Library:
 
     def partial_products(self, out: Any, A: Any, B: Any) -> None:
         """``out_c = A_c^T B_c``; out (parts, p, q), A (parts m, p), B (parts m, q)."""
+        if self._rounds(out):
+            A, B = self._rounded("A", A)[: len(A)], self._rounded("B", B)[: len(B)]
         self._cublas.partial_products(out, A, B)
 
     def partial_grams(self, out: Any, A: Any) -> None:
