@@ -4,7 +4,8 @@
 
 Parts run one after the other, each in a process of its own with a limit of its own, and go on
 after one that fails: a smoke test, the tests of the GPU, products, elementwise kernels, an
-iteration, mini-batches, the race against PyTorch, where time goes, the processor's threads. Each
+iteration, mini-batches, where time goes, the rows of the asv suite, the race against PyTorch, the
+processor's threads. Each
 leaves ``NAME.log`` and ``NAME.json`` in the folder, written as it goes: what has been measured
 stays when the rest is cut. Nothing needs to be installed from this checkout.
 """
@@ -29,6 +30,7 @@ LIMITS = {
     "iteration": 120,
     "batches": 120,
     "timeline": 90,
+    "rows": 120,
     "race": 200,
     "processors": 150,
 }
