@@ -13,8 +13,8 @@ and Numba compiles it once per kind of formula, at full speed: the scalar is
 inlined and parameters are ordinary run-time numbers, so another slope compiles
 nothing again.
 
-The Numba type of a formula carries a digest of its functions. Numba's disk
-cache looks only at the file of the kernel; with the digest in the signature, a
+The Numba type of a formula carries a digest of its functions. The cache on
+disk knows of the kernels' own files only; with the digest in the signature, a
 formula that was edited (ours or a user's, wherever it is defined) is never
 served machine code of its former self.
 """

@@ -6,6 +6,8 @@ from typing import Any
 
 from numba import njit
 
+from fastbcd.kernels.cache import KernelCache
+
 # Everything that fastmath offers except `nnan` and `ninf`: sums may be
 # reassociated (so they vectorise), but NaN and infinity keep their meaning.
 FASTMATH = {"reassoc", "contract", "nsz", "arcp"}
@@ -43,9 +45,15 @@ def kernel(function: Any) -> Any:
     on a tile of samples of its own, so no kernel ever waits at a barrier and
     a result does not depend on the number of threads.
     """
-    return njit(cache=True, nogil=True, error_model="numpy", fastmath=FASTMATH)(function)
+    return _cached(njit(nogil=True, error_model="numpy", fastmath=FASTMATH)(function))
 
 
 def kernel_in_order(function: Any) -> Any:
     """`kernel`, but sums stay in the order they are written in: for arithmetic in two parts."""
-    return njit(cache=True, nogil=True, error_model="numpy")(function)
+    return _cached(njit(nogil=True, error_model="numpy")(function))
+
+
+def _cached(dispatcher: Any) -> Any:
+    """Its machine code is kept by `KernelCache`, in place of the cache of ``njit(cache=True)``."""
+    dispatcher._cache = KernelCache(dispatcher.py_func)
+    return dispatcher

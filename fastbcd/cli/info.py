@@ -8,7 +8,6 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-import numba
 from threadpoolctl import threadpool_info
 
 import fastbcd
@@ -16,6 +15,7 @@ from fastbcd.devices import DEVICES
 from fastbcd.devices.cuda.library import describe
 from fastbcd.devices.threads import resolve_threads
 from fastbcd.kernels import ACTIVATIONS, LOSSES, PENALTIES
+from fastbcd.kernels.cache import cache_folder
 
 
 def add_command(commands: Any) -> None:
@@ -40,7 +40,7 @@ def run(options: argparse.Namespace) -> None:
         "cores": os.cpu_count(),
         "threads by default": resolve_threads(None),
         "blas": "; ".join(blas) or "not recognised: its threads cannot be limited",
-        "kernel cache": numba.config.CACHE_DIR or "beside the installed package",
+        "kernel cache": cache_folder() or "none: each process compiles; set NUMBA_CACHE_DIR",
         "devices": ", ".join(DEVICES),
         **_of_the_gpu(),
         "activations": ", ".join(ACTIVATIONS),
