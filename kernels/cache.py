@@ -27,9 +27,7 @@ from numba import config
 from numba.core.caching import CompileResultCacheImpl, FunctionCache
 from numba.core.serialize import dumps
 
-from fastbcd.kernels.streams import is_terminal, write_line
-
-logger = logging.getLogger("fastbcd")
+from fastbcd.kernels.streams import is_terminal, logger, write_line
 
 # How each file begins. Numba's own files begin otherwise.
 MAGIC = b"fastbcd kernel 1\n"
@@ -188,7 +186,7 @@ def _warn_once(reason: str) -> None:
 
 def _announce_once() -> None:
     """Tell whoever waits at a terminal what for, unless the logger's level is above INFO."""
-    if logger.level <= logging.INFO and is_terminal(sys.stderr) and _first("compilation"):
+    if logger.logger.level <= logging.INFO and is_terminal(sys.stderr) and _first("compilation"):
         write_line("fastbcd: compiling; the first call with new settings takes some seconds")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +9,8 @@ from fastbcd import checkpoint
 from fastbcd.errors import InputError
 from fastbcd.fingerprint import fingerprint
 from fastbcd.fit import Callback, Record, Result, Solver
+from fastbcd.kernels.streams import logger
 from fastbcd.specification import require_integer
-
-logger = logging.getLogger("fastbcd")
 
 
 class SaveCheckpoint(Callback):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import csv
 import io
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,8 @@ def run(options: argparse.Namespace) -> None:
         except OSError as error:
             raise InputError(f"--out: {options.out} cannot be written: {error}") from None
     elif prediction.labels is None or options.proba:
+        if sys.stdout is None:
+            raise InputError("there is no standard output; name a file for the result: --out FILE")
         print(_table(columns), end="")
         return
     if prediction.labels is not None:

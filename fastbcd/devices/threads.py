@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import threading
-import warnings
 from contextlib import AbstractContextManager
 from functools import cache
 from typing import Any
 
 from threadpoolctl import ThreadpoolController
 
+from fastbcd.kernels.streams import warn
 from fastbcd.specification import require_integer
 
 
@@ -95,4 +95,4 @@ def _warn_once(message: str) -> None:
     if not _warned:
         _warned = True
         # The line that made the solver.
-        warnings.warn(message, OversubscriptionWarning, stacklevel=6)
+        warn(message, OversubscriptionWarning, stacklevel=6)
