@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastbcd.devices.pages import release
 from fastbcd.errors import InputError
+from fastbcd.floating_point import own_errstate
 from fastbcd.ranks import Ranks
 
 # Of a block of targets.
@@ -17,6 +18,7 @@ NUMBERS = 2**19
 BLOCK = 2**16
 
 
+@own_errstate
 def one_hot(
     labels: ArrayLike, n_classes: int | None = None, out: NDArray[Any] | None = None
 ) -> NDArray[Any]:

@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 
 from fastbcd.data.preprocessing import Preprocessing
 from fastbcd.errors import InputError
+from fastbcd.floating_point import own_errstate_in
 from fastbcd.model_file import read_model, write_model
 from fastbcd.network import Network
 from fastbcd.validation import check_matrix
 
 
+@own_errstate_in
 @dataclass
 class Model:
     """All that prediction needs: the class of the largest output, or outputs in the targets' units.

@@ -18,6 +18,7 @@ from fastbcd.cli import export, info, plot, predict, train
 from fastbcd.cli.parser import USAGE_STATUS, Parser
 from fastbcd.cli.processes import abort, silent, world
 from fastbcd.errors import InputError
+from fastbcd.floating_point import own_errstate
 from fastbcd.kernels.streams import write_line
 
 INTERRUPTED_STATUS = 130
@@ -42,6 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _main(sys.argv[1:] if arguments is None else list(arguments))
 
 
+@own_errstate
 def _main(arguments: list[str]) -> int:
     try:
         comm = world()

@@ -15,6 +15,7 @@ from fastbcd.data.reading import NAMES, Allocate, Sets, Unit, read, share
 from fastbcd.data.split import split
 from fastbcd.data.table import load_csv
 from fastbcd.errors import InputError
+from fastbcd.floating_point import own_errstate
 from fastbcd.ranks import Alone, Ranks, together
 
 FORMS = (
@@ -23,6 +24,7 @@ FORMS = (
 )
 
 
+@own_errstate
 def load(
     source: str | None,
     *,

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from fastbcd.errors import InputError
 from fastbcd.fit import Record, Result
+from fastbcd.floating_point import own_errstate
 
 # Options that tell one run from another in a legend, the most telling first.
 TELLING = ("data", "algorithm", "hidden", "activation", "loss", "batch_size")
@@ -53,6 +54,7 @@ class Run:
         return x[rows], y[rows]
 
 
+@own_errstate
 def read_runs(runs: Any) -> list[Run]:
     """Runs from whatever holds one: a folder, a `Result`, a history, or several of these.
 
