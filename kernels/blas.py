@@ -14,6 +14,7 @@ accordingly, and the lower triangle here is Fortran's upper one.
 
 from __future__ import annotations
 
+import ctypes
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from numba.core.errors import TypingError
 from numba.extending import get_cython_function_address, intrinsic, overload
 
 from fastbcd.kernels.jit import kernel
+from fastbcd.kernels.plain import PLAIN, plain_by_dtype, plain_routine
 
 _BYTE_POINTER = ir.IntType(8).as_pointer()
 
@@ -31,7 +33,10 @@ _BYTE_POINTER = ir.IntType(8).as_pointer()
 def _routine(module: str, name: str) -> Any:
     """An intrinsic that calls Fortran routine `name` with a tuple of scalars and arrays."""
     symbol = f"fastbcd_{name}"
-    binding.add_symbol(symbol, get_cython_function_address(f"scipy.linalg.{module}", name))
+    address = get_cython_function_address(f"scipy.linalg.{module}", name)
+    if PLAIN:
+        return plain_routine(ctypes.c_void_p(address))
+    binding.add_symbol(symbol, address)
 
     element = {"s": types.float32, "d": types.float64}[name[0]]
 
@@ -65,6 +70,8 @@ def _routine(module: str, name: str) -> Any:
 
 def _by_dtype(single: Any, double: Any) -> Any:
     """A function that calls `single` or `double` by the element type of `out`."""
+    if PLAIN:
+        return plain_by_dtype(single, double)
 
     def call(out, arguments):
         raise NotImplementedError("only inside compiled code")

@@ -114,6 +114,11 @@ class Formula:
         self.numba_type = FormulaType(name, _digest(functions), len(self.parameters))
         self._registry[self.numba_type.name] = self
 
+    @property
+    def has_quick_prox(self) -> bool:
+        """Whether there is a `quick_prox` of its own; in compiled code a constant."""
+        return "quick_prox" in self.functions
+
     def __getattr__(self, method: str) -> Callable[..., Any]:
         functions = self.__dict__.get("functions", {})
         if method not in functions:

@@ -18,6 +18,7 @@ import numpy as np
 from fastbcd.devices.cuda.cublas import UPPER, WORKSPACE_BYTES, CuBLAS, leading
 from fastbcd.devices.cuda.group import Group
 from fastbcd.errors import InputError
+from fastbcd.kernels.plain import PLAIN
 from fastbcd.ranks import Alone, Ranks, together
 
 INSTALL = "pip install 'fastbcd[cuda13]' (for a driver of CUDA 12: 'fastbcd[cuda12]')"
@@ -51,6 +52,11 @@ class Library:
     """
 
     def __init__(self, tf32: bool, ranks: Ranks) -> None:
+        if PLAIN:
+            raise InputError(
+                "device: cuda needs compiled kernels, and NUMBA_DISABLE_JIT forbids to compile any; "
+                "unset it, or use device='cpu'"
+            )
         cupy = import_cupy()
         try:
             n_devices = cupy.cuda.runtime.getDeviceCount()
