@@ -35,7 +35,7 @@ def _routine(module: str, name: str) -> Any:
     symbol = f"fastbcd_{name}"
     address = get_cython_function_address(f"scipy.linalg.{module}", name)
     if PLAIN:
-        return plain_routine(ctypes.c_void_p(address))
+        return plain_routine(name, ctypes.c_void_p(address))
     binding.add_symbol(symbol, address)
 
     element = {"s": types.float32, "d": types.float64}[name[0]]

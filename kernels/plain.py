@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from numba import config
+from numba.core.errors import TypingError
 
 PLAIN = bool(config.DISABLE_JIT)
 
@@ -49,29 +50,36 @@ def _as_compiled(argument: Any) -> Any:
     return np.float64(argument) if type(argument) is float else argument
 
 
-def plain_routine(pointer: ctypes.c_void_p) -> Any:
-    """The Fortran routine at `pointer` as a function of a tuple of NumPy's scalars and arrays."""
+def plain_routine(name: str, pointer: ctypes.c_void_p) -> Any:
+    """Fortran routine `name` at `pointer`: a function of a tuple of NumPy's scalars and arrays."""
+    element = {"s": np.float32, "d": np.float64}[name[0]]
 
     def call(arguments: Any) -> None:
         # Fortran takes scalars by reference, too: as arrays of one element, alive during the call.
         held = [np.asarray(argument) for argument in arguments]
+        for array in held:
+            if array.ndim > 0 and array.dtype not in (element, np.int32):
+                raise TypingError(
+                    f"{name} needs arrays of {np.dtype(element)}, got one of {array.dtype}"
+                )
         kinds = [ctypes.c_void_p] * len(held)
-        ctypes.CFUNCTYPE(None, *kinds)(pointer.value or 0)(*(array.ctypes.data for array in held))
+        address = pointer.value or 0
+        ctypes.CFUNCTYPE(None, *kinds)(address)(*(array.ctypes.data for array in held))
 
     return call
 
 
 def plain_by_dtype(single: Any, double: Any) -> Any:
-    """`single` or `double` by the type of `out`; TypeError for arrays that BLAS would misread."""
+    """`single` or `double` by the type of `out`; refuses what BLAS would misread."""
 
     def call(out: Any, arguments: Any) -> None:
         arrays = [argument for argument in arguments if getattr(argument, "ndim", 0)]
-        if any(array.dtype != out.dtype for array in arrays):
-            raise TypeError("arrays must have one dtype")
+        if any(array.dtype != out.dtype or array.flags.fnc for array in arrays):
+            raise TypingError("arrays must have one dtype and contiguous rows (C order)")
         if out.dtype not in (np.float32, np.float64):
-            raise TypeError(f"arrays must be float32 or float64, not {out.dtype}")
+            raise TypingError(f"arrays must be float32 or float64, not {out.dtype}")
         if not out.flags.writeable:
-            raise TypeError("out is read-only")
+            raise TypingError("out is read-only")
         (single if out.dtype == np.float32 else double)(arguments)
 
     return call

@@ -54,7 +54,7 @@ class Library:
     def __init__(self, tf32: bool, ranks: Ranks) -> None:
         if PLAIN:
             raise InputError(
-                "device: cuda needs compiled kernels, and NUMBA_DISABLE_JIT forbids to compile any; "
+                "device: cuda needs compiled kernels, and NUMBA_DISABLE_JIT forbids that; "
                 "unset it, or use device='cpu'"
             )
         cupy = import_cupy()
