@@ -7,10 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from fastbcd.floating_point import own_errstate_in
+
 # By how much rounding may raise F, relative to F: sums of squares in the storage type.
 ROUNDING = {"float32": 1e-7, "float64": 1e-12}
 
 
+@own_errstate_in
 class Certificate:
     """What Theorems 1 to 3 promise, and what happened; `str` puts it in words.
 

@@ -16,6 +16,7 @@ from fastbcd.errors import InputError
 from fastbcd.files import user_path
 from fastbcd.fingerprint import fingerprint
 from fastbcd.fit import Callback, Past, Result, run
+from fastbcd.floating_point import own_errstate
 from fastbcd.kernels import ACTIVATIONS, LOSSES, PENALTIES, Formula
 from fastbcd.packing import LEFT_OUT, Tensors, is_array, pack, unpack
 from fastbcd.parts import Part, Samples, check_parts, remove_unused, unused_number, write_part
@@ -243,6 +244,7 @@ def read(path: Path, ranks: Ranks = ALONE) -> Checkpoint:
         return Checkpoint(path, {name: file.read(name) for name in names}, metadata)
 
 
+@own_errstate
 def resume(
     path: str | Path,
     solver: Any,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ import numpy as np
 
 from fastbcd.certificate import Certificate
 from fastbcd.devices import CPU
+from fastbcd.kernels.streams import warn
 from fastbcd.network import Network
 from fastbcd.problem import Problem
 from fastbcd.ranks import together
@@ -203,7 +203,7 @@ def _check_descent(history: list[Record], previous: float, solver: Solver) -> fl
         )
     # Sums of squares that fell below the rounding of the first ones may do as they like.
     if objective > previous * (1 + 1e-6) + (10 * np.finfo(solver.dtype).eps) ** 2 * first:
-        warnings.warn(
+        warn(
             f"objective rose from {previous:.9g} to {objective:.9g} in iteration "
             f"{record['iteration']}: rounding in {solver.dtype}; use float64, or a larger alpha",
             DescentWarning,

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastbcd.devices.pages import release
 from fastbcd.errors import InputError
+from fastbcd.floating_point import own_errstate
 from fastbcd.label_values import faithful
 from fastbcd.ranks import Ranks
 
@@ -20,6 +21,7 @@ BLOCK = 2**16
 SHOWN = 10
 
 
+@own_errstate
 def one_hot(
     labels: ArrayLike, n_classes: int | None = None, out: NDArray[Any] | None = None
 ) -> NDArray[Any]:

@@ -16,6 +16,7 @@ from fastbcd.data.inputs import KINDS, Inputs, check_same_names
 from fastbcd.data.preprocessing import Preprocessing
 from fastbcd.errors import InputError
 from fastbcd.files import user_path
+from fastbcd.floating_point import own_errstate_in
 from fastbcd.label_values import faithful
 from fastbcd.model_file import read_model, texts, write_model
 from fastbcd.network import Network
@@ -24,6 +25,7 @@ from fastbcd.specification import require_integer
 logger = logging.getLogger("fastbcd")
 
 
+@own_errstate_in
 @dataclass
 class Model:
     """All that prediction needs: the class of the largest output, or outputs in the targets' units.

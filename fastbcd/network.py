@@ -12,10 +12,12 @@ from numpy.typing import ArrayLike, NDArray
 from fastbcd.devices import CPU
 from fastbcd.devices.tiles import Tile
 from fastbcd.errors import InputError
+from fastbcd.floating_point import own_errstate, own_errstate_in
 from fastbcd.kernels import Formula
 from fastbcd.validation import check_dtype, check_inputs
 
 
+@own_errstate_in
 class Network:
     """``V_l = S_l V_{l-1} + act_l(V^_{l-1} W_l^T)``, ``V_0 = X``, for l = 1..L.
 
@@ -33,6 +35,7 @@ class Network:
         Widths of two layers disagree, or a type that is neither float32 nor float64.
     """
 
+    @own_errstate
     def __init__(
         self,
         W: Sequence[NDArray[Any]],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastbcd.errors import InputError
+from fastbcd.kernels.streams import write_line
 
 # Seconds that a rank which failed waits for the others.
 PATIENCE = 5.0
@@ -144,8 +144,7 @@ class MPIRanks:
         deadline = time.monotonic() + PATIENCE
         while not request.Test():
             if time.monotonic() > deadline:
-                print(f"rank {self.rank}: {error or type(error).__name__}", file=sys.stderr)
-                sys.stderr.flush()
+                write_line(f"rank {self.rank}: {error or type(error).__name__}")
                 self.comm.Abort(2 if isinstance(error, InputError) else 1)
             time.sleep(0.01)
 

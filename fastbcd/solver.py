@@ -18,6 +18,7 @@ from fastbcd.devices.storage import get_storage
 from fastbcd.devices.tiles import Tile
 from fastbcd.errors import InputError
 from fastbcd.fit import Callback, Result, run
+from fastbcd.floating_point import own_errstate_in
 from fastbcd.initialization import INITIALIZATIONS, initial_weights
 from fastbcd.problem import Problem
 from fastbcd.ranks import get_ranks, together
@@ -34,6 +35,7 @@ from fastbcd.validation import (
 )
 
 
+@own_errstate_in
 class BlockCoordinateDescent:
     """Base of `TwoSplitting` and `ThreeSplitting`, whose docstrings describe the parameters.
 

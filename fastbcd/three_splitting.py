@@ -8,10 +8,12 @@ import numpy as np
 
 from fastbcd.clock import laps, laps_of_all_threads
 from fastbcd.devices.tiles import Tile
+from fastbcd.floating_point import own_errstate_in
 from fastbcd.solver import BlockCoordinateDescent
 from fastbcd.state import State
 
 
+@own_errstate_in
 class ThreeSplitting(BlockCoordinateDescent):
     """Three-splitting BCD: every block is minimised exactly, so F never increases.
 

@@ -10,6 +10,7 @@ import numpy as np
 from fastbcd.clock import laps, laps_of_all_threads
 from fastbcd.devices.tiles import Tile
 from fastbcd.errors import InputError
+from fastbcd.floating_point import own_errstate_in
 from fastbcd.kernels import Formula, linear
 from fastbcd.problem import Problem
 from fastbcd.solver import BlockCoordinateDescent
@@ -22,6 +23,7 @@ from fastbcd.validation import check_formula
 STEPS = np.array([0.0, 8.0, 4.0, 2.0, 1.0, 0.5, 0.125, 2.0**-6, 2.0**-10])
 
 
+@own_errstate_in
 class TwoSplitting(BlockCoordinateDescent):
     """Two-splitting BCD, without pre-activations: every block update descends.
 

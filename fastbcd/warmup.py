@@ -10,6 +10,7 @@ import numpy as np
 
 from fastbcd.callbacks import Certify, Objective
 from fastbcd.fit import Callback
+from fastbcd.floating_point import own_errstate
 from fastbcd.labels import one_hot
 from fastbcd.problem import Problem
 from fastbcd.three_splitting import ThreeSplitting
@@ -18,6 +19,7 @@ from fastbcd.three_splitting import ThreeSplitting
 WIDEST, SAMPLES, ITERATIONS = 8, 16, 2
 
 
+@own_errstate
 def warmup(solver: Any = None, certify: bool = False) -> float:
     """Compile every kernel that `solver` will call, or load it from the cache on disk.
 

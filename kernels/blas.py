@@ -26,6 +26,7 @@ from numba.extending import intrinsic, overload
 
 from fastbcd.kernels.jit import kernel
 from fastbcd.kernels.library import LIBRARY
+from fastbcd.kernels.plain import PLAIN, plain_by_dtype, plain_routine
 
 _BYTE_POINTER = ir.IntType(8).as_pointer()
 
@@ -33,6 +34,8 @@ _BYTE_POINTER = ir.IntType(8).as_pointer()
 def _routine(name: str) -> Any:
     """An intrinsic that calls Fortran routine `name` with a tuple of scalars and arrays."""
     slot, symbol = LIBRARY.slots[name], f"fastbcd_at_{name}"
+    if PLAIN:
+        return plain_routine(name, slot)
     binding.add_symbol(symbol, ctypes.addressof(slot))
     # Machine code that was cached before there were slots asks for the routine itself.
     binding.add_symbol(f"fastbcd_{name}", slot.value)
@@ -68,6 +71,8 @@ def _routine(name: str) -> Any:
 
 def _by_dtype(single: Any, double: Any) -> Any:
     """A function that calls `single` or `double` by the element type of `out`."""
+    if PLAIN:
+        return plain_by_dtype(single, double)
 
     def call(out, arguments):
         raise NotImplementedError("only inside compiled code")

@@ -16,6 +16,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from fastbcd.kernels.jit import straight, straight_in_order
+from fastbcd.kernels.plain import PLAIN, plain_power_of_two
 
 LOG2 = math.log(2.0)
 # log 2 in two parts; the first has so few digits that its product with k is exact.
@@ -58,6 +59,10 @@ def _power_of_two(typingctx: Any, k: Any) -> Any:
         return builder.bitcast(bits, values[0].type)
 
     return k(k), codegen
+
+
+if PLAIN:
+    _nearest_integer, _power_of_two = np.rint, plain_power_of_two
 
 
 @straight_in_order

@@ -13,8 +13,8 @@ and Numba compiles it once per kind of formula, at full speed: the scalar is
 inlined and parameters are ordinary run-time numbers, so another slope compiles
 nothing again.
 
-The Numba type of a formula carries a digest of its functions. Numba's disk
-cache looks only at the file of the kernel; with the digest in the signature, a
+The Numba type of a formula carries a digest of its functions. The cache on
+disk knows of the kernels' own files only; with the digest in the signature, a
 formula that was edited (ours or a user's, wherever it is defined) is never
 served machine code of its former self.
 """
@@ -113,6 +113,11 @@ class Formula:
         self.functions = functions
         self.numba_type = FormulaType(name, _digest(functions), len(self.parameters))
         self._registry[self.numba_type.name] = self
+
+    @property
+    def has_quick_prox(self) -> bool:
+        """Whether there is a `quick_prox` of its own; in compiled code a constant."""
+        return "quick_prox" in self.functions
 
     def __getattr__(self, method: str) -> Callable[..., Any]:
         functions = self.__dict__.get("functions", {})

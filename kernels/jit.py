@@ -8,6 +8,9 @@ from typing import Any
 from numba import njit
 from numba.core.compiler_lock import global_compiler_lock
 
+from fastbcd.kernels.cache import KernelCache
+from fastbcd.kernels.plain import PLAIN, plain
+
 # Everything that fastmath offers except `nnan` and `ninf`: sums may be
 # reassociated (so they vectorise), but NaN and infinity keep their meaning.
 FASTMATH = {"reassoc", "contract", "nsz", "arcp"}
@@ -30,7 +33,7 @@ def scalar(function: Any) -> Any:
 
     Not cached by itself: each kernel that calls it holds its own inlined copy.
     """
-    return njit(error_model="numpy", fastmath=FASTMATH)(function)
+    return _compile(function, fastmath=FASTMATH)
 
 
 def straight(function: Any) -> Any:
@@ -39,12 +42,12 @@ def straight(function: Any) -> Any:
     A loop that calls only such formulas becomes vector instructions; a call that LLVM
     thinks too long to inline would leave it scalar, ten times slower.
     """
-    return njit(error_model="numpy", fastmath=FASTMATH, forceinline=True)(function)
+    return _compile(function, fastmath=FASTMATH, forceinline=True)
 
 
 def straight_in_order(function: Any) -> Any:
     """`straight`, but sums stay in the order they are written in: for arithmetic in two parts."""
-    return njit(error_model="numpy", fastmath=FASTMATH - {"reassoc"}, forceinline=True)(function)
+    return _compile(function, fastmath=FASTMATH - {"reassoc"}, forceinline=True)
 
 
 def kernel(function: Any) -> Any:
@@ -54,9 +57,20 @@ def kernel(function: Any) -> Any:
     on a tile of samples of its own, so no kernel ever waits at a barrier and
     a result does not depend on the number of threads.
     """
-    return njit(cache=True, nogil=True, error_model="numpy", fastmath=FASTMATH)(function)
+    return _compile(function, cached=True, nogil=True, fastmath=FASTMATH)
 
 
 def kernel_in_order(function: Any) -> Any:
     """`kernel`, but sums stay in the order they are written in: for arithmetic in two parts."""
-    return njit(cache=True, nogil=True, error_model="numpy")(function)
+    return _compile(function, cached=True, nogil=True)
+
+
+def _compile(function: Any, cached: bool = False, **options: Any) -> Any:
+    """Compiled where Numba compiles; `cached` machine code is kept by `KernelCache`."""
+    options["error_model"] = "numpy"
+    if PLAIN:
+        return plain(function, options)
+    dispatcher = njit(**options)(function)
+    if cached:  # in place of the cache of `njit(cache=True)`
+        dispatcher._cache = KernelCache(function)
+    return dispatcher

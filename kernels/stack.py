@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.core.errors import TypingError
 from numba.extending import intrinsic
+
+from fastbcd.kernels.plain import PLAIN
 
 
 @intrinsic(prefer_literal=True)
@@ -35,3 +38,7 @@ def stack_array(typingctx: Any, size: Any) -> Any:
         return struct._getvalue()
 
     return array(size), codegen
+
+
+if PLAIN:
+    stack_array = np.empty

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-# Before Numba is imported: its cache does not notice a changed scalar in another file.
+# Before Numba is imported: what the tests compile does not depend on earlier sessions.
 # Subprocesses of the tests inherit it.
 os.environ.setdefault("NUMBA_CACHE_DIR", tempfile.mkdtemp(prefix="fastbcd-test-cache-"))
 

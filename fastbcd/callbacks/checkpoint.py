@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +10,8 @@ from fastbcd.errors import InputError
 from fastbcd.files import user_path
 from fastbcd.fingerprint import fingerprint
 from fastbcd.fit import Callback, Record, Result, Solver
+from fastbcd.kernels.streams import logger
 from fastbcd.specification import require_integer
-
-logger = logging.getLogger("fastbcd")
 
 
 class SaveCheckpoint(Callback):

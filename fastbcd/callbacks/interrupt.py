@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 import threading
 from typing import Any
 
 from fastbcd.fit import Callback, Record, Result, Solver
-
-logger = logging.getLogger("fastbcd")
+from fastbcd.kernels.streams import logger
 
 
 class StopOnSignal(Callback):

@@ -10,6 +10,7 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from fastbcd.fit import Callback, Record, Result, Solver
+from fastbcd.kernels.streams import Lenient, is_terminal, logger, write_line
 
 LABELS = {
     "objective": "objective",
@@ -20,8 +21,6 @@ LABELS = {
 }
 # Between two lines of a log, at least.
 SECONDS = 10.0
-
-logger = logging.getLogger("fastbcd")
 
 
 class Progress(Callback):
@@ -39,8 +38,16 @@ class Progress(Callback):
         self._written, self._iteration = -float("inf"), state.iteration
         self._record: Record = {}
         self._bar: Any = None
-        if sys.stderr.isatty() or "ipykernel" in sys.modules:
-            self._bar = tqdm(total=max_iter, initial=state.iteration, unit="it", dynamic_ncols=True)
+        terminal = is_terminal(sys.stderr)
+        if terminal or ("ipykernel" in sys.modules and sys.stderr is not None):
+            self._bar = tqdm(
+                total=max_iter,
+                initial=state.iteration,
+                unit="it",
+                dynamic_ncols=True,
+                # A notebook's bar is no text, and knows standard error by its identity.
+                file=Lenient(sys.stderr) if terminal else None,
+            )
 
     def on_iteration(self, solver: Solver, state: Any, record: Record) -> None:
         for name, label in LABELS.items():
@@ -68,4 +75,4 @@ class Progress(Callback):
         if logger.isEnabledFor(logging.INFO) and logger.hasHandlers():
             logger.info(line)
         else:  # whoever asks for progress wants to see it, with logging set up or without
-            print(line, file=sys.stderr)
+            write_line(line)

@@ -8,7 +8,6 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-import numba
 from threadpoolctl import threadpool_info
 
 import fastbcd
@@ -17,6 +16,7 @@ from fastbcd.devices.cuda.library import describe
 from fastbcd.devices.processors import available_processors
 from fastbcd.devices.threads import resolve_threads
 from fastbcd.kernels import ACTIVATIONS, LOSSES, PENALTIES
+from fastbcd.kernels.cache import cache_folder
 from fastbcd.kernels.library import LIBRARY
 
 
@@ -43,7 +43,7 @@ def run(options: argparse.Namespace) -> None:
         "threads by default": resolve_threads(None),
         "blas": "; ".join(blas) or "not recognised: its threads cannot be limited",
         "blas of kernels": LIBRARY.description,
-        "kernel cache": numba.config.CACHE_DIR or "beside the installed package",
+        "kernel cache": cache_folder() or "none: each process compiles; set NUMBA_CACHE_DIR",
         "devices": ", ".join(DEVICES),
         **_of_the_gpu(),
         "activations": ", ".join(ACTIVATIONS),

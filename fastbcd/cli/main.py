@@ -18,6 +18,8 @@ from fastbcd.cli import export, info, plot, predict, train
 from fastbcd.cli.parser import USAGE_STATUS, Parser
 from fastbcd.cli.processes import abort, silent, world
 from fastbcd.errors import InputError
+from fastbcd.floating_point import own_errstate
+from fastbcd.kernels.streams import write_line
 
 INTERRUPTED_STATUS = 130
 
@@ -37,11 +39,16 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; 0 when it worked, 2 with one sentence on stderr for bad input."""
-    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    with _streams():
+        return _main(sys.argv[1:] if arguments is None else list(arguments))
+
+
+@own_errstate
+def _main(arguments: list[str]) -> int:
     try:
         comm = world()
     except InputError as error:
-        print(f"fastbcd: {error}", file=sys.stderr)
+        write_line(f"fastbcd: {error}")
         return USAGE_STATUS
     first = comm is None or comm.rank == 0
     with contextlib.nullcontext() if first else silent():
@@ -54,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.comm = comm
 
     def complain(sentence: object) -> None:
-        print(f"fastbcd {options.command}: {sentence}", file=sys.stderr)
+        write_line(f"fastbcd {options.command}: {sentence}")
 
     def fail(status: int, sentence: object) -> int:
         if comm is not None:
@@ -62,9 +69,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         complain(sentence)
         return status
 
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a terminal may lack letters of a file's name
-            stream.reconfigure(errors="backslashreplace")
     try:
         with warnings.catch_warnings(), _logging(getattr(options, "quiet", False), first):
             # A warning is one line, too, without the source line that it came from.
@@ -72,7 +76,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 complain(f"warning: {message}") if first else None
             )
             status = options.run(options)
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
         return status or 0
     except BrokenPipeError:
         # The reader (head, say) has seen enough. Python would complain again at exit.
@@ -90,6 +95,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if comm is None:
             raise
         return fail(1, traceback.format_exc())  # or the other ranks would wait for this one
+
+
+@contextmanager
+def _streams() -> Iterator[None]:
+    """In the context a closed standard stream is None, as one that the process never had.
+
+    An open one takes all letters; it is as before afterwards.
+    """
+    before = sys.stdout, sys.stderr
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:  # or a file of ours would be what C code takes for standard error
+            os.open(os.devnull, os.O_RDWR)  # it gets the lowest number that is free, this one
+    with contextlib.ExitStack() as afterwards:
+        for name, stream in zip(("stdout", "stderr"), before, strict=True):
+            afterwards.callback(setattr, sys, name, stream)
+            if getattr(stream, "closed", False):
+                setattr(sys, name, None)
+            elif isinstance(stream, io.TextIOWrapper):  # it may lack letters of a file's name
+                afterwards.callback(_restore, stream, stream.encoding, stream.errors)
+                stream.reconfigure(errors="backslashreplace")
+        yield
+
+
+def _restore(stream: io.TextIOWrapper, encoding: str, errors: str | None) -> None:
+    with contextlib.suppress(OSError, ValueError):  # closed since, or a full disk
+        stream.reconfigure(encoding=encoding, errors=errors)
 
 
 @contextmanager

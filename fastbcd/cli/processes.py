@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import sys
 import time
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
 from fastbcd.errors import InputError
+from fastbcd.kernels.streams import write_line
 
 # What launchers of MPICH, Open MPI and their relatives, and of Slurm, tell each process.
 SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
@@ -55,7 +55,7 @@ def abort(comm: Any, status: int, sentence: str) -> NoReturn:
     """End all processes of `comm` with `status`, after `sentence`, once, on standard error."""
     if comm.rank > 0:
         time.sleep(GRACE)
-    print(sentence, file=sys.stderr, flush=True)
+    write_line(sentence)
     comm.Abort(status)
     time.sleep(GRACE)  # the launcher ends this process, too
     os._exit(status)

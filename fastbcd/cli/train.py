@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import logging
 import os
 import platform
 import shlex
-import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -36,12 +34,11 @@ from fastbcd.defaults import AnySolver
 from fastbcd.devices.storage import get_storage
 from fastbcd.fit import Callback, Result
 from fastbcd.initialization import INITIALIZATIONS
+from fastbcd.kernels.streams import logger, write_line
 from fastbcd.labels import classes_of, encode, one_hot
 from fastbcd.model import Model
 from fastbcd.ranks import get_ranks, on_first, together
 from fastbcd.specification import parse, require_integer
-
-logger = logging.getLogger("fastbcd")
 
 
 class _Formatter(argparse.ArgumentDefaultsHelpFormatter):
@@ -177,11 +174,10 @@ def run(options: argparse.Namespace) -> int:
     received = next((number for number in ranks.gather(stop.received) if number), None)
     if received is not None and result.state.iteration < options.epochs:
         if ranks.rank == 0:
-            print(
+            write_line(
                 f"fastbcd train: stopped after iteration {result.state.iteration} of "
                 f"{options.epochs}; "
-                f"go on with: fastbcd train --resume {shlex.quote(str(folder.path))}",
-                file=sys.stderr,
+                f"go on with: fastbcd train --resume {shlex.quote(str(folder.path))}"
             )
         return 128 + received
 

@@ -18,6 +18,7 @@ from fastbcd.data.split import split
 from fastbcd.data.table import load_csv
 from fastbcd.errors import InputError
 from fastbcd.files import user_path
+from fastbcd.floating_point import own_errstate
 from fastbcd.ranks import Alone, Ranks, together
 
 FORMS = (
@@ -27,6 +28,7 @@ FORMS = (
 TABLES = (".csv", ".tsv", ".tab")
 
 
+@own_errstate
 def load(
     source: str | Path | None,
     *,

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from fastbcd.data.blocks import blocks, release, rows_of_block
 from fastbcd.data.moments import ALONE, moments
 from fastbcd.errors import InputError
+from fastbcd.floating_point import own_errstate_in
 from fastbcd.ranks import Ranks
 
 PREPROCESSINGS = ("auto", "none", "unit", "standard", "clipped")
@@ -18,6 +19,7 @@ PREPROCESSINGS = ("auto", "none", "unit", "standard", "clipped")
 LIMIT = 5.0
 
 
+@own_errstate_in
 @dataclass(frozen=True)
 class Preprocessing:
     """``X -> (X - shift) * scale``, cut at -limit and limit.

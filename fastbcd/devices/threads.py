@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import threading
-import warnings
 from contextlib import AbstractContextManager
 from functools import cache
 from typing import Any
@@ -14,6 +13,7 @@ from threadpoolctl import ThreadpoolController
 from fastbcd.devices.processors import available_processors
 from fastbcd.forks import renew_in_children
 from fastbcd.kernels.library import LIBRARY, openblas_function
+from fastbcd.kernels.streams import warn
 from fastbcd.specification import require_integer
 
 
@@ -183,4 +183,4 @@ def _warn_once(message: str) -> None:
     if not _warned:
         _warned = True
         # The line that made the solver.
-        warnings.warn(message, OversubscriptionWarning, stacklevel=6)
+        warn(message, OversubscriptionWarning, stacklevel=6)

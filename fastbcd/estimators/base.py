@@ -19,6 +19,7 @@ from fastbcd.estimators.start import continue_from
 from fastbcd.estimators.stream import Stream, stream_solver
 from fastbcd.estimators.unchanged import unchanged_on_error
 from fastbcd.fit import Result, network_of, run
+from fastbcd.floating_point import own_errstate, own_errstate_in
 from fastbcd.mini_batch import MiniBatchThreeSplitting
 from fastbcd.mini_batch.batches import mean_one
 from fastbcd.network import Network
@@ -35,6 +36,7 @@ def takes_streams(estimator: Any) -> bool:
     return True
 
 
+@own_errstate_in
 class BaseBCD(Fitting):
     """Base of `BCDClassifier`, whose docstring describes the parameters, and `BCDRegressor`."""
 
@@ -118,6 +120,7 @@ class BaseBCD(Fitting):
         return self
 
     @available_if(takes_streams)
+    @own_errstate
     def partial_fit(
         self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
     ) -> Any:

@@ -16,6 +16,7 @@ from fastbcd.errors import InputError
 from fastbcd.estimators.base import BaseBCD, takes_streams
 from fastbcd.estimators.fitting import Array
 from fastbcd.estimators.solvers import MINI_BATCH
+from fastbcd.floating_point import own_errstate, own_errstate_in
 from fastbcd.label_values import faithful
 from fastbcd.labels import indices_of, one_hot
 from fastbcd.probabilities import check_has_probabilities, probabilities
@@ -35,6 +36,7 @@ def _loss_name(loss: Any) -> str:
     return str(getattr(loss, "name", loss)).partition(":")[0]
 
 
+@own_errstate_in
 class BCDClassifier(ClassifierMixin, BaseBCD):
     """Network that finds classes, trained by block coordinate descent, without backpropagation.
 
@@ -198,6 +200,7 @@ class BCDClassifier(ClassifierMixin, BaseBCD):
         self.class_weight = class_weight
 
     @available_if(takes_streams)
+    @own_errstate
     def partial_fit(
         self,
         X: ArrayLike,
@@ -312,6 +315,7 @@ class BCDClassifier(ClassifierMixin, BaseBCD):
         return outputs[:, 1] - outputs[:, 0] if outputs.shape[1] == 2 else outputs
 
     @available_if(_has_probabilities)
+    @own_errstate
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
         """Probabilities (n, k) of the classes, in the order of `classes_`.
 
@@ -323,6 +327,7 @@ class BCDClassifier(ClassifierMixin, BaseBCD):
         return probabilities(_loss_name(self.model_.loss), outputs)
 
     @available_if(_has_probabilities)
+    @own_errstate
     def predict_log_proba(self, X: ArrayLike) -> NDArray[np.float64]:
         """Logarithms of `predict_proba`; minus infinity where a probability is 0."""
         with np.errstate(divide="ignore"):

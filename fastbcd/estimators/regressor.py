@@ -13,8 +13,10 @@ from fastbcd.data.moments import moments
 from fastbcd.errors import InputError
 from fastbcd.estimators.base import BaseBCD
 from fastbcd.estimators.fitting import Array
+from fastbcd.floating_point import own_errstate_in
 
 
+@own_errstate_in
 class BCDRegressor(MultiOutputMixin, RegressorMixin, BaseBCD):
     """Network that predicts numbers, trained by block coordinate descent, without backpropagation.
 

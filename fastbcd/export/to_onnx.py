@@ -21,11 +21,13 @@ from fastbcd.export.support import (
     target_scale,
     target_shift,
 )
+from fastbcd.floating_point import own_errstate
 from fastbcd.model import Model
 
 SAMPLES = "samples"
 
 
+@own_errstate
 def onnx_model(model: Model, dtype: str | None = None) -> Any:
     """ONNX graph from raw inputs to predictions, an ``onnx.ModelProto`` of opset 13.
 

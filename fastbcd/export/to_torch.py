@@ -8,9 +8,11 @@ from typing import Any
 import fastbcd
 from fastbcd.export.pieces import OWN, Piece, link, names, pieces, state
 from fastbcd.export.support import cast, check_classes, has_probabilities, input_dtype, library
+from fastbcd.floating_point import own_errstate
 from fastbcd.model import Model
 
 
+@own_errstate
 def torch_state(model: Model, dtype: str | None = None) -> dict[str, Any]:
     """State of the ``torch.nn.Sequential`` that `torch_module` returns: plain tensors by name.
 
@@ -36,6 +38,7 @@ def torch_state(model: Model, dtype: str | None = None) -> dict[str, Any]:
     return {key: torch.from_numpy(cast(tensor, chosen)) for key, tensor in state(pieces(model))}
 
 
+@own_errstate
 def torch_module(model: Model, probabilities: bool = False, dtype: str | None = None) -> Any:
     """``torch.nn.Sequential`` from raw inputs (n, d) to what the model computes.
 
@@ -72,6 +75,7 @@ def torch_module(model: Model, probabilities: bool = False, dtype: str | None = 
     return module.eval()
 
 
+@own_errstate
 def torch_source(model: Model, dtype: str | None = None) -> str:
     """Python file that needs PyTorch alone: ``build(probabilities=False)`` and ``load(path)``.
 

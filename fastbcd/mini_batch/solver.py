@@ -17,6 +17,7 @@ from fastbcd.devices.batch import Batch
 from fastbcd.devices.storage import get_storage
 from fastbcd.errors import InputError
 from fastbcd.fit import Callback, Result, network_of, run
+from fastbcd.floating_point import own_errstate_in
 from fastbcd.initialization import output_unit, scaled_weights
 from fastbcd.mini_batch.batches import (
     Samples,
@@ -49,6 +50,7 @@ CEILING = 0.35
 OBJECTIVE_ROWS = 8192
 
 
+@own_errstate_in
 class MiniBatchThreeSplitting(BatchSweep):
     """Three-splitting BCD on mini-batches, from consistent states, with an implicit W-block.
 

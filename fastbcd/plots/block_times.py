@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastbcd.callbacks.block_times import BlockTimes
+from fastbcd.floating_point import own_errstate
 from fastbcd.plots.curves import require_column
 from fastbcd.plots.run import read_runs
 from fastbcd.plots.style import axes_or_new, colour, finish, run_legend, style
@@ -16,6 +17,7 @@ from fastbcd.plots.text import literal
 NUMBERED = 2
 
 
+@own_errstate
 def plot_block_times(runs: Any, ax: Any = None, legend: bool = True) -> Any:
     """Bars of the processor seconds that V-, U- and W-blocks take; returns the Axes.
 

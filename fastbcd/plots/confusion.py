@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fastbcd.errors import InputError
+from fastbcd.floating_point import own_errstate
 from fastbcd.label_values import faithful
 from fastbcd.labels import plain
 from fastbcd.plots.style import axes_or_new, style
@@ -26,6 +27,7 @@ def confusion_size(n_classes: int) -> tuple[float, float]:
     return 2.2 + 0.5 * max(n_classes, 6), 2.2 + 0.5 * max(n_classes, 6)
 
 
+@own_errstate
 def plot_confusion(
     labels: ArrayLike, predicted: ArrayLike, classes: ArrayLike | None = None, ax: Any = None
 ) -> Any:

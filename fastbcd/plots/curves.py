@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fastbcd.errors import InputError
+from fastbcd.floating_point import own_errstate
 from fastbcd.plots.run import Run, read_runs
 from fastbcd.plots.style import (
     GREY,
@@ -26,6 +27,7 @@ ACCURACIES: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
+@own_errstate
 def plot_objective(runs: Any, ax: Any = None, legend: bool = True) -> Any:
     """F after each iteration, on a logarithmic axis; returns the Axes.
 
@@ -46,6 +48,7 @@ def plot_objective(runs: Any, ax: Any = None, legend: bool = True) -> Any:
     return _plot_on_log_axis(runs, "objective", "Objective", "F", ax, legend)
 
 
+@own_errstate
 def plot_constraint_gap(runs: Any, ax: Any = None, legend: bool = True) -> Any:
     """How far states are from those of a forward pass; returns the Axes.
 
@@ -56,6 +59,7 @@ def plot_constraint_gap(runs: Any, ax: Any = None, legend: bool = True) -> Any:
     return _plot_on_log_axis(runs, "constraint_gap", "Constraint gap", label, ax, legend)
 
 
+@own_errstate
 def plot_accuracy(runs: Any, ax: Any = None, legend: bool = True) -> Any:
     """Accuracy on training (dashed) and test samples (solid); returns the Axes.
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from fastbcd.callbacks.block_times import BlockTimes
 from fastbcd.errors import InputError
+from fastbcd.floating_point import own_errstate
 from fastbcd.plots.block_times import plot_block_times
 from fastbcd.plots.curves import (
     ACCURACIES,
@@ -33,6 +34,7 @@ WIDTH, HEIGHT = 4.5, 3.4
 MOST_ACROSS = 3
 
 
+@own_errstate
 def plot_runs(runs: Any, figure: Any = None) -> dict[str, Any]:
     """Every panel for which some run has data; returns their Axes by name.
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from fastbcd.errors import InputError
 from fastbcd.files import user_path
 from fastbcd.fit import Record, Result
+from fastbcd.floating_point import own_errstate
 
 # Options that tell one run from another in a legend, the most telling first.
 TELLING = ("data", "algorithm", "hidden", "activation", "loss", "batch_size")
@@ -54,6 +55,7 @@ class Run:
         return x[rows], y[rows]
 
 
+@own_errstate
 def read_runs(runs: Any) -> list[Run]:
     """Runs from whatever holds one: a folder, a `Result`, a history, or several of these.
 

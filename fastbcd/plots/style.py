@@ -12,6 +12,7 @@ import numpy as np
 
 from fastbcd.errors import InputError
 from fastbcd.files import user_path, write_atomically
+from fastbcd.floating_point import own_errstate
 from fastbcd.forks import ForkSafeLock
 
 # Okabe and Ito's colours but the yellow, which is too light on white: told apart with every kind
@@ -176,6 +177,7 @@ def picture_form(path: Path) -> str:
     return path.suffix.lower().removeprefix(".")
 
 
+@own_errstate
 def save_picture(figure: Any, path: Path) -> None:
     """Write a PNG or SVG whole or not at all; the same figure gives the same bytes.
 

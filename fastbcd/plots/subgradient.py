@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from fastbcd.floating_point import own_errstate
 from fastbcd.plots.curves import require_column
 from fastbcd.plots.run import read_runs
 from fastbcd.plots.style import (
@@ -26,6 +27,7 @@ MEAN = "mean_squared_subgradient"
 Line = tuple[Any, Any]
 
 
+@own_errstate
 def plot_subgradient(runs: Any, ax: Any = None, legend: bool = True) -> Any:
     """``mean_{t <= T} |g^t|^2`` (thick) and ``|g^T|^2`` (thin) over T; returns the Axes.
 

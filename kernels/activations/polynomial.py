@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from fastbcd.kernels.formula import Formula
 from fastbcd.kernels.jit import scalar
+from fastbcd.kernels.plain import math
 from fastbcd.kernels.stack import stack_array
 
 MAX_DEGREE = 9

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from fastbcd.kernels.activations.stationary import (
     MAX_STEPS,
     global_prox,
@@ -14,6 +12,7 @@ from fastbcd.kernels.activations.stationary import (
 from fastbcd.kernels.exponential import exp_and_expm1, log1p_of_fraction
 from fastbcd.kernels.formula import Formula
 from fastbcd.kernels.jit import scalar, straight
+from fastbcd.kernels.plain import math
 
 
 @straight

@@ -20,13 +20,13 @@ concave, then convex up to the mode, and beyond it increases at least as fast as
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 
 from fastbcd.kernels.formula import Formula
 from fastbcd.kernels.jit import scalar, straight
+from fastbcd.kernels.plain import math
 
 MAX_STEPS = 200
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 from fastbcd.kernels.activations.stationary import global_prox, quick_prox, smooth_activation
 from fastbcd.kernels.exponential import exp_and_expm1
 from fastbcd.kernels.formula import Formula
 from fastbcd.kernels.jit import scalar, straight
+from fastbcd.kernels.plain import math
 
 
 @straight

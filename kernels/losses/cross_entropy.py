@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from fastbcd.kernels.jit import scalar
 from fastbcd.kernels.losses.exponential import excess
 from fastbcd.kernels.losses.loss import Loss
 from fastbcd.kernels.losses.penalised import bracketed_root, penalised_prox
+from fastbcd.kernels.plain import math
 
 MAX_STEPS = 100
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 from fastbcd.kernels.jit import scalar
 from fastbcd.kernels.losses.loss import Loss
 from fastbcd.kernels.losses.margin import margin_loss
+from fastbcd.kernels.plain import math
 
 
 @scalar

@@ -19,6 +19,7 @@ from fastbcd.devices.cuda.captures import captures
 from fastbcd.devices.cuda.cublas import UPPER, WORKSPACE_BYTES, CuBLAS, leading
 from fastbcd.devices.cuda.group import Group
 from fastbcd.errors import InputError
+from fastbcd.kernels.plain import PLAIN
 from fastbcd.ranks import Alone, Ranks, together
 
 INSTALL = "pip install 'fastbcd[cuda13]' (for a driver of CUDA 12: 'fastbcd[cuda12]')"
@@ -52,6 +53,11 @@ class Library:
     """
 
     def __init__(self, precision: str, ranks: Ranks) -> None:
+        if PLAIN:
+            raise InputError(
+                "device: cuda needs compiled kernels, and NUMBA_DISABLE_JIT forbids that; "
+                "unset it, or use device='cpu'"
+            )
         cupy = import_cupy()
         try:
             n_devices = cupy.cuda.runtime.getDeviceCount()
