@@ -308,6 +308,7 @@ class MiniBatchThreeSplitting(BatchSweep):
         InputError
             The schedule has ended; a batch of a memory-mapped file holds NaN or infinity.
         """
+        self._make_own(state)
         if state.clock is not None:
             state.clock.clear()
         weight = state.sample_weight
@@ -371,9 +372,16 @@ class MiniBatchThreeSplitting(BatchSweep):
                 f"sample_weight: {weight.max():g} is too large for {self.dtype}; 1 is the weight "
                 "of a usual sample"
             )
+        self._make_own(state)
         with self.device.session():
             self._learn(state, samples.on(self.device))
         return state
+
+    def _make_own(self, state: MiniBatchState) -> None:
+        """Let `state` be one that batches may update, also where it was read from a file."""
+        if not self.average:
+            state.mean_W[1:] = state.W[1:]  # the same arrays, which joblib makes two of
+        state.make_own()
 
     def _learn(self, state: MiniBatchState, samples: Samples) -> None:
         """The sweep of one batch."""
