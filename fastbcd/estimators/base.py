@@ -16,12 +16,13 @@ from fastbcd.estimators.canonical import canonical
 from fastbcd.estimators.fitting import Fitting
 from fastbcd.estimators.solvers import MINI_BATCH, check_solver, make_solver, worth_threads
 from fastbcd.estimators.start import continue_from
-from fastbcd.estimators.stream import Stream, stream_solver
+from fastbcd.estimators.stream import CallProgress, Stream, stream_solver
 from fastbcd.estimators.unchanged import unchanged_on_error
 from fastbcd.fit import Result, network_of, run
 from fastbcd.mini_batch import MiniBatchThreeSplitting
 from fastbcd.mini_batch.batches import mean_one
 from fastbcd.network import Network
+from fastbcd.specification import flag
 from fastbcd.validation import check_dtype, check_sample_weight, check_some_weight
 
 
@@ -64,7 +65,7 @@ class BaseBCD(Fitting):
 
     def _fit(self, X: Any, y: Any, sample_weight: Any) -> Any:
         mini_batch = check_solver(self.get_params(deep=False))
-        previous = getattr(self, "model_", None) if self.warm_start else None
+        previous = getattr(self, "model_", None) if flag(self.warm_start, "warm_start") else None
         known = previous is not None
         X, y = self._validate(X, y, reset=not known)
         weight = None if sample_weight is None else check_sample_weight(sample_weight, len(X))
@@ -86,13 +87,14 @@ class BaseBCD(Fitting):
         self._check_kept(codes)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         held_out: Any = None
-        if self.early_stopping:
+        if flag(self.early_stopping, "early_stopping"):
             train, test = self._split(codes, seed)
             held_out = X[test], codes[test], None if weight is None else weight[test]
             X, codes = X[train], codes[train]
             weight = None if weight is None else weight[train]
             self._check_kept(codes)
-        preprocessing, targets = self._preparations(previous, X, codes, weight)
+        scaling = self._scale(previous, X, codes, weight)
+        preprocessing, targets = scaling.inputs, scaling.targets
         weight = self._with_class_weight(codes, weight)
         if not mini_batch and mean_one(weight, len(X)) is not None:
             raise InputError(f"class_weight: {self.solver} has no weights; use {MINI_BATCH}")
@@ -105,8 +107,9 @@ class BaseBCD(Fitting):
             state = solver.init(Z, Y, seed=seed, passes=max_iter, sample_weight=weight)
         else:
             state = solver.init(Z, Y, seed=seed)
-        if previous is not None:
+        if previous is not None and not scaling.begins(self._scaling):
             continue_from(solver, state, previous.network)
+        self._scaling = scaling
         if held_out is not None:
             inputs = preprocessing(held_out[0], solver.dtype)
             held_out = inputs, self._network_targets(held_out[1], targets), held_out[2]
@@ -123,8 +126,10 @@ class BaseBCD(Fitting):
     ) -> Any:
         """Train on a part of a stream, in the order given: `MiniBatchThreeSplitting.partial_fit`.
 
-        The first call fixes the scaling of inputs and targets, the network, and all parameters
-        of the solver: later ones refuse others. After `fit` it goes on from there. X is taken in
+        The first call fixes the network and all parameters of the solver: later ones refuse
+        others. It scales inputs and targets, too; a column that was constant so far, or turns out
+        to be of another size by a factor of 4, is scaled anew by all samples so far. After `fit`
+        it goes on from there. X is taken in
         batches of at most `batch_size` samples, 500 unless given. `momentum`, `damping` and
         `rank` follow from that size, the step size in each call from the size that its batches
         have in fact: a small part takes a small step, and it does not matter which comes first.
@@ -145,7 +150,8 @@ class BaseBCD(Fitting):
         Raises
         ------
         InputError
-            As `fit`; a parameter is not what it was in the first call.
+            As `fit`; a parameter is not what it was in the first call, or means nothing here:
+            early stopping, for which nothing is held out, and another schedule than constant.
         """
         return self._partial_fit(X, y, sample_weight, classes=None)
 
@@ -159,7 +165,12 @@ class BaseBCD(Fitting):
                 f"schedule: partial_fit takes a stream without an end, for which {self.schedule!r} "
                 "has no meaning; use constant, or leave it at None"
             )
-        model = getattr(self, "model_", None)
+        if flag(self.early_stopping, "early_stopping"):
+            raise InputError(
+                "early_stopping: partial_fit holds no samples out; score the estimator on some of "
+                "your own, or leave early_stopping at False"
+            )
+        model: Any = getattr(self, "model_", None)
         X, y = self._validate(X, y, reset=model is None)
         codes = self._encode(y, go_on=model is not None, stream=True, classes=classes)
         if model is None and len(X) < 2:
@@ -167,21 +178,29 @@ class BaseBCD(Fitting):
         weight = None if sample_weight is None else check_sample_weight(sample_weight, len(X))
         if weight is not None:
             check_some_weight(weight)
-        preprocessing, targets = self._preparations(model, X, codes, weight)
+        scaling = self._scale(model, X, codes, weight)
+        preprocessing, targets = scaling.inputs, scaling.targets
         weight = self._with_class_weight(codes, weight, stream=True)
         Y = self._network_targets(codes, targets)
         Z = preprocessing(X, check_dtype(self.dtype))
         solver = stream_solver(self.get_params(deep=False), Z.shape[1], Y.shape[1])
         stream = getattr(self, "_stream", None)
-        if stream is None:
+        if stream is not None:
+            stream.check(solver, self.preprocess)
+        begins = model is None or scaling.begins(self._scaling)
+        if stream is None or begins:
             seed = int(check_random_state(self.random_state).randint(2**31 - 1))
             state = solver.init(Z, Y, seed=seed, passes=1, sample_weight=weight)
-            if model is not None:
+            if not begins:
                 continue_from(solver, state, model.network)
+            state.iteration = 0 if stream is None else stream.state.iteration
             stream = self._stream = Stream(state, solver, self.preprocess)
-        stream.check(solver, self.preprocess)
+        self._scaling = scaling
         state = stream.state
+        if solver.problem.loss.name == "squared":
+            state.output_unit = scaling.output_unit(state.output_unit)
         state.settings = solver.settings(len(Z))
+        progress = CallProgress(solver, state) if flag(self.verbose, "verbose") else None
         state.batch_loss = np.zeros(2)
         size = even_size(len(Z), state.settings.batch_size)
         for start in range(0, len(Z), size):
@@ -193,6 +212,8 @@ class BaseBCD(Fitting):
         history = [{"iteration": state.iteration, "batch_loss": float(total / samples)}]
         result = Result(state, network_of(solver, state), history)
         self._keep(result, preprocessing, targets, go_on=model is not None)
+        if progress is not None:
+            progress.done(result)
         return self
 
     def _outputs(self, X: Any) -> NDArray[np.float64]:

@@ -293,6 +293,9 @@ class BCDClassifier(ClassifierMixin, BaseBCD):
         return {"classes": self.classes_}
 
     def _network_targets(self, codes: Array, targets: dict[str, Any]) -> Array:
+        return self._raw(codes)
+
+    def _raw(self, codes: Array) -> Array:
         return one_hot(codes[:, 0], len(self.classes_))
 
     def _score(self, outputs: Array, Y: Array, weight: Array | None) -> float:
