@@ -57,10 +57,13 @@ def plain(value: Any) -> Any:
     return value
 
 
-def flag(value: Any, argument: str) -> bool:
-    """True or False, 1 or 0, or an `InputError` that names `argument`."""
+def flag(value: Any, argument: str, levels: bool = False) -> bool:
+    """True or False, 1 or 0, or an `InputError` that names `argument`.
+
+    With `levels` any number above 1 is True: of how much is said.
+    """
     given = plain(value)
-    if not isinstance(given, bool | int) or given not in (0, 1):
+    if not isinstance(given, bool | int) or given < 0 or (given > 1 and not levels):
         raise InputError(f"{argument} must be True or False, got {value!r}")
     return bool(given)
 

@@ -22,16 +22,17 @@ from fastbcd.fit import Result, network_of, run
 from fastbcd.mini_batch import MiniBatchThreeSplitting
 from fastbcd.mini_batch.batches import mean_one
 from fastbcd.network import Network
-from fastbcd.specification import flag
+from fastbcd.schedule import SCHEDULES
+from fastbcd.specification import choice, flag, plain
 from fastbcd.validation import check_dtype, check_sample_weight, check_some_weight
 
 
 def takes_streams(estimator: Any) -> bool:
     """Whether it has `partial_fit`; an `AttributeError` that says why not."""
-    if estimator.solver != MINI_BATCH:
+    solver = plain(estimator.solver)
+    if not isinstance(solver, str) or solver != MINI_BATCH:
         raise AttributeError(
-            f"partial_fit needs solver={MINI_BATCH!r}; {estimator.solver!r} wants all samples at "
-            "once"
+            f"partial_fit needs solver={MINI_BATCH!r}; {solver!r} wants all samples at once"
         )
     return True
 
@@ -85,7 +86,7 @@ class BaseBCD(Fitting):
         else:
             weight = None
         self._check_kept(codes)
-        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        seed = int(check_random_state(plain(self.random_state)).randint(2**31 - 1))
         held_out: Any = None
         if flag(self.early_stopping, "early_stopping"):
             train, test = self._split(codes, seed)
@@ -93,7 +94,7 @@ class BaseBCD(Fitting):
             X, codes = X[train], codes[train]
             weight = None if weight is None else weight[train]
             self._check_kept(codes)
-        scaling = self._scale(previous, X, codes, weight)
+        scaling = self._scale(previous, X, codes, weight, all_at_once=True)
         preprocessing, targets = scaling.inputs, scaling.targets
         weight = self._with_class_weight(codes, weight)
         if not mini_batch and mean_one(weight, len(X)) is not None:
@@ -160,9 +161,10 @@ class BaseBCD(Fitting):
             return self._learn(X, y, sample_weight, classes)
 
     def _learn(self, X: Any, y: Any, sample_weight: Any, classes: Any) -> Any:
-        if self.schedule not in (None, "constant"):
+        schedule = None if self.schedule is None else choice(self.schedule, SCHEDULES, "schedule")
+        if schedule not in (None, "constant"):
             raise InputError(
-                f"schedule: partial_fit takes a stream without an end, for which {self.schedule!r} "
+                f"schedule: partial_fit takes a stream without an end, for which {schedule!r} "
                 "has no meaning; use constant, or leave it at None"
             )
         if flag(self.early_stopping, "early_stopping"):
@@ -179,39 +181,58 @@ class BaseBCD(Fitting):
         if weight is not None:
             check_some_weight(weight)
         scaling = self._scale(model, X, codes, weight)
-        preprocessing, targets = scaling.inputs, scaling.targets
-        weight = self._with_class_weight(codes, weight, stream=True)
-        Y = self._network_targets(codes, targets)
-        Z = preprocessing(X, check_dtype(self.dtype))
-        solver = stream_solver(self.get_params(deep=False), Z.shape[1], Y.shape[1])
-        stream = getattr(self, "_stream", None)
-        if stream is not None:
-            stream.check(solver, self.preprocess)
-        begins = model is None or scaling.begins(self._scaling)
-        if stream is None or begins:
-            seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-            state = solver.init(Z, Y, seed=seed, passes=1, sample_weight=weight)
-            if not begins:
-                continue_from(solver, state, model.network)
-            state.iteration = 0 if stream is None else stream.state.iteration
-            stream = self._stream = Stream(state, solver, self.preprocess)
-        self._scaling = scaling
-        state = stream.state
-        if solver.problem.loss.name == "squared":
-            state.output_unit = scaling.output_unit(state.output_unit)
-        state.settings = solver.settings(len(Z))
-        progress = CallProgress(solver, state) if flag(self.verbose, "verbose") else None
-        state.batch_loss = np.zeros(2)
-        size = even_size(len(Z), state.settings.batch_size)
-        for start in range(0, len(Z), size):
-            rows = slice(start, start + size)
+        own_weight, weight = weight, self._with_class_weight(codes, weight, stream=True)
+        raw, dtype = self._raw(codes), check_dtype(self.dtype)
+        solver = stream_solver(self.get_params(deep=False), X.shape[1], raw.shape[1])
+        preprocess = plain(self.preprocess)
+        stream: Any = getattr(self, "_stream", None)
+
+        def begin(rows: slice, network: Network | None) -> Stream:
+            """A stream whose first samples are these, with the weights of `network` or new ones."""
+            Z, Y = (
+                scaling.inputs(X[rows], dtype),
+                self._network_targets(codes[rows], scaling.targets),
+            )
+            seed = int(check_random_state(plain(self.random_state)).randint(2**31 - 1))
             part = None if weight is None else weight[rows]
-            solver.partial_fit(state, Z[rows], Y[rows], part)
+            state = solver.init(Z, Y, seed=seed, passes=1, sample_weight=part)
+            if network is not None:
+                continue_from(solver, state, network)
+            state.iteration = 0 if stream is None else stream.state.iteration
+            state.settings, state.batch_loss = solver.settings(len(X)), np.zeros(2)
+            return Stream(state, solver, preprocess)
+
+        if stream is None:
+            stream = begin(slice(None), None if model is None else model.network)
+        stream.check(solver, preprocess)
+        state = stream.state
+        state.settings, state.batch_loss = solver.settings(len(X)), np.zeros(2)
+        progress = (
+            CallProgress(solver, state) if flag(self.verbose, "verbose", levels=True) else None
+        )
+        size = even_size(len(X), state.settings.batch_size)
+        for start in range(0, len(X), size):
+            rows = slice(start, start + size)
+            if model is not None:
+                before, part = scaling, None if own_weight is None else own_weight[rows]
+                scaling = before.follow(X[rows], raw[rows], part)
+                if scaling.begins(before):
+                    losses, stream = state.batch_loss, begin(rows, None)
+                    state = stream.state
+                    state.batch_loss = losses
+            if solver.problem.loss.name == "squared":
+                state.output_unit = scaling.output_unit(state.output_unit)
+            Z, Y = (
+                scaling.inputs(X[rows], dtype),
+                self._network_targets(codes[rows], scaling.targets),
+            )
+            solver.partial_fit(state, Z, Y, None if weight is None else weight[rows])
+        self._stream, self._scaling = stream, scaling
         total, samples = state.batch_loss
         state.batch_loss, state.iteration = None, state.iteration + 1
         history = [{"iteration": state.iteration, "batch_loss": float(total / samples)}]
         result = Result(state, network_of(solver, state), history)
-        self._keep(result, preprocessing, targets, go_on=model is not None)
+        self._keep(result, scaling.inputs, scaling.targets, go_on=model is not None)
         if progress is not None:
             progress.done(result)
         return self

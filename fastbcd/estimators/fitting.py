@@ -10,7 +10,7 @@ from sklearn.base import is_classifier
 from sklearn.model_selection import train_test_split
 
 from fastbcd.callbacks import BatchLoss, EarlyStopping, Objective, Progress
-from fastbcd.data.preprocessing import Preprocessing
+from fastbcd.data.preprocessing import PREPROCESSINGS, Preprocessing
 from fastbcd.defaults import ITERATIONS, AnySolver
 from fastbcd.errors import InputError
 from fastbcd.estimators.parameters import Parameters
@@ -20,7 +20,7 @@ from fastbcd.estimators.solvers import MINI_BATCH, hidden_widths
 from fastbcd.fit import Callback, Result
 from fastbcd.mini_batch import MiniBatchThreeSplitting
 from fastbcd.model import Model
-from fastbcd.specification import flag, require, require_integer
+from fastbcd.specification import choice, flag, plain, require, require_integer
 
 Array = NDArray[Any]
 
@@ -115,16 +115,23 @@ class Fitting(Parameters):
             )
 
     def _scale(
-        self, previous: Model | None, X: Array, codes: Array, weight: Array | None
+        self,
+        previous: Model | None,
+        X: Array,
+        codes: Array,
+        weight: Array | None,
+        all_at_once: bool = False,
     ) -> Scaling:
         """Of inputs and targets: fitted to these samples, or that of the run that goes on.
 
-        Where these samples show that the latter is of the wrong size, it follows them.
+        With `all_at_once` the latter follows what these samples show; a stream's does so by parts.
         """
         if previous is None:
             inputs = Preprocessing.fit(X, self.preprocess, weight)
             targets = self._fit_targets(codes, weight)
-            return Scaling.of(*(inputs, targets, self.preprocess, X, self._raw(codes), weight))
+            return Scaling.of(
+                *(inputs, targets, plain(self.preprocess), X, self._raw(codes), weight)
+            )
         hidden = hidden_widths(self.hidden_layer_sizes)
         widths = (X.shape[1], *hidden, previous.network.widths[-1])
         if widths != previous.network.widths:
@@ -136,14 +143,21 @@ class Fitting(Parameters):
         if before is None:  # pickled by an earlier version: these samples stand for all before
             targets = {name: getattr(previous, name) for name in TARGETS}
             before = self._scaling = Scaling.of(
-                *(previous.preprocessing, targets, self.preprocess, X, self._raw(codes), weight)
+                *(
+                    previous.preprocessing,
+                    targets,
+                    plain(self.preprocess),
+                    X,
+                    self._raw(codes),
+                    weight,
+                )
             )
-        if self.preprocess != before.kind:
+        if choice(self.preprocess, PREPROCESSINGS, "preprocess") != before.kind:
             raise InputError(
                 f"preprocess: the run so far has {before.kind!r}, and goes on with it; set it "
                 "back, or fit a new estimator"
             )
-        return before.follow(X, self._raw(codes), weight)
+        return before.follow(X, self._raw(codes), weight) if all_at_once else before
 
     def _iterations(self, solver: AnySolver, n: int) -> int:
         if self.max_iter is not None:
@@ -159,7 +173,7 @@ class Fitting(Parameters):
             X, Y, weight = held_out
             callbacks.append(ValidationScore(X, lambda outputs: self._score(outputs, Y, weight)))
             callbacks.append(EarlyStopping("validation_score", self.n_iter_no_change, self.tol))
-        if flag(self.verbose, "verbose"):
+        if flag(self.verbose, "verbose", levels=True):
             callbacks.append(Progress())
         return callbacks
 
@@ -173,7 +187,7 @@ class Fitting(Parameters):
             network,
             preprocessing=preprocessing,
             feature_names=None if names is None else [str(name) for name in names],
-            loss=getattr(self.loss, "name", self.loss),
+            loss=getattr(self.loss, "name", plain(self.loss)),
             **targets,
         )
         self.network_ = network
