@@ -116,5 +116,6 @@ def output_unit(
 def weighted_mean(Y: NDArray[Any], sample_weight: NDArray[Any] | None) -> NDArray[Any]:
     """Mean of the rows of Y (m, k); the plain one where no weight is above 0."""
     if sample_weight is None or not sample_weight.any():
-        return np.asarray(np.mean(Y, axis=0))
+        half = np.asarray(Y).dtype == np.float16  # whose means would be rounded to three digits
+        return np.asarray(np.mean(Y, axis=0, dtype=np.float64 if half else None))
     return np.asarray(np.average(np.asarray(Y, np.float64), axis=0, weights=sample_weight))

@@ -12,6 +12,7 @@ from fastbcd.errors import InputError
 from fastbcd.floating_point import own_errstate
 from fastbcd.label_values import faithful
 from fastbcd.ranks import Ranks
+from fastbcd.specification import require_integer
 
 # Of a block of targets.
 NUMBERS = 2**19
@@ -45,7 +46,10 @@ def one_hot(
     too_few = len(indices) == 0 and n_classes is None if indices.ndim == 1 else True
     if too_few or indices.dtype.kind not in "iu":
         raise InputError("labels must be a vector of integers, one for each sample")
-    count = int(indices.max()) + 1 if n_classes is None else n_classes
+    if n_classes is None:
+        count = int(indices.max()) + 1
+    else:
+        count = require_integer(n_classes, "n_classes", at_least=1)
     if len(indices) and (indices.min() < 0 or indices.max() >= count):
         raise InputError(f"labels must lie in 0..{count - 1}, got {indices.min()}..{indices.max()}")
     shape = (len(indices), count)

@@ -5,9 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from fastbcd.errors import InputError
 from fastbcd.kernels import ACTIVATIONS, LOSSES, PENALTIES, Formula, Loss, Penalty, linear
-from fastbcd.specification import SMALLEST, parse, require, require_integer
+from fastbcd.specification import (
+    SMALLEST,
+    choice,
+    flag,
+    parse,
+    plain,
+    require,
+    require_integer,
+)
 
 REDUCTIONS = ("mean", "sum")
 PenaltySpec = str | Penalty | Sequence[str | Penalty]
@@ -95,13 +105,13 @@ class Problem:
         residual: bool | Sequence[bool] = False,
         reduction: str = "mean",
     ) -> None:
-        if isinstance(widths, str) or not isinstance(widths, Iterable):
+        if isinstance(widths, str) or not isinstance(plain(widths), Iterable):
             raise InputError(f"widths must be a sequence of integers, got {widths!r}")
         checked = tuple(require_integer(d, "widths", at_least=1) for d in widths)
         if len(checked) < 2:
             raise InputError(f"widths needs inputs and outputs at least, got {checked}")
-        if reduction not in REDUCTIONS:
-            raise InputError(f"reduction must be one of {', '.join(REDUCTIONS)}, got {reduction!r}")
+        reduction = choice(reduction, REDUCTIONS, "reduction")
+        activation, loss = plain(activation), plain(loss)
         if isinstance(activation, str):
             activation = parse(activation, ACTIVATIONS, "activation")
         if isinstance(loss, str):
@@ -143,14 +153,15 @@ class Problem:
 
 def _penalties(given: PenaltySpec, n_layers: int, argument: str) -> tuple[Penalty, ...]:
     """One penalty for each layer."""
+    given = plain(given)
     if isinstance(given, Penalty):
         parts: Sequence[str | Penalty] = [given]
     elif isinstance(given, str):
         parts = [part.strip() for part in given.split("/")]
         if "" in parts:
             raise InputError(f"{argument}: a penalty is empty in {given!r}; write none for none")
-    elif isinstance(given, Sequence):
-        parts = given
+    elif isinstance(given, Sequence | np.ndarray):
+        parts = [plain(part) for part in given]
     else:
         raise InputError(f"{argument} must be a name or a Penalty, got {given!r}")
     penalties = [parse(p, PENALTIES, argument) if isinstance(p, str) else p for p in parts]
@@ -168,22 +179,24 @@ def _penalties(given: PenaltySpec, n_layers: int, argument: str) -> tuple[Penalt
 def _residual_layers(widths: tuple[int, ...], residual: bool | Sequence[bool]) -> tuple[bool, ...]:
     """``S_1, ..., S_L``; `InputError` that names a residual layer whose widths disagree."""
     below, own = widths[:-1], widths[1:]
-    if isinstance(residual, bool):
-        flags = [residual and d == e for d, e in zip(below[:-1], own[:-1], strict=True)] + [False]
-        if residual and not any(flags):
+    if isinstance(residual, str) or not isinstance(plain(residual), Iterable):
+        wanted = flag(residual, "residual")
+        flags = [wanted and d == e for d, e in zip(below[:-1], own[:-1], strict=True)] + [False]
+        if wanted and not any(flags):
             raise InputError(
                 f"residual: no hidden layer is as wide as the layer below it in {widths}; "
                 "give two consecutive layers the same width"
             )
         return tuple(flags)
-    if len(residual) != len(own):
+    flags = [flag(each, "residual") for each in plain(residual)]
+    if len(flags) != len(own):
         raise InputError(
-            f"residual must have one flag for each of {len(own)} layers, got {len(residual)}"
+            f"residual must have one flag for each of {len(own)} layers, got {len(flags)}"
         )
-    for l, (flag, d, e) in enumerate(zip(residual, below, own, strict=True), start=1):
-        if flag and d != e:
+    for l, (skips, d, e) in enumerate(zip(flags, below, own, strict=True), start=1):
+        if skips and d != e:
             raise InputError(
                 f"residual: layer {l} has width {e}, but the layer below it has {d}; "
                 "a residual layer needs equal widths"
             )
-    return tuple(bool(flag) for flag in residual)
+    return tuple(flags)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from fastbcd.errors import InputError
+from fastbcd.specification import choice
 
 Schedule = Callable[[float], float]
 
@@ -30,6 +30,4 @@ SCHEDULES: dict[str, Schedule] = {"cosine": cosine, "linear": linear, "constant"
 
 def get_schedule(name: str) -> Schedule:
     """The schedule called `name`; `InputError` if there is none."""
-    if name not in SCHEDULES:
-        raise InputError(f"schedule must be one of {', '.join(SCHEDULES)}, got {name!r}")
-    return SCHEDULES[name]
+    return SCHEDULES[choice(name, SCHEDULES, "schedule")]

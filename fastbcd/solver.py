@@ -228,6 +228,7 @@ class BlockCoordinateDescent:
             raise InputError(
                 "state: it was made for the other splitting; a state has U in ThreeSplitting only"
             )
+        state.make_own()
         if state.ledger is not None:
             state.ledger.clear()
         if state.clock is not None:

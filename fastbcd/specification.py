@@ -1,9 +1,16 @@
-"""Names with parameters, as users type them: ``"relu"``, ``"leaky_relu:0.1"``, ``"ridge:1"``."""
+"""What users give as parameters: names such as ``"leaky_relu:0.1"``, numbers, flags, choices.
+
+Each is taken as Python's own, as NumPy's scalar or as an array without axes, and handed on as
+Python's own, so that no other type reaches a file, a checkpoint or a kernel.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TypeVar
+import operator
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
+
+import numpy as np
 
 from fastbcd.errors import InputError
 
@@ -23,6 +30,9 @@ def parse(text: str, known: Mapping[str, Callable[..., T]], argument: str) -> T:
         For an unknown name, parameters that are not numbers, too many of
         them, or values that the constructor refuses; names `argument`.
     """
+    text = plain(text)
+    if not isinstance(text, str):
+        raise InputError(f"{argument} must be a name such as {next(iter(known))!r}, got {text!r}")
     name, colon, tail = text.partition(":")
     if name not in known:
         raise InputError(f"{argument}: unknown name {name!r}; known: {', '.join(known)}")
@@ -40,6 +50,32 @@ def parse(text: str, known: Mapping[str, Callable[..., T]], argument: str) -> T:
         raise InputError(f"{argument}: {error}") from None
 
 
+def plain(value: Any) -> Any:
+    """A NumPy scalar or an array without axes as Python has it; anything else as it is."""
+    if isinstance(value, np.generic) or (isinstance(value, np.ndarray) and value.ndim == 0):
+        return value.item()
+    return value
+
+
+def flag(value: Any, argument: str, levels: bool = False) -> bool:
+    """True or False, 1 or 0, or an `InputError` that names `argument`.
+
+    With `levels` any number above 1 is True: of how much is said.
+    """
+    given = plain(value)
+    if not isinstance(given, bool | int) or given < 0 or (given > 1 and not levels):
+        raise InputError(f"{argument} must be True or False, got {value!r}")
+    return bool(given)
+
+
+def choice(value: Any, known: Iterable[str], argument: str) -> str:
+    """One of the names that are `known`, or an `InputError` that names `argument`."""
+    given, names = plain(value), tuple(known)
+    if not isinstance(given, str) or given not in names:
+        raise InputError(f"{argument} must be one of {', '.join(names)}, got {given!r}")
+    return str(given)
+
+
 def require(
     value: float,
     argument: str,
@@ -47,26 +83,38 @@ def require(
     at_least: float = -LARGEST,
     at_most: float = LARGEST,
 ) -> float:
-    """A float between two bounds, or an `InputError` that names `argument`."""
+    """A float between two bounds, or an `InputError` that names `argument`.
+
+    A bool is no number, nor is a text or an array that has axes.
+    """
+    given = plain(value)
     try:
-        number = float(value)
-    except (TypeError, ValueError):
+        if isinstance(given, bool | str | bytes | np.ndarray):
+            raise TypeError
+        number = float(given)
+    except (TypeError, ValueError, OverflowError):
         raise InputError(f"{argument} must be a number, got {value!r}") from None
     if not at_least <= number <= at_most:
         raise InputError(
-            f"{argument} must be a number from {at_least:g} to {at_most:g}, got {value!r}"
+            f"{argument} must be a number from {at_least:g} to {at_most:g}, got {given!r}"
         )
     return number
 
 
 def require_integer(value: int, argument: str, *, at_least: int, at_most: int = 2**31 - 1) -> int:
-    """An integer between two bounds, or an `InputError` that names `argument`."""
+    """An integer between two bounds, or an `InputError` that names `argument`.
+
+    2.0 is none, nor is True: whoever gives them may have meant another parameter.
+    """
+    given = plain(value)
     try:
-        whole = int(value)
-    except (TypeError, ValueError, OverflowError):
+        if isinstance(given, bool | np.ndarray):
+            raise TypeError
+        whole = operator.index(given)
+    except TypeError:
         whole = at_least - 1
-    if isinstance(value, bool) or whole != value or whole < at_least:
-        raise InputError(f"{argument} must be an integer of at least {at_least}, got {value!r}")
+    if whole < at_least:
+        raise InputError(f"{argument} must be an integer of at least {at_least}, got {given!r}")
     if whole > at_most:
-        raise InputError(f"{argument} must be an integer of at most {at_most}, got {value!r}")
+        raise InputError(f"{argument} must be an integer of at most {at_most}, got {given!r}")
     return whole

@@ -7,6 +7,7 @@ from typing import Any
 
 from fastbcd.clock import BlockClock
 from fastbcd.ledger import Ledger
+from fastbcd.own import make_own
 
 
 @dataclass
@@ -59,6 +60,10 @@ class State:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "cache": {}, "ledger": None, "clock": None}
+
+    def make_own(self) -> None:
+        """Copy what an iteration updates and must not be written to; X and Y never are."""
+        make_own(self, names=("W", "V", "U"), but=self.X)
 
     @property
     def weights(self) -> list[Any]:

@@ -12,6 +12,7 @@ from fastbcd.errors import InputError
 from fastbcd.kernels import TARGETS, Formula, Loss
 from fastbcd.label_values import is_missing
 from fastbcd.problem import Problem
+from fastbcd.specification import choice, plain
 
 DTYPES = ("float32", "float64")
 LOSS_UPDATES = ("prox", "prox-linear")
@@ -28,9 +29,10 @@ def all_rows(array: Any) -> Iterable[slice]:
 
 def check_dtype(dtype: Any) -> np.dtype:
     """float32 or float64 as a NumPy dtype."""
+    dtype = plain(dtype)
     try:
-        name = np.dtype(dtype).name
-    except TypeError:
+        name = "" if dtype is None else np.dtype(dtype).name  # NumPy takes None for float64
+    except (TypeError, ValueError):
         name = ""
     if name not in DTYPES:
         raise InputError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
@@ -182,10 +184,7 @@ def _fits(Y: NDArray[Any], loss: Loss) -> bool:
 
 def check_loss_update(loss_update: str, problem: Problem, alpha: float) -> str:
     """The kind of V_L-update; prox-linear only where Theorem 2 holds."""
-    if loss_update not in LOSS_UPDATES:
-        raise InputError(
-            f"loss_update must be one of {', '.join(LOSS_UPDATES)}, got {loss_update!r}"
-        )
+    loss_update = choice(loss_update, LOSS_UPDATES, "loss_update")
     if loss_update == "prox-linear":
         lipschitz = problem.loss.lipschitz
         if lipschitz is None:

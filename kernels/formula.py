@@ -66,6 +66,18 @@ SUBSTITUTES = {"quick_prox": "prox"}
 PROCESS = os.urandom(16)
 
 
+def number(value: Any, name: str) -> float:
+    """`value` as a float; `ValueError` that names the formula for a bool, a text or an array."""
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        value = value.item()
+    try:
+        if isinstance(value, bool | np.bool_ | str | bytes | np.ndarray):
+            raise TypeError
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(f"{name}: its parameters must be numbers, got {value!r}") from None
+
+
 class FormulaType(types.Type):
     """Numba type of a `Formula`: its name, the digest of its functions, its parameter count."""
 
@@ -107,7 +119,7 @@ class Formula:
                 f"formula {name!r}: unknown function {sorted(unknown)}; known: {sorted(METHODS)}"
             )
         self.name = name
-        self.arguments = tuple(float(p) for p in parameters)
+        self.arguments = tuple(number(p, name) for p in parameters)
         # Numba cannot freeze an empty tuple as a constant: one unused slot.
         self.parameters = self.arguments or (0.0,)
         self.functions = functions

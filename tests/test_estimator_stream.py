@@ -1,6 +1,7 @@
 """What a stream keeps: its parameters, its step size by parts, none of its samples."""
 
 import pickle
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -117,3 +118,64 @@ def test_weights_of_any_size_count_as_they_are():
         with pytest.raises(InputError, match=f"sample_weight: .* is too large for {dtype}"):
             refused.partial_fit(X, Y, classes=CLASSES, sample_weight=np.full(150, weight))
         assert not hasattr(refused, "classes_")
+
+
+def test_early_stopping_is_refused_by_name_and_leaves_nothing_behind():
+    refused = stream(early_stopping=True)
+    with pytest.raises(InputError, match="^early_stopping: partial_fit holds no samples out"):
+        refused.partial_fit(X, Y, classes=CLASSES)
+    assert not hasattr(refused, "classes_")
+    with pytest.raises(InputError, match="^early_stopping: "):
+        stream(early_stopping=True).fit(X, Y).partial_fit(X, Y)
+
+
+def test_verbose_says_how_each_call_went(capsys):
+    shown = stream(verbose=True).partial_fit(X, Y, classes=CLASSES)
+    shown.partial_fit(X[:100], Y[:100])
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith("iteration 1 of 1, ")
+    assert second.startswith("iteration 2 of 2, ")
+    assert second.endswith(f"loss {shown.loss_:.4f}")
+    stream().partial_fit(X, Y, classes=CLASSES)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_a_run_that_goes_on_refuses_another_scaling(method):
+    for kind, solver in [("none", "mini-batch"), ("standard", "three-splitting")]:
+        if method == "partial_fit" and solver != "mini-batch":
+            continue
+        warm = stream(warm_start=True, max_iter=2, solver=solver).fit(X, Y)
+        warm.set_params(preprocess=kind)
+        with pytest.raises(InputError, match="^preprocess: the run so far has 'auto', and goes on"):
+            getattr(warm, method)(X, Y)
+    assert stream(max_iter=2).fit(X, Y).set_params(preprocess="none").fit(X, Y).n_iter_ == 2
+
+
+def test_a_call_does_not_cost_more_the_longer_a_stream_is():
+    long = stream().partial_fit(X, Y, classes=CLASSES)
+    curve = long.loss_curve_
+    curve.extend([0.5] * 10**6)
+    long.best_loss_ = 0.5
+    before = long.loss_curve_[0]
+    tracemalloc.start()
+    try:
+        long.partial_fit(X, Y)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    # A copy of the curve would be 8 MB; a list that grows in place may take an eighth of it anew.
+    assert peak < 2 * 10**6
+    assert long.loss_curve_ is curve
+    assert curve[0] == before
+    assert len(curve) == long.n_iter_ == 10**6 + 2
+    assert long.best_loss_ == min(curve)
+    assert long.loss_ == curve[-1]
+
+
+def test_the_best_loss_of_a_stream_after_early_stopping_is_that_of_its_curve():
+    stopped = stream(early_stopping=True, max_iter=5).fit(X, Y)
+    assert stopped.best_loss_ is None
+    stopped.set_params(early_stopping=False).partial_fit(X, Y)
+    assert stopped.best_loss_ == min(stopped.loss_curve_)
+    assert len(stopped.loss_curve_) == 6

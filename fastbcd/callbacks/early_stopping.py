@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from fastbcd.errors import InputError
 from fastbcd.fit import Callback, Record, Result, Solver
 from fastbcd.network import Network
-from fastbcd.specification import require, require_integer
+from fastbcd.specification import choice, plain, require, require_integer
 
 MODES = {"max": 1.0, "min": -1.0}
 
@@ -58,12 +58,12 @@ class EarlyStopping(Callback):
         tol: float = 1e-4,
         mode: str = "max",
     ) -> None:
-        self.monitor = monitor
+        self.monitor = plain(monitor)
+        if not isinstance(self.monitor, str):
+            raise InputError(f"monitor must be the name of a measurement, got {monitor!r}")
         self.n_iter_no_change = require_integer(n_iter_no_change, "n_iter_no_change", at_least=1)
         self.tol = require(tol, "tol", at_least=0)
-        if mode not in MODES:
-            raise InputError(f"mode must be one of {', '.join(MODES)}, got {mode!r}")
-        self.mode = mode
+        self.mode = choice(mode, MODES, "mode")
         self._forget()
 
     def _forget(self) -> None:

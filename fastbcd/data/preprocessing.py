@@ -13,6 +13,7 @@ from fastbcd.data.moments import ALONE, moments
 from fastbcd.errors import InputError
 from fastbcd.floating_point import own_errstate_in
 from fastbcd.ranks import Ranks
+from fastbcd.specification import choice
 
 PREPROCESSINGS = ("auto", "none", "unit", "standard", "clipped")
 # Deviations from the mean beyond which "clipped" cuts.
@@ -53,8 +54,7 @@ class Preprocessing:
         few extreme values do not decide what is learned. ``"auto"``: unit for unsigned integers
         (grey levels), else clipped. Mean and variance count each sample `sample_weight` (n,) times.
         """
-        if kind not in PREPROCESSINGS:
-            raise InputError(f"preprocess must be one of {', '.join(PREPROCESSINGS)}, got {kind!r}")
+        kind = choice(kind, PREPROCESSINGS, "preprocess")
         if kind == "auto":
             kind = "unit" if X.dtype.kind == "u" else "clipped"
         if kind == "none":

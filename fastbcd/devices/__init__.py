@@ -8,6 +8,7 @@ from fastbcd.devices.cpu import CPU
 from fastbcd.devices.storage import Disk, Storage
 from fastbcd.errors import InputError
 from fastbcd.ranks import Alone, Ranks
+from fastbcd.specification import choice
 
 DEVICES = ("cpu", "cuda")
 PRECISIONS = ("float32", "tf32", "bf16")
@@ -26,10 +27,8 @@ def get_device(
 
     `InputError` if there is none, or none here: nothing falls back to another device.
     """
-    if name not in DEVICES:
-        raise InputError(f"device must be one of {', '.join(DEVICES)}, got {name!r}")
-    if precision not in PRECISIONS:
-        raise InputError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
+    name = choice(name, DEVICES, "device")
+    precision = choice(precision, PRECISIONS, "precision")
     if precision != "float32" and (name != "cuda" or str(dtype) != "float32"):
         raise InputError(
             f"precision: {precision} is for float32 products on a GPU; leave it out, or give "

@@ -20,6 +20,7 @@ from fastbcd.devices.stream import Stream
 from fastbcd.devices.tiles import Tile
 from fastbcd.errors import InputError
 from fastbcd.files import user_path
+from fastbcd.specification import plain
 
 Array = NDArray[Any]
 Body = Callable[[Tile], None]
@@ -270,15 +271,15 @@ def parse_bytes(value: int | str, argument: str) -> int:
 
     KB, MB, GB, TB are powers of 1000; KiB, MiB, GiB, TiB of 1024. `InputError` names `argument`.
     """
-    number: Any = value
-    unit = ""
-    if isinstance(value, str):
-        text = value.strip()
+    number: Any = plain(value)
+    unit, is_bool = "", isinstance(number, bool)
+    if isinstance(number, str):
+        text = number.strip()
         digits = text.rstrip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ ")
         number, unit = digits, text[len(digits) :].strip().upper()
     try:
         size = float(number) * UNITS[unit]
-        if isinstance(value, bool) or not 1 <= size < 2**63 or (not unit and size % 1):
+        if is_bool or not 1 <= size < 2**63 or (not unit and size % 1):
             raise ValueError
     except (KeyError, TypeError, ValueError, OverflowError):
         raise InputError(
@@ -291,7 +292,7 @@ def parse_bytes(value: int | str, argument: str) -> int:
 def check_folder(folder: str | Path) -> Path:
     """A folder on a disk that can be written to; `InputError` else."""
     try:
-        path = user_path(folder).absolute()
+        path = user_path(plain(folder)).absolute()
     except TypeError:
         raise InputError(f"folder must be a path, got {folder!r}") from None
     if not path.is_dir():

@@ -16,22 +16,24 @@ from fastbcd.estimators.canonical import canonical
 from fastbcd.estimators.fitting import Fitting
 from fastbcd.estimators.solvers import MINI_BATCH, check_solver, make_solver, worth_threads
 from fastbcd.estimators.start import continue_from
-from fastbcd.estimators.stream import Stream, stream_solver
+from fastbcd.estimators.stream import CallProgress, Stream, stream_solver
 from fastbcd.estimators.unchanged import unchanged_on_error
 from fastbcd.fit import Result, network_of, run
 from fastbcd.floating_point import own_errstate, own_errstate_in
 from fastbcd.mini_batch import MiniBatchThreeSplitting
 from fastbcd.mini_batch.batches import mean_one
 from fastbcd.network import Network
+from fastbcd.schedule import SCHEDULES
+from fastbcd.specification import choice, flag, plain
 from fastbcd.validation import check_dtype, check_sample_weight, check_some_weight
 
 
 def takes_streams(estimator: Any) -> bool:
     """Whether it has `partial_fit`; an `AttributeError` that says why not."""
-    if estimator.solver != MINI_BATCH:
+    solver = plain(estimator.solver)
+    if not isinstance(solver, str) or solver != MINI_BATCH:
         raise AttributeError(
-            f"partial_fit needs solver={MINI_BATCH!r}; {estimator.solver!r} wants all samples at "
-            "once"
+            f"partial_fit needs solver={MINI_BATCH!r}; {solver!r} wants all samples at once"
         )
     return True
 
@@ -66,7 +68,7 @@ class BaseBCD(Fitting):
 
     def _fit(self, X: Any, y: Any, sample_weight: Any) -> Any:
         mini_batch = check_solver(self.get_params(deep=False))
-        previous = getattr(self, "model_", None) if self.warm_start else None
+        previous = getattr(self, "model_", None) if flag(self.warm_start, "warm_start") else None
         known = previous is not None
         X, y = self._validate(X, y, reset=not known)
         weight = None if sample_weight is None else check_sample_weight(sample_weight, len(X))
@@ -88,15 +90,16 @@ class BaseBCD(Fitting):
         else:
             weight = None  # a GPU has none in full batches: there equal samples stay apart
         self._check_kept(codes)
-        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        seed = int(check_random_state(plain(self.random_state)).randint(2**31 - 1))
         held_out: Any = None
-        if self.early_stopping:
+        if flag(self.early_stopping, "early_stopping"):
             train, test = self._split(codes, seed, merged)
             held_out = X[test], codes[test], None if weight is None else weight[test]
             X, codes = X[train], codes[train]
             weight = None if weight is None else weight[train]
             self._check_kept(codes)
-        preprocessing, targets = self._preparations(previous, X, codes, weight)
+        scaling = self._scale(previous, X, codes, weight, all_at_once=True)
+        preprocessing, targets = scaling.inputs, scaling.targets
         weight = self._with_class_weight(codes, weight)
         Y = self._network_targets(codes, targets)
         Z = preprocessing(X, check_dtype(self.dtype))
@@ -107,8 +110,9 @@ class BaseBCD(Fitting):
             state = solver.init(Z, Y, seed=seed, passes=max_iter, sample_weight=weight)
         else:
             state = solver.init(Z, Y, seed=seed, sample_weight=weight)
-        if previous is not None:
+        if previous is not None and not scaling.begins(self._scaling):
             continue_from(solver, state, previous.network)
+        self._scaling = scaling
         if held_out is not None:
             inputs = preprocessing(held_out[0], solver.dtype)
             held_out = inputs, self._network_targets(held_out[1], targets), held_out[2]
@@ -126,8 +130,10 @@ class BaseBCD(Fitting):
     ) -> Any:
         """Train on a part of a stream, in the order given: `MiniBatchThreeSplitting.partial_fit`.
 
-        The first call fixes the scaling of inputs and targets, the network, and all parameters
-        of the solver: later ones refuse others. After `fit` it goes on from there. X is taken in
+        The first call fixes the network and all parameters of the solver: later ones refuse
+        others. It scales inputs and targets, too; a column that was constant so far, or turns out
+        to be of another size by a factor of 4, is scaled anew by all samples so far. After `fit`
+        it goes on from there. X is taken in
         batches of at most `batch_size` samples, 500 unless given. `momentum`, `damping` and
         `rank` follow from that size, the step size in each call from the size that its batches
         have in fact: a small part takes a small step, and it does not matter which comes first.
@@ -148,7 +154,8 @@ class BaseBCD(Fitting):
         Raises
         ------
         InputError
-            As `fit`; a parameter is not what it was in the first call.
+            As `fit`; a parameter is not what it was in the first call, or means nothing here:
+            early stopping, for which nothing is held out, and another schedule than constant.
         """
         return self._partial_fit(X, y, sample_weight, classes=None)
 
@@ -157,12 +164,18 @@ class BaseBCD(Fitting):
             return self._learn(X, y, sample_weight, classes)
 
     def _learn(self, X: Any, y: Any, sample_weight: Any, classes: Any) -> Any:
-        if self.schedule not in (None, "constant"):
+        schedule = None if self.schedule is None else choice(self.schedule, SCHEDULES, "schedule")
+        if schedule not in (None, "constant"):
             raise InputError(
-                f"schedule: partial_fit takes a stream without an end, for which {self.schedule!r} "
+                f"schedule: partial_fit takes a stream without an end, for which {schedule!r} "
                 "has no meaning; use constant, or leave it at None"
             )
-        model = getattr(self, "model_", None)
+        if flag(self.early_stopping, "early_stopping"):
+            raise InputError(
+                "early_stopping: partial_fit holds no samples out; score the estimator on some of "
+                "your own, or leave early_stopping at False"
+            )
+        model: Any = getattr(self, "model_", None)
         X, y = self._validate(X, y, reset=model is None)
         codes = self._encode(y, go_on=model is not None, stream=True, classes=classes)
         if model is None and len(X) < 2:
@@ -170,32 +183,61 @@ class BaseBCD(Fitting):
         weight = None if sample_weight is None else check_sample_weight(sample_weight, len(X))
         if weight is not None:
             check_some_weight(weight)
-        preprocessing, targets = self._preparations(model, X, codes, weight)
-        weight = self._with_class_weight(codes, weight, stream=True)
-        Y = self._network_targets(codes, targets)
-        Z = preprocessing(X, check_dtype(self.dtype))
-        solver = stream_solver(self.get_params(deep=False), Z.shape[1], Y.shape[1])
-        stream = getattr(self, "_stream", None)
-        if stream is None:
-            seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-            state = solver.init(Z, Y, seed=seed, passes=1, sample_weight=weight)
-            if model is not None:
-                continue_from(solver, state, model.network)
-            stream = self._stream = Stream(state, solver, self.preprocess)
-        stream.check(solver, self.preprocess)
-        state = stream.state
-        state.settings = solver.settings(len(Z))
-        state.batch_loss = np.zeros(2)
-        size = even_size(len(Z), state.settings.batch_size)
-        for start in range(0, len(Z), size):
-            rows = slice(start, start + size)
+        scaling = self._scale(model, X, codes, weight)
+        own_weight, weight = weight, self._with_class_weight(codes, weight, stream=True)
+        raw, dtype = self._raw(codes), check_dtype(self.dtype)
+        solver = stream_solver(self.get_params(deep=False), X.shape[1], raw.shape[1])
+        preprocess = plain(self.preprocess)
+        stream: Any = getattr(self, "_stream", None)
+
+        def begin(rows: slice, network: Network | None) -> Stream:
+            """A stream whose first samples are these, with the weights of `network` or new ones."""
+            Z, Y = (
+                scaling.inputs(X[rows], dtype),
+                self._network_targets(codes[rows], scaling.targets),
+            )
+            seed = int(check_random_state(plain(self.random_state)).randint(2**31 - 1))
             part = None if weight is None else weight[rows]
-            solver.partial_fit(state, Z[rows], Y[rows], part)
+            state = solver.init(Z, Y, seed=seed, passes=1, sample_weight=part)
+            if network is not None:
+                continue_from(solver, state, network)
+            state.iteration = 0 if stream is None else stream.state.iteration
+            state.settings, state.batch_loss = solver.settings(len(X)), np.zeros(2)
+            return Stream(state, solver, preprocess)
+
+        if stream is None:
+            stream = begin(slice(None), None if model is None else model.network)
+        stream.check(solver, preprocess)
+        state = stream.state
+        state.settings, state.batch_loss = solver.settings(len(X)), np.zeros(2)
+        progress = (
+            CallProgress(solver, state) if flag(self.verbose, "verbose", levels=True) else None
+        )
+        size = even_size(len(X), state.settings.batch_size)
+        for start in range(0, len(X), size):
+            rows = slice(start, start + size)
+            if model is not None:
+                before, part = scaling, None if own_weight is None else own_weight[rows]
+                scaling = before.follow(X[rows], raw[rows], part)
+                if scaling.begins(before):
+                    losses, stream = state.batch_loss, begin(rows, None)
+                    state = stream.state
+                    state.batch_loss = losses
+            if solver.problem.loss.name == "squared":
+                state.output_unit = scaling.output_unit(state.output_unit)
+            Z, Y = (
+                scaling.inputs(X[rows], dtype),
+                self._network_targets(codes[rows], scaling.targets),
+            )
+            solver.partial_fit(state, Z, Y, None if weight is None else weight[rows])
+        self._stream, self._scaling = stream, scaling
         total, samples = state.batch_loss
         state.batch_loss, state.iteration = None, state.iteration + 1
         history = [{"iteration": state.iteration, "batch_loss": float(total / samples)}]
         result = Result(state, network_of(solver, state), history)
-        self._keep(result, preprocessing, targets, go_on=model is not None)
+        self._keep(result, scaling.inputs, scaling.targets, go_on=model is not None)
+        if progress is not None:
+            progress.done(result)
         return self
 
     def _outputs(self, X: Any) -> NDArray[np.float64]:

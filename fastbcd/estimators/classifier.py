@@ -20,6 +20,7 @@ from fastbcd.floating_point import own_errstate, own_errstate_in
 from fastbcd.label_values import faithful
 from fastbcd.labels import indices_of, one_hot
 from fastbcd.probabilities import check_has_probabilities, probabilities
+from fastbcd.specification import plain
 from fastbcd.validation import check_some_weight
 
 
@@ -33,7 +34,7 @@ def _has_probabilities(estimator: Any) -> bool:
 
 
 def _loss_name(loss: Any) -> str:
-    return str(getattr(loss, "name", loss)).partition(":")[0]
+    return str(getattr(loss, "name", plain(loss))).partition(":")[0]
 
 
 @own_errstate_in
@@ -266,10 +267,11 @@ class BCDClassifier(ClassifierMixin, BaseBCD):
     def _with_class_weight(
         self, codes: Array, weight: Array | None, stream: bool = False
     ) -> Array | None:
-        if self.class_weight is None:
+        class_weight = plain(self.class_weight)
+        if class_weight is None:
             return weight
         y, k = self.classes_[codes[:, 0]], len(self.classes_)
-        if self.class_weight == "balanced":
+        if isinstance(class_weight, str) and class_weight == "balanced":
             if stream:
                 raise InputError(
                     "class_weight: a part of a stream says nothing of all classes' frequencies; "
@@ -279,7 +281,7 @@ class BCDClassifier(ClassifierMixin, BaseBCD):
             totals = np.bincount(codes[:, 0], weight, minlength=k)
             each = totals.sum() / (k * np.where(totals > 0.0, totals, 1.0))
         else:
-            each = compute_class_weight(self.class_weight, classes=self.classes_, y=y)
+            each = compute_class_weight(class_weight, classes=self.classes_, y=y)
         each = np.asarray(each, np.float64)
         if not (np.isfinite(each) & (each >= 0.0)).all():
             raise InputError(f"class_weight must be finite and not negative, got {each}")
@@ -298,6 +300,9 @@ class BCDClassifier(ClassifierMixin, BaseBCD):
         return {"classes": self.classes_}
 
     def _network_targets(self, codes: Array, targets: dict[str, Any]) -> Array:
+        return self._raw(codes)
+
+    def _raw(self, codes: Array) -> Array:
         return one_hot(codes[:, 0], len(self.classes_))
 
     def _score(self, outputs: Array, Y: Array, weight: Array | None) -> float:

@@ -12,19 +12,23 @@ from sklearn.utils.validation import validate_data
 
 from fastbcd.callbacks import BatchLoss, EarlyStopping, Objective, Progress
 from fastbcd.data.inputs import Inputs
-from fastbcd.data.preprocessing import Preprocessing
+from fastbcd.data.preprocessing import PREPROCESSINGS, Preprocessing
 from fastbcd.defaults import ITERATIONS, AnySolver
 from fastbcd.errors import InputError
 from fastbcd.estimators.parameters import Parameters
+from fastbcd.estimators.scaling import Scaling
 from fastbcd.estimators.score import ValidationScore
 from fastbcd.estimators.solvers import MINI_BATCH, hidden_widths
 from fastbcd.fit import Callback, Result
 from fastbcd.mini_batch import MiniBatchThreeSplitting
 from fastbcd.model import Model
-from fastbcd.specification import require, require_integer
+from fastbcd.specification import choice, flag, plain, require, require_integer
 from fastbcd.validation import check_present
 
 Array = NDArray[Any]
+
+# What a model knows of its targets.
+TARGETS = ("classes", "target_shift", "target_scale")
 
 
 class Fitting(Parameters):
@@ -32,6 +36,8 @@ class Fitting(Parameters):
 
     classes_: Array
     """Of a classifier."""
+    _scaling: Scaling
+    """Of the last fit or partial_fit."""
 
     # -- what classifier and regressor differ in ------------------------------------------------
 
@@ -61,6 +67,10 @@ class Fitting(Parameters):
 
     def _network_targets(self, codes: Array, targets: dict[str, Any]) -> Array:
         """Y (n, k) for the network, `targets` being what `_fit_targets` gave."""
+        raise NotImplementedError
+
+    def _raw(self, codes: Array) -> Array:
+        """Targets (n, k), not scaled."""
         raise NotImplementedError
 
     def _score(self, outputs: Array, Y: Array, weight: Array | None) -> float:
@@ -126,12 +136,24 @@ class Fitting(Parameters):
                 "hold out, but has 1; give it more, or early_stopping=False"
             )
 
-    def _preparations(
-        self, previous: Model | None, X: Array, codes: Array, weight: Array | None
-    ) -> tuple[Preprocessing, dict[str, Any]]:
-        """Scaling of inputs and targets: of the run that goes on, or fitted to these samples."""
+    def _scale(
+        self,
+        previous: Model | None,
+        X: Array,
+        codes: Array,
+        weight: Array | None,
+        all_at_once: bool = False,
+    ) -> Scaling:
+        """Of inputs and targets: fitted to these samples, or that of the run that goes on.
+
+        With `all_at_once` the latter follows what these samples show; a stream's does so by parts.
+        """
         if previous is None:
-            return Preprocessing.fit(X, self.preprocess, weight), self._fit_targets(codes, weight)
+            inputs = Preprocessing.fit(X, self.preprocess, weight)
+            targets = self._fit_targets(codes, weight)
+            return Scaling.of(
+                *(inputs, targets, plain(self.preprocess), X, self._raw(codes), weight)
+            )
         hidden = hidden_widths(self.hidden_layer_sizes)
         widths = (X.shape[1], *hidden, previous.network.widths[-1])
         if widths != previous.network.widths:
@@ -139,12 +161,25 @@ class Fitting(Parameters):
                 f"hidden_layer_sizes: the network so far has widths {previous.network.widths}, "
                 f"but now they should be {widths}; fit a new estimator"
             )
-        targets = {
-            "classes": previous.classes,
-            "target_shift": previous.target_shift,
-            "target_scale": previous.target_scale,
-        }
-        return previous.preprocessing, targets
+        before = getattr(self, "_scaling", None)
+        if before is None:  # pickled by an earlier version: these samples stand for all before
+            targets = {name: getattr(previous, name) for name in TARGETS}
+            before = self._scaling = Scaling.of(
+                *(
+                    previous.preprocessing,
+                    targets,
+                    plain(self.preprocess),
+                    X,
+                    self._raw(codes),
+                    weight,
+                )
+            )
+        if choice(self.preprocess, PREPROCESSINGS, "preprocess") != before.kind:
+            raise InputError(
+                f"preprocess: the run so far has {before.kind!r}, and goes on with it; set it "
+                "back, or fit a new estimator"
+            )
+        return before.follow(X, self._raw(codes), weight) if all_at_once else before
 
     def _iterations(self, solver: AnySolver, n: int) -> int:
         if self.max_iter is not None:
@@ -160,7 +195,7 @@ class Fitting(Parameters):
             X, Y, weight = held_out
             callbacks.append(ValidationScore(X, lambda outputs: self._score(outputs, Y, weight)))
             callbacks.append(EarlyStopping("validation_score", self.n_iter_no_change, self.tol))
-        if self.verbose:
+        if flag(self.verbose, "verbose", levels=True):
             callbacks.append(Progress())
         return callbacks
 
@@ -174,20 +209,25 @@ class Fitting(Parameters):
             network,
             preprocessing=preprocessing,
             feature_names=None if names is None else [str(name) for name in names],
-            loss=getattr(self.loss, "name", self.loss),
+            loss=getattr(self.loss, "name", plain(self.loss)),
             input_kind=getattr(self, "_input_kind", None),
             **targets,
         )
         self.network_ = network
         quantity = "batch_loss" if self.solver == MINI_BATCH else "objective"
         curve: list[float] = [record[quantity] for record in result.history]
-        before: list[float] = self.loss_curve_ if go_on else []
-        self.loss_curve_: list[float] = [*before, *curve]
-        self.loss_ = self.loss_curve_[-1]
+        best = min(curve)
+        if go_on:  # in place: a stream has no end, and each part of it is to cost the same
+            known = self.best_loss_
+            best = min(best, min(self.loss_curve_) if known is None else known)
+            self.loss_curve_.extend(curve)
+        else:
+            self.loss_curve_: list[float] = curve
+        self.loss_ = curve[-1]
         self.n_iter_ = len(self.loss_curve_)
         self.n_layers_ = len(network.widths)
         self.n_outputs_ = network.widths[-1]
-        self.best_loss_: float | None = min(self.loss_curve_)
+        self.best_loss_: float | None = best
         self.validation_scores_: list[float] | None = None
         self.best_validation_score_: float | None = None
 

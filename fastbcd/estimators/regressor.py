@@ -81,6 +81,9 @@ class BCDRegressor(MultiOutputMixin, RegressorMixin, BaseBCD):
     def _network_targets(self, codes: Array, targets: dict[str, Any]) -> Array:
         return np.asarray((codes - targets["target_shift"]) / targets["target_scale"])
 
+    def _raw(self, codes: Array) -> Array:
+        return codes
+
     def _score(self, outputs: Array, Y: Array, weight: Array | None) -> float:
         # R^2 of targets that are scaled and of those that are not is the same.
         return float(r2_score(Y, outputs, sample_weight=weight))

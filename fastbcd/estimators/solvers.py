@@ -17,7 +17,7 @@ from fastbcd.defaults import (
 from fastbcd.errors import InputError
 from fastbcd.mini_batch import MiniBatchThreeSplitting
 from fastbcd.problem import Problem
-from fastbcd.specification import require_integer
+from fastbcd.specification import choice, plain, require, require_integer
 
 MINI_BATCH = "mini-batch"
 SOLVERS = (MINI_BATCH, *FULL_BATCH)
@@ -35,9 +35,7 @@ WORTH_A_THREAD = 2e7
 
 def check_solver(parameters: dict[str, Any]) -> bool:
     """Whether the solver takes mini-batches; `InputError` where it does not know a parameter."""
-    solver = parameters["solver"]
-    if solver not in SOLVERS:
-        raise InputError(f"solver must be one of {', '.join(SOLVERS)}, got {solver!r}")
+    solver = choice(parameters["solver"], SOLVERS, "solver")
     mini_batch = solver == MINI_BATCH
     for name in FULL_BATCH_ONLY if mini_batch else MINI_BATCH_ONLY:
         if parameters[name] is not None:
@@ -51,6 +49,7 @@ def check_solver(parameters: dict[str, Any]) -> bool:
 
 def hidden_widths(given: Any) -> tuple[int, ...]:
     """``hidden_layer_sizes`` as a tuple; one number is one layer."""
+    given = plain(given)
     if isinstance(given, str):
         raise InputError(f"hidden_layer_sizes must be whole numbers, got {given!r}")
     widths = given if isinstance(given, Iterable) else [given]
@@ -61,7 +60,7 @@ def make_solver(
     parameters: dict[str, Any], n_features: int, n_outputs: int, samples: int, **more: Any
 ) -> AnySolver:
     """The solver for so many samples; `more` replaces parameters."""
-    parameters = parameters | more
+    parameters = {name: plain(value) for name, value in (parameters | more).items()}
     mini_batch = check_solver(parameters)
     widths = (n_features, *hidden_widths(parameters["hidden_layer_sizes"]), n_outputs)
     usual = {} if mini_batch else FULL_BATCH_USUAL
@@ -76,7 +75,8 @@ def make_solver(
     )
     machine: dict[str, Any] = {name: given.get(name) for name in ("dtype", "device", "n_threads")}
     if not mini_batch:
-        return FULL_BATCH[given["solver"]](problem, alpha=given["proximal_weight"], **machine)
+        alpha = require(given["proximal_weight"], "proximal_weight", at_least=0)
+        return FULL_BATCH[given["solver"]](problem, alpha=alpha, **machine)
     options = _some(given, ("rho", *MINI_BATCH_ONLY))
     solver = MiniBatchThreeSplitting(problem, **options, **machine)
     if "n_threads" not in given and not worth_threads(widths, solver.settings(samples).batch_size):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import numpy as np
 
+from fastbcd.callbacks import Progress
 from fastbcd.checkpoint import describe
 from fastbcd.errors import InputError
 from fastbcd.estimators.solvers import make_solver
+from fastbcd.fit import Result
 from fastbcd.mini_batch import MiniBatchThreeSplitting
 from fastbcd.mini_batch.settings import USUAL_BATCH
 from fastbcd.mini_batch.state import MiniBatchState
@@ -78,3 +81,18 @@ class Stream:
         words = describe(solver, None)
         del words["problem.rho"]  # that of full batches; this solver has its own
         return words | {"dtype": solver.dtype.name, "preprocess": preprocess}
+
+
+class CallProgress:
+    """Shows how a call of `partial_fit` went, as `Progress` an iteration; made before the call."""
+
+    def __init__(self, solver: Any, state: MiniBatchState) -> None:
+        self._solver, self._state, self._callback = solver, state, Progress()
+        self._start = time.perf_counter()
+        self._callback.on_start(solver, state, state.iteration + 1)
+
+    def done(self, result: Result) -> None:
+        """After the call; `result` has one record."""
+        record = {**result.history[-1], "seconds": time.perf_counter() - self._start}
+        self._callback.on_iteration(self._solver, self._state, record)
+        self._callback.on_end(result)

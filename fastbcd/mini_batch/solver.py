@@ -312,6 +312,7 @@ class MiniBatchThreeSplitting(BatchSweep):
         InputError
             The schedule has ended; a batch of a memory-mapped file holds NaN or infinity.
         """
+        self._make_own(state)
         if state.clock is not None:
             state.clock.clear()
         weight = state.sample_weight
@@ -381,6 +382,7 @@ class MiniBatchThreeSplitting(BatchSweep):
                 f"sample_weight: {weight.max():g} is too large for {self.dtype}; 1 is the weight "
                 "of a usual sample"
             )
+        self._make_own(state)
         with self.device.session():
             samples = samples.on(self.device)
             self._learn(state, samples, self._numbers(state, samples))
@@ -389,6 +391,12 @@ class MiniBatchThreeSplitting(BatchSweep):
     def _here(self, state: MiniBatchState, rows: Any) -> Any:
         """Which of `rows` of all ranks' samples this rank has."""
         return rows_here(rows, state.first, state.n)
+
+    def _make_own(self, state: MiniBatchState) -> None:
+        """Let `state` be one that batches may update, also where it was read from a file."""
+        if not self.average:
+            state.mean_W[1:] = state.W[1:]  # the same arrays, which joblib makes two of
+        state.make_own()
 
     def _learn(self, state: MiniBatchState, samples: Samples, numbers: Numbers) -> None:
         """The sweep of one batch."""

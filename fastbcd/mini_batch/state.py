@@ -9,6 +9,11 @@ import numpy as np
 
 from fastbcd.clock import BlockClock
 from fastbcd.mini_batch.settings import Settings
+from fastbcd.own import make_own
+
+# What a batch updates in place: of a state, and of its metrics.
+UPDATED = ("W", "mean_W", "S", "gains", "rms_U", "rms_D", "batch_loss")
+UPDATED_IN_METRICS = ("Q", "directions", "_image")
 
 
 @dataclass
@@ -80,6 +85,11 @@ class MiniBatchState:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "cache": {}, "clock": None}
+
+    def make_own(self) -> None:
+        """Copy what batches update and must not be written to; samples are never written to."""
+        make_own(self, names=UPDATED, mapped=True)
+        make_own(*self.metrics[1:], names=UPDATED_IN_METRICS, mapped=True)
 
     @property
     def weights(self) -> list[Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastbcd.kernels.formula import Formula
+from fastbcd.kernels.formula import Formula, number
 from fastbcd.kernels.jit import scalar
 
 
@@ -47,6 +47,7 @@ def leaky_relu(slope: float = 0.01) -> Formula:
     ValueError
         If `slope` is outside [0, 1).
     """
+    slope = number(slope, "leaky_relu")
     if not 0 <= slope < 1:
         raise ValueError(f"leaky_relu: slope must be in [0, 1), got {slope}")
     return Formula(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastbcd.kernels.formula import Formula
+from fastbcd.kernels.formula import Formula, number
 from fastbcd.kernels.jit import scalar
 from fastbcd.kernels.plain import math
 from fastbcd.kernels.stack import stack_array
@@ -134,10 +134,11 @@ def polynomial(*coefficients: float) -> Formula:
             f"polynomial: give 2 to {MAX_DEGREE + 1} coefficients, lowest power first "
             f"(polynomial:0,1,0.5), got {len(coefficients)}"
         )
+    coefficients = tuple(number(p, "polynomial") for p in coefficients)
     if not np.isfinite(coefficients).all():
         raise ValueError(f"polynomial: coefficients must be finite, got {coefficients}")
     return Formula(
-        *("polynomial", tuple(coefficients)),
+        *("polynomial", coefficients),
         value=_value,
         derivative=_derivative,
         curvature=_curvature,

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from fastbcd.kernels.formula import number
 from fastbcd.kernels.jit import scalar
 from fastbcd.kernels.penalties.penalty import Penalty
 
@@ -33,8 +34,9 @@ def _subdifferential(w, p):
 
 def box(low: float, high: float) -> Penalty:
     """Values in the interval [low, high]; `ValueError` unless ``low <= high``, both finite."""
+    low, high = number(low, "box"), number(high, "box")
     if not (math.isfinite(low) and math.isfinite(high) and low <= high):
-        raise ValueError(f"box: needs two numbers, the lower one first, got {low}, {high}")
+        raise ValueError(f"box: needs two numbers, the lower one first, got {low:g}, {high:g}")
     return Penalty(
         *("box", (low, high)), value=_value, shrink=_shrink, subdifferential=_subdifferential
     )

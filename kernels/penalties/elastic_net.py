@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fastbcd.kernels.formula import number
 from fastbcd.kernels.jit import scalar
 from fastbcd.kernels.penalties.penalty import Penalty, check_strength
 
@@ -36,7 +37,7 @@ def elastic_net(strength: float = 1e-3, ratio: float = 0.5) -> Penalty:
     ValueError
         The ratio is not in [0, 1], or the strength not in [0, 1e15].
     """
-    check_strength("elastic_net", strength)
+    strength, ratio = check_strength("elastic_net", strength), number(ratio, "elastic_net")
     if not 0 <= ratio <= 1:
         raise ValueError(f"elastic_net: ratio must lie between 0 and 1, got {ratio}")
     return Penalty(
@@ -65,7 +66,7 @@ def _l1_subdifferential(w, p):
 
 def l1(strength: float = 1e-3) -> Penalty:
     """l1 penalty, ``r(w) = strength |w|``: sparse weights, exact zeros."""
-    check_strength("l1", strength)
+    strength = check_strength("l1", strength)
     return Penalty(
         *("l1", (strength,)),
         value=_l1_value,

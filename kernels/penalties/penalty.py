@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastbcd.kernels.formula import Formula
+from fastbcd.kernels.formula import Formula, number
 
 
 class Penalty(Formula):
@@ -40,11 +40,12 @@ class Penalty(Formula):
         **functions: Any,
     ) -> None:
         super().__init__(name, parameters, **functions)
-        self.ridge = ridge
+        self.ridge = None if ridge is None else number(ridge, name)
 
 
 def check_strength(name: str, strength: float) -> float:
     """`strength` where it lies between 0 and 1e15, else a `ValueError`."""
+    strength = number(strength, name)
     if not 0 <= strength <= 1e15:
         raise ValueError(f"{name}: strength must lie between 0 and 1e15, got {strength}")
     return strength

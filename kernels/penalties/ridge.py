@@ -23,7 +23,7 @@ def _subdifferential(w, p):
 
 def ridge(strength: float = 1.0) -> Penalty:
     """Ridge penalty (squared l2 norm), ``r(w) = strength/2 w^2``, ``strength >= 0``."""
-    check_strength("ridge", strength)
+    strength = check_strength("ridge", strength)
     return Penalty(
         *("ridge", (strength,), strength),
         value=_value,
