@@ -24,8 +24,7 @@ def main(out: str) -> int:
     """Measure and write."""
     import cupy
 
-    from fastbcd.devices.cuda.library import Library
-    from fastbcd.ranks import Alone
+    from fastbcd.devices.cuda import CUDA
 
     results, timer = Results(Path(out)), Timer(cupy)
     results["copy, GB/s"] = round(copy_rate(cupy, timer) / 1e9)
@@ -34,8 +33,9 @@ def main(out: str) -> int:
     small = cupy.empty((D, D), np.float32)
     exact = V[:2000].astype(np.float64) @ W.T.astype(np.float64)
     for precision in ("float32", "tf32", "bf16"):
-        library = Library(precision, Alone())
-        with library.session():
+        device = CUDA(precision=precision)
+        library = device.library
+        with device.session():  # launches of kernels, too, go to the device's stream
             rates: dict[str, Any] = {}
             kinds = {
                 "A B^T": (2.0 * N * D * D, lambda g=library: g.gemm(B, V, W, transpose_B=True)),

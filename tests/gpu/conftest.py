@@ -26,7 +26,8 @@ def card(request: Any) -> Any:
             yield Executed()
 
 
-# Of the suite on the processor what continuous integration has time for.
+# The suite has passed on a card. Of its run on the processor, which a card is not needed for,
+# continuous integration has time for these; the rest is for `-m soak`.
 QUICK = (
     "test_three_splitting[executed-relu-False-float32]",
     "test_mini_batches[executed-squared]",
@@ -36,11 +37,11 @@ QUICK = (
 
 
 def pytest_collection_modifyitems(items: Any) -> None:
-    """All else of it is slow."""
+    """What runs the GPU's machine code on the processor is slow, or longer than that."""
     for item in items:
         parameters = getattr(getattr(item, "callspec", None), "params", {})
-        if parameters.get("card") == "executed" and item.name not in QUICK:
-            item.add_marker(pytest.mark.slow)
+        if parameters.get("card") == "executed":
+            item.add_marker(pytest.mark.slow if item.name in QUICK else pytest.mark.soak)
 
 
 @pytest.fixture

@@ -31,7 +31,9 @@ from fastbcd.data import load
 from fastbcd.kernels.cuda import target
 from fastbcd.mini_batch import MiniBatchThreeSplitting
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+# The suite has passed on a card: this is what a card is not needed for, in the slow part of the
+# tests, and what is too long for it under `soak`.
+pytestmark = [pytest.mark.filterwarnings("ignore::DeprecationWarning"), pytest.mark.slow]
 # Several blocks across and down, in elementwise kernels and in those that take a row a thread.
 CASES = {
     f"{case.function}[{case.name}]-{dtype}": case
@@ -45,7 +47,7 @@ SLOW = {"coordinate_descent", "search_rows"}
 
 def parameter(name: str) -> Any:
     quick = name in FIRST and CASES[name].function not in SLOW
-    return pytest.param(name, marks=[] if quick else [pytest.mark.slow])
+    return pytest.param(name, marks=[] if quick else [pytest.mark.soak])
 
 
 def run(case: Any, order: int) -> list[Any]:
@@ -282,7 +284,7 @@ def test_an_activation_of_nan_is_nan_and_of_infinity_its_limit(name: str, dtype:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("name", ["relu", pytest.param("tanh", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", ["relu", pytest.param("tanh", marks=pytest.mark.soak)])
 def test_a_proximal_step_shows_what_is_not_finite(name: str, dtype: str) -> None:
     bad = np.array([[np.nan, np.inf, -np.inf, 1e30, -1e30, 89.0, -104.0]], dtype)
     act = ACTIVATIONS[name]
@@ -311,9 +313,9 @@ Y = one_hot(LABELS)
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-@pytest.mark.parametrize("activation", ["relu", pytest.param("tanh", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("activation", ["relu", pytest.param("tanh", marks=pytest.mark.soak)])
 @pytest.mark.parametrize(
-    "solver", [ThreeSplitting, pytest.param(TwoSplitting, marks=pytest.mark.slow)]
+    "solver", [ThreeSplitting, pytest.param(TwoSplitting, marks=pytest.mark.soak)]
 )
 def test_a_state_that_is_not_finite_ends_the_step(solver: Any, activation: str) -> None:
     with executing():
@@ -332,7 +334,7 @@ def test_a_state_that_is_not_finite_ends_the_step(solver: Any, activation: str) 
 # -- real data ------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_mini_batches_learn_mnist_as_on_the_cpu(mnist_folder: Any) -> None:
     data = load(str(mnist_folder))
     accuracies = {}
