@@ -78,7 +78,9 @@ class KernelCache(FunctionCache):
         """Keep the compiled function `data` of the signature, where that is possible."""
         if not self._enabled or self._files is None:
             return
-        if not self._files.impl.check_cachable(data):
+        # Numba's own test of this warns for each function, by `warnings`.
+        if data.library.has_dynamic_globals or any(not loop.can_cache for loop in data.lifted):
+            _warn_once("their code holds addresses of this process")
             return
         try:
             self._files.save(self._index_key(sig, data.codegen), data)

@@ -186,6 +186,24 @@ def test_without_a_cache_kernels_work_and_one_warning_says_so(
     assert not [path for path in folder.rglob("*") if path.is_file() and path.suffix != ".nbc"]
 
 
+def test_code_with_addresses_is_not_kept_and_one_warning_says_so(folder, tmp_path, caplog):
+    path = tmp_path / "scaling.py"
+    path.write_text(
+        "from ctypes import CFUNCTYPE, c_double\n"
+        "from fastbcd.kernels.jit import kernel\n"
+        "twice = CFUNCTYPE(c_double, c_double)(lambda x: 2 * x)\n"
+        "@kernel\n"
+        "def scale(x):\n"
+        "    return twice(x)\n"
+    )
+    spec = importlib.util.spec_from_file_location("scaling", path)
+    sys.modules["scaling"] = module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.scale(3.0) == module.scale(3) == 6.0
+    assert len(caplog.records) == 1
+    assert not files(folder)
+
+
 def test_a_folder_that_disappears_is_made_again(folder, tmp_path, caplog):
     kernel = new_process(tmp_path)
     check(kernel, 0)
