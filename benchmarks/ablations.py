@@ -31,10 +31,10 @@ from fastbcd.mini_batch.state import MiniBatchState
 class TwoSweeps(MiniBatchThreeSplitting):
     """Every batch twice in a row."""
 
-    def _learn(self, state: MiniBatchState, samples: Batch) -> None:
-        super()._learn(state, samples)
+    def _learn(self, state: MiniBatchState, samples: Batch, numbers: Any) -> None:
+        super()._learn(state, samples, numbers)
         state.batches -= 1  # the schedule counts batches
-        super()._learn(state, samples)
+        super()._learn(state, samples, numbers)
 
 
 class Unscaled(MiniBatchThreeSplitting):
