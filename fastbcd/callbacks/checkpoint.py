@@ -31,12 +31,18 @@ class SaveCheckpoint(Callback):
     every : int, optional
         Iterations between checkpoints; None: only where another callback stops the run.
 
+    Where a checkpoint cannot be written (disk full, folder read-only) the last one is untouched,
+    and the run goes on with a warning of the logger ``fastbcd``: it tries again at the next one.
+
+    Attributes
+    ----------
+    failed : str or None
+        Why the last checkpoint could not be written; None where it was.
+
     Raises
     ------
     InputError
         The folder does not exist.
-    OSError
-        A checkpoint cannot be written (disk full, folder read-only); the last one is untouched.
     """
 
     def __init__(self, path: str | Path, every: int | None = None) -> None:
@@ -45,6 +51,8 @@ class SaveCheckpoint(Callback):
         if not self.path.parent.is_dir():
             raise InputError(f"path: the folder {self.path.parent} does not exist")
 
+        self.failed: str | None = None
+
     def on_start(self, solver: Solver, state: Any, max_iter: int) -> None:
         self._solver, self._max_iter = solver, max_iter
         self._data = fingerprint(solver.device, state)
@@ -52,15 +60,25 @@ class SaveCheckpoint(Callback):
 
     def on_iteration(self, solver: Solver, state: Any, record: Record) -> None:
         if self.every is not None and state.iteration % self.every == 0:
-            self.save(state)
+            self._try(state)
 
     def on_end(self, result: Result) -> None:
         # A stopped run only: after an exception the last good one is the better one.
         if result.stopped_by is not None and result.state.iteration != self._saved:
-            self.save(result.state)
+            self._try(result.state)
+
+    def _try(self, state: Any) -> None:
+        """`save`; a warning where that fails, on all ranks alike."""
+        try:
+            self.save(state)
+            self.failed = None
+        except OSError as error:
+            self.failed = str(error)
+            if self._solver.device.ranks.rank == 0:
+                logger.warning("checkpoint of iteration %d: %s", state.iteration, error)
 
     def save(self, state: Any) -> None:
-        """Write a checkpoint of `state` now."""
+        """Write a checkpoint of `state` now; `OSError` where that cannot be done."""
         checkpoint.write(*(self.path, self._solver, state, self._data, self._max_iter, self.result))
         self._saved = state.iteration
         logger.debug("checkpoint of iteration %d in %s", state.iteration, self.path)

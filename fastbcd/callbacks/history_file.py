@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TextIO
@@ -13,6 +15,8 @@ import numpy as np
 from fastbcd.files import user_path, write_atomically
 from fastbcd.fit import Callback, Record, Result, Solver
 
+logger = logging.getLogger("fastbcd")
+
 COLUMNS = ("iteration", "seconds", "objective", "train_accuracy", "test_accuracy")
 
 
@@ -20,7 +24,8 @@ class HistoryFile(Callback):
     """Writes `COLUMNS` of each record to `path`; a quantity not measured is an empty field.
 
     A run that goes on from a checkpoint starts the file anew with the rows up to there; else the
-    file must not exist yet.
+    file must not exist yet. Rows that cannot be written (disk full) do not end the run: there is a
+    warning, and they are written with a later one.
 
     Parameters
     ----------
@@ -40,25 +45,46 @@ class HistoryFile(Callback):
             rows = io.StringIO(newline="")
             self._write(rows, past)
             write_atomically(self.path, rows.getvalue().encode())
-        self._file = self.path.open("a" if past else "x", newline="", encoding="utf-8")
-        self._writer = self._write(self._file, [], header=not past)
+        # Without a buffer: what could not be written is kept here, and written with the next row.
+        self._file: Any = self.path.open("ab" if past else "xb", buffering=0)
+        self._size, self._rows, self._failed = self.path.stat().st_size, b"", False
+        if not past:
+            self._add([], header=True)
 
-    def _write(self, file: TextIO, records: list[Record], header: bool = True) -> Any:
+    def _write(self, file: TextIO, records: list[Record], header: bool = True) -> None:
         writer = csv.DictWriter(file, self.columns, restval="", extrasaction="ignore")
         if header:
             writer.writeheader()
         for record in records:
             writer.writerow({name: _shortest(value) for name, value in record.items()})
-        return writer
 
     def on_iteration(self, solver: Solver, state: Any, record: Record) -> None:
+        self._add([record])
+
+    def _add(self, records: list[Record], header: bool = False) -> None:
+        """Rows, and those that could not be written before: all of them, or none."""
+        text = io.StringIO(newline="")
+        self._write(text, records, header)
+        self._rows += text.getvalue().encode()
         try:
-            self._writer.writerow({name: _shortest(value) for name, value in record.items()})
-            self._file.flush()
+            written = 0
+            while written < len(self._rows):
+                written += self._file.write(self._rows[written:])
+            self._size, self._rows, self._failed = self._size + written, b"", False
         except OSError as error:
-            raise OSError(f"{self.path} cannot be written: {error.strerror}") from error
+            with contextlib.suppress(OSError):
+                self._file.truncate(self._size)
+            if not self._failed:  # once, not in each iteration
+                logger.warning(
+                    "%s cannot be written: %s; its rows are kept for later",
+                    self.path,
+                    error.strerror,
+                )
+            self._failed = True
 
     def on_end(self, result: Result) -> None:
+        if self._rows:
+            self._add([])
         self._file.close()
 
 

@@ -4,14 +4,28 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 from fastbcd.fit import Callback, Record, Result, Solver
 from fastbcd.kernels.streams import logger
 
+# Ctrl-C and kill: whoever sends one of them twice wants the process to end now.
+ASKED = (signal.SIGINT, signal.SIGTERM)
+# A terminal that closes, what schedulers send before time is up, and a limit of processor time.
+WARNED = tuple(
+    getattr(signal, name)
+    for name in ("SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU")
+    if hasattr(signal, name)  # not on Windows
+)
+
 
 class StopOnSignal(Callback):
-    """Stops the run after the iteration in which a signal came; a second one acts at once.
+    """Stops the run after the iteration in which a signal came.
+
+    After Ctrl-C or SIGTERM a second of these acts at once. The others may come any number of times
+    (SIGXCPU comes every second): they end nothing before the iteration is over and, where this
+    callback comes after `SaveCheckpoint`, its checkpoint is written.
 
     Without it Ctrl-C raises `KeyboardInterrupt` in the middle of an iteration. In threads other
     than the main one, where Python handles no signals, it does nothing; signals that the process
@@ -19,8 +33,9 @@ class StopOnSignal(Callback):
 
     Parameters
     ----------
-    signals : sequence of int, default=(SIGINT, SIGTERM)
-        Ctrl-C, and what job schedulers send before they kill.
+    signals : sequence of int, optional
+        Default: SIGINT and SIGTERM, and those of SIGHUP, SIGUSR1, SIGUSR2 and SIGXCPU that nobody
+        else handles.
 
     Attributes
     ----------
@@ -28,7 +43,7 @@ class StopOnSignal(Callback):
         The signal that came.
     """
 
-    def __init__(self, signals: tuple[int, ...] = (signal.SIGINT, signal.SIGTERM)) -> None:
+    def __init__(self, signals: Sequence[int] | None = None) -> None:
         self.signals = signals
         self.received: int | None = None
 
@@ -36,17 +51,25 @@ class StopOnSignal(Callback):
         self.received = None
         self._before: dict[int, Any] = {}
         if threading.current_thread() is threading.main_thread():
-            for number in self.signals:
+            for number in (*ASKED, *WARNED) if self.signals is None else self.signals:
                 before = signal.getsignal(number)
                 # What a shell has told its background jobs to ignore stays ignored.
-                if before not in (signal.SIG_IGN, None):
+                taken = before in (signal.SIG_IGN, None)
+                if self.signals is None and number in WARNED:
+                    taken = before != signal.SIG_DFL
+                if not taken:
                     self._before[number] = signal.signal(number, self._note)
 
     def _note(self, number: int, frame: Any) -> None:
-        self.received = number
-        self._restore()
+        first, self.received = self.received is None, self.received or number
+        if number not in WARNED:
+            self._restore(but=WARNED)
+        if not first:
+            return
         # From another thread: this one may be in the middle of writing to the same stream.
-        message = "stopping after this iteration; once more stops at once"
+        message = "stopping after this iteration"
+        if number not in WARNED:
+            message += "; once more stops at once"
         threading.Thread(target=logger.warning, args=(message,)).start()
 
     def on_iteration(self, solver: Solver, state: Any, record: Record) -> bool:
@@ -55,7 +78,7 @@ class StopOnSignal(Callback):
     def on_end(self, result: Result) -> None:
         self._restore()
 
-    def _restore(self) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-        self._before = {}
+    def _restore(self, but: Sequence[int] = ()) -> None:
+        """The handlers of before, but for some signals that keep ours."""
+        for number in [number for number in self._before if number not in but]:
+            signal.signal(number, self._before.pop(number))

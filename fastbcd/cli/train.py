@@ -169,10 +169,12 @@ def run(options: argparse.Namespace) -> int:
     if not options.quiet:
         callbacks.append(Progress())
     save = SaveCheckpoint(folder.checkpoint, options.checkpoint_every)
-    callbacks += [stop, save]
+    callbacks += [save, stop]  # a signal during the last checkpoint is to do no harm
     result = fastbcd.fit.run(solver, state, options.epochs, callbacks, past)
     received = next((number for number in ranks.gather(stop.received) if number), None)
     if received is not None and result.state.iteration < options.epochs:
+        if save.failed is not None:
+            raise OSError(save.failed)
         if ranks.rank == 0:
             write_line(
                 f"fastbcd train: stopped after iteration {result.state.iteration} of "

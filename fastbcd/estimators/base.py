@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,12 @@ from fastbcd.devices.tiles import even_size
 from fastbcd.errors import InputError
 from fastbcd.estimators.canonical import canonical
 from fastbcd.estimators.fitting import Fitting
+from fastbcd.estimators.interruption import run_until_interrupted
 from fastbcd.estimators.solvers import MINI_BATCH, check_solver, make_solver, worth_threads
 from fastbcd.estimators.start import continue_from
 from fastbcd.estimators.stream import CallProgress, Stream, stream_solver
 from fastbcd.estimators.unchanged import unchanged_on_error
-from fastbcd.fit import Result, network_of, run
+from fastbcd.fit import Result, network_of
 from fastbcd.floating_point import own_errstate, own_errstate_in
 from fastbcd.mini_batch import MiniBatchThreeSplitting
 from fastbcd.mini_batch.batches import mean_one
@@ -57,6 +59,8 @@ class BaseBCD(Fitting):
         Returns
         -------
         self
+            After Ctrl-C with the weights so far, as scikit-learn's networks, and a warning; in its
+            first moments, when nothing has been learned, `KeyboardInterrupt` leaves it as it was.
 
         Raises
         ------
@@ -64,9 +68,18 @@ class BaseBCD(Fitting):
             A `ValueError`: names the parameter or the data, and what would be right.
         """
         with unchanged_on_error(self):
-            return self._fit(X, y, sample_weight)
+            interrupted = self._fit(X, y, sample_weight)
+        if interrupted:
+            # Only now: as an error, too, it leaves a fitted estimator.
+            warnings.warn(
+                f"fit was interrupted: the weights are those so far, after {self.n_iter_} whole "
+                "passes; warm_start=True goes on from them",
+                stacklevel=2,
+            )
+        return self
 
-    def _fit(self, X: Any, y: Any, sample_weight: Any) -> Any:
+    def _fit(self, X: Any, y: Any, sample_weight: Any) -> bool:
+        """Whether Ctrl-C ended it."""
         mini_batch = check_solver(self.get_params(deep=False))
         previous = getattr(self, "model_", None) if flag(self.warm_start, "warm_start") else None
         known = previous is not None
@@ -117,11 +130,11 @@ class BaseBCD(Fitting):
             inputs = preprocessing(held_out[0], solver.dtype)
             held_out = inputs, self._network_targets(held_out[1], targets), held_out[2]
         callbacks = self._callbacks(solver, held_out)
-        result = run(solver, state, max_iter, callbacks)
+        result, interrupted = run_until_interrupted(solver, state, max_iter, callbacks)
         self._keep(result, preprocessing, targets, go_on=known)
         self._keep_scores(result, callbacks)
         self._stream: Any = None
-        return self
+        return interrupted
 
     @available_if(takes_streams)
     @own_errstate

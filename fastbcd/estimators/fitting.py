@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -215,15 +216,16 @@ class Fitting(Parameters):
         )
         self.network_ = network
         quantity = "batch_loss" if self.solver == MINI_BATCH else "objective"
-        curve: list[float] = [record[quantity] for record in result.history]
-        best = min(curve)
+        # After Ctrl-C the last record may lack it, and there may be none.
+        curve: list[float] = [row[quantity] for row in result.history if quantity in row]
+        best = min(curve, default=math.inf)
         if go_on:  # in place: a stream has no end, and each part of it is to cost the same
             known = self.best_loss_
-            best = min(best, min(self.loss_curve_) if known is None else known)
+            best = min(best, min(self.loss_curve_, default=math.inf) if known is None else known)
             self.loss_curve_.extend(curve)
         else:
             self.loss_curve_: list[float] = curve
-        self.loss_ = curve[-1]
+        self.loss_ = self.loss_curve_[-1] if self.loss_curve_ else math.inf
         self.n_iter_ = len(self.loss_curve_)
         self.n_layers_ = len(network.widths)
         self.n_outputs_ = network.widths[-1]
@@ -234,5 +236,6 @@ class Fitting(Parameters):
     def _keep_scores(self, result: Result, callbacks: list[Callback]) -> None:
         for callback in callbacks:
             if isinstance(callback, EarlyStopping):
-                self.validation_scores_ = [row["validation_score"] for row in result.history]
+                name = callback.monitor
+                self.validation_scores_ = [row[name] for row in result.history if name in row]
                 self.best_validation_score_, self.best_loss_ = callback.best, None
