@@ -132,7 +132,7 @@ def test_at_any_moment_on_two_threads(solver, monkeypatch):
         timer = threading.Timer(seconds, press)
 
         def begin(self, solver, state, record, timer=timer):
-            if record["iteration"] == 1:
+            if record["iteration"] == 2:  # one is whole by then, however slow the machine is
                 timer.start()
             return measure(self, solver, state, record)
 

@@ -67,8 +67,8 @@ def test_each_stops_after_its_iteration_with_a_checkpoint_however_often_it_comes
 
 
 def test_a_second_ctrl_c_still_acts_at_once_and_another_signal_before_it_is_none():
+    twice = Send(signal.SIGINT, signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
-        twice = Send(signal.SIGINT, signal.SIGINT)
         solver().fit(*DATA, max_iter=9, callbacks=[twice, StopOnSignal()])
     stop = StopOnSignal()
     both = Send(NUMBERS[0], signal.SIGINT, NUMBERS[0])  # as systemd and terminals send them

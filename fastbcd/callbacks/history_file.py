@@ -74,6 +74,7 @@ class HistoryFile(Callback):
         except OSError as error:
             with contextlib.suppress(OSError):
                 self._file.truncate(self._size)
+                self._file.seek(self._size)
             if not self._failed:  # once, not in each iteration
                 logger.warning(
                     "%s cannot be written: %s; its rows are kept for later",
