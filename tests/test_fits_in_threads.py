@@ -15,6 +15,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from fastbcd import BCDClassifier, Problem, ThreeSplitting, one_hot
 from fastbcd.callbacks import Callback
+from fastbcd.devices import threads
 from fastbcd.devices.threads import BLAS_LIMIT, resolve_threads
 from fastbcd.kernels.library import LIBRARY
 
@@ -165,6 +166,28 @@ def test_one_owner_sets_the_limit_once_whichever_thread_comes_first_or_goes_last
     assert set(blas_threads()) == {2}
 
 
+def test_scipys_blas_is_limited_also_where_threadpoolctl_does_not_know_it(monkeypatch):
+    class Early:
+        def select(self, **options):
+            return self
+
+        lib_controllers = ()
+
+    monkeypatch.setattr(threads, "ThreadpoolController", Early)
+    monkeypatch.setattr("fastbcd.devices.threads.available_processors", lambda: 2)
+    threads._libraries.cache_clear()
+    try:
+        (library,) = threads._libraries()
+        assert library.num_threads == 2
+        assert resolve_threads(None) == 2
+        with threads.BlasLimit():
+            assert library.num_threads == 1
+            assert sorted(blas_threads()) == [1, 2]  # NumPy's is another one
+        assert library.num_threads == 2
+    finally:
+        threads._libraries.cache_clear()
+
+
 # The same where kernels call the process's BLAS.
 SHARED = """
 import sys
@@ -173,6 +196,7 @@ import numpy as np, threading
 from concurrent.futures import ThreadPoolExecutor
 from threadpoolctl import threadpool_limits
 from fastbcd.callbacks import Callback
+from fastbcd.devices import threads
 import test_fits_in_threads as here
 from fastbcd.kernels.library import LIBRARY
 assert not LIBRARY.own
