@@ -71,7 +71,24 @@ def _whereabouts(address: int) -> _Symbol:
     return found
 
 
-def _copy_of(path: bytes) -> int:
+def _of_scipy() -> _Symbol:
+    """Where the BLAS is that SciPy calls."""
+    loaded = ctypes.CDLL(scipy.linalg.cython_blas.__file__)
+    return _whereabouts(_address_of(loaded, "dgemm"))
+
+
+def scipy_openblas() -> str | None:
+    """The file of the OpenBLAS that SciPy calls, with POSIX threads; None where it is another."""
+    try:
+        file = _of_scipy().file
+    except (_UnavailableError, OSError):
+        return None
+    assert file is not None
+    parallel = openblas_function(ctypes.CDLL(os.fsdecode(file)), "get_parallel")
+    return os.fsdecode(file) if parallel is not None and parallel() == _PTHREADS else None
+
+
+def _copy_of(path: str) -> int:
     """A descriptor of a nameless copy of a file, in memory, else on disk."""
     try:
         copy = os.memfd_create("fastbcd-blas", os.MFD_CLOEXEC)
@@ -92,7 +109,7 @@ def _copy_of(path: bytes) -> int:
     return copy
 
 
-def _load_copy(path: bytes) -> ctypes.CDLL:
+def _load_copy(path: str) -> ctypes.CDLL:
     """Another instance of a library that is loaded already."""
     copy = _copy_of(path)
     mode = os.RTLD_NOW | os.RTLD_LOCAL
@@ -111,19 +128,14 @@ def _own_instance() -> ctypes.CDLL:
     """An instance of SciPy's OpenBLAS with one thread, or `_UnavailableError`."""
     if sys.platform != "linux":
         raise _UnavailableError(f"not on {sys.platform}")
-    loaded = ctypes.CDLL(scipy.linalg.cython_blas.__file__)
-    shared = _whereabouts(_address_of(loaded, "dgemm"))
-    assert shared.file is not None
-    theirs = ctypes.CDLL(os.fsdecode(shared.file))
-    parallel = openblas_function(theirs, "get_parallel")
-    if parallel is None:
-        raise _UnavailableError("SciPy's BLAS is not OpenBLAS")
-    if parallel() != _PTHREADS:
-        raise _UnavailableError("SciPy's OpenBLAS has no threads of its own, or OpenMP's")
+    file = scipy_openblas()
+    if file is None:
+        raise _UnavailableError("SciPy's BLAS is not an OpenBLAS with POSIX threads")
+    shared, theirs = _of_scipy(), ctypes.CDLL(file)
     count = openblas_function(theirs, "get_num_threads")
     before = count()
     try:
-        own = _load_copy(shared.file)
+        own = _load_copy(file)
     except OSError as error:
         raise _UnavailableError(str(error)) from None
     openblas_function(own, "set_num_threads")(1)

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -15,6 +16,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from fastbcd import BCDClassifier, Problem, ThreeSplitting, one_hot
 from fastbcd.callbacks import Callback
+from fastbcd.devices import threads
 from fastbcd.devices.threads import BLAS_LIMIT, resolve_threads
 from fastbcd.kernels.library import LIBRARY
 
@@ -165,6 +167,28 @@ def test_one_owner_sets_the_limit_once_whichever_thread_comes_first_or_goes_last
     assert set(blas_threads()) == {2}
 
 
+def test_scipys_blas_is_limited_also_where_threadpoolctl_does_not_know_it(monkeypatch):
+    class Early:
+        def select(self, **options):
+            return self
+
+        lib_controllers = ()
+
+    monkeypatch.setattr(threads, "ThreadpoolController", Early)
+    monkeypatch.setattr("fastbcd.devices.threads.available_processors", lambda: 2)
+    threads._libraries.cache_clear()
+    try:
+        (library,) = threads._libraries()
+        assert library.num_threads == 2
+        assert resolve_threads(None) == 2
+        with threads.BlasLimit():
+            assert library.num_threads == 1
+            assert sorted(blas_threads()) == [1, 2]  # NumPy's is another one
+        assert library.num_threads == 2
+    finally:
+        threads._libraries.cache_clear()
+
+
 # The same where kernels call the process's BLAS.
 SHARED = """
 import sys
@@ -173,6 +197,7 @@ import numpy as np, threading
 from concurrent.futures import ThreadPoolExecutor
 from threadpoolctl import threadpool_limits
 from fastbcd.callbacks import Callback
+from fastbcd.devices import threads
 import test_fits_in_threads as here
 from fastbcd.kernels.library import LIBRARY
 assert not LIBRARY.own
@@ -202,6 +227,29 @@ def test_the_process_s_blas_gives_the_same_bits_in_any_thread_and_is_restored(tm
     command = [sys.executable, "-c", script, str(tmp_path / "alone.npy")]
     subprocess.run(command, env=environment, check=True)
     np.testing.assert_array_equal(np.load(tmp_path / "alone.npy"), alone[0])
+
+
+@pytest.mark.slow
+def test_two_fits_at_once_take_at_most_1_3_times_the_two_one_after_the_other():
+    inputs, targets = RNG.random((6000, 784), dtype=np.float32), one_hot(np.arange(6000) % 10, 10)
+
+    def train(seed):
+        solver = ThreeSplitting(Problem((784, 256, 256, 10)), n_threads=1)
+        return solver.fit(inputs, targets, max_iter=3, seed=seed).state.W[1]
+
+    train(0)  # compiles
+    ratios = []
+    for _ in range(5):  # other work of the machine only ever adds to a time
+        start = time.perf_counter()
+        one_by_one = [train(seed) for seed in range(2)]
+        middle = time.perf_counter()
+        with ThreadPoolExecutor(2) as pool:
+            at_once = list(pool.map(train, range(2)))
+        ratios.append((time.perf_counter() - middle) / (middle - start))
+        np.testing.assert_array_equal(at_once, one_by_one)
+        if ratios[-1] <= 1.3:
+            return
+    raise AssertionError(ratios)
 
 
 def test_a_wrong_choice_of_blas_is_refused():

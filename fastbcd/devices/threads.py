@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import threading
 from contextlib import AbstractContextManager
 from functools import cache
@@ -12,7 +13,7 @@ from threadpoolctl import ThreadpoolController
 
 from fastbcd.devices.processors import available_processors
 from fastbcd.forks import renew_in_children
-from fastbcd.kernels.library import LIBRARY, openblas_function
+from fastbcd.kernels.library import LIBRARY, openblas_function, scipy_openblas
 from fastbcd.kernels.streams import warn
 from fastbcd.specification import require_integer
 
@@ -21,7 +22,24 @@ from fastbcd.specification import require_integer
 def _libraries() -> tuple[Any, ...]:
     # Once: finding the loaded libraries takes a millisecond. NumPy's and SciPy's
     # BLAS are loaded by the time any kernel of ours exists.
-    return tuple(ThreadpoolController().select(user_api="blas").lib_controllers)
+    found = list(ThreadpoolController().select(user_api="blas").lib_controllers)
+    file = scipy_openblas()
+    if file is not None and not any(os.path.samefile(file, known.filepath) for known in found):
+        found.append(_OpenBlas(file))  # early versions of threadpoolctl do not know its name
+    return tuple(found)
+
+
+class _OpenBlas:
+    """SciPy's OpenBLAS, with what `ThreadpoolController` has for a library."""
+
+    internal_api, threading_layer = "openblas", "pthreads"
+
+    def __init__(self, filepath: str) -> None:
+        self.filepath = filepath
+
+    @property
+    def num_threads(self) -> int:
+        return int(openblas_function(ctypes.CDLL(self.filepath), "get_num_threads")())
 
 
 def _set_count(library: Any, count: int) -> None:
@@ -167,7 +185,7 @@ def resolve_threads(n_threads: int | None, n_processes: int = 1) -> int:
             f"n_threads={n_threads}, but this process may use {available_processors()} processors: "
             "threads will wait for each other; leave n_threads out, or lower it"
         )
-    elif n_threads > 1 and not usual:
+    elif n_threads > 1 and not usual and not LIBRARY.own:
         _warn_once(
             f"n_threads={n_threads}, and SciPy's BLAS is one whose own threads cannot be limited "
             "from here: they come on top; set OMP_NUM_THREADS=1 before Python starts"
