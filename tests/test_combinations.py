@@ -13,7 +13,10 @@ SCRIPT = Path(__file__).parent.parent / "benchmarks" / "combinations.py"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("dtype", "limit"), [("float32", 1e-7), ("float64", 1e-12)])
+@pytest.mark.parametrize(
+    ("dtype", "limit"),
+    [("float32", 1e-7), pytest.param("float64", 1e-12, marks=pytest.mark.soak)],
+)
 def test_combinations_descend_and_refusals_have_a_reason(tmp_path, dtype, limit):
     table = tmp_path / "table.csv"
     # 149 has no factor in common with the numbers of penalties, losses and activations.

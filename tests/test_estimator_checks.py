@@ -44,8 +44,11 @@ OTHERS = [
     BCDClassifier((16,), loss="squared", solver="three-splitting"),
     BCDRegressor((16,), solver="three-splitting"),
     BCDRegressor((16,), solver="two-splitting", activation="tanh"),
-    BCDClassifier((16,), loss="hinge", dtype="float64"),
-    BCDClassifier((16,), loss="logistic_ovr", activation="tanh"),
+    # Mini-batches, like the defaults, with other formulas: for whoever has the time.
+    pytest.param(BCDClassifier((16,), loss="hinge", dtype="float64"), marks=pytest.mark.soak),
+    pytest.param(
+        BCDClassifier((16,), loss="logistic_ovr", activation="tanh"), marks=pytest.mark.soak
+    ),
 ]
 
 

@@ -134,7 +134,7 @@ def test_a_hundred_children_beside_a_fit():
     run(CHILDREN.format(n=100), OMP_NUM_THREADS="2")
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_processes_of_multiprocessing_beside_a_fit(tmp_path):
     script = tmp_path / "workers.py"
     script.write_text(
@@ -167,7 +167,7 @@ for result in Parallel(n_jobs=2)(delayed(proba)(seed) for seed in range(2)):
     )
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_small_products_beside_which_a_child_found_a_lock_taken():
     # Without another instance of BLAS six of the first eighteen children hung here.
     run(
