@@ -119,9 +119,9 @@ def solves(cupy: Any, timer: Timer) -> dict[str, float]:
         found["solve columns"] = 1e3 * timer(lambda: library.cholesky_solve_columns(columns, L))
         found["float64 gram"] = 1e3 * timer(lambda: library.gram(M, A))
         small = cupy.random.standard_normal((784, 16))
-        found["qr of (784, 16)"] = 1e3 * timer(lambda: library.qr(small))
+        found["qr of (784, 16)"] = 1e3 * timer(lambda: cupy.linalg.qr(small))
         square = cupy.eye(16) * cupy.arange(16.0)
-        found["eigh of (16, 16)"] = 1e3 * timer(lambda: library.eigh(square))
+        found["eigh of (16, 16)"] = 1e3 * timer(lambda: cupy.linalg.eigh(square))
     return {name: round(value, 3) for name, value in found.items()}
 
 

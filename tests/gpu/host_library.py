@@ -226,10 +226,6 @@ class HostLibrary:
         return on_device(np.maximum(plain(a), plain(b)))
 
     @taped
-    def isfinite(self, a: Any) -> Any:
-        return on_device(np.isfinite(plain(a)))
-
-    @taped
     def gemm(
         self,
         out: Any,
@@ -288,14 +284,6 @@ class HostLibrary:
     def cholesky_solve_columns(self, B: Any, L: Any) -> None:
         B, L = np.asarray(B), np.tril(np.asarray(L))
         B[...] = cho_solve((L, True), B, check_finite=False)
-
-    @taped
-    def qr(self, A: Any) -> tuple[Any, Any]:
-        return tuple(map(on_device, np.linalg.qr(np.asarray(A))))
-
-    @taped
-    def eigh(self, A: Any) -> tuple[Any, Any]:
-        return tuple(map(on_device, np.linalg.eigh(np.asarray(A))))
 
     def memory(self) -> tuple[int, int]:
         return self.free, self.free

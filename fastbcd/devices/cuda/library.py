@@ -212,10 +212,6 @@ class Library:
         """The larger of two, element by element."""
         return self._cupy.maximum(a, b)
 
-    def isfinite(self, a: Any) -> Any:
-        """Neither NaN nor infinite, element by element."""
-        return self._cupy.isfinite(a)
-
     # -- products and factors, row-major, within a session --------------------------------------
 
     def gemm(
@@ -301,14 +297,6 @@ class Library:
     def cholesky_solve_columns(self, B: Any, L: Any) -> None:
         """``B = (L L^T)^-1 B``, in place; B (n, m), L (n, n) from `cholesky`, float64."""
         self._cublas.cholesky_solve_columns(B, L)
-
-    def qr(self, A: Any) -> tuple[Any, Any]:
-        """Q (m, k) with orthonormal columns and R (k, k), ``A = Q R``."""
-        return tuple(self._cupy.linalg.qr(A))
-
-    def eigh(self, A: Any) -> tuple[Any, Any]:
-        """Eigenvalues, ascending, and eigenvectors, as columns, of symmetric A."""
-        return tuple(self._cupy.linalg.eigh(A))
 
     # -- the card -----------------------------------------------------------------------------
 
