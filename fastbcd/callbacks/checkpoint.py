@@ -21,6 +21,9 @@ class SaveCheckpoint(Callback):
     callbacks remember; of the data a hash only. Give it last, so that it sees what the others
     did in an iteration.
 
+    Where a checkpoint cannot be written (disk full, folder read-only) the last one is untouched,
+    and the run goes on with a warning of the logger ``fastbcd``: it tries again at the next one.
+
     Parameters
     ----------
     path : str or Path
@@ -30,9 +33,6 @@ class SaveCheckpoint(Callback):
         all ranks must see; another number of ranks may go on.
     every : int, optional
         Iterations between checkpoints; None: only where another callback stops the run.
-
-    Where a checkpoint cannot be written (disk full, folder read-only) the last one is untouched,
-    and the run goes on with a warning of the logger ``fastbcd``: it tries again at the next one.
 
     Attributes
     ----------
@@ -50,7 +50,6 @@ class SaveCheckpoint(Callback):
         self.every = None if every is None else require_integer(every, "every", at_least=1)
         if not self.path.parent.is_dir():
             raise InputError(f"path: the folder {self.path.parent} does not exist")
-
         self.failed: str | None = None
 
     def on_start(self, solver: Solver, state: Any, max_iter: int) -> None:
