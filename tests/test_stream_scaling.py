@@ -123,3 +123,38 @@ def test_a_part_that_fails_leaves_scaling_and_network_as_they_were():
         stream.partial_fit(X[:200], LABELS[:200], sample_weight=np.full(200, 1e300))
     assert stream._scaling is before
     np.testing.assert_array_equal(stream.decision_function(X), outputs)
+
+
+MISLEADING = {
+    "a million times wider": lambda x: 1e6 * x,
+    "elsewhere": lambda x: x + 1000.0,
+}
+
+
+@pytest.mark.parametrize("change", MISLEADING)
+def test_a_column_of_another_range_at_first_is_learned_later(change):
+    stream = BCDClassifier((32,), random_state=0)
+    first = altered(X[:200], MISLEADING[change]), LABELS[:200]
+    # Chance is 0.5, which it was when all samples so far decided the scale.
+    assert score(stream, first, X, LABELS, classes=[0, 1]) > 0.95
+    assert 0.25 < stream.model_.preprocessing.scale[DECIDES] < 4.0
+    assert abs(stream.model_.preprocessing.shift[DECIDES]) < 1.0
+
+
+def test_a_column_that_was_constant_for_half_of_the_stream_is_learned_then():
+    A, stream = (
+        altered(X, lambda x: np.where(np.arange(len(x)) < 1600, 3.0, x)),
+        BCDClassifier((32,), random_state=0),
+    )
+    for start in range(0, 3200, 100):
+        part = slice(start, start + 100)
+        stream.partial_fit(A[part], LABELS[part], classes=[0, 1])
+    assert stream.score(X[3200:], LABELS[3200:]) > 0.85  # 0.6 by the mean of both halves
+    assert abs(stream.model_.preprocessing.shift[DECIDES]) < 1.0
+
+
+@pytest.mark.parametrize("change", [lambda t: 1e5 * t, lambda t: t + 1e7])
+def test_targets_of_another_range_at_first_are_learned_later(change):
+    stream = BCDRegressor((32,), random_state=0)
+    assert score(stream, (X[:200], change(TARGETS[:200])), X, TARGETS) > 0.9
+    assert 250 < stream.model_.target_scale[0] < 4000

@@ -145,9 +145,9 @@ class BaseBCD(Fitting):
 
         The first call fixes the network and all parameters of the solver: later ones refuse
         others. It scales inputs and targets, too; a column that was constant so far, or turns out
-        to be of another size by a factor of 4, is scaled anew by all samples so far. After `fit`
-        it goes on from there. X is taken in
-        batches of at most `batch_size` samples, 500 unless given. `momentum`, `damping` and
+        to be of another size by a factor of 4, is scaled anew, by the last half of all samples or
+        more, so that no first part decides for ever. After `fit` it goes on from there. X is taken
+        in batches of at most `batch_size` samples, 500 unless given. `momentum`, `damping` and
         `rank` follow from that size, the step size in each call from the size that its batches
         have in fact: a small part takes a small step, and it does not matter which comes first.
         It does not shrink with time, as a stream has no end. Predictions use the mean of weights

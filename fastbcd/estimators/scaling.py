@@ -1,7 +1,7 @@
 """The scaling of inputs and targets: fitted to the first samples, and anew where these misled.
 
 A column that was constant in the first part of a stream, or of another size than it turns out to
-have, is scaled anew, by all samples so far. Weights stay: they belong to columns of size 1.
+have, is scaled anew, by the samples that show it. Weights stay: they belong to columns of size 1.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastbcd.data.preprocessing import Preprocessing
-from fastbcd.estimators.moments import Seen, Vector
+from fastbcd.estimators.moments import ENOUGH, Lately, Seen, Vector
 
 Array = NDArray[Any]
 
@@ -32,9 +32,9 @@ class Scaling:
         Of a `Model`: classes, target_shift, target_scale.
     kind : str
         The parameter `preprocess`.
-    seen_inputs : Seen or None
+    seen_inputs : Lately or None
         None where their scaling has no mean and deviation.
-    seen_targets : Seen
+    seen_targets : Lately
         Of targets in their own units, or of one-hot rows.
     largest : float
         The largest magnitude of inputs; None where they are not divided by it.
@@ -43,8 +43,8 @@ class Scaling:
     inputs: Preprocessing
     targets: dict[str, Any]
     kind: str
-    seen_inputs: Seen | None
-    seen_targets: Seen
+    seen_inputs: Lately | None
+    seen_targets: Lately
     largest: float | None = None
 
     @classmethod
@@ -64,21 +64,31 @@ class Scaling:
             weight = float(len(X)) if sample_weight is None else float(np.sum(sample_weight))
             with np.errstate(all="ignore"):
                 variance = np.where(inputs.scale > 0.0, inputs.scale**-2.0, 0.0)
-            seen = Seen(weight, inputs.shift, np.where(np.isfinite(variance), variance, 0.0))
-        seen_targets = Seen.nothing(T.shape[1]).also(T, sample_weight)
+            variance = np.where(np.isfinite(variance), variance, 0.0)
+            seen = Lately.of(Seen(weight, inputs.shift, variance))
+        seen_targets = Lately.of(Seen.nothing(T.shape[1]).also(T, sample_weight))
         largest = _largest(X) if by_largest else None
         return cls(inputs, targets, kind, seen, seen_targets, largest)
 
     def follow(self, X: Array, T: Array, sample_weight: Array | None) -> Scaling:
-        """That of all samples so far, these included; the same `inputs` where they still do."""
+        """After these samples, too; the same `inputs` where they still do."""
         seen, largest = self.seen_inputs, self.largest
         inputs, targets = self.inputs, self.targets
         if seen is not None:
             alone = Seen.nothing(X.shape[1]).also(X, sample_weight)
             # Where all columns were constant, what they were says nothing of their size.
             begins = self.says_nothing and alone.deviation.any()
-            seen = alone if begins else seen.also(X, sample_weight)
-            inputs = self._inputs_by(seen)
+            seen = Lately.of(alone) if begins else seen.also(X, sample_weight)
+            constant = inputs.scale == 0.0
+            if constant.any():
+                seen = _by_these(seen, constant, alone, len(X))
+            wrong = _misjudged(seen.seen, inputs.shift, inputs.scale, constant)
+            if wrong.any():
+                shift = np.where(wrong, seen.seen.mean, inputs.shift)
+                deviation = np.where(wrong, seen.seen.deviation, 1.0)
+                inputs = replace(
+                    inputs, shift=shift, scale=np.where(wrong, 1.0 / deviation, inputs.scale)
+                )
         elif largest is not None:
             largest = max(largest, _largest(X))
             # Nothing but 0 so far: any number is a better guess than 1.
@@ -86,7 +96,17 @@ class Scaling:
                 inputs = replace(inputs, scale=np.array([1.0 / largest]))
         seen_targets = self.seen_targets.also(T, sample_weight)
         if targets.get("target_scale") is not None:
-            targets = self._targets_by(seen_targets)
+            shift, scale = targets["target_shift"], targets["target_scale"]
+            constant = self.seen_targets.seen.deviation == 0.0
+            if constant.any():
+                alone = Seen.nothing(T.shape[1]).also(T, sample_weight)
+                seen_targets = _by_these(seen_targets, constant, alone, len(T))
+            wrong = _misjudged(seen_targets.seen, shift, 1.0 / scale, constant)
+            if wrong.any():
+                targets = targets | {
+                    "target_shift": np.where(wrong, seen_targets.seen.mean, shift),
+                    "target_scale": np.where(wrong, seen_targets.seen.deviation, scale),
+                }
         return Scaling(inputs, targets, self.kind, seen, seen_targets, largest)
 
     @property
@@ -98,35 +118,24 @@ class Scaling:
         """Whether these are the first samples that differ, after others that did not."""
         return before.says_nothing and not self.says_nothing
 
-    def _inputs_by(self, seen: Seen) -> Preprocessing:
-        old = self.inputs
-        wrong = _misjudged(seen, old.shift, old.scale, old.scale == 0.0)
-        if not wrong.any():
-            return old
-        shift = np.where(wrong, seen.mean, old.shift)
-        scale = np.where(wrong, 1.0 / np.where(wrong, seen.deviation, 1.0), old.scale)
-        return Preprocessing(shift, scale, old.limit)
-
-    def _targets_by(self, seen: Seen) -> dict[str, Any]:
-        shift, scale = self.targets["target_shift"], self.targets["target_scale"]
-        wrong = _misjudged(seen, shift, 1.0 / scale, self.seen_targets.deviation == 0.0)
-        if not wrong.any():
-            return self.targets
-        return self.targets | {
-            "target_shift": np.where(wrong, seen.mean, shift),
-            "target_scale": np.where(wrong, seen.deviation, scale),
-        }
-
     def output_unit(self, now: float) -> float:
         """The rms of targets, scaled, about their mean; `now` where that is about right."""
         scale = self.targets.get("target_scale")
-        deviation = self.seen_targets.deviation / (1.0 if scale is None else scale)
+        deviation = self.seen_targets.seen.deviation / (1.0 if scale is None else scale)
         unit = float(np.sqrt(np.mean(deviation**2)))
         return unit if unit > 0.0 and not 1.0 / FACTOR <= unit / now <= FACTOR else now
 
 
 def _largest(X: Array) -> float:
     return max(abs(float(X.min())), abs(float(X.max())))
+
+
+def _by_these(seen: Lately, constant: NDArray[np.bool_], alone: Seen, m: int) -> Lately:
+    """Columns that were `constant`, as in the m samples seen `alone`, if these are enough to tell.
+
+    What they were says nothing of their size, and a mean of both would lie far from both.
+    """
+    return seen.like(alone, constant & (alone.deviation > 0.0)) if m >= ENOUGH else seen
 
 
 def _misjudged(seen: Seen, shift: Vector, scale: Vector, constant: Array) -> NDArray[np.bool_]:
