@@ -12,6 +12,7 @@ import numpy as np
 
 from fastbcd.certificate import Certificate
 from fastbcd.devices import CPU
+from fastbcd.errors import InputError
 from fastbcd.kernels.streams import warn
 from fastbcd.network import Network
 from fastbcd.problem import Problem
@@ -137,10 +138,14 @@ def run(
 
     Raises
     ------
+    InputError
+        `callbacks` is no list.
     FloatingPointError
         When a measured objective, step or subgradient is not finite.
     """
     max_iter = require_integer(max_iter, "max_iter", at_least=0)
+    if not isinstance(callbacks, Iterable):
+        raise InputError(f"callbacks must be a list of callbacks, got {callbacks!r}")
     callbacks, past = list(callbacks), past or Past([], [])
     history, ranks = list(past.history), solver.device.ranks
     result = Result(state, network_of(solver, state), history, callbacks=callbacks)

@@ -43,7 +43,7 @@ class Network:
         residual: Sequence[bool],
     ) -> None:
         # In the machine's order of bytes, which kernels need.
-        dtype = check_dtype(W[0].dtype)
+        dtype = check_dtype(np.asarray(W[0]).dtype)
         self.W = [np.ascontiguousarray(w, dtype) for w in W]
         for l, (below, own) in enumerate(pairwise(self.W), start=2):
             if own.shape[1] != len(below) + 1:

@@ -18,6 +18,7 @@ from fastbcd import (
     InputError,
     MiniBatchThreeSplitting,
     Model,
+    Network,
     Problem,
     ThreeSplitting,
     TwoSplitting,
@@ -25,7 +26,7 @@ from fastbcd import (
 )
 from fastbcd.callbacks import EarlyStopping, Objective, SaveCheckpoint
 from fastbcd.checkpoint import describe, resume
-from fastbcd.kernels import box, elastic_net, l1, leaky_relu, polynomial, ridge
+from fastbcd.kernels import box, elastic_net, l1, leaky_relu, linear, polynomial, ridge
 from fastbcd.specification import choice, flag, plain, require, require_integer
 
 RNG = np.random.default_rng(0)
@@ -312,3 +313,40 @@ def test_the_owner_says_what_would_be_right():
     ]:
         with pytest.raises(InputError, match=f"^{sentence}"):
             call()
+
+
+UNUSED = {
+    "max_iter": 0,
+    "tol": "x",
+    "n_iter_no_change": 2.0,
+    "validation_fraction": 1.5,
+    "warm_start": "x",
+    "class_weight": {0: 1.0, 1: "a"},
+}
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+@pytest.mark.parametrize("name", UNUSED)
+def test_a_parameter_that_a_call_does_not_use_is_checked_all_the_same(name, method):
+    estimator = BCDClassifier((4,), **{name: UNUSED[name]})
+    options = {"classes": [0, 1]} if method == "partial_fit" else {}
+    with pytest.raises(InputError, match=name):
+        getattr(estimator, method)(X, LABELS, **options)
+
+
+def test_dates_are_no_numbers():
+    with pytest.raises(InputError, match="numbers only, got datetime64"):
+        BCDClassifier((4,)).fit(X.astype("datetime64[s]"), LABELS)
+
+
+@pytest.mark.parametrize("callbacks", [None, 3, Objective()])
+def test_callbacks_are_a_list(callbacks):
+    with pytest.raises(InputError, match="callbacks must be a list"):
+        ThreeSplitting(Problem((4, 3, 2))).fit(X, Y, max_iter=1, callbacks=callbacks)
+
+
+def test_a_network_takes_its_weights_as_lists():
+    W = [RNG.normal(size=(3, 5)), RNG.normal(size=(2, 4))]
+    arrays = Network(W, [linear(), linear()], [False, False])
+    lists = Network([w.tolist() for w in W], [linear(), linear()], [False, False])
+    np.testing.assert_array_equal(lists.forward(X), arrays.forward(X))

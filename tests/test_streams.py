@@ -187,6 +187,24 @@ def test_predictions_without_standard_output_go_to_a_file_or_are_an_error(run, t
     assert len(out.read_text().splitlines()) > 300
 
 
+def detached():
+    stream = ascii_only()
+    stream.detach()
+    return stream
+
+
+def test_commands_end_in_a_status_whatever_stands_for_standard_output(run):
+    simple = OnlyWrites()
+    with standard(stdout=simple, stderr=OnlyWrites()):
+        assert main(["info"]) == 0
+    assert "numba" in simple.text
+    with standard(stdout=Broken(False), stderr=None):
+        assert main(["info"]) == 1  # nobody reads it
+    with standard(stdout=detached(), stderr=detached()):
+        assert main(["info"]) == 0
+        assert main(["predict", str(run), "--proba"]) == 2  # its result would be lost
+
+
 def test_messages_never_land_in_standard_output(run):
     stdout = io.StringIO()
     with standard(stdout=stdout, stderr=None):

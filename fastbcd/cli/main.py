@@ -12,6 +12,7 @@ import traceback
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from fastbcd import __version__
 from fastbcd.cli import export, info, plot, predict, train
@@ -76,12 +77,14 @@ def _main(arguments: list[str]) -> int:
                 complain(f"warning: {message}") if first else None
             )
             status = options.run(options)
-        if sys.stdout is not None:
+        if hasattr(sys.stdout, "flush"):  # it may be None, or an object that can write only
             sys.stdout.flush()
         return status or 0
     except BrokenPipeError:
-        # The reader (head, say) has seen enough. Python would complain again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader (head, say) has seen enough. Python would complain again at exit, unless an
+        # object without a descriptor stands for standard output.
+        with contextlib.suppress(AttributeError, OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1 if comm is None else fail(1, "nobody reads its output any more")
     except (InputError, OSError) as error:
         return fail(USAGE_STATUS, error)
@@ -112,12 +115,20 @@ def _streams() -> Iterator[None]:
     with contextlib.ExitStack() as afterwards:
         for name, stream in zip(("stdout", "stderr"), before, strict=True):
             afterwards.callback(setattr, sys, name, stream)
-            if getattr(stream, "closed", False):
+            if not _is_open(stream):
                 setattr(sys, name, None)
             elif isinstance(stream, io.TextIOWrapper):  # it may lack letters of a file's name
                 afterwards.callback(_restore, stream, stream.encoding, stream.errors)
                 stream.reconfigure(errors="backslashreplace")
         yield
+
+
+def _is_open(stream: Any) -> bool:
+    """False for one that is closed, or whose buffer was taken from it."""
+    try:
+        return not getattr(stream, "closed", False)
+    except ValueError:
+        return False
 
 
 def _restore(stream: io.TextIOWrapper, encoding: str, errors: str | None) -> None:

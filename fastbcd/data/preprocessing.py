@@ -65,7 +65,9 @@ class Preprocessing:
                 part = X[rows]
                 largest[0] = max(largest[0], abs(float(part.min())), abs(float(part.max())))
             ranks.max(largest)
-            return cls(np.zeros(1), 1.0 / np.where(largest > 0, largest, 1.0))
+            # Of the smallest numbers that float64 has, the reciprocal would be infinite.
+            divisor = np.maximum(largest, np.finfo(np.float64).tiny)
+            return cls(np.zeros(1), 1.0 / np.where(largest > 0, divisor, 1.0))
         with np.errstate(all="ignore"):
             shift, deviation = moments(X, sample_weight, ranks)
         if not np.isfinite(deviation).all():

@@ -281,6 +281,12 @@ class BCDClassifier(ClassifierMixin, BaseBCD):
             totals = np.bincount(codes[:, 0], weight, minlength=k)
             each = totals.sum() / (k * np.where(totals > 0.0, totals, 1.0))
         else:
+            if isinstance(class_weight, dict):
+                for label, given in class_weight.items():
+                    if not np.isreal(plain(given)) or isinstance(plain(given), bool):
+                        raise InputError(
+                            f"class_weight of {label!s} must be a number, got {given!r}"
+                        )
             each = compute_class_weight(class_weight, classes=self.classes_, y=y)
         each = np.asarray(each, np.float64)
         if not (np.isfinite(each) & (each >= 0.0)).all():

@@ -19,11 +19,11 @@ from fastbcd.errors import InputError
 from fastbcd.estimators.parameters import Parameters
 from fastbcd.estimators.scaling import Scaling
 from fastbcd.estimators.score import ValidationScore
-from fastbcd.estimators.solvers import MINI_BATCH, hidden_widths
+from fastbcd.estimators.solvers import MINI_BATCH, check_fraction, hidden_widths
 from fastbcd.fit import Callback, Result
 from fastbcd.mini_batch import MiniBatchThreeSplitting
 from fastbcd.model import Model
-from fastbcd.specification import choice, flag, plain, require, require_integer
+from fastbcd.specification import choice, flag, plain, require_integer
 from fastbcd.validation import check_present
 
 Array = NDArray[Any]
@@ -89,7 +89,10 @@ class Fitting(Parameters):
             for name, array in zip(("X", "y"), (X, *y), strict=False):
                 check_present(array, name)
             raise
-        self._check_kind(checked[0] if y else checked, reset)
+        A = checked[0] if y else checked
+        if A.dtype.kind in "mM":  # which scikit-learn lets pass
+            raise InputError(f"X must hold numbers only, got {A.dtype}")
+        self._check_kind(A, reset)
         return checked
 
     def _check_kind(self, X: Array, reset: bool) -> None:
@@ -102,9 +105,7 @@ class Fitting(Parameters):
 
     def _split(self, codes: Array, seed: int, merged: bool) -> tuple[Array, Array]:
         """Rows to train on and rows held out; equal samples have been `merged`, or not."""
-        fraction = require(self.validation_fraction, "validation_fraction", at_least=0, at_most=1)
-        if not 0.0 < fraction < 1.0:
-            raise InputError(f"validation_fraction must lie between 0 and 1, got {fraction}")
+        fraction = check_fraction(self.validation_fraction)
         labels = codes[:, 0] if is_classifier(self) else None
         rows = np.arange(len(codes))
         what = "different samples (equal ones are one)" if merged else "samples"

@@ -17,7 +17,7 @@ from fastbcd.defaults import (
 from fastbcd.errors import InputError
 from fastbcd.mini_batch import MiniBatchThreeSplitting
 from fastbcd.problem import Problem
-from fastbcd.specification import choice, plain, require, require_integer
+from fastbcd.specification import choice, flag, plain, require, require_integer
 
 MINI_BATCH = "mini-batch"
 SOLVERS = (MINI_BATCH, *FULL_BATCH)
@@ -34,7 +34,17 @@ WORTH_A_THREAD = 2e7
 
 
 def check_solver(parameters: dict[str, Any]) -> bool:
-    """Whether the solver takes mini-batches; `InputError` where it does not know a parameter."""
+    """Whether the solver takes mini-batches; `InputError` where it does not know a parameter.
+
+    The same where one is no such thing that the call at hand makes no use of.
+    """
+    for name in ("early_stopping", "warm_start"):
+        flag(parameters[name], name)
+    if parameters["max_iter"] is not None:
+        require_integer(parameters["max_iter"], "max_iter", at_least=1)
+    require_integer(parameters["n_iter_no_change"], "n_iter_no_change", at_least=1)
+    require(parameters["tol"], "tol", at_least=0)
+    check_fraction(parameters["validation_fraction"])
     solver = choice(parameters["solver"], SOLVERS, "solver")
     mini_batch = solver == MINI_BATCH
     for name in FULL_BATCH_ONLY if mini_batch else MINI_BATCH_ONLY:
@@ -45,6 +55,14 @@ def check_solver(parameters: dict[str, Any]) -> bool:
                 "leave it at None"
             )
     return mini_batch
+
+
+def check_fraction(given: Any) -> float:
+    """``validation_fraction`` as a float between 0 and 1, neither of them included."""
+    fraction = require(given, "validation_fraction", at_least=0, at_most=1)
+    if not 0.0 < fraction < 1.0:
+        raise InputError(f"validation_fraction must lie between 0 and 1, got {fraction}")
+    return fraction
 
 
 def hidden_widths(given: Any) -> tuple[int, ...]:
