@@ -13,7 +13,8 @@ from fastbcd.kernels.cuda.target import elements, gpu_kernel, launch
 def _to_bfloat16(out, bits):
     # The upper half of a float32's bits, rounded to the nearest, ties to even.
     i, j, down, turns = elements(*out.shape)
-    rows, columns = bits.shape
+    # Unsigned, as i and j are: a signed and an unsigned integer are compared as float64 numbers.
+    rows, columns = np.uint64(bits.shape[0]), np.uint64(bits.shape[1])
     for _ in range(turns):
         upper = np.uint32(0)
         if i < rows and j < columns:
