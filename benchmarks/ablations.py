@@ -24,8 +24,8 @@ from mnist import Samples, read, without_test_set
 
 from fastbcd import InputError, MiniBatchThreeSplitting, Problem, one_hot
 from fastbcd.callbacks import Accuracy
-from fastbcd.mini_batch.batches import Samples as Batch
-from fastbcd.mini_batch.state import MiniBatchState
+from fastbcd.solvers.mini_batch.batches import Samples as Batch
+from fastbcd.solvers.mini_batch.state import MiniBatchState
 
 
 class TwoSweeps(MiniBatchThreeSplitting):

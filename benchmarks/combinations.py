@@ -33,9 +33,9 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 from fastbcd import InputError, Problem, State, ThreeSplitting, TwoSplitting, one_hot
-from fastbcd.certificate import Certificate
-from fastbcd.fit import network_of
-from fastbcd.ledger import Ledger
+from fastbcd.training.certificate import Certificate
+from fastbcd.training.descent_log import Ledger
+from fastbcd.training.loop import network_of
 
 ALGORITHMS = {"two-splitting": TwoSplitting, "three-splitting": ThreeSplitting}
 ALGORITHMS["resnet"] = ThreeSplitting

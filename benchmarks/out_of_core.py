@@ -29,7 +29,7 @@ from suite.control_group import control_group
 from suite.measure import peak_bytes
 
 from fastbcd import Problem, ThreeSplitting
-from fastbcd.devices.storage import parse_bytes
+from fastbcd.devices.storage.arrays import parse_bytes
 
 WIDTHS = "784,1500,1500,1500,10"
 GIB, MIB = 2**30, 2**20

@@ -21,7 +21,7 @@ import numpy as np
 from fastbcd import MiniBatchThreeSplitting, Problem, ThreeSplitting, one_hot
 from fastbcd.callbacks import Accuracy, Callback, Objective
 from fastbcd.data import Preprocessing, load
-from fastbcd.fit import network_of
+from fastbcd.training.loop import network_of
 
 WIDTHS, SEEDS, THREADS = (64, 128, 128, 10), (0, 1, 2), 1
 ITERATIONS, PASSES = 200, 30

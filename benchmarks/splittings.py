@@ -17,8 +17,8 @@ import numpy as np
 
 from fastbcd import Problem, State, ThreeSplitting, TwoSplitting, one_hot
 from fastbcd.data import Preprocessing, load
-from fastbcd.fit import network_of
-from fastbcd.labels import encode
+from fastbcd.data.labels import encode
+from fastbcd.training.loop import network_of
 
 DIGITS = ((128, 128), ("relu", "tanh"), (10, 50, 200))
 MNIST = ((512, 512), ("relu",), (5, 20))

@@ -8,24 +8,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fastbcd.checkpoint import resume
+from fastbcd.checkpoints.checkpoint import resume
+from fastbcd.data.labels import one_hot
 from fastbcd.devices.threads import OversubscriptionWarning
 from fastbcd.errors import InputError
-from fastbcd.fit import DescentWarning, Result
-from fastbcd.labels import one_hot
-from fastbcd.mini_batch import MiniBatchThreeSplitting
-from fastbcd.model import Model
-from fastbcd.network import Network
+from fastbcd.models.model import Model
+from fastbcd.models.network import Network
 from fastbcd.problem import Problem
-from fastbcd.state import State
-from fastbcd.three_splitting import ThreeSplitting
-from fastbcd.two_splitting import TwoSplitting
+from fastbcd.solvers.mini_batch import MiniBatchThreeSplitting
+from fastbcd.solvers.state import State
+from fastbcd.solvers.three_splitting import ThreeSplitting
+from fastbcd.solvers.two_splitting import TwoSplitting
+from fastbcd.support.version import __version__
+from fastbcd.training.loop import DescentWarning, Result
 from fastbcd.warmup import warmup
 
 if TYPE_CHECKING:
     from fastbcd.estimators import BCDClassifier, BCDRegressor
-
-__version__ = "0.1.0"
 
 __all__ = [
     "BCDClassifier",

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from fastbcd.callbacks import Certify, Objective
-from fastbcd.fit import Callback
-from fastbcd.floating_point import own_errstate
-from fastbcd.labels import one_hot
+from fastbcd.data.labels import one_hot
 from fastbcd.problem import Problem
-from fastbcd.three_splitting import ThreeSplitting
+from fastbcd.solvers.three_splitting import ThreeSplitting
+from fastbcd.support.floating_point import own_errstate
+from fastbcd.training.loop import Callback
 
 # Enough to call every kernel; compiled code does not depend on sizes.
 WIDEST, SAMPLES, ITERATIONS = 8, 16, 2

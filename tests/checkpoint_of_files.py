@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from fastbcd import Problem, ThreeSplitting
-from fastbcd.checkpoint import read, write
-from fastbcd.fingerprint import fingerprint
-from fastbcd.fit import Result
-from fastbcd.state import State
+from fastbcd.checkpoints.checkpoint import read, write
+from fastbcd.checkpoints.fingerprint import fingerprint
+from fastbcd.solvers.state import State
+from fastbcd.training.loop import Result
 
 WIDTHS = (64, 1024, 10)
 

@@ -8,7 +8,7 @@ from fastbcd import MiniBatchThreeSplitting, Model, Network, Problem, one_hot
 from fastbcd.data import Preprocessing, load
 from fastbcd.data.preprocessing import PREPROCESSINGS
 from fastbcd.kernels import ACTIVATIONS, LOSSES, linear
-from fastbcd.specification import parse
+from fastbcd.support.parameters import parse
 
 ACTIVATION_TEXTS = [
     *("relu", "leaky_relu:0.2", "linear", "sigmoid", "tanh", "softplus"),

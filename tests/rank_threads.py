@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from fastbcd.ranks import Alone, bounds
+from fastbcd.devices.ranks import Alone, bounds
 
 
 class Part(Alone):

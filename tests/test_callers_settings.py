@@ -23,7 +23,7 @@ from fastbcd import (
 )
 from fastbcd.data import load
 from fastbcd.data.preprocessing import Preprocessing
-from fastbcd.floating_point import own_errstate_in
+from fastbcd.support.floating_point import own_errstate_in
 
 HERE = Path(__file__).parent
 

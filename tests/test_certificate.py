@@ -5,10 +5,10 @@ import pytest
 
 from fastbcd import InputError, Problem, ThreeSplitting, TwoSplitting, one_hot
 from fastbcd.callbacks import Accuracy, Certify, Objective
-from fastbcd.certificate import Certificate
-from fastbcd.fit import Callback, run
 from fastbcd.kernels import Formula, Loss, Penalty, squared
-from fastbcd.ledger import Ledger
+from fastbcd.training.certificate import Certificate
+from fastbcd.training.descent_log import Ledger
+from fastbcd.training.loop import Callback, run
 
 
 def data(n=40, k=3, seed=0):

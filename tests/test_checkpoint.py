@@ -80,7 +80,7 @@ def test_checkpoints_come_every_so_many_iterations_each_in_the_place_of_the_last
 
     class Look(Callback):
         def on_iteration(self, solver, state, record):
-            from fastbcd.checkpoint import read
+            from fastbcd.checkpoints.checkpoint import read
 
             seen.append(read(path).iteration if path.exists() else None)
 

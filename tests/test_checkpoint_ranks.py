@@ -17,12 +17,12 @@ from mpi import run_ranks, start_ranks
 from rank_threads import on_ranks
 
 from fastbcd import InputError, Problem, ThreeSplitting, one_hot, sealed
-from fastbcd.checkpoint import read, write
-from fastbcd.fingerprint import fingerprint
-from fastbcd.fit import Result
-from fastbcd.parts import Part, Samples, remove, write_part
-from fastbcd.ranks import ALONE
-from fastbcd.state import State
+from fastbcd.checkpoints.checkpoint import read, write
+from fastbcd.checkpoints.fingerprint import fingerprint
+from fastbcd.checkpoints.shards import Part, Samples, remove, write_part
+from fastbcd.devices.ranks import ALONE
+from fastbcd.solvers.state import State
+from fastbcd.training.loop import Result
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.standard_normal((40, 4)).astype(np.float32), one_hot(RNG.integers(2, size=40), 2)

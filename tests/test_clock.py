@@ -10,7 +10,7 @@ from test_certificate import data
 
 from fastbcd import MiniBatchThreeSplitting, Problem, ThreeSplitting, TwoSplitting, warmup
 from fastbcd.callbacks import BlockTimes
-from fastbcd.clock import BlockClock, laps, laps_of_all_threads
+from fastbcd.training.clock import BlockClock, laps, laps_of_all_threads
 
 ALGORITHMS = {
     "three-splitting": lambda **o: ThreeSplitting(Problem((4, 40, 30, 3), "tanh"), **o),

@@ -8,8 +8,8 @@ from command import SMALL, fastbcd
 from test_data import write_npz
 
 from fastbcd.cli.main import main
-from fastbcd.files import write_atomically
-from fastbcd.sealed import read_sealed, write_sealed
+from fastbcd.files.atomic import write_atomically
+from fastbcd.files.checksummed import read_sealed, write_sealed
 
 BAD_COMMANDS = [
     (["train", "--gamma", "0"], "gamma must be a number from 1e-15 to"),

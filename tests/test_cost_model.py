@@ -11,7 +11,7 @@ import pytest
 
 from fastbcd import Problem, ThreeSplitting, kernels
 from fastbcd.devices import CPU
-from fastbcd.ranks import Alone
+from fastbcd.devices.ranks import Alone
 
 # The layer below the output is narrower, and wider, than the one above it.
 WIDTHS, SAMPLES, TILE = (30, 60, 50, 40, 5), 400, 100

@@ -12,7 +12,7 @@ from test_preprocessing_parts import mapped_mib
 from fastbcd import InputError, MiniBatchThreeSplitting, Problem, one_hot
 from fastbcd.cli.main import main
 from fastbcd.data import load
-from fastbcd.labels import classes_of
+from fastbcd.data.labels import classes_of
 
 MIB = 2**20
 

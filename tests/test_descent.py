@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from oracle import oracle_of
 
 from fastbcd import Problem, ThreeSplitting, TwoSplitting
-from fastbcd.ledger import Ledger
+from fastbcd.training.descent_log import Ledger
 
 PENALTIES = ["none", "ridge:0.001", "ridge:1", "ridge:100", "l1:0.01", "elastic_net:1,0.5"]
 PENALTIES += ["nonnegative", "box:-0.5,0.25"]

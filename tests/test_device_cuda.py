@@ -21,8 +21,8 @@ from fastbcd import (
 )
 from fastbcd.cli.main import main
 from fastbcd.devices.cuda.library import Library
-from fastbcd.mini_batch import MiniBatchThreeSplitting
-from fastbcd.ranks import Alone
+from fastbcd.devices.ranks import Alone
+from fastbcd.solvers.mini_batch import MiniBatchThreeSplitting
 
 PROBLEM = Problem((4, 5, 3))
 SOLVERS = (ThreeSplitting, TwoSplitting, MiniBatchThreeSplitting)

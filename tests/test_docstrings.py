@@ -25,13 +25,13 @@ from fastbcd import callbacks, data, export, kernels, mini_batch, plots
 PUBLIC = (fastbcd, callbacks, data, export, mini_batch, plots, kernels)
 # Public, though no `__all__` has them.
 ALSO = (
-    "fastbcd.certificate.Certificate",
-    "fastbcd.checkpoint.Checkpoint",
-    "fastbcd.checkpoint.read",
-    "fastbcd.checkpoint.write",
-    "fastbcd.fit.run",
-    "fastbcd.ledger.Ledger",
-    "fastbcd.probabilities.probabilities",
+    "fastbcd.training.certificate.Certificate",
+    "fastbcd.checkpoints.checkpoint.Checkpoint",
+    "fastbcd.checkpoints.checkpoint.read",
+    "fastbcd.checkpoints.checkpoint.write",
+    "fastbcd.training.loop.run",
+    "fastbcd.training.descent_log.Ledger",
+    "fastbcd.models.probabilities.probabilities",
 )
 
 

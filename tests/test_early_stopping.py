@@ -19,7 +19,7 @@ from fastbcd.callbacks import (
     Objective,
     SaveCheckpoint,
 )
-from fastbcd.fit import run
+from fastbcd.training.loop import run
 
 
 class Scripted(Callback):

@@ -5,7 +5,7 @@ import pytest
 from sklearn.datasets import load_iris
 
 from fastbcd import BCDClassifier, InputError
-from fastbcd.probabilities import probabilities
+from fastbcd.models.probabilities import probabilities
 
 IRIS = load_iris(return_X_y=True)
 

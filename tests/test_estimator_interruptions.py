@@ -12,7 +12,7 @@ from sklearn.datasets import load_digits
 
 from fastbcd import BCDClassifier, BCDRegressor
 from fastbcd.callbacks import BatchLoss, Objective
-from fastbcd.mini_batch.solver import MiniBatchThreeSplitting
+from fastbcd.solvers.mini_batch.solver import MiniBatchThreeSplitting
 
 X, Y = load_digits(return_X_y=True)
 SOLVERS = {"mini-batch": BatchLoss, "three-splitting": Objective, "two-splitting": Objective}

@@ -7,7 +7,7 @@ from sklearn.datasets import load_iris
 from sklearn.utils.validation import check_is_fitted
 
 from fastbcd import BCDClassifier, BCDRegressor, InputError
-from fastbcd.labels import encode, indices_of
+from fastbcd.data.labels import encode, indices_of
 
 X, Y = load_iris(return_X_y=True)
 NAMES = np.array(["a", "b", "c"])[Y]

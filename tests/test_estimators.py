@@ -28,11 +28,11 @@ from fastbcd import (
     TwoSplitting,
 )
 from fastbcd.cli.solver_options import FULL_BATCH_DEFAULTS, MINI_BATCH_OPTIONS
-from fastbcd.defaults import ITERATIONS
 from fastbcd.devices import CPU
 from fastbcd.estimators.solvers import FULL_BATCH_USUAL, MINI_BATCH_ONLY
 from fastbcd.estimators.start import continue_from
-from fastbcd.fit import network_of
+from fastbcd.solvers.defaults import ITERATIONS
+from fastbcd.training.loop import network_of
 
 
 def quick(**options):

@@ -15,7 +15,7 @@ from fastbcd.cli.main import main
 from fastbcd.data import Preprocessing, load
 from fastbcd.export import onnx_model
 from fastbcd.kernels import Formula, relu, tanh
-from fastbcd.probabilities import LINKS
+from fastbcd.models.probabilities import LINKS
 
 
 def run(graph, inputs):

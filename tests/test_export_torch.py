@@ -12,7 +12,7 @@ from fastbcd.cli.main import main
 from fastbcd.data import Preprocessing
 from fastbcd.export import torch_module, torch_source, torch_state
 from fastbcd.kernels import relu, tanh
-from fastbcd.probabilities import LINKS
+from fastbcd.models.probabilities import LINKS
 
 torch = pytest.importorskip("torch")
 nn = torch.nn

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from rank_threads import on_ranks
 
-from fastbcd import fingerprint as module
+from fastbcd.checkpoints import fingerprint as module
+from fastbcd.checkpoints.fingerprint import fingerprint
 from fastbcd.devices import CPU
-from fastbcd.fingerprint import fingerprint
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((53, 3)).astype(np.float32)

@@ -15,7 +15,7 @@ from fastbcd import (
     resume,
 )
 from fastbcd.callbacks import Callback, Certify, Objective, SaveCheckpoint
-from fastbcd.ledger import Ledger
+from fastbcd.training.descent_log import Ledger
 
 N, WIDTHS = 50, (6, 8, 8, 3)
 RNG = np.random.default_rng(0)

@@ -10,8 +10,8 @@ from data_forms import write
 from fastbcd import BCDClassifier, InputError, Model, one_hot
 from fastbcd.cli.main import main
 from fastbcd.data import load
-from fastbcd.label_values import faithful
-from fastbcd.labels import encode
+from fastbcd.data.label_values import faithful
+from fastbcd.data.labels import encode
 
 HALF = np.arange(40) % 2
 X = np.random.default_rng(0).standard_normal((40, 3)) + HALF[:, None]

@@ -19,7 +19,7 @@ from fastbcd import (
 )
 from fastbcd.callbacks import Accuracy, Objective
 from fastbcd.devices.gram_metric import GramMetric
-from fastbcd.mini_batch.batches import shuffled_batches
+from fastbcd.solvers.mini_batch.batches import shuffled_batches
 
 
 def gradients(W, problem, X, Y):

@@ -9,9 +9,9 @@ from safetensors.numpy import load
 
 from fastbcd import InputError, Model, Network
 from fastbcd.data import Preprocessing
+from fastbcd.files.checksummed import read_sealed, write_sealed
 from fastbcd.kernels import Formula, leaky_relu, linear, relu
-from fastbcd.probabilities import probabilities
-from fastbcd.sealed import read_sealed, write_sealed
+from fastbcd.models.probabilities import probabilities
 
 MODELS = Path(__file__).parent / "models"
 X = np.random.default_rng(0).standard_normal((100, 3)) * [1, 10, 100]

@@ -5,7 +5,7 @@ import pytest
 from oracle import oracle_of
 
 from fastbcd import Problem, ThreeSplitting
-from fastbcd.fit import network_of
+from fastbcd.training.loop import network_of
 
 
 def make(widths, n, seed=0, scale=1.0):

@@ -25,8 +25,8 @@ from fastbcd import (
 )
 from fastbcd.callbacks import Accuracy, Callback, Certify, Objective, SaveCheckpoint
 from fastbcd.devices import storage
-from fastbcd.devices.pages import Pages, pages_of
-from fastbcd.devices.storage import Disk, parse_bytes
+from fastbcd.devices.storage.arrays import Disk, parse_bytes
+from fastbcd.devices.storage.pages import Pages, pages_of
 
 WIDTHS, N, ROWS = (23, 32, 32, 5), 1003, 64
 PLENTY = "4GiB"

@@ -25,9 +25,9 @@ from fastbcd import (
     one_hot,
 )
 from fastbcd.callbacks import EarlyStopping, Objective, SaveCheckpoint
-from fastbcd.checkpoint import describe, resume
+from fastbcd.checkpoints.checkpoint import describe, resume
 from fastbcd.kernels import box, elastic_net, l1, leaky_relu, linear, polynomial, ridge
-from fastbcd.specification import choice, flag, plain, require, require_integer
+from fastbcd.support.parameters import choice, flag, plain, require, require_integer
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(40, 4))

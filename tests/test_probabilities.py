@@ -7,7 +7,7 @@ from scipy.special import expit
 
 from fastbcd import InputError
 from fastbcd.kernels import LOSSES
-from fastbcd.probabilities import LINKS, probabilities
+from fastbcd.models.probabilities import LINKS, probabilities
 
 OUTPUTS = np.random.default_rng(0).normal(size=(50, 4)) * 2
 LARGEST = np.finfo(np.float64).max

@@ -8,8 +8,8 @@ import pytest
 from mpi import program, run_ranks
 from rank_threads import on_ranks
 
+from fastbcd.devices.ranks import Alone, get_ranks, on_first, together
 from fastbcd.errors import InputError
-from fastbcd.ranks import Alone, get_ranks, on_first, together
 
 COMMON = """
 import json, os
@@ -17,7 +17,7 @@ import numpy as np
 from mpi4py import MPI
 from fastbcd import Problem, ThreeSplitting, TwoSplitting, one_hot
 from fastbcd.callbacks import Certify, Objective
-from fastbcd.ranks import get_ranks
+from fastbcd.devices.ranks import get_ranks
 comm = MPI.COMM_WORLD
 rng = np.random.default_rng(3)
 n = 403
@@ -107,7 +107,7 @@ rows = solver.rows(n)
 bad = X.copy()
 if comm.rank == 2:
     bad[1, 1] = np.nan
-from fastbcd.fit import Callback
+from fastbcd.training.loop import Callback
 class Fails(Callback):
     def on_iteration(self, solver, state, record):
         if comm.rank == 1:

@@ -10,7 +10,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save
 
 from fastbcd import InputError, sealed
-from fastbcd.sealed import SealedFile, read_sealed, write_sealed
+from fastbcd.files.checksummed import SealedFile, read_sealed, write_sealed
 
 ARRAYS = {
     "a": np.arange(12.0).reshape(3, 4),

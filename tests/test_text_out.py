@@ -16,7 +16,7 @@ from fastbcd.cli import predict as predict_command
 from fastbcd.cli.main import main
 from fastbcd.cli.parser import Parser
 from fastbcd.data import load
-from fastbcd.files import expanded
+from fastbcd.files.atomic import expanded
 
 # A locale of ASCII alone, which Python would otherwise take for UTF-8.
 ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}

@@ -5,8 +5,8 @@ import pytest
 from oracle import act, oracle_of, with_ones
 
 from fastbcd import InputError, Problem, ThreeSplitting, TwoSplitting, kernels, one_hot
-from fastbcd.fit import network_of
 from fastbcd.kernels import leaky_relu, linear, polynomial, relu, sigmoid, softplus, tanh
+from fastbcd.training.loop import network_of
 
 ACTIVATIONS = [relu(), leaky_relu(0.2), linear(), sigmoid(), tanh(), softplus()]
 ACTIVATIONS += [polynomial(0.3, -2.0), polynomial(0.1, 1.0, 0.5)]

@@ -13,7 +13,7 @@ import numpy as np
 from common import Results, samples
 
 from fastbcd import Problem
-from fastbcd.mini_batch import MiniBatchThreeSplitting
+from fastbcd.solvers.mini_batch import MiniBatchThreeSplitting
 
 HIDDEN = (500, 500)
 

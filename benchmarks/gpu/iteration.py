@@ -19,7 +19,7 @@ import numpy as np
 from common import WIDTHS, Results, Timer, samples
 
 from fastbcd import Problem, ThreeSplitting
-from fastbcd.fit import network_of
+from fastbcd.training.loop import network_of
 
 
 class Replay:

@@ -101,7 +101,7 @@ def by_torch(timer: Timer) -> dict[str, Any]:
 def solves(cupy: Any, timer: Timer) -> dict[str, float]:
     """Milliseconds of what the W-block's float64 solve is made of."""
     from fastbcd.devices.cuda.library import Library
-    from fastbcd.ranks import Alone
+    from fastbcd.devices.ranks import Alone
 
     library, found = Library("float32", Alone()), {}
     with library.session():

@@ -54,7 +54,7 @@ class Ours:
 
     def __init__(self, X: Any, y: Any, setting: dict[str, Any], seed: int) -> None:
         from fastbcd import Problem
-        from fastbcd.mini_batch import MiniBatchThreeSplitting
+        from fastbcd.solvers.mini_batch import MiniBatchThreeSplitting
 
         problem = Problem((784, 500, 500, 10), loss="cross_entropy")
         options: dict[str, Any] = {
@@ -73,7 +73,7 @@ class Ours:
 
     def accuracy(self, X: Any, y: Any) -> float:
         """Share of right answers."""
-        from fastbcd.fit import network_of
+        from fastbcd.training.loop import network_of
 
         outputs = network_of(self.solver, self.state).forward(X)
         return float((outputs.argmax(1) == y).mean())

@@ -85,7 +85,7 @@ def iterations() -> dict[str, Any]:
 def graphs() -> dict[str, Any]:
     """Whether two passes of mini-batches end with the same bits with graphs and without."""
     from fastbcd import Problem, one_hot
-    from fastbcd.mini_batch import MiniBatchThreeSplitting
+    from fastbcd.solvers.mini_batch import MiniBatchThreeSplitting
 
     rng = np.random.default_rng(0)
     X, Y = rng.standard_normal((4000, 12), np.float32), one_hot(rng.integers(0, 3, 4000))

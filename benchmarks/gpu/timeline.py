@@ -16,7 +16,7 @@ from typing import Any
 from common import WIDTHS, Results, samples
 
 from fastbcd import Problem, ThreeSplitting
-from fastbcd.mini_batch import MiniBatchThreeSplitting
+from fastbcd.solvers.mini_batch import MiniBatchThreeSplitting
 
 
 def kernels_of(function: Callable[[], Any], most: int = 45) -> dict[str, Any]:

@@ -39,7 +39,7 @@ def read(folder: str) -> Samples:
     """The four IDX files of `folder`; raises `fastbcd.InputError`."""
     # Here, not above: methods that do not need fastbcd shall not carry it in their memory.
     from fastbcd.data import Preprocessing, load
-    from fastbcd.labels import encode
+    from fastbcd.data.labels import encode
 
     raw = load(folder)
     scale = Preprocessing.fit(raw.X_train, "unit")

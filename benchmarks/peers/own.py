@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 import fastbcd
 from fastbcd import MiniBatchThreeSplitting, Problem, ThreeSplitting, TwoSplitting, one_hot
-from fastbcd.fit import network_of
+from fastbcd.training.loop import network_of
 
 
 class _Splitting:

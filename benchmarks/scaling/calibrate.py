@@ -16,9 +16,9 @@ import numpy as np
 
 from fastbcd import kernels
 from fastbcd.devices import CPU
+from fastbcd.devices.ranks import get_ranks
 from fastbcd.kernels.activations import relu
 from fastbcd.kernels.blas import cholesky, gram
-from fastbcd.ranks import get_ranks
 
 from .model import HANDSHAKE, Machine, Network, default_tile_rows
 

@@ -11,7 +11,7 @@ import numpy as np
 from suite.iteration import random_classes
 
 from fastbcd import Problem, ThreeSplitting
-from fastbcd.ranks import Ranks
+from fastbcd.devices.ranks import Ranks
 
 from .hosts import SENT
 

@@ -11,7 +11,7 @@ from fastbcd.callbacks.history_file import HistoryFile
 from fastbcd.callbacks.interrupt import StopOnSignal
 from fastbcd.callbacks.measurements import Accuracy, Objective
 from fastbcd.callbacks.progress import Progress
-from fastbcd.fit import Callback
+from fastbcd.training.loop import Callback
 
 __all__ = [
     "Accuracy",

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from fastbcd.errors import InputError
-from fastbcd.fit import Callback, Record, Result
-from fastbcd.mini_batch import MiniBatchState
+from fastbcd.solvers.mini_batch import MiniBatchState
+from fastbcd.training.loop import Callback, Record, Result
 
 
 class BatchLoss(Callback):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastbcd.clock import BlockClock
-from fastbcd.fit import Callback, Record, Result, Solver
+from fastbcd.training.clock import BlockClock
+from fastbcd.training.loop import Callback, Record, Result, Solver
 
 
 class BlockTimes(Callback):

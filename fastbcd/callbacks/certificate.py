@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from fastbcd.callbacks.measurements import Every
-from fastbcd.certificate import Certificate
+from fastbcd.data.validation import check_subgradient
 from fastbcd.errors import InputError
-from fastbcd.fit import Record, Result
-from fastbcd.ledger import Ledger
-from fastbcd.validation import check_subgradient
+from fastbcd.training.certificate import Certificate
+from fastbcd.training.descent_log import Ledger
+from fastbcd.training.loop import Record, Result
 
 
 class Certify(Every):
@@ -23,7 +23,7 @@ class Certify(Every):
     up decreases, corrected wherever F is evaluated). Every `every` iterations, and in the
     last of `max_iter`, by passes over the samples: F itself, ``subgradient`` (its norm),
     ``subgradient_bound`` (norm over step) and ``mean_squared_subgradient`` (over all measured).
-    Norms are those of `fastbcd.ledger.Ledger`.
+    Norms are those of `fastbcd.training.descent_log.Ledger`.
 
     Parameters
     ----------

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from fastbcd import checkpoint
+from fastbcd.checkpoints.checkpoint import write
+from fastbcd.checkpoints.fingerprint import fingerprint
 from fastbcd.errors import InputError
-from fastbcd.files import user_path
-from fastbcd.fingerprint import fingerprint
-from fastbcd.fit import Callback, Record, Result, Solver
+from fastbcd.files.atomic import user_path
 from fastbcd.kernels.streams import logger
-from fastbcd.specification import require_integer
+from fastbcd.support.parameters import require_integer
+from fastbcd.training.loop import Callback, Record, Result, Solver
 
 
 class SaveCheckpoint(Callback):
@@ -78,6 +78,6 @@ class SaveCheckpoint(Callback):
 
     def save(self, state: Any) -> None:
         """Write a checkpoint of `state` now; `OSError` where that cannot be done."""
-        checkpoint.write(*(self.path, self._solver, state, self._data, self._max_iter, self.result))
+        write(*(self.path, self._solver, state, self._data, self._max_iter, self.result))
         self._saved = state.iteration
         logger.debug("checkpoint of iteration %d in %s", state.iteration, self.path)

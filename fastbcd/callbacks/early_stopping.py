@@ -8,9 +8,9 @@ from typing import Any
 from numpy.typing import NDArray
 
 from fastbcd.errors import InputError
-from fastbcd.fit import Callback, Record, Result, Solver
-from fastbcd.network import Network
-from fastbcd.specification import choice, plain, require, require_integer
+from fastbcd.models.network import Network
+from fastbcd.support.parameters import choice, plain, require, require_integer
+from fastbcd.training.loop import Callback, Record, Result, Solver
 
 MODES = {"max": 1.0, "min": -1.0}
 

@@ -12,8 +12,8 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from fastbcd.files import user_path, write_atomically
-from fastbcd.fit import Callback, Record, Result, Solver
+from fastbcd.files.atomic import user_path, write_atomically
+from fastbcd.training.loop import Callback, Record, Result, Solver
 
 logger = logging.getLogger("fastbcd")
 

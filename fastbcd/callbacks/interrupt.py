@@ -7,8 +7,8 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
-from fastbcd.fit import Callback, Record, Result, Solver
 from fastbcd.kernels.streams import logger
+from fastbcd.training.loop import Callback, Record, Result, Solver
 
 # Ctrl-C and kill: whoever sends one of them twice wants the process to end now.
 ASKED = (signal.SIGINT, signal.SIGTERM)

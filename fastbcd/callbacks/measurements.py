@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fastbcd.fit import Callback, Record, Solver, network_of
-from fastbcd.solver import BlockCoordinateDescent
-from fastbcd.specification import require_integer
+from fastbcd.solvers.base import BlockCoordinateDescent
+from fastbcd.support.parameters import require_integer
+from fastbcd.training.loop import Callback, Record, Solver, network_of
 
 
 class Every(Callback):

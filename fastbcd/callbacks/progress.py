@@ -9,8 +9,8 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
-from fastbcd.fit import Callback, Record, Result, Solver
 from fastbcd.kernels.streams import Lenient, is_terminal, logger, write_line
+from fastbcd.training.loop import Callback, Record, Result, Solver
 
 LABELS = {
     "objective": "objective",

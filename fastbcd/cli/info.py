@@ -10,7 +10,6 @@ from typing import Any
 
 from threadpoolctl import threadpool_info
 
-import fastbcd
 from fastbcd.devices import DEVICES
 from fastbcd.devices.cuda.library import describe
 from fastbcd.devices.processors import available_processors
@@ -18,6 +17,7 @@ from fastbcd.devices.threads import resolve_threads
 from fastbcd.kernels import ACTIVATIONS, LOSSES, PENALTIES
 from fastbcd.kernels.cache import cache_folder
 from fastbcd.kernels.library import LIBRARY
+from fastbcd.support.version import __version__
 
 
 def add_command(commands: Any) -> None:
@@ -36,7 +36,7 @@ def run(options: argparse.Namespace) -> None:
     ]
     packages = ("numba", "numpy", "scipy", "scikit-learn")
     facts = {
-        "fastbcd": fastbcd.__version__,
+        "fastbcd": __version__,
         "python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
         **{package: version(package) for package in packages},
         "cores": f"{os.cpu_count()}, of which this process may use {available_processors()}",
@@ -59,7 +59,7 @@ def _of_the_gpu() -> dict[str, str]:
     """Device, driver, toolkit, and which kernels compile there; or what is missing."""
     facts = describe()
     if "cuda driver" in facts:
-        from fastbcd.devices.cuda.trial import try_kernels
+        from fastbcd.cli.cuda_trial import try_kernels
 
         for package in ("numba-cuda", "cuda-core"):
             try:

@@ -14,13 +14,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from fastbcd import __version__
 from fastbcd.cli import export, info, plot, predict, train
 from fastbcd.cli.parser import USAGE_STATUS, Parser
 from fastbcd.cli.processes import abort, silent, world
 from fastbcd.errors import InputError
-from fastbcd.floating_point import own_errstate
 from fastbcd.kernels.streams import write_line
+from fastbcd.support.floating_point import own_errstate
+from fastbcd.support.version import __version__
 
 INTERRUPTED_STATUS = 130
 

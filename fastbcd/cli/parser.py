@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from fastbcd.files import expanded
+from fastbcd.files.atomic import expanded
 
 USAGE_STATUS = 2
 # A number below 0, or a list that begins with one: -1e-3, -.5, -inf, -1,2.

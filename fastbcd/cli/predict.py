@@ -12,7 +12,7 @@ from fastbcd.cli.prediction import predict
 from fastbcd.cli.run_folder import RunFolder
 from fastbcd.data import FORMS
 from fastbcd.errors import InputError
-from fastbcd.files import write_atomically
+from fastbcd.files.atomic import write_atomically
 
 
 def add_command(commands: Any) -> None:

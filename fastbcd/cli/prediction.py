@@ -10,10 +10,10 @@ import numpy as np
 from fastbcd.cli.run_folder import RunFolder
 from fastbcd.data import load
 from fastbcd.data.inputs import check_same_shape
+from fastbcd.data.labels import encode
 from fastbcd.data.table import UNNAMED
 from fastbcd.errors import InputError
-from fastbcd.files import user_path
-from fastbcd.labels import encode
+from fastbcd.files.atomic import user_path
 
 
 @dataclass

@@ -10,10 +10,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from fastbcd import parts
+from fastbcd.checkpoints import shards
 from fastbcd.errors import InputError
-from fastbcd.files import write_json
-from fastbcd.model import Model
+from fastbcd.files.atomic import write_json
+from fastbcd.models.model import Model
 
 DEFAULT_PARENT = Path("runs")
 
@@ -55,7 +55,7 @@ class RunFolder:
     def finish(self, summary: dict[str, Any]) -> None:
         """Write summary.json, which says that the run is over; the checkpoint goes."""
         write_json(self.summary, summary)
-        parts.remove(self.checkpoint)
+        shards.remove(self.checkpoint)
 
     def write_config(self, config: dict[str, Any]) -> None:
         """Write config.json: what the run was asked to do."""

@@ -7,17 +7,17 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from typing import Any
 
-from fastbcd.defaults import ALPHA, FULL_BATCH, ITERATIONS, WEIGHT_PENALTY, AnySolver
+from fastbcd.data.validation import DTYPES, LOSS_UPDATES, check_dtype
 from fastbcd.devices import DEVICES, PRECISIONS, get_device
 from fastbcd.errors import InputError
-from fastbcd.initialization import INITIALIZATIONS
 from fastbcd.kernels import ACTIVATIONS, LOSSES, PENALTIES
-from fastbcd.mini_batch import MiniBatchThreeSplitting
 from fastbcd.problem import REDUCTIONS, Problem
-from fastbcd.schedule import SCHEDULES
-from fastbcd.three_splitting import ThreeSplitting
-from fastbcd.two_splitting import TwoSplitting
-from fastbcd.validation import DTYPES, LOSS_UPDATES, check_dtype
+from fastbcd.problem.initialization import INITIALIZATIONS
+from fastbcd.solvers.defaults import ALPHA, FULL_BATCH, ITERATIONS, WEIGHT_PENALTY, AnySolver
+from fastbcd.solvers.mini_batch import MiniBatchThreeSplitting
+from fastbcd.solvers.mini_batch.schedule import SCHEDULES
+from fastbcd.solvers.three_splitting import ThreeSplitting
+from fastbcd.solvers.two_splitting import TwoSplitting
 
 # Algorithm 3 is Algorithm 2 with residual layers: one solver.
 ALGORITHMS: dict[str, type[ThreeSplitting] | type[TwoSplitting]] = {

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-import fastbcd
 from fastbcd.callbacks import (
     Accuracy,
     BlockTimes,
@@ -24,21 +23,23 @@ from fastbcd.callbacks import (
     SaveCheckpoint,
     StopOnSignal,
 )
-from fastbcd.checkpoint import read
+from fastbcd.checkpoints.checkpoint import read
 from fastbcd.cli.parser import user_path
 from fastbcd.cli.resume import check_same_columns, data_named, resumed_options
 from fastbcd.cli.run_folder import RunFolder
 from fastbcd.cli.solver_options import add_solver_options, solver_of, tile_rows_of
 from fastbcd.data import FORMS, PREPROCESSINGS, Dataset, Preprocessing, load
-from fastbcd.defaults import AnySolver
-from fastbcd.devices.storage import get_storage
-from fastbcd.fit import Callback, Result
-from fastbcd.initialization import INITIALIZATIONS
+from fastbcd.data.labels import classes_of, encode, one_hot
+from fastbcd.devices.ranks import get_ranks, on_first, together
+from fastbcd.devices.storage.arrays import get_storage
 from fastbcd.kernels.streams import logger, write_line
-from fastbcd.labels import classes_of, encode, one_hot
-from fastbcd.model import Model
-from fastbcd.ranks import get_ranks, on_first, together
-from fastbcd.specification import parse, require_integer
+from fastbcd.models.model import Model
+from fastbcd.problem.initialization import INITIALIZATIONS
+from fastbcd.solvers.defaults import AnySolver
+from fastbcd.support.parameters import parse, require_integer
+from fastbcd.support.version import __version__
+from fastbcd.training.loop import Callback, Result
+from fastbcd.training.loop import run as run_loop
 
 
 class _Formatter(argparse.ArgumentDefaultsHelpFormatter):
@@ -170,7 +171,7 @@ def run(options: argparse.Namespace) -> int:
         callbacks.append(Progress())
     save = SaveCheckpoint(folder.checkpoint, options.checkpoint_every)
     callbacks += [save, stop]  # a signal during the last checkpoint is to do no harm
-    result = fastbcd.fit.run(solver, state, options.epochs, callbacks, past)
+    result = run_loop(solver, state, options.epochs, callbacks, past)
     received = next((number for number in ranks.gather(stop.received) if number), None)
     if received is not None and result.state.iteration < options.epochs:
         if save.failed is not None:
@@ -246,7 +247,7 @@ def _config(options: argparse.Namespace, columns: list[str] | None) -> dict[str,
     config = {name: value for name, value in vars(options).items() if name not in skipped}
     if options.data is not None:
         config["data"] = os.path.abspath(options.data)
-    return {"fastbcd": fastbcd.__version__, **config, "columns": columns}
+    return {"fastbcd": __version__, **config, "columns": columns}
 
 
 def _summary(dataset: Dataset, solver: AnySolver, result: Result) -> dict[str, Any]:
@@ -264,7 +265,7 @@ def _summary(dataset: Dataset, solver: AnySolver, result: Result) -> dict[str, A
         **({} if certificate is None else {"certificate": certificate.as_dict()}),
         "ranks": solver.device.ranks.size,
         "threads": solver.device.n_threads,
-        "fastbcd": fastbcd.__version__,
+        "fastbcd": __version__,
         "numpy": np.__version__,
         "python": platform.python_version(),
     }

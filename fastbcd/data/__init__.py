@@ -16,10 +16,10 @@ from fastbcd.data.preprocessing import PREPROCESSINGS, Preprocessing
 from fastbcd.data.reading import Allocate, Sets, Unit, read, share
 from fastbcd.data.split import split
 from fastbcd.data.table import load_csv
+from fastbcd.devices.ranks import Alone, Ranks, together
 from fastbcd.errors import InputError
-from fastbcd.files import user_path
-from fastbcd.floating_point import own_errstate
-from fastbcd.ranks import Alone, Ranks, together
+from fastbcd.files.atomic import user_path
+from fastbcd.support.floating_point import own_errstate
 
 FORMS = (
     "a folder of MNIST-style IDX files, of four .npy arrays or of .npz shards, an .npz archive, or "
@@ -77,7 +77,7 @@ def load(
         stay in their file. Default: `numpy.empty`. Labels are always in memory.
     unit : callable, optional
         ``unit(n_features)``: of so many rows of the training set, or whole multiples, are the
-        shares of ranks, as in `fastbcd.ranks.Ranks.rows`. Default: 1.
+        shares of ranks, as in `fastbcd.devices.ranks.Ranks.rows`. Default: 1.
 
     Raises
     ------

@@ -7,7 +7,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from fastbcd.devices.pages import release
+from fastbcd.devices.storage.pages import release
 
 # Numbers of a block: 4 MiB in float64.
 NUMBERS = 2**19

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastbcd.data.inputs import ANY, Inputs
+from fastbcd.data.validation import check_matrix
 from fastbcd.errors import InputError
-from fastbcd.validation import check_matrix
 
 LARGEST_LABEL = 2**53
 # Halves of characters in UTF-16, which are none.

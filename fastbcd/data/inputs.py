@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastbcd.data.blocks import blocks, rows_of_block
+from fastbcd.data.validation import as_numbers, check_matrix
 from fastbcd.errors import InputError
-from fastbcd.validation import as_numbers, check_matrix
 
 ANY = "n"
 KINDS = {"b": "bools", "u": "unsigned integers", "i": "integers", "f": "floats", ANY: "numbers"}

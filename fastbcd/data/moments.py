@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastbcd.data.blocks import blocks, rows_of_block
+from fastbcd.devices.ranks import Alone, Ranks
 from fastbcd.kernels import add_compensated
-from fastbcd.ranks import Alone, Ranks
 
 Vector = NDArray[np.float64]
 # Makes float64 terms of some rows of X, given which.

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from fastbcd.data.blocks import blocks, release, rows_of_block
 from fastbcd.data.moments import ALONE, moments
+from fastbcd.devices.ranks import Ranks
 from fastbcd.errors import InputError
-from fastbcd.floating_point import own_errstate_in
-from fastbcd.ranks import Ranks
-from fastbcd.specification import choice
+from fastbcd.support.floating_point import own_errstate_in
+from fastbcd.support.parameters import choice
 
 PREPROCESSINGS = ("auto", "none", "unit", "standard", "clipped")
 # Deviations from the mean beyond which "clipped" cuts.

@@ -20,9 +20,9 @@ from fastbcd.data.dataset import (
 )
 from fastbcd.data.inputs import check_same_shape
 from fastbcd.data.source import Source
+from fastbcd.data.validation import as_numbers, check_finite
+from fastbcd.devices.ranks import Ranks
 from fastbcd.errors import InputError
-from fastbcd.ranks import Ranks
-from fastbcd.validation import as_numbers, check_finite
 
 # Makes the array, of a shape and type, that rows are read into.
 Allocate = Callable[[tuple[int, ...], Any], NDArray[Any]]

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from fastbcd.data.csv_text import Row, read_rows
 from fastbcd.data.dataset import LARGEST_LABEL, Dataset, class_labels
 from fastbcd.data.split import split
+from fastbcd.data.validation import check_matrix
 from fastbcd.errors import InputError
-from fastbcd.validation import check_matrix
 
 logger = logging.getLogger("fastbcd")
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from fastbcd.devices.cpu import CPU
-from fastbcd.devices.storage import Disk, Storage
+from fastbcd.devices.ranks import Alone, Ranks
+from fastbcd.devices.storage.arrays import Disk, Storage
 from fastbcd.errors import InputError
-from fastbcd.ranks import Alone, Ranks
-from fastbcd.specification import choice
+from fastbcd.support.parameters import choice
 
 DEVICES = ("cpu", "cuda")
 PRECISIONS = ("float32", "tf32", "bf16")

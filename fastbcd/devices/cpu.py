@@ -18,16 +18,16 @@ from fastbcd.devices.layer import Layer
 from fastbcd.devices.nonlinear_state_solve import NonlinearStateSolve
 from fastbcd.devices.normal_equations import CrossProduct, NormalEquations
 from fastbcd.devices.output_state import update_output_state
+from fastbcd.devices.ranks import Alone, Ranks
 from fastbcd.devices.state_solve import StateSolve
-from fastbcd.devices.storage import Memory, Storage
+from fastbcd.devices.storage.arrays import Memory, Storage
 from fastbcd.devices.sums import SampleSum
 from fastbcd.devices.threads import resolve_threads, serial_blas, start_of_thread
 from fastbcd.devices.tiles import Scratch, Tile, even_size, for_each_tile
 from fastbcd.errors import InputError
-from fastbcd.forks import renew_in_children
 from fastbcd.kernels import Formula, Loss, Penalty
-from fastbcd.ranks import Alone, Ranks
-from fastbcd.specification import require_integer
+from fastbcd.support.forks import renew_in_children
+from fastbcd.support.parameters import require_integer
 
 Array = NDArray[Any]
 T = TypeVar("T")
@@ -213,7 +213,7 @@ class CPU:
         total += number, n
 
     def outputs(self, network: Any, X: Any, dtype: Any) -> Array:
-        """Outputs of `network`, a `fastbcd.network.Network`, for samples X."""
+        """Outputs of `network`, a `fastbcd.models.network.Network`, for samples X."""
         return network.forward(X, self.n_threads)
 
     # -- passes over samples ------------------------------------------------------------------

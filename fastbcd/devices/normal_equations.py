@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from fastbcd import kernels
 from fastbcd.devices.layer import ForEachBlock
+from fastbcd.devices.ranks import Ranks
 from fastbcd.devices.tiles import Scratch, Tile
 from fastbcd.kernels import Penalty
 from fastbcd.kernels.gram_solve import EIGEN
-from fastbcd.ranks import Ranks
 
 # Sweeps of coordinate descent over a row; what is not finished goes on in the next iteration.
 MAX_SWEEPS = 1000

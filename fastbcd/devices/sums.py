@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastbcd.devices.ranks import Ranks
 from fastbcd.devices.tiles import Tile
-from fastbcd.ranks import Ranks
 
 
 class SampleSum:

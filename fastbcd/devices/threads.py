@@ -12,10 +12,10 @@ from typing import Any
 from threadpoolctl import ThreadpoolController
 
 from fastbcd.devices.processors import available_processors
-from fastbcd.forks import renew_in_children
 from fastbcd.kernels.library import LIBRARY, openblas_function, scipy_openblas
 from fastbcd.kernels.streams import warn
-from fastbcd.specification import require_integer
+from fastbcd.support.forks import renew_in_children
+from fastbcd.support.parameters import require_integer
 
 
 @cache

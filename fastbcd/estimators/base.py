@@ -11,6 +11,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
+from fastbcd.data.validation import check_dtype, check_sample_weight, check_some_weight
 from fastbcd.devices.tiles import even_size
 from fastbcd.errors import InputError
 from fastbcd.estimators.canonical import canonical
@@ -20,14 +21,13 @@ from fastbcd.estimators.solvers import MINI_BATCH, check_solver, make_solver, wo
 from fastbcd.estimators.start import continue_from
 from fastbcd.estimators.stream import CallProgress, Stream, stream_solver
 from fastbcd.estimators.unchanged import unchanged_on_error
-from fastbcd.fit import Result, network_of
-from fastbcd.floating_point import own_errstate, own_errstate_in
-from fastbcd.mini_batch import MiniBatchThreeSplitting
-from fastbcd.mini_batch.batches import mean_one
-from fastbcd.network import Network
-from fastbcd.schedule import SCHEDULES
-from fastbcd.specification import choice, flag, plain
-from fastbcd.validation import check_dtype, check_sample_weight, check_some_weight
+from fastbcd.models.network import Network
+from fastbcd.solvers.mini_batch import MiniBatchThreeSplitting
+from fastbcd.solvers.mini_batch.batches import mean_one
+from fastbcd.solvers.mini_batch.schedule import SCHEDULES
+from fastbcd.support.floating_point import own_errstate, own_errstate_in
+from fastbcd.support.parameters import choice, flag, plain
+from fastbcd.training.loop import Result, network_of
 
 
 def takes_streams(estimator: Any) -> bool:

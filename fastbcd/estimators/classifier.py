@@ -12,16 +12,16 @@ from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 
+from fastbcd.data.label_values import faithful
+from fastbcd.data.labels import indices_of, one_hot
+from fastbcd.data.validation import check_some_weight
 from fastbcd.errors import InputError
 from fastbcd.estimators.base import BaseBCD, takes_streams
 from fastbcd.estimators.fitting import Array
 from fastbcd.estimators.solvers import MINI_BATCH
-from fastbcd.floating_point import own_errstate, own_errstate_in
-from fastbcd.label_values import faithful
-from fastbcd.labels import indices_of, one_hot
-from fastbcd.probabilities import check_has_probabilities, probabilities
-from fastbcd.specification import plain
-from fastbcd.validation import check_some_weight
+from fastbcd.models.probabilities import check_has_probabilities, probabilities
+from fastbcd.support.floating_point import own_errstate, own_errstate_in
+from fastbcd.support.parameters import plain
 
 
 def _has_probabilities(estimator: Any) -> bool:
@@ -43,7 +43,7 @@ class BCDClassifier(ClassifierMixin, BaseBCD):
 
     Minimises the mean of ``w_i loss(network(x_i); y_i)``, y_i being the one-hot row of a class
     and w_i the weight of a sample, with the solver that is chosen; `predict` takes the largest
-    output, `predict_proba` what the loss makes of the outputs (`fastbcd.probabilities`).
+    output, `predict_proba` what the loss makes of the outputs (`fastbcd.models.probabilities`).
 
     Parameters
     ----------

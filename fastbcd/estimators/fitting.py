@@ -14,17 +14,17 @@ from sklearn.utils.validation import validate_data
 from fastbcd.callbacks import BatchLoss, EarlyStopping, Objective, Progress
 from fastbcd.data.inputs import Inputs
 from fastbcd.data.preprocessing import PREPROCESSINGS, Preprocessing
-from fastbcd.defaults import ITERATIONS, AnySolver
+from fastbcd.data.validation import check_present
 from fastbcd.errors import InputError
 from fastbcd.estimators.parameters import Parameters
 from fastbcd.estimators.scaling import Scaling
 from fastbcd.estimators.score import ValidationScore
 from fastbcd.estimators.solvers import MINI_BATCH, check_fraction, hidden_widths
-from fastbcd.fit import Callback, Result
-from fastbcd.mini_batch import MiniBatchThreeSplitting
-from fastbcd.model import Model
-from fastbcd.specification import choice, flag, plain, require_integer
-from fastbcd.validation import check_present
+from fastbcd.models.model import Model
+from fastbcd.solvers.defaults import ITERATIONS, AnySolver
+from fastbcd.solvers.mini_batch import MiniBatchThreeSplitting
+from fastbcd.support.parameters import choice, flag, plain, require_integer
+from fastbcd.training.loop import Callback, Result
 
 Array = NDArray[Any]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastbcd.defaults import AnySolver
-from fastbcd.fit import Callback, Result, network_of, run
-from fastbcd.mini_batch import MiniBatchThreeSplitting
+from fastbcd.solvers.defaults import AnySolver
+from fastbcd.solvers.mini_batch import MiniBatchThreeSplitting
+from fastbcd.training.loop import Callback, Result, network_of, run
 
 
 def run_until_interrupted(

@@ -13,7 +13,7 @@ from fastbcd.data.moments import moments
 from fastbcd.errors import InputError
 from fastbcd.estimators.base import BaseBCD
 from fastbcd.estimators.fitting import Array
-from fastbcd.floating_point import own_errstate_in
+from fastbcd.support.floating_point import own_errstate_in
 
 
 @own_errstate_in

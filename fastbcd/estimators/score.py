@@ -7,7 +7,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from fastbcd.fit import Callback, Record, Solver, network_of
+from fastbcd.training.loop import Callback, Record, Solver, network_of
 
 
 class ValidationScore(Callback):

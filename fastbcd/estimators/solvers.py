@@ -7,17 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from fastbcd.defaults import (
+from fastbcd.errors import InputError
+from fastbcd.problem import Problem
+from fastbcd.solvers.defaults import (
     ALPHA,
     FULL_BATCH,
     MINI_BATCH_PARAMETERS,
     WEIGHT_PENALTY,
     AnySolver,
 )
-from fastbcd.errors import InputError
-from fastbcd.mini_batch import MiniBatchThreeSplitting
-from fastbcd.problem import Problem
-from fastbcd.specification import choice, flag, plain, require, require_integer
+from fastbcd.solvers.mini_batch import MiniBatchThreeSplitting
+from fastbcd.support.parameters import choice, flag, plain, require, require_integer
 
 MINI_BATCH = "mini-batch"
 SOLVERS = (MINI_BATCH, *FULL_BATCH)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastbcd.defaults import AnySolver
-from fastbcd.mini_batch import MiniBatchThreeSplitting
-from fastbcd.network import Network
+from fastbcd.models.network import Network
+from fastbcd.solvers.defaults import AnySolver
+from fastbcd.solvers.mini_batch import MiniBatchThreeSplitting
 
 
 def continue_from(solver: AnySolver, state: Any, network: Network) -> None:

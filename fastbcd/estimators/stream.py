@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from fastbcd.callbacks import Progress
-from fastbcd.checkpoint import describe
+from fastbcd.checkpoints.checkpoint import describe
 from fastbcd.errors import InputError
 from fastbcd.estimators.solvers import make_solver
-from fastbcd.fit import Result
-from fastbcd.mini_batch import MiniBatchThreeSplitting
-from fastbcd.mini_batch.settings import USUAL_BATCH
-from fastbcd.mini_batch.state import MiniBatchState
+from fastbcd.solvers.mini_batch import MiniBatchThreeSplitting
+from fastbcd.solvers.mini_batch.settings import USUAL_BATCH
+from fastbcd.solvers.mini_batch.state import MiniBatchState
+from fastbcd.training.loop import Result
 
 # A solver's or a problem's name of what estimators call otherwise.
 NAMES = {

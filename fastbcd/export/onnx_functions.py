@@ -13,7 +13,7 @@ import numpy as np
 
 from fastbcd.export.onnx_graph import Graph
 from fastbcd.kernels import Formula
-from fastbcd.probabilities import LINKS
+from fastbcd.models.probabilities import LINKS
 
 
 def activation(graph: Graph, x: str, T: Any, formula: Formula) -> str:
@@ -35,7 +35,7 @@ def activation(graph: Graph, x: str, T: Any, formula: Formula) -> str:
 
 
 def link(graph: Graph, v: str, T: Any, k: int, loss: str) -> str:
-    """Probabilities of outputs v (n, k), see `fastbcd.probabilities`."""
+    """Probabilities of outputs v (n, k), see `fastbcd.models.probabilities`."""
     found = LINKS[loss]
     if found.kind == "simplex":
         return _simplex(graph, v, T, k)

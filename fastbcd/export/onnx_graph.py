@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-import fastbcd
 from fastbcd.export.support import library
+from fastbcd.support.version import __version__
 
 # Old enough for runtimes of 2021 on; nothing here needs more.
 OPSET, IR_VERSION = 13, 7
@@ -71,7 +71,7 @@ class Graph:
             opset_imports=[helper.make_opsetid("", OPSET)],
             ir_version=IR_VERSION,
             producer_name="fastbcd",
-            producer_version=fastbcd.__version__,
+            producer_version=__version__,
         )
         helper.set_model_props(model, dict(metadata))
         self.onnx.checker.check_model(model, full_check=True)

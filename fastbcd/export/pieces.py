@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from fastbcd.export.support import check_activations, target_scale, target_shift
 from fastbcd.kernels import Formula
 from fastbcd.kernels.dense import times
-from fastbcd.model import Model
-from fastbcd.probabilities import LINKS, check_has_probabilities
+from fastbcd.models.model import Model
+from fastbcd.models.probabilities import LINKS, check_has_probabilities
 
 Array = NDArray[Any]
 # Layers of our own, see `fastbcd.export.torch_layers`; all others are PyTorch's.

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-import fastbcd
 from fastbcd.errors import InputError
 from fastbcd.export.onnx_functions import activation, link
 from fastbcd.export.onnx_graph import Graph
@@ -21,8 +20,9 @@ from fastbcd.export.support import (
     target_scale,
     target_shift,
 )
-from fastbcd.floating_point import own_errstate
-from fastbcd.model import Model
+from fastbcd.models.model import Model
+from fastbcd.support.floating_point import own_errstate
+from fastbcd.support.version import __version__
 
 SAMPLES = "samples"
 
@@ -74,7 +74,7 @@ def onnx_model(model: Model, dtype: str | None = None) -> Any:
     else:
         _add_classes(graph, model, v, inner)
     metadata = {
-        "fastbcd": fastbcd.__version__,
+        "fastbcd": __version__,
         "widths": list(network.widths),
         "activations": [repr(formula) for formula in network.activations],
         "residual": [bool(residual) for residual in network.residual],

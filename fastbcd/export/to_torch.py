@@ -5,11 +5,11 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-import fastbcd
 from fastbcd.export.pieces import OWN, Piece, link, names, pieces, state
 from fastbcd.export.support import cast, check_classes, has_probabilities, input_dtype, library
-from fastbcd.floating_point import own_errstate
-from fastbcd.model import Model
+from fastbcd.models.model import Model
+from fastbcd.support.floating_point import own_errstate
+from fastbcd.support.version import __version__
 
 
 @own_errstate
@@ -93,7 +93,7 @@ def torch_source(model: Model, dtype: str | None = None) -> str:
     refuse = '        raise ValueError("this model has no probabilities")'
     return "\n".join(
         [
-            f'"""Network in PyTorch, by fastbcd {fastbcd.__version__}: ``load("model.pt")``.',
+            f'"""Network in PyTorch, by fastbcd {__version__}: ``load("model.pt")``.',
             "",
             f"Takes raw inputs (n, {model.network.widths[0]}) in {chosen}.",
             '"""',

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from fastbcd.callbacks.block_times import BlockTimes
-from fastbcd.floating_point import own_errstate
 from fastbcd.plots.curves import require_column
 from fastbcd.plots.run import read_runs
 from fastbcd.plots.style import axes_or_new, colour, finish, run_legend, style
 from fastbcd.plots.text import literal
+from fastbcd.support.floating_point import own_errstate
 
 # With more runs than this the numbers above neighbouring bars would touch.
 NUMBERED = 2

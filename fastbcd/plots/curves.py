@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from fastbcd.errors import InputError
-from fastbcd.floating_point import own_errstate
 from fastbcd.plots.run import Run, read_runs
 from fastbcd.plots.style import (
     GREY,
@@ -19,6 +18,7 @@ from fastbcd.plots.style import (
     whole_iterations,
 )
 from fastbcd.plots.text import literal
+from fastbcd.support.floating_point import own_errstate
 
 # Of training samples dashed and hollow, of test samples solid.
 ACCURACIES: dict[str, tuple[str, dict[str, Any]]] = {

@@ -7,7 +7,6 @@ from typing import Any
 
 from fastbcd.callbacks.block_times import BlockTimes
 from fastbcd.errors import InputError
-from fastbcd.floating_point import own_errstate
 from fastbcd.plots.block_times import plot_block_times
 from fastbcd.plots.curves import (
     ACCURACIES,
@@ -20,6 +19,7 @@ from fastbcd.plots.run import Run, options_of, read_runs
 from fastbcd.plots.style import STYLE, line_style, style
 from fastbcd.plots.subgradient import MEAN, plot_subgradient
 from fastbcd.plots.text import literal
+from fastbcd.support.floating_point import own_errstate
 
 # What each panel needs one of, and who draws it.
 PANELS: dict[str, tuple[tuple[str, ...], Callable[..., Any]]] = {

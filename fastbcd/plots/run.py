@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastbcd.errors import InputError
-from fastbcd.files import user_path
-from fastbcd.fit import Record, Result
-from fastbcd.floating_point import own_errstate
+from fastbcd.files.atomic import user_path
+from fastbcd.support.floating_point import own_errstate
+from fastbcd.training.loop import Record, Result
 
 # Options that tell one run from another in a legend, the most telling first.
 TELLING = ("data", "algorithm", "hidden", "activation", "loss", "batch_size")

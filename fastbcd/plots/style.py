@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from fastbcd.errors import InputError
-from fastbcd.files import user_path, write_atomically
-from fastbcd.floating_point import own_errstate
-from fastbcd.forks import ForkSafeLock
+from fastbcd.files.atomic import user_path, write_atomically
+from fastbcd.support.floating_point import own_errstate
+from fastbcd.support.forks import ForkSafeLock
 
 # Okabe and Ito's colours but the yellow, which is too light on white: told apart with every kind
 # of colour blindness. Eight markers and seven colours make 56 different pairs.

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from fastbcd.floating_point import own_errstate
 from fastbcd.plots.curves import require_column
 from fastbcd.plots.run import read_runs
 from fastbcd.plots.style import (
@@ -21,6 +20,7 @@ from fastbcd.plots.style import (
     whole_iterations,
 )
 from fastbcd.plots.text import literal
+from fastbcd.support.floating_point import own_errstate
 
 MEAN = "mean_squared_subgradient"
 

@@ -1,7 +1,7 @@
 """What mini-batches add on a GPU; nothing here asks the host, so that batches follow each other.
 
 Sizes of displacements, the gains that scale them and the weights of steps are arrays on the GPU:
-`batch_scale` and `batch_sizes` do for them what `fastbcd.mini_batch.sweep` does in NumPy.
+`batch_scale` and `batch_sizes` do for them what `fastbcd.solvers.mini_batch.sweep` does in NumPy.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ class GPU:
             pytest.skip("NUMBA_ENABLE_CUDASIM=1 asks for the simulator, not for the GPU")
         from fastbcd import InputError
         from fastbcd.devices.cuda.library import Library
-        from fastbcd.ranks import Alone
+        from fastbcd.devices.ranks import Alone
 
         try:
             Library("float32", Alone())

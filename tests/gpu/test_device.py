@@ -17,7 +17,7 @@ if os.environ.get("NUMBA_ENABLE_CUDASIM") != "1":
 from host_library import WAITS, on_simulator
 
 from fastbcd import InputError, Problem, ThreeSplitting, TwoSplitting, one_hot
-from fastbcd.ledger import Ledger
+from fastbcd.training.descent_log import Ledger
 
 N = 11
 RNG = np.random.default_rng(5)

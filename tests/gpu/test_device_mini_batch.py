@@ -18,7 +18,7 @@ from host_library import REPLAYS, WAITS, on_simulator
 
 from fastbcd import Problem, one_hot
 from fastbcd.kernels.cuda import target
-from fastbcd.mini_batch import MiniBatchThreeSplitting
+from fastbcd.solvers.mini_batch import MiniBatchThreeSplitting
 
 N = 17
 RNG = np.random.default_rng(6)

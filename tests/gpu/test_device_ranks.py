@@ -19,7 +19,7 @@ import numpy as np
 from mpi4py import MPI
 from host_library import SimulatedCUDA
 from fastbcd import Problem, ThreeSplitting, TwoSplitting, one_hot
-from fastbcd.ledger import Ledger
+from fastbcd.training.descent_log import Ledger
 comm = MPI.COMM_WORLD
 rng = np.random.default_rng(1)
 X, Y = rng.standard_normal((5, 4)), one_hot(rng.integers(0, 3, 5), 3)

@@ -29,7 +29,7 @@ from fastbcd import Problem, ThreeSplitting, TwoSplitting, one_hot
 from fastbcd import kernels as cpu_kernels
 from fastbcd.data import load
 from fastbcd.kernels.cuda import target
-from fastbcd.mini_batch import MiniBatchThreeSplitting
+from fastbcd.solvers.mini_batch import MiniBatchThreeSplitting
 
 # The suite has passed on a card: this is what a card is not needed for, in the slow part of the
 # tests, and what is too long for it under `soak`.

@@ -15,7 +15,7 @@ import pytest
 from cases import ACTIVATIONS, LOSSES, PENALTIES, cases
 
 from fastbcd import InputError, Problem, ThreeSplitting, TwoSplitting, kernels, one_hot
-from fastbcd.mini_batch import MiniBatchThreeSplitting
+from fastbcd.solvers.mini_batch import MiniBatchThreeSplitting
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 N = 1003

@@ -15,11 +15,11 @@ from fastbcd.devices.cuda.library import INSTALL, Library
 from fastbcd.devices.cuda.mini_batches import MiniBatches
 from fastbcd.devices.cuda.resident import Resident
 from fastbcd.devices.output_state import update_output_state
+from fastbcd.devices.ranks import Alone, Ranks
 from fastbcd.devices.tiles import even_size
 from fastbcd.errors import InputError
 from fastbcd.kernels import Formula, Loss, Penalty
-from fastbcd.ranks import Alone, Ranks
-from fastbcd.specification import require_integer
+from fastbcd.support.parameters import require_integer
 
 T = TypeVar("T")
 # A tile of the widest layer has this many bytes at most: work arrays of a pass are a few of it.

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from fastbcd.devices.ranks import Ranks, on_first
 from fastbcd.errors import InputError
-from fastbcd.ranks import Ranks, on_first
 
 
 class Group:

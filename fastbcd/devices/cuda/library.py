@@ -18,9 +18,9 @@ import numpy as np
 from fastbcd.devices.cuda.captures import captures
 from fastbcd.devices.cuda.cublas import UPPER, WORKSPACE_BYTES, CuBLAS, leading
 from fastbcd.devices.cuda.group import Group
+from fastbcd.devices.ranks import Alone, Ranks, together
 from fastbcd.errors import InputError
 from fastbcd.kernels.plain import PLAIN
-from fastbcd.ranks import Alone, Ranks, together
 
 INSTALL = "pip install 'fastbcd[cuda13]' (for a driver of CUDA 12: 'fastbcd[cuda12]')"
 

@@ -173,7 +173,7 @@ class MiniBatches:
         sums[1] += n
 
     def outputs(self, network: Any, X: Any, dtype: Any) -> Any:
-        """Outputs of `network`, a `fastbcd.network.Network`, for samples X, on the GPU."""
+        """Outputs of `network`, a `fastbcd.models.network.Network`, for samples X, on the GPU."""
         V = self.array(X, dtype)
         pieces = zip(network.W, network.activations, network.residual, strict=True)
         for W, activation, skips in pieces:

@@ -12,7 +12,7 @@ from fastbcd.devices.cuda.library import out_of_memory
 
 
 class Resident:
-    """The storage of a GPU; as `fastbcd.devices.storage.Memory`, but that it tells what is free.
+    """The storage of a GPU; as `fastbcd.devices.storage.arrays.Memory`, but that it tells what is free.
 
     Parameters
     ----------

@@ -1,0 +1,317 @@
+"""Checkpoints: everything that a run needs to go on as if it had not stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from fastbcd.checkpoints.fingerprint import fingerprint
+from fastbcd.checkpoints.serialisation import LEFT_OUT, Tensors, is_array, pack, unpack
+from fastbcd.checkpoints.shards import (
+    Part,
+    Samples,
+    check_parts,
+    remove_unused,
+    unused_number,
+    write_part,
+)
+from fastbcd.devices.ranks import ALONE, Ranks, on_first, together
+from fastbcd.devices.rows import put, taken
+from fastbcd.errors import InputError
+from fastbcd.files.atomic import user_path
+from fastbcd.files.checksummed import SealedFile, write_sealed
+from fastbcd.kernels import ACTIVATIONS, LOSSES, PENALTIES, Formula
+from fastbcd.support.floating_point import own_errstate
+from fastbcd.training.loop import Callback, Past, Result, run
+
+# Format 2 has samples of several ranks in parts, and another hash of the data.
+FORMAT = 2
+# Attributes of a state with a row for each sample.
+OF_SAMPLES = ("V", "U")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A run in the middle: what `write` wrote and `read` read.
+
+    Parameters
+    ----------
+    path : Path
+    tensors : dict of str to array
+        All arrays but those with a row for each sample, which may be larger than memory.
+    metadata : dict
+        All the rest, as JSON can hold it.
+    """
+
+    path: Path
+    tensors: Tensors
+    metadata: dict[str, Any]
+
+    @property
+    def iteration(self) -> int:
+        """Iterations done."""
+        return int(self.metadata["state"]["iteration"])
+
+    @property
+    def max_iter(self) -> int:
+        """Iterations of the whole run."""
+        return int(self.metadata["max_iter"])
+
+    def past(self) -> Past:
+        """History and what callbacks remember."""
+        return Past(
+            history=self.metadata["history"],
+            callbacks=[
+                (name, unpack(None, packed, lambda name, old: self.tensors[name]))
+                for name, packed in self.metadata["callbacks"]
+            ],
+        )
+
+    def restore(
+        self, solver: Any, X: ArrayLike, Y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> Any:
+        """The state of `solver` when this was written, for the same X (n, d_0) and Y (n, d_L).
+
+        `sample_weight` (n,) are the same weights of samples, where there were any.
+        Where the solver is spread over ranks, all of them call this, each with its own samples;
+        there may be more or fewer ranks than those that wrote. Each reads its own rows only.
+
+        Raises
+        ------
+        InputError
+            Another solver, another network or other data; says what differs. A part is damaged.
+        """
+        device = solver.device
+        state = solver.blank(X, Y, *(() if sample_weight is None else (sample_weight,)))
+        with together(device.ranks):
+            self._compare(describe(solver, state))
+        if self.metadata["data"] != fingerprint(device, state):
+            raise InputError(
+                f"{self.path} is of another run: X or Y are not the same data, or sample_weight "
+                "is not what it was"
+            )
+        counts = device.ranks.gather(state.n)
+        start = sum(counts[: device.ranks.rank])
+        parts = [Part(**part) for part in self.metadata["parts"]] or [
+            Part("", 0, sum(counts), self.metadata["checksum"])
+        ]
+        with (
+            Samples(self.path, parts, start, start + state.n, device.ranks) as samples,
+            together(device.ranks, apart=True),
+        ):
+            own: Any = state.sample_weight
+            own = None if own is None else own.copy()
+            state = unpack(state, self.metadata["state"], self._fetch(device, samples))
+            if sample_weight is not None and not np.array_equal(own, state.sample_weight):
+                raise InputError(f"{self.path} is of another run: sample_weight was another there")
+            return state
+
+    def _compare(self, described: dict[str, Any]) -> None:
+        for name, now in described.items():
+            before = self.metadata["solver"].get(name)
+            if before != now:
+                name = name.removeprefix("problem.")
+                raise InputError(
+                    f"{self.path} is of another run: {name} was {before} there, and is {now} here"
+                )
+
+    def _fetch(self, device: Any, samples: Samples) -> Any:
+        """What `unpack` asks for the array of a name."""
+
+        def fetch(name: str, old: Any) -> Any:
+            if name in self.metadata["samples"]:
+                for rows, block in samples.blocks(name):
+                    put(device, old, rows, block)
+                return old
+            tensor = self.tensors[name]
+            if not is_array(old):
+                return tensor
+            if (old.shape, old.dtype) != (tensor.shape, tensor.dtype):
+                raise InputError(f"{self.path}: {name} has shape {tensor.shape}, not {old.shape}")
+            old[...] = device.array(tensor, old.dtype)
+            return old
+
+        return fetch
+
+
+def write(path: Path, solver: Any, state: Any, data: str, max_iter: int, result: Result) -> None:
+    """Write a checkpoint beside the last one, then in its place.
+
+    All ranks call it. Where there are several, each writes its samples, and the first one then the
+    head, which makes the checkpoint; until then the last one is whole.
+
+    Parameters
+    ----------
+    path : Path
+        Of the head, or of the only file.
+    solver, state
+        Of the run.
+    data : str
+        `fingerprint` of the data.
+    max_iter : int
+        Iterations of the whole run.
+    result : Result
+        History and callbacks so far; those of the first rank count.
+
+    Raises
+    ------
+    OSError
+        It cannot be written; the last one is untouched.
+    """
+    device, ranks = solver.device, solver.device.ranks
+    take, part = partial(taken, device), None
+    tensors: Tensors = {}
+    packed = pack(state, "", tensors)
+    names = [name for name in tensors if name.partition(".")[0] in OF_SAMPLES]
+    samples = {name: tensors.pop(name) for name in names} if ranks.size > 1 else {}
+    counts = ranks.gather(state.n)
+    start = sum(counts[: ranks.rank])
+    try:
+        number = on_first(ranks, lambda: unused_number(path))
+        with together(ranks, apart=True), _last_one_kept():
+            if samples and state.n:
+                rows = start, start + state.n
+                part = write_part(path, number, ranks.rank, rows, samples, take)
+        parts = [part for part in ranks.gather(part) if part is not None]
+        metadata = {
+            "format": FORMAT,
+            "solver": describe(solver, state),
+            "data": data,
+            "max_iter": max_iter,
+            "state": packed,
+            "samples": names,
+            "parts": parts,
+        }
+
+        def write_head() -> None:
+            with _last_one_kept():
+                check_parts(path, parts)
+                write_sealed(path, tensors, metadata | _remembered(result, tensors), take)
+
+        on_first(ranks, write_head)
+    finally:
+        if ranks.rank == 0:
+            remove_unused(path)  # of the last one, or of this one where a rank failed
+
+
+def _remembered(result: Result, tensors: Tensors) -> dict[str, Any]:
+    """History and callbacks, as JSON can hold them; their arrays go to `tensors`."""
+    return {
+        "history": pack(result.history, "history", tensors),
+        "callbacks": [
+            [type(callback).__name__, pack(callback.state_dict(), f"callbacks.{i}", tensors)]
+            for i, callback in enumerate(result.callbacks)
+        ],
+    }
+
+
+@contextmanager
+def _last_one_kept() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OSError(f"{error}; the last checkpoint, if there was one, is untouched") from error
+
+
+def read(path: Path, ranks: Ranks = ALONE) -> Checkpoint:
+    """The checkpoint at `path`: all but the samples, which `Checkpoint.restore` reads.
+
+    Parameters
+    ----------
+    path : Path
+        Of the head, or of the only file.
+    ranks : Ranks
+        Those that call this together; the first one verifies the file.
+
+    Raises
+    ------
+    InputError
+        There is none, or it is damaged, or of another format.
+    """
+    with (
+        together(ranks, apart=True),
+        SealedFile(path, "checkpoint", verify=ranks.rank == 0) as file,
+    ):
+        metadata = file.metadata
+        if "solver" not in metadata:
+            raise InputError(f"{path} is not a checkpoint")
+        if metadata["format"] != FORMAT:
+            raise InputError(
+                f"{path} has format {metadata['format']}, and this version reads {FORMAT}; "
+                "continue with the version that wrote it"
+            )
+        names = file.tensors.keys() - set(metadata["samples"])
+        return Checkpoint(path, {name: file.read(name) for name in names}, metadata)
+
+
+@own_errstate
+def resume(
+    path: str | Path,
+    solver: Any,
+    X: ArrayLike,
+    Y: ArrayLike,
+    callbacks: Iterable[Callback] = (),
+    sample_weight: ArrayLike | None = None,
+) -> Result:
+    """Go on from a checkpoint: the result is that of the run that was not interrupted, bit for bit.
+
+    Parameters
+    ----------
+    path : str or Path
+        What `fastbcd.callbacks.SaveCheckpoint` wrote.
+    solver
+        With the same hyperparameters; the number of threads may differ.
+    X, Y : array
+        The same data.
+    callbacks : iterable of Callback
+        As for `fit`. Those that were there when the checkpoint was written remember.
+    sample_weight : array, optional
+        The same weights. Full batches need them; a checkpoint of mini-batches holds them itself.
+
+    Returns
+    -------
+    Result
+        Its history starts at the first iteration of the whole run.
+
+    Raises
+    ------
+    InputError
+        The file is damaged, or of other data, another network or another solver.
+    """
+    checkpoint = read(user_path(path), solver.device.ranks)
+    state = checkpoint.restore(solver, X, Y, sample_weight)
+    return run(solver, state, checkpoint.max_iter, callbacks, checkpoint.past())
+
+
+def describe(solver: Any, state: Any) -> dict[str, Any]:
+    """Every hyperparameter of a run by name, as JSON can hold it; nothing of the machine."""
+    problem = {f"problem.{name}": value for name, value in vars(solver.problem).items()}
+    described = {
+        name: _in_words(value)
+        for name, value in (vars(solver) | problem).items()
+        if name not in LEFT_OUT
+    }
+    # What a rule chose is as good as given.
+    described |= asdict(state.settings) if hasattr(state, "settings") else {}
+    tile_rows = solver.device.tile_rows(solver.problem.widths, solver.dtype)
+    return {"solver": type(solver).__name__, **described, "tile_rows": tile_rows}
+
+
+def _in_words(value: Any) -> Any:
+    if isinstance(value, tuple | list):
+        return [_in_words(part) for part in value]
+    if isinstance(value, Formula):
+        # The digest of its code, where it is not one of ours.
+        known = {**ACTIVATIONS, **LOSSES, **PENALTIES}.get(value.name)
+        ours = known is not None and known(*value.arguments) == value
+        return repr(value) if ours else f"{value!r} {value.numba_type.name}"
+    if callable(value):
+        return value.__name__
+    return value if isinstance(value, bool | int | float | str | None) else repr(value)

@@ -1,0 +1,73 @@
+"""A hash of samples and targets that is the same on any number of ranks."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from typing import Any
+
+import numpy as np
+
+from fastbcd.devices.ranks import together
+from fastbcd.devices.rows import taken
+from fastbcd.solvers.state import State
+
+# Bytes of rows that are hashed together, and at most travel between ranks for each of them.
+BLOCK = 2**16
+# Blocks that are read at a time.
+BLOCKS = 64
+
+
+def fingerprint(device: Any, state: Any) -> str:
+    """SHA-256 of types, shapes and rows of X, Y and weights, in the order of all ranks' samples.
+
+    .. code-block:: text
+
+        sum over blocks of rows of SHA-256(index of the first row, bytes of the rows)  mod 2^256
+
+    for X, for Y, and for weights of samples in full batches that have some, with the same blocks
+    however the rows are spread over ranks: each rank hashes the blocks that begin with one of its
+    rows, of which ranks behind it send it what it lacks.
+
+    Parameters
+    ----------
+    device : CPU
+        On all ranks.
+    state : State or MiniBatchState
+        X and Y may be memory-mapped; they are read in blocks.
+    """
+    hashed = [state.X, state.Y]
+    if isinstance(state, State) and state.sample_weight is not None:
+        hashed.append(state.sample_weight)
+    parts = [_sum_of_blocks(device, data) for data in hashed]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _sum_of_blocks(device: Any, data: Any) -> tuple[str, list[int], int]:
+    """Type, shape and sum of hashes of the rows of all ranks."""
+    ranks, shape = device.ranks, data.shape[1:]
+    step = max(1, BLOCK // (data.dtype.itemsize * math.prod(shape)))
+    counts = ranks.gather(len(data))
+    firsts = [sum(counts[:rank]) for rank in range(ranks.size + 1)]
+    first, stop = firsts[ranks.rank : ranks.rank + 2]
+    begin = min(stop, -(-first // step) * step)  # before it, rows of a block of a rank before
+
+    def some(start: int, end: int) -> Any:
+        return taken(device, data, slice(start - first, min(end, stop) - first))
+
+    with together(ranks, apart=True), some(first, begin) as block:
+        lent = block.tobytes()
+    behind = list(zip(firsts, ranks.gather(lent), strict=False))[ranks.rank + 1 :]
+    missing = b"".join(rows for place, rows in behind if place < stop + -stop % step)
+    total = 0
+    with together(ranks, apart=True):
+        for start in range(begin, stop, step * BLOCKS):
+            with some(start, start + step * BLOCKS) as blocks:
+                for place in range(0, len(blocks), step):
+                    digest = hashlib.sha256(b"%d:" % (start + place))
+                    digest.update(np.ascontiguousarray(blocks[place : place + step]).data)
+                    if start + place + step > stop:
+                        digest.update(missing)
+                    total += int.from_bytes(digest.digest(), "little")
+    return data.dtype.str, [sum(counts), *shape], sum(ranks.gather(total)) % 2**256

@@ -1,0 +1,42 @@
+"""A trial of every algorithm on the GPU, for ``fastbcd info``: which kernels compile and run."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastbcd.problem import Problem
+from fastbcd.solvers.mini_batch import MiniBatchThreeSplitting
+from fastbcd.solvers.three_splitting import ThreeSplitting
+from fastbcd.solvers.two_splitting import TwoSplitting
+from fastbcd.training.descent_log import Ledger
+
+
+def try_kernels() -> str:
+    """One step of small networks on the GPU: names of the kernels that ran, or what went wrong."""
+    from fastbcd.kernels.cuda import target
+
+    rng = np.random.default_rng(0)
+    X, Y = rng.standard_normal((40, 6)), np.eye(3)[rng.integers(0, 3, 40)]
+    launched: list[str] = []
+    target.launched = launched
+    try:
+        for penalty in ("none", "l1:1e-3"):
+            problem = Problem((6, 8, 8, 3), residual=True, weight_penalty=penalty, loss="hinge")
+            solver = ThreeSplitting(problem, device="cuda")
+            state = solver.init(X, Y)
+            state.ledger = Ledger()
+            solver.squared_subgradient(solver.step(state))
+            solver.objective(state)
+        penalised = Problem((6, 8, 3), state_penalty="nonnegative", loss="logistic_ovr")
+        ThreeSplitting(penalised, alpha=1.0, loss_update="prox-linear", device="cuda").fit(X, Y, 1)
+        TwoSplitting(Problem((6, 8, 3), activation="tanh"), device="cuda").fit(X, Y, 1)
+        problem = Problem((6, 8, 3), loss="cross_entropy", weight_penalty="l1:1e-3")
+        MiniBatchThreeSplitting(problem, batch_size=20, rank=2, device="cuda").fit(X, Y, 2)
+    except Exception as failure:
+        last = launched[-1] if launched else "none"
+        text = " ".join(str(failure).split())[:300]
+        return f"{type(failure).__name__} at or after kernel {last}: {text}"
+    finally:
+        target.launched = None
+    names = sorted(set(launched))
+    return f"{len(names)} compile and run: {', '.join(names)}"

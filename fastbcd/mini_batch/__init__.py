@@ -1,9 +1,0 @@
-"""Three-splitting on mini-batches: solver, what it chooses, its state, and the sweep of a batch."""
-
-from __future__ import annotations
-
-from fastbcd.mini_batch.settings import Settings
-from fastbcd.mini_batch.solver import MiniBatchThreeSplitting
-from fastbcd.mini_batch.state import MiniBatchState
-
-__all__ = ["MiniBatchState", "MiniBatchThreeSplitting", "Settings"]

@@ -1,0 +1,147 @@
+"""The file of a model, format 4: which arrays it has, which metadata, and how old files differ."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastbcd.data.preprocessing import Preprocessing
+from fastbcd.errors import InputError
+from fastbcd.files.checksummed import read_sealed, write_sealed
+from fastbcd.kernels import ACTIVATIONS
+from fastbcd.models.network import Network
+from fastbcd.support.parameters import parse
+from fastbcd.support.version import __version__
+
+# Format 2 knows inputs that are cut at a limit. Format 3 has a checksum, the loss, the type of
+# the classes, and regression. Format 4 knows the kind of inputs and the shape of images.
+FORMAT, SEALED, UNSEALED = 4, (3, 4), (1, 2)
+OPTIONAL = ("target_shift", "target_scale")
+# Kinds of classes: bool, integers, floats, texts, and Python's own texts.
+KINDS = "biufUO"
+
+
+def write_model(path: Path, parts: dict[str, Any]) -> None:
+    """Write the fields of a `Model`, as `read_model` returns them.
+
+    Raises
+    ------
+    InputError
+        A part that cannot be written so that it is read again the same.
+    """
+    network, preprocessing = parts["network"], parts["preprocessing"]
+    for activation in network.activations:
+        if activation.name not in ACTIVATIONS or activation != parse(
+            repr(activation), ACTIVATIONS, "activation"
+        ):
+            raise InputError(
+                f"activation: {activation.name} is not one of this package's, and a model file "
+                f"holds no code; those it can name: {', '.join(ACTIVATIONS)}"
+            )
+    tensors = {f"W{l}": W for l, W in enumerate(network.W, start=1)}
+    tensors |= {"shift": preprocessing.shift, "scale": preprocessing.scale}
+    tensors |= {name: parts[name] for name in OPTIONAL if parts[name] is not None}
+    metadata = {
+        "format": FORMAT,
+        "fastbcd": __version__,
+        "widths": list(network.widths),
+        "activations": [repr(activation) for activation in network.activations],
+        "residual": [bool(residual) for residual in network.residual],
+        "classes": _classes_as_json(parts["classes"]),
+        "feature_names": texts(parts["feature_names"], "feature_names"),
+        "loss": parts["loss"],
+        "input_kind": parts.get("input_kind"),
+        "image_shape": parts.get("image_shape"),
+    }
+    if np.isfinite(preprocessing.limit):
+        metadata["limit"] = float(preprocessing.limit)
+    write_sealed(path, tensors, metadata)
+
+
+def read_model(path: Path) -> dict[str, Any]:
+    """Fields of the `Model` that a file holds; runs no code from it.
+
+    Raises
+    ------
+    InputError
+        No such file, damaged, or not a model of ours.
+    """
+    tensors, metadata = read_sealed(path, "model", UNSEALED)
+    found = metadata.get("format")
+    if found not in (*UNSEALED, *SEALED):
+        raise InputError(f"{path} has format {found}; this version reads 1 to {FORMAT}")
+    try:
+        return _parts(tensors, metadata)
+    except KeyError as error:
+        reason = f"it has no {error}"
+    except Exception as error:
+        # Whatever a file that we did not write can break: it is the file's fault.
+        reason = str(error)
+    raise InputError(f"{path} is not a fastbcd model, or damaged: {reason}")
+
+
+def _parts(tensors: dict[str, NDArray[Any]], metadata: dict[str, Any]) -> dict[str, Any]:
+    old = metadata["format"] in UNSEALED
+    limit = float(metadata.get("limit", np.inf))
+    return {
+        "network": _network(tensors, metadata),
+        "classes": (np.array if old else _classes_as_array)(metadata["classes"]),
+        "preprocessing": Preprocessing(tensors["shift"], tensors["scale"], limit),
+        "feature_names": texts(metadata.get("feature_names"), "feature_names"),
+        "loss": None if old else metadata["loss"],
+        "input_kind": metadata.get("input_kind"),
+        "image_shape": metadata.get("image_shape"),
+        **{name: tensors.get(name) for name in OPTIONAL},
+    }
+
+
+def _network(tensors: dict[str, NDArray[Any]], metadata: dict[str, Any]) -> Network:
+    L, residual = len(metadata["widths"]) - 1, metadata["residual"]
+    activations = [parse(text, ACTIVATIONS, "activation") for text in metadata["activations"]]
+    network = Network([tensors[f"W{l}"] for l in range(1, L + 1)], activations, residual)
+    if not (
+        list(network.widths) == metadata["widths"]
+        and len(activations) == len(network.residual) == L
+        and all(np.isfinite(W).all() for W in network.W)
+    ):
+        raise ValueError("its arrays do not have the sizes it names, or are not finite")
+    return network
+
+
+def _classes_as_json(classes: NDArray[Any] | None) -> dict[str, Any] | None:
+    if classes is None:
+        return None
+    content = {"type": classes.dtype.str, "values": classes.tolist()}
+    try:
+        same = bool((_classes_of(content) == classes).all())
+    except (TypeError, ValueError):
+        same = False
+    if not same:
+        raise InputError(
+            f"classes: a file holds numbers of up to 8 bytes, bools and texts, got {classes!r}"
+        )
+    return content
+
+
+def _classes_as_array(content: dict[str, Any] | None) -> NDArray[Any] | None:
+    return None if content is None else _classes_of(content)
+
+
+def _classes_of(content: dict[str, Any]) -> NDArray[Any]:
+    dtype, values = np.dtype(content["type"]), content["values"]
+    plain = all(isinstance(value, str | int | float) for value in values)
+    if dtype.kind not in KINDS or not plain or (dtype.kind in "iuf" and dtype.itemsize > 8):
+        raise ValueError("its classes are not numbers, bools or texts")
+    return np.array(values, dtype)
+
+
+def texts(given: Any, name: str) -> list[str] | None:
+    """`given` as a list of str, or None; `InputError` for anything else."""
+    if given is None:
+        return None
+    if isinstance(given, str) or not all(isinstance(text, str) for text in given):
+        raise InputError(f"{name} must be texts")
+    return [str(text) for text in given]

@@ -1,0 +1,107 @@
+"""Class probabilities from a network's outputs: the link that belongs to each loss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import log_expit
+
+from fastbcd.data.validation import check_matrix
+from fastbcd.errors import InputError
+
+Array = NDArray[np.float64]
+LOWEST = np.finfo(np.float64).min
+
+
+def simplex(v: Array) -> Array:
+    """``p = argmin_{p >= 0, sum p = 1} |p - v|^2``, rows of v (n, k).
+
+    ``p_j = max(v_j - t, 0)`` with ``t = max_m (v_(1) + ... + v_(m) - 1) / m``, v_(1) being the
+    largest. For the squared loss on one-hot targets, whose minimiser is the vector of
+    probabilities.
+    """
+    # What lies 1 below the largest gets nothing, however far below it lies.
+    v = np.maximum(_below_largest(v), -1.0)
+    means = (np.cumsum(-np.sort(-v, axis=1), axis=1) - 1.0) / np.arange(1, v.shape[1] + 1)
+    return np.maximum(v - means.max(axis=1, keepdims=True), 0.0)
+
+
+def one_against_rest(v: Array, slope: float) -> Array:
+    """``p_j`` proportional to ``1 / (1 + exp(-slope v_j))``.
+
+    Slope 1 for the logistic loss, 2 for the exponential one: what minimises the expected loss
+    of class j against the rest.
+    """
+    with np.errstate(over="ignore"):  # at infinity the logarithm is 0 or minus infinity
+        logarithms = log_expit(slope * v)
+    return softmax(np.maximum(logarithms, LOWEST))
+
+
+def softmax(v: Array) -> Array:
+    """``p_j = exp(v_j) / sum_i exp(v_i)``."""
+    powers = np.exp(_below_largest(v))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+def _below_largest(v: Array) -> Array:
+    """``v_j - max_i v_i``, infinite where that is beyond float64."""
+    with np.errstate(over="ignore"):
+        return v - v.max(axis=1, keepdims=True)
+
+
+FUNCTIONS: dict[str, Callable[..., Array]] = {
+    "simplex": simplex,
+    "softmax": softmax,
+    "one_against_rest": one_against_rest,
+}
+
+
+@dataclass(frozen=True)
+class Link:
+    """What makes probabilities of outputs: one of `FUNCTIONS`, and its slope where it has one."""
+
+    kind: str
+    slope: float | None = None
+
+    def __call__(self, v: Array) -> Array:
+        """Probabilities (n, k) of outputs (n, k)."""
+        return FUNCTIONS[self.kind](v, *(() if self.slope is None else (self.slope,)))
+
+
+LINKS: dict[str, Link] = {
+    "squared": Link("simplex"),
+    "cross_entropy": Link("softmax"),
+    "logistic": Link("one_against_rest", 1.0),
+    "logistic_ovr": Link("one_against_rest", 1.0),
+    "exponential": Link("one_against_rest", 2.0),
+}
+"""By name of the loss; the hinge loss has none, it finds the likelier class only."""
+
+
+def probabilities(loss: str, outputs: ArrayLike) -> Array:
+    """Probabilities (n, k), float64, rows of which add up to 1, from outputs (n, k).
+
+    Parameters
+    ----------
+    loss : str
+        Name of the loss that the network was trained with, see `LINKS`.
+    outputs : (n, k) array
+        One column a class, as `Network.forward` gives them.
+
+    Raises
+    ------
+    InputError
+        The loss has no probabilities, or outputs are not finite.
+    """
+    check_has_probabilities(loss)
+    return LINKS[loss](check_matrix(outputs, "outputs").astype(np.float64))
+
+
+def check_has_probabilities(loss: str) -> str:
+    """`loss`; `InputError` where it has no probabilities."""
+    if loss not in LINKS:
+        raise InputError(f"loss: {loss} gives no probabilities; those that do: {', '.join(LINKS)}")
+    return loss

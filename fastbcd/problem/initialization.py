@@ -1,0 +1,121 @@
+"""Initial weights: He, normal with a given standard deviation, or scaled by the data."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastbcd.errors import InputError
+from fastbcd.kernels import activate
+from fastbcd.kernels.dense import times
+from fastbcd.problem import Problem
+from fastbcd.support.parameters import require
+
+# Standard deviation of one layer's weights, given its number of inputs and, for a
+# residual layer, how many of these the network has (0 for a plain layer).
+Deviation = Callable[[int, int], float]
+
+
+def he() -> Deviation:
+    """``W ~ N(0, 2 / d_in)`` (He et al. 2015), which keeps the scale of ReLU states.
+
+    In residual layers the deviation is divided by their number: each adds to the
+    state below, and with full-sized additions states would grow exponentially with depth.
+    """
+    return lambda d_in, n_residual: float(np.sqrt(2.0 / d_in)) / max(n_residual, 1)
+
+
+def normal(std: float = 0.01) -> Deviation:
+    """``W ~ N(0, std^2)``; the published experiments use 0.01."""
+    std = require(std, "std", at_least=0)
+    return lambda d_in, n_residual: std
+
+
+INITIALIZATIONS: dict[str, Callable[..., Deviation]] = {"he": he, "normal": normal}
+
+
+def initial_weights(
+    widths: Sequence[int],
+    residual: Sequence[bool],
+    deviation: Deviation,
+    bias: float,
+    seed: int,
+    dtype: np.dtype,
+) -> list[NDArray[np.floating]]:
+    """``[W_1, ..., W_L]``, each (d_l, d_{l-1} + 1), the last column filled with `bias`.
+
+    Drawn in float64 whatever `dtype` is, so float32 and float64 runs start alike.
+    """
+    rng = np.random.default_rng(seed)
+    drawn = []
+    n_residual = sum(residual)
+    for (d_in, d_out), skip in zip(itertools.pairwise(widths), residual, strict=True):
+        W = np.full((d_out, d_in + 1), bias, dtype)
+        W[:, :-1] = deviation(d_in, n_residual * skip) * rng.standard_normal((d_out, d_in))
+        drawn.append(W)
+    return drawn
+
+
+def scaled_weights(
+    problem: Problem,
+    X: NDArray[Any],
+    Y: NDArray[Any],
+    seed: int,
+    dtype: np.dtype,
+    sample_weight: NDArray[Any] | None = None,
+) -> list[NDArray[np.floating]]:
+    """He weights, each W_l scaled so that ``rms(U_l)`` over samples X (m, d_0) is 1.
+
+    The output layer: a third of ``rms(Y - mean Y)`` for the squared loss, 1 for others; its
+    biases start at the mean of Y, weighted by `sample_weight` (m,), for the squared loss, else
+    at 0. So neither the scale of the
+    data nor the activation decides how fast a network learns.
+
+    Raises
+    ------
+    InputError
+        States overflow.
+    """
+    drawn = initial_weights(problem.widths, problem.residual, he(), 0.0, seed, dtype)
+    V = np.asarray(X, np.float64)
+    wanted = np.ones(problem.n_layers)
+    if problem.loss.name == "squared":
+        wanted[-1] = output_unit(problem, Y, sample_weight) / 3
+        drawn[-1][:, -1] = weighted_mean(Y, sample_weight)
+    for W, size, activation, skip in zip(
+        drawn, wanted, problem.activations, problem.residual, strict=True
+    ):
+        U = times(V, W[:, :-1].T.astype(np.float64))
+        rms = float(np.sqrt(np.mean(U * U)))
+        factor = size / rms if rms > 0.0 else 1.0
+        W[:, :-1] *= dtype.type(factor)
+        U *= factor
+        below, V = V, np.empty_like(U)
+        activate(V, activation, U, below if skip else None)
+    if not all(np.isfinite(W).all() for W in drawn):
+        raise InputError(f"X: states overflow {dtype} in the first forward pass; scale the inputs")
+    return drawn
+
+
+def output_unit(
+    problem: Problem, Y: NDArray[Any], sample_weight: NDArray[Any] | None = None
+) -> float:
+    """The scale of the outputs: ``rms(Y - mean Y)`` for the squared loss, 1 for others."""
+    if problem.loss.name != "squared":
+        return 1.0
+    if sample_weight is None:
+        return float(np.sqrt(np.mean(np.var(np.asarray(Y, np.float64), axis=0)))) or 1.0
+    deviations = Y - weighted_mean(Y, sample_weight)
+    return float(np.sqrt(np.mean(weighted_mean(deviations**2, sample_weight)))) or 1.0
+
+
+def weighted_mean(Y: NDArray[Any], sample_weight: NDArray[Any] | None) -> NDArray[Any]:
+    """Mean of the rows of Y (m, k); the plain one where no weight is above 0."""
+    if sample_weight is None or not sample_weight.any():
+        half = np.asarray(Y).dtype == np.float16  # whose means would be rounded to three digits
+        return np.asarray(np.mean(Y, axis=0, dtype=np.float64 if half else None))
+    return np.asarray(np.average(np.asarray(Y, np.float64), axis=0, weights=sample_weight))

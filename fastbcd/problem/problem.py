@@ -1,0 +1,202 @@
+"""The training problem: network, loss, penalties and couplings; no data, no arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from fastbcd.errors import InputError
+from fastbcd.kernels import ACTIVATIONS, LOSSES, PENALTIES, Formula, Loss, Penalty, linear
+from fastbcd.support.parameters import (
+    SMALLEST,
+    choice,
+    flag,
+    parse,
+    plain,
+    require,
+    require_integer,
+)
+
+REDUCTIONS = ("mean", "sum")
+PenaltySpec = str | Penalty | Sequence[str | Penalty]
+
+
+@dataclass(frozen=True, init=False)
+class Problem:
+    """Objective of a feed-forward or residual network, with the states of its layers as variables.
+
+    .. code-block:: text
+
+        three-splitting: F = sum_i loss(V_L[i], Y[i]) + sum_l r_l(W_l) + sum_l s_l(V_l)
+            + gamma/2 sum_l |V_l - S_l V_{l-1} - act_l(U_l)|^2
+            + rho/2 sum_l |U_l - V^_{l-1} W_l^T|^2
+
+        two-splitting: the same with U_l = V^_{l-1} W_l^T, plain layers only
+
+    with ``V^ = [V, 1]``, ``V_0 = X``, ``act_L`` the identity and ``S_l = 1`` for residual
+    layers, 0 for plain ones. With ``reduction="mean"`` everything summed over samples
+    (losses, couplings, state penalties) is divided by their number n. With weights of samples
+    all that belongs to sample i counts c_i times, and the divisor is the sum of the weights.
+
+    Parameters
+    ----------
+    widths : sequence of int
+        ``(d_0, ..., d_L)``: inputs, hidden layers, outputs; at least two numbers.
+    activation : str or Formula, default="relu"
+        Of the hidden layers: ``"relu"``, ``"leaky_relu[:SLOPE]"``, ``"linear"``,
+        ``"sigmoid"``, ``"tanh"``, ``"softplus"``, ``"polynomial:P0,P1,..."``.
+    loss : str or Loss, default="squared"
+        ``"squared"``; for targets 0 and 1 also ``"logistic"`` (two classes),
+        ``"logistic_ovr"``, ``"hinge"``, ``"exponential"`` (each class against the rest)
+        and ``"cross_entropy"`` (softmax).
+    gamma : float, default=1
+        Weight of the couplings, > 0.
+    rho : float, optional
+        Weight of the linear coupling where it differs from `gamma`, > 0.
+    weight_penalty : str, Penalty, or one of these for each layer, default="none"
+        ``r_l``: ``"none"``, ``"ridge:STRENGTH"``, ``"l1:STRENGTH"``,
+        ``"elastic_net:STRENGTH,RATIO"``, ``"nonnegative"``, ``"box:LOW,HIGH"``; biases
+        are not penalised. Layers differ in a sequence of L, or in a text with slashes:
+        ``"l1:1e-4/none/ridge:1e-3"``.
+    state_penalty : the same, default="none"
+        ``s_l``, on the states ``V_1, ..., V_L``.
+    residual : bool or sequence of bool, default=False
+        ``S_1, ..., S_L``, or True for all hidden layers as wide as the layer below.
+    reduction : {"mean", "sum"}, default="mean"
+        ``"mean"`` makes gamma, alpha and the result independent of n;
+        ``"sum"`` is the convention of the published experiments.
+
+    Raises
+    ------
+    InputError
+        Naming the parameter and what would be right.
+
+    Notes
+    -----
+    Source: Zeng, Lau, Lin, Yao (ICML 2019), two- and three-splitting formulations, plain
+    and residual; the published forms have ``rho = gamma`` and all layers of one kind.
+    """
+
+    widths: tuple[int, ...]
+    activations: tuple[Formula, ...]
+    """``act_1, ..., act_L``, the last one linear."""
+    loss: Loss
+    gamma: float
+    rho: float
+    weight_penalties: tuple[Penalty, ...]
+    """``r_1, ..., r_L``."""
+    state_penalties: tuple[Penalty, ...]
+    """``s_1, ..., s_L``."""
+    residual: tuple[bool, ...]
+    """``S_1, ..., S_L``."""
+    reduction: str
+
+    def __init__(
+        self,
+        widths: Sequence[int],
+        activation: str | Formula = "relu",
+        loss: str | Loss = "squared",
+        gamma: float = 1.0,
+        rho: float | None = None,
+        weight_penalty: PenaltySpec = "none",
+        state_penalty: PenaltySpec = "none",
+        residual: bool | Sequence[bool] = False,
+        reduction: str = "mean",
+    ) -> None:
+        if isinstance(widths, str) or not isinstance(plain(widths), Iterable):
+            raise InputError(f"widths must be a sequence of integers, got {widths!r}")
+        checked = tuple(require_integer(d, "widths", at_least=1) for d in widths)
+        if len(checked) < 2:
+            raise InputError(f"widths needs inputs and outputs at least, got {checked}")
+        reduction = choice(reduction, REDUCTIONS, "reduction")
+        activation, loss = plain(activation), plain(loss)
+        if isinstance(activation, str):
+            activation = parse(activation, ACTIVATIONS, "activation")
+        if isinstance(loss, str):
+            loss = parse(loss, LOSSES, "loss")
+        checks: tuple[tuple[object, type, str], ...] = (
+            (activation, Formula, "activation"),
+            (loss, Loss, "loss"),
+        )
+        for given, kind, name in checks:
+            if not isinstance(given, kind):
+                raise InputError(f"{name} must be a name or a {kind.__name__}, got {given!r}")
+        gamma = require(gamma, "gamma", at_least=SMALLEST)
+        fields: dict[str, object] = {
+            "widths": checked,
+            "activations": (activation,) * (len(checked) - 2) + (linear(),),
+            "loss": loss,
+            "gamma": gamma,
+            "rho": gamma if rho is None else require(rho, "rho", at_least=SMALLEST),
+            "weight_penalties": _penalties(weight_penalty, len(checked) - 1, "weight_penalty"),
+            "state_penalties": _penalties(state_penalty, len(checked) - 1, "state_penalty"),
+            "residual": _residual_layers(checked, residual),
+            "reduction": reduction,
+        }
+        for field, value in fields.items():
+            object.__setattr__(self, field, value)
+
+    @property
+    def n_layers(self) -> int:
+        """L, the number of weight matrices."""
+        return len(self.widths) - 1
+
+    def per_sample(self, n: float) -> float:
+        """What a sample counts, 1/n or 1: the one place that knows about `reduction`.
+
+        `n` is the number of samples, or the sum of their weights.
+        """
+        return 1.0 / n if self.reduction == "mean" else 1.0
+
+
+def _penalties(given: PenaltySpec, n_layers: int, argument: str) -> tuple[Penalty, ...]:
+    """One penalty for each layer."""
+    given = plain(given)
+    if isinstance(given, Penalty):
+        parts: Sequence[str | Penalty] = [given]
+    elif isinstance(given, str):
+        parts = [part.strip() for part in given.split("/")]
+        if "" in parts:
+            raise InputError(f"{argument}: a penalty is empty in {given!r}; write none for none")
+    elif isinstance(given, Sequence | np.ndarray):
+        parts = [plain(part) for part in given]
+    else:
+        raise InputError(f"{argument} must be a name or a Penalty, got {given!r}")
+    penalties = [parse(p, PENALTIES, argument) if isinstance(p, str) else p for p in parts]
+    for penalty in penalties:
+        if not isinstance(penalty, Penalty):
+            raise InputError(f"{argument} must be a name or a Penalty, got {penalty!r}")
+    if len(penalties) not in (1, n_layers):
+        raise InputError(
+            f"{argument} must be one penalty or one for each of {n_layers} layers, "
+            f"got {len(penalties)}"
+        )
+    return tuple(penalties) * (n_layers // len(penalties))
+
+
+def _residual_layers(widths: tuple[int, ...], residual: bool | Sequence[bool]) -> tuple[bool, ...]:
+    """``S_1, ..., S_L``; `InputError` that names a residual layer whose widths disagree."""
+    below, own = widths[:-1], widths[1:]
+    if isinstance(residual, str) or not isinstance(plain(residual), Iterable):
+        wanted = flag(residual, "residual")
+        flags = [wanted and d == e for d, e in zip(below[:-1], own[:-1], strict=True)] + [False]
+        if wanted and not any(flags):
+            raise InputError(
+                f"residual: no hidden layer is as wide as the layer below it in {widths}; "
+                "give two consecutive layers the same width"
+            )
+        return tuple(flags)
+    flags = [flag(each, "residual") for each in plain(residual)]
+    if len(flags) != len(own):
+        raise InputError(
+            f"residual must have one flag for each of {len(own)} layers, got {len(flags)}"
+        )
+    for l, (skips, d, e) in enumerate(zip(flags, below, own, strict=True), start=1):
+        if skips and d != e:
+            raise InputError(
+                f"residual: layer {l} has width {e}, but the layer below it has {d}; "
+                "a residual layer needs equal widths"
+            )
+    return tuple(flags)

@@ -1,0 +1,385 @@
+"""What the algorithms share: hyperparameters, initial state, the sweep over layers, objective."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from fastbcd.data.moments import weight_sum
+from fastbcd.data.validation import (
+    check_dtype,
+    check_inputs,
+    check_loss_targets,
+    check_loss_update,
+    check_output_penalty,
+    check_targets,
+)
+from fastbcd.devices import CPU, get_device
+from fastbcd.devices.ranks import get_ranks, together
+from fastbcd.devices.storage.arrays import get_storage
+from fastbcd.devices.tiles import Tile
+from fastbcd.errors import InputError
+from fastbcd.problem import Problem
+from fastbcd.problem.initialization import INITIALIZATIONS, initial_weights
+from fastbcd.solvers import sample_weights
+from fastbcd.solvers.budget import planned_bytes
+from fastbcd.solvers.state import State
+from fastbcd.solvers.subgradient import squared_subgradient
+from fastbcd.support.floating_point import own_errstate_in
+from fastbcd.support.parameters import LARGEST, parse, require, require_integer
+from fastbcd.training.loop import Callback, Result, run
+
+
+@own_errstate_in
+class BlockCoordinateDescent:
+    """Base of `TwoSplitting` and `ThreeSplitting`, whose docstrings describe the parameters.
+
+    A solver holds hyperparameters only; `State` holds the arrays. `step` works in place.
+    """
+
+    monotone = True
+    """F never increases."""
+    has_preactivations: bool
+    """Whether the algorithm has blocks U_l."""
+
+    def __init__(
+        self,
+        problem: Problem,
+        alpha: float = 1e-3,
+        alpha_weights: float | None = None,
+        loss_update: str = "prox",
+        device: str = "cpu",
+        dtype: str = "float32",
+        n_threads: int | None = None,
+        tile_rows: int | None = None,
+        comm: Any = None,
+        memory: int | str | None = None,
+        folder: str | Path | None = None,
+        precision: str = "float32",
+    ) -> None:
+        self.problem = problem
+        self.alpha = require(alpha, "alpha", at_least=0, at_most=LARGEST)
+        self.alpha_weights = (
+            self.alpha
+            if alpha_weights is None
+            else require(alpha_weights, "alpha_weights", at_least=0, at_most=LARGEST)
+        )
+        self.loss_update = check_loss_update(loss_update, problem, self.alpha)
+        check_output_penalty(problem, self.loss_update)
+        self.dtype = check_dtype(dtype)
+        self.device: CPU = get_device(
+            *(device, n_threads, tile_rows, get_ranks(comm), get_storage(memory, folder)),
+            *(precision, self.dtype),
+        )
+
+    def init(
+        self,
+        X: ArrayLike,
+        Y: ArrayLike,
+        seed: int = 0,
+        init: str = "he",
+        bias: float = 0.0,
+        sample_weight: ArrayLike | None = None,
+    ) -> State:
+        """State before the first iteration: random weights, states from a forward pass.
+
+        Weights and states start within the domains of their penalties.
+
+        Parameters
+        ----------
+        X : (n, d_0) array
+            With `comm`, each rank gives its own samples; a rank may have none.
+        Y : (n, d_L) array
+            Targets; for classification one-hot rows, see `fastbcd.one_hot`.
+        seed : int
+        init : {"he", "normal", "normal:STD"}
+        bias : float
+            Initial value of every bias.
+        sample_weight : (n,) array, optional
+            c_i of `Problem`, not negative; on the processor only. A weight of 2 is a sample that is
+            there twice, but for the rounding of sums. One of 0 is a sample that is not there: the
+            state has no row for it. Default: 1 each.
+
+        Raises
+        ------
+        InputError
+            Shapes that disagree with the problem, no samples, NaN or infinity, weights that are
+            negative or all zero.
+        """
+        ranks, mean = self.device.ranks, self.problem.reduction == "mean"
+        with together(ranks):
+            inputs, targets = self._checked(X, Y)
+            weight = sample_weights.checked(sample_weight, len(inputs), self.device, mean)
+        kept, weight = sample_weights.agreed(weight, len(inputs), mean, ranks)
+        with together(ranks):
+            if not (weight is None and kept is None) and self.device.name != "cpu":
+                raise InputError(
+                    f"sample_weight: full batches have weights of samples on the processor only; "
+                    f"give device='cpu', or leave it out on {self.device.name!r}"
+                )
+            state = self._first_state(inputs, targets, seed, init, bias, kept, weight)
+        state.n_total = sum(ranks.gather(state.n))
+        if state.n_total == 0:
+            raise InputError("X must have at least one sample on some rank")
+        state.sum_of_weights = None if weight is None else weight_sum(weight, ranks)
+        with together(ranks):
+            self.forward(state)
+            energy = self.energy(state)
+        if not math.isfinite(energy):
+            raise InputError(
+                f"X, init or activation: states overflow {self.dtype} in the first forward pass; "
+                "use smaller inputs or weights, or another activation"
+            )
+        return state
+
+    def _checked(self, X: ArrayLike, Y: ArrayLike) -> tuple[Any, Any]:
+        """Samples and targets of `init` as arrays, checked."""
+        problem, device = self.problem, self.device
+        others, blocks = device.ranks.size > 1, device.blocks
+        X = check_inputs(device.received(X), problem.widths[0], others, blocks)
+        Y = check_targets(device.received(Y), len(X), problem.widths[-1], others, blocks)
+        check_loss_targets(Y, problem.loss, blocks)
+        return X, Y
+
+    def _first_state(
+        self, X: Any, Y: Any, seed: int, init: str, bias: float, kept: Any, weight: Any
+    ) -> State:
+        """Weights drawn, memory for states of the samples `kept`, all of them where it is None."""
+        problem, device, L = self.problem, self.device, self.problem.n_layers
+        seed = require_integer(seed, "seed", at_least=0)
+        drawn = initial_weights(
+            problem.widths,
+            problem.residual,
+            parse(init, INITIALIZATIONS, "init"),
+            require(bias, "bias", at_least=-LARGEST),
+            seed,
+            self.dtype,
+        )
+        for W, penalty in zip(drawn, problem.weight_penalties, strict=True):
+            device.project(W[:, :-1], penalty)
+        if not all(np.isfinite(W).all() for W in drawn):
+            raise InputError(f"init, bias: the weights overflow {self.dtype}; use smaller ones")
+        weights = [device.array(W, self.dtype) for W in drawn]
+        work, tile = planned_bytes(self, 0 if weight is None else len(weight))
+        device.storage.plan(work, tile, device.n_threads, [X, Y])
+        n = len(X) if kept is None else int(kept.sum())
+        shapes = [(n, d) for d in problem.widths[1:]]
+        arrays: list[Any] = device.storage.allocate(
+            shapes * (1 + self.has_preactivations), self.dtype
+        )
+        return State(
+            W=[None, *weights],
+            V=[sample_weights.place(device.storage, X, self.dtype, kept), *arrays[:L]],
+            U=[None, *(arrays[L:] or [None] * L)],
+            Y=sample_weights.place(device.storage, Y, self.dtype, kept),
+            sample_weight=weight,
+        )
+
+    def forward(self, state: State) -> None:
+        """The states of a forward pass through the weights of `state`, in place, l = 1..L.
+
+        ``U_l = V^_{l-1} W_l^T`` where the algorithm has U, and ``V_l = S_l V_{l-1} + act_l(U_l)``,
+        brought within the domain of its penalty.
+        """
+        problem, device = self.problem, self.device
+        with device.session():
+            layers = [device.layer(W) for W in state.W[1:]]
+
+            def through_layers(tile: Tile) -> None:
+                for l, layer in enumerate(layers, start=1):
+                    V = state.V[l][tile.rows]
+                    B = device.forward(tile, layer, state.V[l - 1][tile.rows])
+                    if self.has_preactivations:
+                        state.U[l][tile.rows] = B
+                    below = self._skip(state, l, tile.rows)
+                    device.kernels.activate(V, problem.activations[l - 1], B, below)
+                    device.project(V, problem.state_penalties[l - 1])
+
+            arrays = [*state.V, *state.U]
+            device.for_each_tile(state.n, problem.widths, self.dtype, through_layers, arrays=arrays)
+
+    def rows(self, n: int) -> slice:
+        """Which of `n` samples this rank should hold, so that the number of ranks changes nothing.
+
+        A share of whole tiles: each tile's products are then those of one process. In float32
+        their sums in float64 are exact, as a rule, and the weights the same to the last bit;
+        with other shares they agree as they do for another `tile_rows`. Without `comm`: all rows.
+        """
+        return self.device.ranks.rows(n, self.device.tile_rows(self.problem.widths, self.dtype))
+
+    def blank(self, X: ArrayLike, Y: ArrayLike, sample_weight: ArrayLike | None = None) -> State:
+        """A state of the right shapes for what a checkpoint holds; parameters as for `init`."""
+        return self.init(X, Y, init="normal:0", sample_weight=sample_weight)
+
+    def step(self, state: State) -> State:
+        """One iteration of `state`, in place: all blocks of layer L, then of L - 1, ..., 1.
+
+        Raises
+        ------
+        InputError
+            The state is one of the other splitting.
+        """
+        if (state.U[-1] is not None) != self.has_preactivations:
+            raise InputError(
+                "state: it was made for the other splitting; a state has U in ThreeSplitting only"
+            )
+        state.make_own()
+        if state.ledger is not None:
+            state.ledger.clear()
+        if state.clock is not None:
+            state.clock.clear()
+        with self.device.session():
+            for l in range(self.problem.n_layers, 0, -1):
+                self._update_layer(state, l)
+        state.iteration += 1
+        return state
+
+    def _update_layer(self, state: State, l: int) -> None:
+        """The blocks of layer l."""
+        raise NotImplementedError
+
+    def _update_output_state(
+        self, tile: Tile, state: State, U: Any, below: Any, report: Any
+    ) -> None:
+        """V_L of one tile, given what it is coupled with: U_L, or ``V^_{L-1} W_L^T``.
+
+        ``V_L = argmin s_L(V_L) + loss(V_L; Y) + gamma/2 |V_L - S_L V_{L-1} - U|^2
+        + alpha/2 |V_L - V_L'|^2`` (prox-linear: ``<grad loss(V_L'), V_L>`` for the loss).
+        """
+        problem, rows = self.problem, tile.rows
+        linearised = self.loss_update == "prox-linear"
+        self.device.update_output_state(
+            *(tile, state.V[-1][rows], problem.loss, problem.state_penalties[-1], linearised, U),
+            *(below, state.Y[rows], problem.gamma, self.alpha, report, *state.weight_of(rows)),
+        )
+
+    def _skip(self, state: State, l: int, rows: slice) -> Any:
+        """``V_{l-1}`` of some samples where ``S_l = 1``, else None."""
+        return state.V[l - 1][rows] if self.problem.residual[l - 1] else None
+
+    def _normal_equations(self, state: State, l: int) -> Any:
+        """Normal equations of W_l, empty but for the Gram matrix of X, which never changes."""
+        if state.cache.get("device") is not self.device:
+            state.cache.clear()  # another solver's, its threads and memory included
+            state.cache["device"] = self.device
+        key = "input equations" if l == 1 else f"equations {state.W[l].shape}"
+        if key not in state.cache:
+            state.cache[key] = self.device.normal_equations(state.W[l], own_gram=l == 1)
+        X, weight = state.cache.get("inputs of the gram", (None, None))
+        known = l == 1 and X is state.X and weight is state.sample_weight
+        state.cache[key].start(keep_gram=known)
+        if l == 1:
+            state.cache["inputs of the gram"] = state.X, state.sample_weight
+        return state.cache[key]
+
+    def objective(self, state: State) -> float:
+        """F of `Problem`, evaluated on the arrays of `state`, its sums in float64."""
+        return self.objective_and_gap(state)[0]
+
+    def objective_and_gap(self, state: State) -> tuple[float, float]:
+        """F, and how far `state` is from a forward pass, in one pass over samples.
+
+        .. code-block:: text
+
+            gap = sqrt(unit sum_l (|V_l - S_l V_{l-1} - act_l(U_l)|^2 + |U_l - V^_{l-1} W_l^T|^2))
+
+        with unit = 1/n or 1 as in `Problem.per_sample`, each sample counting its weight, as in F;
+        two-splitting:
+        ``|V_l - act_l(V^_{l-1} W_l^T)|^2``. At gap 0 F is the penalised loss of the network.
+        """
+        problem, device = self.problem, self.device
+        with device.session():
+            sums = device.sum(2)
+            layers = [device.layer(W) for W in state.W[1:]]
+
+            def add_terms(tile: Tile) -> None:
+                V, Y = state.V[-1][tile.rows], state.Y[tile.rows]
+                weight = state.weight_of(tile.rows)
+                part, gap = device.kernels.loss_sum(problem.loss, V, Y, *weight), 0.0
+                for l, layer in enumerate(layers, start=1):
+                    V, penalty = state.V[l][tile.rows], problem.state_penalties[l - 1]
+                    miss, distance = self._couplings(tile, state, l, layer)
+                    coupling = 0.5 * (problem.gamma * miss + problem.rho * distance)
+                    part += coupling + device.penalty_sum(penalty, V, *weight)
+                    gap += miss + distance
+                sums.add(tile, (part, gap))
+
+            arrays = [*state.V, *state.U, state.Y]
+            device.for_each_tile(state.n, problem.widths, self.dtype, add_terms, arrays=arrays)
+            penalties = zip(problem.weight_penalties, state.W[1:], strict=True)
+            weights = float(sum(device.penalty_sum(penalty, W[:, :-1]) for penalty, W in penalties))
+            unit, total = problem.per_sample(state.total_weight), sums.total()
+            return unit * float(total[0]) + weights, math.sqrt(unit * float(total[1]))
+
+    def _couplings(self, tile: Tile, state: State, l: int, layer: Any) -> tuple[float, float]:
+        """What gamma/2 and rho/2 weigh in layer l, over one tile, less the unit of `per_sample`."""
+        raise NotImplementedError
+
+    def energy(self, state: State) -> float:
+        """``unit (1 + gamma + rho) (|Y|^2 + |V|^2 + |U|^2)`` of `state`: F if nothing cancelled.
+
+        Rounding of the storage type moves F by about the square of its eps times this.
+        """
+        problem, device = self.problem, self.device
+        arrays = [state.Y, *state.V[1:], *(U for U in state.U[1:] if U is not None)]
+        with device.session():
+            squares = device.sum(1)
+
+            def add_squares(tile: Tile) -> None:
+                rows, weight = tile.rows, state.weight_of(tile.rows)
+                squares.add(
+                    tile, sum(device.kernels.squared_norm(A[rows], *weight) for A in arrays)
+                )
+
+            device.for_each_tile(state.n, problem.widths, self.dtype, add_squares, arrays=arrays)
+            unit = problem.per_sample(state.total_weight)
+            return unit * (1.0 + problem.gamma + problem.rho) * float(squares.total()[0])
+
+    def squared_subgradient(self, state: State) -> float:
+        """``|g|^2`` of a subgradient of F at `state`; see `fastbcd.solvers.subgradient`."""
+        return squared_subgradient(self, state)
+
+    def miss_and_pull(self, tile: Tile, state: State, l: int, layer: Any) -> tuple[Any, Any, float]:
+        """A_l, R_l and |g_U|^2 of one `tile` of `state`; see `fastbcd.solvers.subgradient`. New arrays.
+
+        `layer` is W_l on the device, layer `l` from 1 to L.
+        """
+        raise NotImplementedError
+
+    def promised_decrease(self) -> float:
+        """A > 0 with which every iteration must have ``F(P') - F(P) >= a |P - P'|^2``.
+
+        The norm is that of `Ledger`; 0 where alpha is 0 and the theorem promises nothing.
+        """
+        raise NotImplementedError
+
+    def _promise_of_output_state(self) -> float:
+        """A of the V_L-block: Theorem 1, or 2 for prox-linear updates."""
+        problem = self.problem
+        if self.loss_update == "prox-linear":
+            return self.alpha + (problem.gamma - float(problem.loss.lipschitz or 0.0)) / 2
+        return self.alpha + problem.gamma / 2
+
+    def fit(
+        self,
+        X: ArrayLike,
+        Y: ArrayLike,
+        max_iter: int = 50,
+        seed: int = 0,
+        init: str = "he",
+        bias: float = 0.0,
+        callbacks: Iterable[Callback] = (),
+        sample_weight: ArrayLike | None = None,
+    ) -> Result:
+        """`init`, then `max_iter` times `step`, with `callbacks` after each; see `Result`.
+
+        X, Y, seed, init, bias and sample_weight as for `init`; `FloatingPointError` where a
+        measured objective is not finite.
+        """
+        state = self.init(X, Y, seed=seed, init=init, bias=bias, sample_weight=sample_weight)
+        return run(self, state, max_iter, callbacks)

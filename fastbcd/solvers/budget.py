@@ -1,0 +1,70 @@
+"""What a run needs in memory besides the arrays of samples, for runs out of core."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fastbcd.solvers.base import BlockCoordinateDescent
+    from fastbcd.solvers.mini_batch import MiniBatchThreeSplitting
+
+# Work arrays of one thread that have a row for each sample of a tile, at most: in the blocks, in
+# the certificate for each layer, and for elementwise expressions there.
+TILE_ARRAYS, TILE_ARRAYS_OF_LAYER, TEMPORARY = 12, 2, 4
+# Samples by which a mini-batch run scales its weights, at most; a thread's small arrays.
+MOST_FIRST, SMALL_ARRAYS = 500, 2**20
+
+
+def planned_bytes(solver: BlockCoordinateDescent, weights_of_samples: int = 0) -> tuple[int, int]:
+    """``(work, tile)``: bytes for all but samples, at most, and bytes a tile of the widest pass.
+
+    .. code-block:: text
+
+        weights    5 |W|                                       W, copies, the first draw
+        solves     8 (5 cross + 4 gram + operator + own gram + sum of all cross)      float64
+        a thread   cross + gram of a tile, all cross, tile_rows x width of each work array
+        samples    8 for each of so many weights, and a weighted factor for each thread
+
+    with cross of ``d_l (d_{l-1} + 1)`` numbers and gram of ``(d_{l-1} + 1)^2``, of the largest
+    layer where they are not summed. A tile has ``tile_rows`` rows of X, Y, V and U.
+    """
+    problem, device, size = solver.problem, solver.device, solver.dtype.itemsize
+    widths = problem.widths
+    layers = [(below + 1, own) for below, own in pairwise(widths)]
+    crosses = [below * own for below, own in layers]
+    cross, every_cross, widest = max(crosses), sum(crosses), max(below for below, _ in layers)
+    gram, own_gram = widest**2, 2 * (widths[0] + 1) ** 2
+    rows = device.tile_rows(widths, solver.dtype)
+    # The triangle of a Gram matrix and a cross product in one message.
+    packed = gram // 2 + cross if device.ranks.size > 1 else 0
+
+    weights = 5 * size * every_cross
+    solves = 8 * (5 * cross + 4 * gram + own_gram + every_cross + packed) + size * cross
+    # Coordinate descent keeps slopes in float64.
+    tile_arrays = (TILE_ARRAYS + TEMPORARY) * max(widths) + TILE_ARRAYS_OF_LAYER * sum(widths)
+    tile_arrays += max(widths) if weights_of_samples else 0
+    thread = size * (cross + gram + every_cross + rows * tile_arrays)
+
+    state = sum(widths[1:]) * (1 + solver.has_preactivations)
+    tile = rows * size * (widths[0] + state + widths[-1])
+    return weights + solves + (device.n_threads or 1) * thread + 8 * weights_of_samples, tile
+
+
+def planned_bytes_of_batches(solver: MiniBatchThreeSplitting, n: int) -> int:
+    """Bytes for all but samples of a mini-batch run on `n`, at most.
+
+    Weights, their means and steps, metrics, one batch of states and displacements, the order of
+    the samples, and the first samples' states in float64.
+    """
+    settings, widths, size = solver.settings(n), solver.problem.widths, solver.dtype.itemsize
+    weights = sum((below + 1) * own for below, own in pairwise(widths))
+    metrics = 8 * settings.rank * sum(widths)
+    batch = settings.batch_size * (5 * sum(widths) + settings.rank * len(widths))
+    thread = max((below + 1) * own for below, own in pairwise(widths)) + SMALL_ARRAYS
+    first = 8 * 4 * min(n, max(settings.batch_size, MOST_FIRST)) * max(widths)
+    return (
+        size * (6 * weights + metrics + batch + (solver.device.n_threads or 1) * thread)
+        + first
+        + 24 * n
+    )

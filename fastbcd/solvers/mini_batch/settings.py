@@ -1,0 +1,77 @@
+"""What `MiniBatchThreeSplitting` chooses where its user does not: rules in n and the network.
+
+    batch size   m = n / 40, between 16 and 500
+    passes       10, or more until there are 1200 batches
+    step size    0.65 / sqrt(L') * min(1, m / 500)^(3/4)
+    momentum     1 - 0.1 f
+    damping      5 / f
+    rank         16 f^2                       f = m / 500, between 1 and max(1, 3.5 / sqrt(L'))
+
+L' is the number of layers that are not residual, at least 1. Chosen on small data sets
+(`benchmarks/defaults.py`) and on 10,000 training samples of MNIST that were held out;
+benchmarks/NOTES.md has the measurements.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from fastbcd.problem import Problem
+from fastbcd.solvers.mini_batch.batches import n_batches
+
+# The batch size that the other numbers belong to.
+USUAL_BATCH = 500
+BATCHES_A_PASS, SMALLEST_BATCH = 40, 16
+PASSES, BATCHES = 10, 1200
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Of one run: what was given, and what the rules say for the rest.
+
+    Attributes
+    ----------
+    batch_size : int
+    step_size, momentum, damping : float
+    rank : int
+    """
+
+    batch_size: int
+    step_size: float
+    momentum: float
+    damping: float
+    rank: int
+
+
+def settings_for(
+    problem: Problem,
+    n: int,
+    batch_size: int | None,
+    step_size: float | None,
+    momentum: float | None,
+    damping: float | None,
+    rank: int | None,
+) -> Settings:
+    """For n samples, None being replaced by the rule."""
+    if batch_size is None:
+        batch_size = min(max(n // BATCHES_A_PASS, SMALLEST_BATCH), USUAL_BATCH)
+    m = -(-n // n_batches(n, batch_size))  # what batches have in fact
+    size, depth = m / USUAL_BATCH, max(1, problem.n_layers - sum(problem.residual))
+    # Large batches bear less momentum and less damping, given more directions in the metric, and
+    # the less so the deeper a plain network is.
+    larger = min(max(size, 1.0), max(1.0, 3.5 / math.sqrt(depth)))
+    if step_size is None:
+        step_size = 0.65 / math.sqrt(depth) * min(1.0, size**0.75)
+    if momentum is None:
+        momentum = 1.0 - 0.1 * larger
+    if damping is None:
+        damping = 5.0 / larger
+    if rank is None:
+        rank = round(16 * larger * larger)
+    return Settings(batch_size, step_size, momentum, damping, rank)
+
+
+def passes_for(n: int, batch_size: int) -> int:
+    """Passes that make enough batches."""
+    return max(PASSES, -(-BATCHES // n_batches(n, batch_size)))

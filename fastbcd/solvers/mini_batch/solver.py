@@ -1,0 +1,471 @@
+"""Three-splitting on mini-batches: the blocks of Algorithms 2 and 3, a batch at a time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from fastbcd.data.validation import (
+    check_dtype,
+    check_inputs,
+    check_loss_targets,
+    check_sample_weight,
+    check_targets,
+)
+from fastbcd.devices import CPU, get_device
+from fastbcd.devices.batch import Batch
+from fastbcd.devices.ranks import get_ranks, together
+from fastbcd.devices.storage.arrays import get_storage
+from fastbcd.errors import InputError
+from fastbcd.problem import Problem
+from fastbcd.problem.initialization import output_unit, scaled_weights
+from fastbcd.solvers.budget import planned_bytes_of_batches
+from fastbcd.solvers.mini_batch.batches import (
+    Samples,
+    check_samples,
+    mean_one,
+    n_batches,
+    rows_here,
+    shuffled_batches,
+)
+from fastbcd.solvers.mini_batch.schedule import get_schedule
+from fastbcd.solvers.mini_batch.settings import Settings, passes_for, settings_for
+from fastbcd.solvers.mini_batch.state import MiniBatchState
+from fastbcd.solvers.mini_batch.sweep import BatchSweep, Numbers
+from fastbcd.support.floating_point import own_errstate_in
+from fastbcd.support.parameters import SMALLEST, require, require_integer
+from fastbcd.training.loop import Callback, Result, network_of, run
+
+# Samples, at least, by which the first weights are scaled.
+FIRST_SAMPLES = 500
+# The metric's ceiling for no momentum: what a step may be in directions that it does not resolve.
+CEILING = 0.35
+# Samples that a forward pass over all of them reads at a time.
+OBJECTIVE_ROWS = 8192
+
+
+@own_errstate_in
+class MiniBatchThreeSplitting(BatchSweep):
+    """Three-splitting BCD on mini-batches, from consistent states, with an implicit W-block.
+
+    Each batch of m samples takes one sweep:
+
+    .. code-block:: text
+
+        forward     U_l = V^_{l-1} W_l^T,  V_l = S_l V_{l-1} + act_l(U_l)          l = 1..L
+        V_L         argmin loss(V_L; Y) + gamma/2 |V_L - S_L V_{L-1} - U_L|^2
+        U_l         argmin gamma/2 |V_l - S_l V_{l-1} - act_l(U_l)|^2
+                        + rho/2 |U_l - V^_{l-1} W_l^T|^2                            l = L..1
+        V_l         argmin gamma/2 |V_l - S_l V_{l-1} - act_l(U_l)|^2
+                        + gamma/2 S_{l+1} |V_{l+1} - V_l - act_{l+1}(U_{l+1})|^2
+                        - rho <U_{l+1} - V^_l' W_{l+1}^T, V_l W_{l+1}^T>            l = L-1..1
+        D_l         U_l less its value in the forward pass; scaled, before V_{l-1} takes it,
+                    such that rms(D_{l-1}) is about displacement rms(U_{l-1})
+        W_l         S_l = momentum S_l + (1 - momentum) D_l^T V^_{l-1} / (m rms(D_l))
+                    W_l = (1 - step_size weight_decay) W_l + step_size S_l H_l^-1
+
+    with ``H_l = G_l + damping tr(G_l)/d I`` and G_l the streamed Gram matrix of ``V^_{l-1}``
+    (`GramMetric`, which adds to the damping where a large direction of G_l is not among those
+    it keeps): for a step size of 1 and no momentum, W_l is the W-block of Algorithm 2 for the
+    targets D_l / rms(D_l) and the proximal weight ``alpha = damping tr(G_l)/d``. With the squared
+    loss the last layer's step is in units of ``rms(Y - mean Y)``. With weights w_i of samples,
+    D_L of a sample counts w_i times, and F is the mean of ``w_i loss_i``: small displacements
+    follow its gradient.
+
+    Parameters
+    ----------
+    problem : Problem
+        Network, loss, weight penalties, `gamma`. State penalties are refused: no state lasts.
+    batch_size : int, optional
+        Default: a fortieth of the samples, between 16 and 500.
+    step_size : float, optional
+        Default: 0.65 over the root of the number of layers that are not residual, times
+        ``(batch_size / 500)^(3/4)`` where that is smaller than 1.
+    schedule : {"cosine", "linear", "constant"}, default="cosine"
+        What the step size is multiplied with, from the first batch to the last.
+    momentum, damping : float, optional
+        Damping is the weight of the proximal term, in units of the Gram matrix' mean eigenvalue.
+        Default: 0.9 and 5, less for larger batches (`fastbcd.solvers.mini_batch.settings`).
+    rank : int, optional
+        Directions in which the metric differs from a multiple of the identity; with 0, none,
+        the step size must be smaller. Default: 16, more for larger batches.
+    displacement : float, default=1e-3
+        Size of a block's displacement relative to the block: in the limit of 0 targets follow
+        the negative gradient of the loss.
+    rho : float, default=16
+        Weight of the linear coupling; between consistent states it is no part of the objective.
+    weight_decay : float, default=0.02
+        Of weights, not of biases; times the step size.
+    average : float, default=0.98
+        Decay, a batch, of the mean of weights that predicts; 0 for the last weights. The mean
+        takes the weights of every fourth batch, where a pass has 32 or more.
+    device, dtype, n_threads, tile_rows, comm
+        As in `ThreeSplitting`. A batch has samples of all ranks of `comm`, as they are spread.
+    memory, folder
+        As in `ThreeSplitting`, but that nothing is copied to files: of samples that are
+        memory-mapped already, only those of one batch are in memory.
+    precision
+        As in `ThreeSplitting`.
+
+    Raises
+    ------
+    InputError
+        Naming the parameter and what would be right.
+
+    Notes
+    -----
+    States are consistent at the start of each batch, so the three-splitting objective equals
+    the loss there. What holds: every block of V and U descends on the batch (V_l with some
+    proximal weight, which the scaling takes out), and so does the W-block's model. What does
+    not: the loss of all samples need not fall in every pass, and nothing bounds a subgradient.
+    A penalty on W takes its proximal step after the W-block's, with the length that the
+    gradient gets. Memory does not depend on n. After Zeng et al. (ICML 2019), Algorithms 2
+    and 3; the metric is that of one side of the network (Benzing, ICML 2022).
+    """
+
+    monotone = False
+
+    def __init__(
+        self,
+        problem: Problem,
+        batch_size: int | None = None,
+        step_size: float | None = None,
+        schedule: str = "cosine",
+        momentum: float | None = None,
+        damping: float | None = None,
+        rank: int | None = None,
+        displacement: float = 1e-3,
+        rho: float = 16.0,
+        weight_decay: float = 0.02,
+        average: float = 0.98,
+        device: str = "cpu",
+        dtype: str = "float32",
+        n_threads: int | None = None,
+        tile_rows: int | None = None,
+        comm: Any = None,
+        memory: int | str | None = None,
+        folder: str | Path | None = None,
+        precision: str = "float32",
+    ) -> None:
+        self.problem = problem
+        if batch_size is not None:
+            batch_size = require_integer(batch_size, "batch_size", at_least=1)
+        if step_size is not None:
+            step_size = require(step_size, "step_size", at_least=0)
+        if momentum is not None:
+            momentum = require(momentum, "momentum", at_least=0, at_most=1 - 1e-6)
+        if damping is not None:
+            damping = require(damping, "damping", at_least=1e-6)
+        self.batch_size, self.step_size = batch_size, step_size
+        self.momentum, self.damping = momentum, damping
+        self.schedule = get_schedule(schedule)
+        if rank is not None:
+            rank = require_integer(rank, "rank", at_least=0)
+        self.rank = rank
+        self.displacement = require(displacement, "displacement", at_least=1e-6)
+        self.rho = require(rho, "rho", at_least=SMALLEST)
+        self.weight_decay = require(weight_decay, "weight_decay", at_least=0)
+        self.average = require(average, "average", at_least=0, at_most=1 - 1e-6)
+        if problem.rho != problem.gamma:
+            raise InputError("problem: rho belongs to the solver here: give it as rho=...")
+        if any(penalty.ridge != 0.0 for penalty in problem.state_penalties):
+            raise InputError(
+                "state_penalty: states do not last from batch to batch, so that a penalty on "
+                "them has no meaning; use ThreeSplitting, or penalise weights"
+            )
+        self.dtype = check_dtype(dtype)
+        storage = get_storage(memory, folder)
+        self.device: CPU = get_device(
+            *(device, n_threads, tile_rows, get_ranks(comm), storage, precision, self.dtype)
+        )
+
+    def settings(self, n: int) -> Settings:
+        """Batch size, step size, momentum, damping and rank of a run on n samples."""
+        given = (self.batch_size, self.step_size, self.momentum, self.damping, self.rank)
+        return settings_for(self.problem, n, *given)
+
+    def passes(self, n: int) -> int:
+        """How many passes `fit` takes over n samples where it is not told."""
+        return passes_for(n, self.settings(n).batch_size)
+
+    def init(
+        self,
+        X: ArrayLike,
+        Y: ArrayLike,
+        seed: int = 0,
+        passes: int | None = None,
+        length: int | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> MiniBatchState:
+        """State before the first batch: random weights, scaled so that each rms(U_l) is 1.
+
+        Parameters
+        ----------
+        X : (n, d_0) array
+            Memory-mapped ones are read a batch at a time.
+        Y : (n, d_L) array
+            Targets; for classification one-hot rows, see `fastbcd.one_hot`.
+        seed : int
+            Of weights and shuffling.
+        passes : int, optional
+            After which the schedule ends; default: 10, or more until there are 1200 batches.
+        length : int, optional
+            The same in batches, for `partial_fit`; default: those of `passes`.
+        sample_weight : (n,) array, optional
+            What each sample counts, relative to their mean; not negative. Default: the same.
+
+        Raises
+        ------
+        InputError
+            Shapes that disagree with the problem, no samples, NaN or infinity, weights that are
+            negative or all zero.
+        """
+        problem, device, ranks = self.problem, self.device, self.device.ranks
+        with together(ranks):
+            seed = require_integer(seed, "seed", at_least=0)
+            X, Y = device.received(X), device.received(Y)
+            others = ranks.size > 1
+            inputs, targets = check_samples(
+                X, Y, problem.widths, problem.loss, device.blocks, others
+            )
+            if sample_weight is not None and others:
+                raise InputError("sample_weight is for one process; leave it out, or comm")
+            if sample_weight is not None:
+                sample_weight = device.numpy(device.received(sample_weight))
+            weight = mean_one(sample_weight, len(inputs))
+        counts = ranks.gather(len(inputs))
+        n, first = sum(counts), sum(counts[: ranks.rank])
+        if n == 0:
+            raise InputError("X must have at least one sample on some rank")
+        settings = self.settings(n)
+        work = planned_bytes_of_batches(self, n)
+        with together(ranks):
+            device.storage.plan(work, 0, device.n_threads, [inputs, targets])
+        for array in (inputs, targets):
+            device.storage.read_by_rows(array)
+        if passes is None:
+            passes = self.passes(n)
+        passes = require_integer(passes, "passes", at_least=0)
+        if length is None:
+            length = passes * n_batches(n, settings.batch_size)
+        length = require_integer(length, "length", at_least=0)
+        rng = np.random.default_rng(seed)
+        n_first = max(settings.batch_size, FIRST_SAMPLES)
+        sample = np.sort(rng.permutation(n)[:n_first])
+        own = rows_here(sample, first, len(inputs))
+        with together(ranks):
+            own_X = check_inputs(device.rows_of(inputs, own), problem.widths[0], others)
+            own_Y = device.rows_of(targets, own)
+            check_loss_targets(own_Y, problem.loss)
+        first_X, first_Y = (np.concatenate(ranks.gather(part)) for part in (own_X, own_Y))
+        first_weight = None if weight is None else weight[sample]
+        with device.session():  # BLAS has one thread in it, so that their number changes no bit
+            weights = scaled_weights(problem, first_X, first_Y, seed, self.dtype, first_weight)
+            metrics = [
+                device.gram_metric(
+                    *(W.shape[1], settings.rank, settings.damping, self.dtype, seed),
+                    ceiling=CEILING / (1.0 - settings.momentum),
+                )
+                for W in weights
+            ]
+        for W, penalty in zip(weights, problem.weight_penalties, strict=True):
+            device.project(W[:, :-1], penalty)
+        weights = [device.array(W, self.dtype) for W in weights]
+        means = [device.copy(W) for W in weights] if self.average else weights
+        return MiniBatchState(
+            W=[None, *weights],
+            mean_W=[None, *means],
+            S=[None, *(device.zeros(W.shape, self.dtype) for W in weights)],
+            metrics=[None, *metrics],
+            X=device.resident(inputs),
+            Y=device.resident(targets),
+            settings=settings,
+            output_unit=output_unit(problem, first_Y, first_weight),
+            length=length,
+            rng=rng,
+            sample_weight=weight,
+            n_total=n,
+            first=first,
+        )
+
+    def rows(self, n: int) -> slice:
+        """Which of `n` samples this rank should hold: an even share. Without `comm`: all rows."""
+        return self.device.ranks.rows(n)
+
+    def blank(
+        self, X: ArrayLike, Y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> MiniBatchState:
+        """A state of the right shapes for what a checkpoint holds; parameters as for `init`."""
+        return self.init(X, Y, sample_weight=sample_weight)
+
+    def step(self, state: MiniBatchState) -> MiniBatchState:
+        """One pass of `state` over all samples, in place, in batches of a new random order.
+
+        Raises
+        ------
+        InputError
+            The schedule has ended; a batch of a memory-mapped file holds NaN or infinity.
+        """
+        self._make_own(state)
+        if state.clock is not None:
+            state.clock.clear()
+        weight = state.sample_weight
+        with self.device.session():
+            # The same order on all ranks; each takes its own samples of a batch.
+            batches = [
+                replace(
+                    Samples.of(
+                        state.X, state.Y, self.problem.loss, self._here(state, rows), weight
+                    ),
+                    total=len(rows),
+                )
+                for rows in shuffled_batches(state.n_total, state.settings.batch_size, state.rng)
+            ]
+            numbers = [self._numbers(state, samples, k) for k, samples in enumerate(batches)]
+            for samples, of_batch in self.device.planned(state.cache, batches, numbers):
+                self._learn(state, samples, of_batch)
+                self._unmap(state)
+            # Rounding may differ from machine to machine, and weights must not.
+            for arrays in (state.W, state.mean_W, state.S):
+                for array in arrays[1:]:
+                    self.device.same_on_all_ranks(array)
+        state.iteration += 1
+        return state
+
+    def partial_fit(
+        self,
+        state: MiniBatchState,
+        X: ArrayLike,
+        Y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+    ) -> MiniBatchState:
+        """The sweep of one batch on `state`, in place: X (m, d_0), Y (m, d_L), any m.
+
+        `sample_weight` (m,) is taken as it is, 1 being the weight of a usual sample: a batch of
+        weights 2 moves W twice as far.
+
+        For a stream, of which `init` sees the first samples only: give the solver its
+        `batch_size`, and `init` the `length`, or the solver ``schedule="constant"``.
+
+        Raises
+        ------
+        InputError
+            X or Y do not fit the problem, weights are too large for `dtype`, or the schedule has
+            ended.
+        FloatingPointError
+            States are not finite any more; the weights of `state` are those before this batch.
+        """
+        ranks = self.device.ranks
+        with together(ranks):
+            others = ranks.size > 1
+            X = check_inputs(self.device.received(X), self.problem.widths[0], others)
+            Y = check_targets(self.device.received(Y), len(X), self.problem.widths[-1], others)
+            check_loss_targets(Y, self.problem.loss)
+            if sample_weight is not None and others:
+                raise InputError("sample_weight is for one process; leave it out, or comm")
+        weight = None
+        if sample_weight is not None:
+            given = self.device.numpy(self.device.received(sample_weight))
+            weight = check_sample_weight(given, len(X))
+        total = sum(ranks.gather(len(X)))
+        if total == 0:
+            raise InputError("X must have at least one sample on some rank")
+        samples = replace(Samples.of(X, Y, self.problem.loss, weight=weight), total=total)
+        if weight is not None and samples.level > math.sqrt(np.finfo(self.dtype).max):
+            raise InputError(
+                f"sample_weight: {weight.max():g} is too large for {self.dtype}; 1 is the weight "
+                "of a usual sample"
+            )
+        self._make_own(state)
+        with self.device.session():
+            samples = samples.on(self.device)
+            self._learn(state, samples, self._numbers(state, samples))
+        return state
+
+    def _here(self, state: MiniBatchState, rows: Any) -> Any:
+        """Which of `rows` of all ranks' samples this rank has."""
+        return rows_here(rows, state.first, state.n)
+
+    def _make_own(self, state: MiniBatchState) -> None:
+        """Let `state` be one that batches may update, also where it was read from a file."""
+        if not self.average:
+            state.mean_W[1:] = state.W[1:]  # the same arrays, which joblib makes two of
+        state.make_own()
+
+    def _learn(self, state: MiniBatchState, samples: Samples, numbers: Numbers) -> None:
+        """The sweep of one batch."""
+        if state.batches >= state.length and self.schedule(1.0) == 0.0:
+            raise InputError(
+                f"state: its schedule ended after {state.length} batches; give init more passes, "
+                'or the solver schedule="constant"'
+            )
+        self._learn_batch(state, self._batch(state, len(samples)), samples, numbers)
+        state.batches += 1
+
+    def _unmap(self, state: MiniBatchState) -> None:
+        """Samples that were read may go."""
+        for array in (state.X, state.Y):
+            self.device.storage.unmap(array)
+
+    def _batch(self, state: MiniBatchState, m: int) -> Batch:
+        """Memory for m samples, kept in the state's cache."""
+        held: dict[int, Batch] = state.cache.setdefault("batches", {})
+        largest = max(held, default=0)
+        if m > largest or not held:
+            problem = self.problem
+            ranks = [metric.rank for metric in state.metrics[1:]]
+            held.clear()
+            held[m] = Batch(self.device, m, problem.widths, problem.residual, ranks, self.dtype)
+        elif m not in held:
+            held[m] = held[largest].first(m)
+        return held[m]
+
+    def objective(self, state: MiniBatchState) -> float:
+        """Loss of all samples of `state` by the mean weights, plus ``r_l(W_l)``: F, consistent.
+
+        Each sample counts its weight.
+        """
+        problem, device = self.problem, self.device
+        network = network_of(self, state)
+        with device.session():
+            total = np.zeros(1)
+            for start in range(0, state.n, OBJECTIVE_ROWS):
+                rows = slice(start, min(state.n, start + OBJECTIVE_ROWS))
+                for array in (state.X, state.Y):
+                    device.storage.ask_for(array, rows)
+                outputs = device.outputs(network, state.X[rows], self.dtype)
+                Y = device.array(state.Y[rows], self.dtype)
+                weight = None if state.sample_weight is None else state.sample_weight[rows]
+                if weight is not None:
+                    weight = device.array(weight, np.float64)
+                total += float(self._loss(outputs, Y, weight))
+                self._unmap(state)
+            penalties = zip(problem.weight_penalties, state.weights, strict=True)
+            weights = float(sum(device.penalty_sum(penalty, W[:, :-1]) for penalty, W in penalties))
+            device.ranks.sum(total)
+            return problem.per_sample(state.n_total) * float(total[0]) + weights
+
+    def fit(
+        self,
+        X: ArrayLike,
+        Y: ArrayLike,
+        max_iter: int | None = None,
+        seed: int = 0,
+        callbacks: Iterable[Callback] = (),
+        sample_weight: ArrayLike | None = None,
+    ) -> Result:
+        """`init`, then `max_iter` passes, with `callbacks` after each; see `Result`.
+
+        X, Y, seed and `sample_weight` as for `init`. Default for `max_iter`: 10, or more until
+        there are 1200 batches.
+        """
+        state = self.init(X, Y, seed=seed, passes=max_iter, sample_weight=sample_weight)
+        if max_iter is None:
+            max_iter = self.passes(state.n_total)
+        return run(self, state, max_iter, callbacks)

@@ -1,0 +1,352 @@
+"""The blocks of one mini-batch: forward pass, displacements of V and U, metrics, W."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastbcd.devices import CPU
+from fastbcd.devices.batch import Batch
+from fastbcd.devices.tiles import Scratch, Tile, even_size
+from fastbcd.problem import Problem
+from fastbcd.solvers.mini_batch.batches import Samples, n_batches
+from fastbcd.solvers.mini_batch.shared import SharedProducts
+from fastbcd.solvers.mini_batch.state import MiniBatchState
+from fastbcd.training.clock import Laps, laps
+
+# The metric counts every so many batches, and is renewed every so many: it moves slowly.
+COUNT_EVERY, REFRESH_EVERY = 5, 10
+# Weights enter their mean every so many batches, where a pass has many: neighbours hardly differ.
+MEAN_EVERY = 4
+SMALLER = "use a smaller step_size, scale the inputs, or float64"
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """What differs from batch to batch beside its samples: floats, or elements on a GPU.
+
+    ``size`` is the length of the step, ``keep`` what it leaves of W, ``mean_share`` the share of W
+    in its mean; ``level`` the unit of the samples' weights, and ``weight`` what a displacement of
+    size 1 weighs in S.
+    """
+
+    size: Any
+    keep: Any
+    mean_share: Any
+    level: Any
+    weight: Any
+
+
+class BatchSweep:
+    """What `MiniBatchThreeSplitting` does to a batch; its docstring has the formulas."""
+
+    problem: Problem
+    device: CPU
+    dtype: np.dtype
+    schedule: Callable[[float], float]
+    displacement: float
+    rho: float
+    weight_decay: float
+    average: float
+
+    def _learn_batch(
+        self, state: MiniBatchState, batch: Batch, samples: Samples, numbers: Numbers
+    ) -> None:
+        """The sweep of one batch; a device may repeat what it did for one that was alike."""
+
+        def sweep(samples: Samples, numbers: Numbers) -> None:
+            sizes = self._sweep(state, batch, samples, numbers)
+            self._update_metrics_and_weights(state, batch, samples, numbers, sizes)
+
+        measured, kind = state.batch_loss is not None, None
+        if state.clock is None:
+            # All that the sweep depends on and neither its parts, `numbers` nor the arrays tell.
+            kind = (
+                *(len(batch), batch_total(samples), samples.weight is None, measured),
+                *(state.settings, state.output_unit, self.problem, self.displacement, self.rho),
+            )
+        does = {
+            "counts": self._counts(state),
+            "renews": self._renews(state),
+            "averages": self._averages(state),
+        }
+        parts = frozenset(part for part, is_done in does.items() if is_done)
+        arrays = (batch.V, batch.loss, state.W, state.mean_W, state.S, state.metrics)
+        sizes_before = (state.gains, state.rms_U, state.rms_D)
+        self.device.run_batch(
+            *(state.cache, batch, samples, numbers, kind, parts, (arrays, sizes_before), sweep)
+        )
+        if measured:
+            self.device.count(state.batch_loss, batch.loss[0], batch_total(samples))
+
+    def _numbers(self, state: MiniBatchState, samples: Samples, ahead: int = 0) -> Numbers:
+        """Of the next batch, or of one that many batches later."""
+        t, m = state.batches + ahead, batch_total(samples)
+        size = state.settings.step_size * self.schedule(t / max(state.length, 1))
+        # Of a plain mean of the first weights, until there are enough of them.
+        share = max(1.0 - self.average, 1.0 / (1.0 + t / 10.0))
+        return Numbers(
+            size=size,
+            keep=1.0 - size * self.weight_decay,
+            mean_share=1.0 - (1.0 - share) ** self._mean_every(state),
+            level=samples.level,
+            weight=samples.level * (1.0 - state.settings.momentum) / m,
+        )
+
+    def _mean_every(self, state: MiniBatchState) -> int:
+        return min(MEAN_EVERY, max(1, n_batches(state.n_total, state.settings.batch_size) // 8))
+
+    def _averages(self, state: MiniBatchState) -> bool:
+        return self.average > 0.0 and state.batches % self._mean_every(state) == 0
+
+    # -- states -------------------------------------------------------------------------------
+
+    def _sweep(
+        self, state: MiniBatchState, batch: Batch, samples: Samples, numbers: Numbers
+    ) -> Any:
+        """Consistent states, and by how much a sweep of V- and U-blocks displaces them.
+
+        What D_{l+1} counts times on its way down is such that rms(D_l) is about `displacement`
+        rms(U_l), for l = 1..L-1; see `fastbcd.devices.batch_sizes`, whose sizes it returns.
+        """
+        L, m = self.problem.n_layers, batch_total(samples)
+        if state.gains is None:
+            self._guess(state)
+        sizes = self.device.batch_sizes(
+            *(state, m * np.array([1.0, *self.problem.widths[1:]])),
+            np.array([0.0, *(self._response(l) for l in range(1, L + 1))]),
+            *(self.displacement, 8.0 * float(np.finfo(self.dtype).eps)),
+            numbers.weight,
+        )
+        for _ in range(sizes.passes):
+            squares, losses = self._pass(state, batch, samples, sizes.scale())
+            try:
+                settled = sizes.settle(squares)
+            except FloatingPointError as problem:
+                raise FloatingPointError(
+                    f"batch {state.batches + 1}: {problem} in {self.dtype}; {SMALLER}"
+                ) from None
+            if settled:
+                break
+        if state.batch_loss is not None:
+            batch.loss[:] = numbers.level * losses
+        return sizes
+
+    def _guess(self, state: MiniBatchState) -> None:
+        """Sizes and gains before the first batch: of random weights and random displacements."""
+        problem, device, L = self.problem, self.device, self.problem.n_layers
+        gains, rms_D = np.ones(L + 1), np.ones(L + 1)
+        for l in range(1, L):
+            gain = rms_gain(device.kernels, state.W[l + 1])
+            gains[l] = self._response(l) * (gain + problem.residual[l])
+        rms_D[L] = self._response(L) * state.output_unit
+        state.gains, state.rms_D = device.array(gains, np.float64), device.array(rms_D, np.float64)
+        state.rms_U = device.array(np.ones(L + 1), np.float64)
+
+    def _pass(
+        self, state: MiniBatchState, batch: Batch, samples: Samples, scale: Any
+    ) -> tuple[Any, Any]:
+        """States and displacements of `batch`; ``|U_l|^2``, ``|D_l|^2`` (2, L + 1), its loss (1,).
+
+        The loss is in units of the weights' level, and 0 where nobody asks for it.
+        """
+        problem, device, L = self.problem, self.device, self.problem.n_layers
+        squares, loss = device.sum((2, L + 1)), device.sum(1)
+
+        def sweep(tile: Tile) -> None:
+            rows, lap = tile.rows, laps(state.clock)
+            part = device.zeros((2, L + 1), np.float64)
+            weight = None if samples.weight is None else samples.weight[rows]
+            samples.read(device, rows, batch.V[0][rows], batch.Y[rows])
+            lap("V", 0)
+            for l in range(1, L + 1):
+                part[0, l] = self._forward(state, batch, l, rows)
+                lap("U", l)
+            part_loss = 0.0
+            if state.batch_loss is not None:
+                part_loss = self._loss(batch.V[L][rows, :-1], batch.Y[rows], weight)
+            for l in range(L, 0, -1):
+                part[1, l] = self._displace(state, batch, l, scale[l], tile, lap, weight)
+                lap("U", l)
+            squares.add(tile, part)
+            loss.add(tile, (part_loss,))
+
+        device.for_each_tile(len(batch), problem.widths, self.dtype, sweep, even=True)
+        return squares.total(), loss.total()
+
+    def _loss(self, V: NDArray[Any], Y: NDArray[Any], weight: NDArray[Any] | None) -> float:
+        """``sum_i weight_i loss(V_i; Y_i)``, weights being 1 where there are none."""
+        if weight is None:
+            return self.device.kernels.loss_sum(self.problem.loss, V, Y)
+        return self.device.kernels.weighted_loss_sum(self.problem.loss, V, Y, weight)
+
+    def _forward(self, state: MiniBatchState, batch: Batch, l: int, rows: slice) -> float:
+        """Consistent ``U_l = V^_{l-1} W_l^T`` and ``V_l = S_l V_{l-1} + act(U_l)``; ``|U_l|^2``."""
+        problem, kernels, below = self.problem, self.device.kernels, batch.V[l - 1][rows]
+        if self._counts(state):
+            state.metrics[l].project(batch.projected[l][rows], below)
+        U = batch.U[l][rows]
+        kernels.product_transposed(U, below, state.W[l], 1.0, 0.0)
+        skip = below if problem.residual[l - 1] else None
+        return kernels.activate_augmented(batch.V[l][rows], problem.activations[l - 1], U, skip)
+
+    def _displace(
+        self,
+        state: MiniBatchState,
+        batch: Batch,
+        l: int,
+        scale: Any,
+        tile: Tile,
+        lap: Laps,
+        sample_weight: NDArray[np.float64] | None,
+    ) -> float:
+        """Blocks V_l and U_l: D_l from D_{l+1}, which counts `scale` times; ``|D_l|^2``.
+
+        D_L of each sample counts its `sample_weight`.
+        """
+        problem, device, L, rows = self.problem, self.device, self.problem.n_layers, tile.rows
+        U, D, T = batch.U[l][rows], batch.D[l][rows], batch.T[l]
+        if l == L:
+            # V_L = argmin loss(V_L; Y) + gamma/2 |V_L - S_L V_{L-1} - U_L|^2
+            V, below = batch.V[L][rows, :-1], batch.V[L - 1][rows] if problem.residual[-1] else None
+            D[:] = V
+            device.update_output_state(
+                *(tile, D, problem.loss, problem.state_penalties[-1], False, U),
+                *(below, batch.Y[rows], problem.gamma, 0.0, None),
+            )
+            D -= V
+            if sample_weight is not None:
+                device.kernels.scale_rows(D, sample_weight)
+        else:
+            # V_l: gamma (1 + S_{l+1}) (V_l - V_l') = gamma S_{l+1} T_{l+1} + rho D_{l+1} W
+            skips = problem.residual[l]
+            share = scale / (1.0 + skips)
+            if skips:
+                device.scaled(D, batch.T[l + 1][rows], share)
+            W, weight = state.W[l + 1][:, :-1], share * self.rho / problem.gamma
+            device.kernels.product(D, batch.D[l + 1][rows], W, weight, float(skips))
+        lap("V", l)
+        # U_l = argmin gamma/2 |V_l - S_l V_{l-1} - act(U_l)|^2 + rho/2 |U_l - V^_{l-1} W_l^T|^2
+        act, T = problem.activations[l - 1], None if T is None else T[rows]
+        return device.kernels.displacement(D, T, U, act, problem.gamma, self.rho)
+
+    def _response(self, l: int) -> float:
+        """By how much a unit of ``D_{l+1} W_{l+1}`` (l = L: of the loss's slope) displaces U_l."""
+        problem = self.problem
+        share = problem.gamma / (problem.gamma + self.rho)
+        if l == problem.n_layers:
+            return share / (1.0 + problem.gamma)
+        return share * self.rho / problem.gamma / (1.0 + problem.residual[l])
+
+    # -- metrics and weights ------------------------------------------------------------------
+
+    def _counts(self, state: MiniBatchState) -> bool:
+        return state.batches % COUNT_EVERY == 0 or self._renews(state)
+
+    def _renews(self, state: MiniBatchState) -> bool:
+        t = state.batches
+        return t % REFRESH_EVERY == 0 or t & (t - 1) == 0  # 1, 2, 4, 8, too: early ones are rough
+
+    def _update_metrics_and_weights(
+        self,
+        state: MiniBatchState,
+        batch: Batch,
+        samples: Samples,
+        numbers: Numbers,
+        sizes: Any,
+    ) -> None:
+        """G_l of every layer, where this batch counts, and the blocks W_l, by rows."""
+        layers = range(1, self.problem.n_layers + 1)
+        weight, reach = sizes.weights()
+        shared: SharedProducts | None = None
+        if self.device.ranks.size > 1:
+            m = batch_total(samples)
+            shared = SharedProducts(self.device, state, batch, weight, self._counts(state), m)
+
+        def add(l: int) -> None:
+            if shared is None:
+                state.metrics[l].add(batch.V[l - 1], batch.projected[l])
+            else:
+                shared.count(l, state.metrics[l])
+
+        def renew(l: int, scratch: Scratch) -> None:
+            lap = laps(state.clock)
+            add(l)
+            if not state.metrics[l].renew(state.S[l]):
+                raise FloatingPointError(
+                    f"batch {state.batches + 1}: sums of squares of states overflow {self.dtype}, "
+                    f"here or in the last batches; {SMALLER}"
+                )
+            lap("W", l)
+
+        if self._renews(state):
+            self.device.for_each_item(layers, renew)
+        update = self._weight_update(state, batch, numbers, sizes, weight, reach, shared)
+        items: list[tuple[int, slice | None]] = []
+        for l in layers:
+            n = len(state.W[l])
+            size = even_size(n, self.device.weight_rows)
+            items += [(l, slice(start, start + size)) for start in range(0, n, size)]
+        if self._counts(state) and not self._renews(state):
+            items += [(l, None) for l in layers]
+
+        def work(item: tuple[int, slice | None], scratch: Scratch) -> None:
+            (l, rows), lap = item, laps(state.clock)
+            if rows is None:
+                add(l)
+            else:
+                update(l, rows, scratch)
+            lap("W", l)
+
+        self.device.for_each_item(items, work)
+
+    def _weight_update(
+        self,
+        state: MiniBatchState,
+        batch: Batch,
+        numbers: Numbers,
+        sizes: Any,
+        weight: Any,
+        reach: Any,
+        shared: SharedProducts | None,
+    ) -> Callable[[int, slice, Scratch], None]:
+        """The W-block of some rows of a layer."""
+        problem, kernels, L = self.problem, self.device.kernels, self.problem.n_layers
+        momentum, averages = state.settings.momentum, self._averages(state)
+
+        def update(l: int, rows: slice, scratch: Scratch) -> None:
+            W, S, metric = state.W[l][rows], state.S[l][rows], state.metrics[l]
+            penalty = problem.weight_penalties[l - 1]
+            if shared is None:
+                kernels.transposed_product(
+                    *(S, batch.D[l][:, rows], batch.V[l - 1], weight[l], momentum)
+                )
+            else:
+                S *= self.dtype.type(momentum)
+                S += shared.step(l, rows)
+            # W = (1 - size decay) W + size S H^-1
+            length = numbers.size / metric.level * (state.output_unit if l == L else 1.0)
+            leading = scratch.array("leading", (len(W), metric.rank), self.dtype)
+            metric.project(leading, S)
+            kernels.step_weights(W, S, leading, metric.directions, length, numbers.keep)
+            if penalty.ridge != 0.0 and sizes.moves(weight[l]):
+                kernels.shrink_weights(W, penalty, length * reach[l])
+            if averages:
+                kernels.mean_of_weights(state.mean_W[l][rows], W, numbers.mean_share)
+
+        return update
+
+
+def batch_total(samples: Samples) -> int:
+    """Samples of a batch on all ranks."""
+    return len(samples) if samples.total is None else samples.total
+
+
+def rms_gain(kernels: Any, W: Any) -> float:
+    """``|W|_F / sqrt(d_in)``: rms(D W) over rms(D) for a random D."""
+    return math.sqrt(float(kernels.squared_norm(W[:, :-1])) / (W.shape[1] - 1))

@@ -1,0 +1,90 @@
+"""The state of a run: every array that block coordinate descent updates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from fastbcd.support.own import make_own
+from fastbcd.training.clock import BlockClock
+from fastbcd.training.descent_log import Ledger
+
+
+@dataclass
+class State:
+    """Blocks of the algorithms, indexed by layer as in the paper.
+
+    Attributes
+    ----------
+    W : list
+        ``W[l]`` (d_l, d_{l-1} + 1) for l = 1..L, the bias in the last column; ``W[0]`` is None.
+    V : list
+        ``V[l]`` (n, d_l) states for l = 0..L; ``V[0]`` is X.
+    U : list
+        ``U[l]`` (n, d_l) pre-activations for l = 1..L; ``U[0]`` is None, and so are all in
+        Algorithm 1.
+    Y : array
+        (n, d_L) targets.
+    iteration : int
+        Iterations done.
+    n_total : int
+        Samples of all ranks, where V, U and Y hold those of one; default: n.
+    sample_weight : (n,) float64 array or None
+        What each sample counts, all above 0; None for 1 each.
+    sum_of_weights : float or None
+        Their sum over the samples of all ranks; None for `n_total`.
+    ledger : Ledger or None
+        Where one is set, `step` empties it, and each block reports to it how much it gained.
+    clock : BlockClock or None
+        Where one is set, `step` empties it, and adds to it how long each block takes.
+    cache : dict
+        What a solver keeps between iterations (the Gram matrix of X); derived from the
+        arrays above, never needed to continue a run. After a change of X *in place*,
+        clear it.
+    """
+
+    W: list[Any]
+    V: list[Any]
+    U: list[Any]
+    Y: Any
+    iteration: int = 0
+    n_total: int = 0
+    sample_weight: Any = None
+    sum_of_weights: float | None = None
+    ledger: Ledger | None = None
+    clock: BlockClock | None = None
+    cache: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        self.n_total = self.n_total or self.n
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "cache": {}, "ledger": None, "clock": None}
+
+    def make_own(self) -> None:
+        """Copy what an iteration updates and must not be written to; X and Y never are."""
+        make_own(self, names=("W", "V", "U"), but=self.X)
+
+    @property
+    def weights(self) -> list[Any]:
+        """``W_1, ..., W_L``."""
+        return self.W[1:]
+
+    @property
+    def X(self) -> Any:
+        """Inputs, ``V[0]``."""
+        return self.V[0]
+
+    @property
+    def total_weight(self) -> float:
+        """What the samples of all ranks count together."""
+        return self.n_total if self.sum_of_weights is None else self.sum_of_weights
+
+    def weight_of(self, rows: slice) -> tuple[Any, ...]:
+        """Weights of samples `rows` as the last argument of kernels; none where each counts 1."""
+        return () if self.sample_weight is None else (self.sample_weight[rows],)
+
+    @property
+    def n(self) -> int:
+        """Number of samples here."""
+        return len(self.V[0])

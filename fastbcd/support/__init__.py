@@ -1,0 +1,1 @@
+"""What every package stands on: parameters, settings of floating-point numbers, forks."""

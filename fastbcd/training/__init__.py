@@ -1,0 +1,1 @@
+"""The loop around a solver's step, and what it measures."""
