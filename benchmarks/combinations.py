@@ -34,7 +34,7 @@ from sklearn.model_selection import train_test_split
 
 from fastbcd import InputError, Problem, State, ThreeSplitting, TwoSplitting, one_hot
 from fastbcd.training.certificate import Certificate
-from fastbcd.training.descent_log import Ledger
+from fastbcd.training.descent_log import DescentLog
 from fastbcd.training.loop import network_of
 
 ALGORITHMS = {"two-splitting": TwoSplitting, "three-splitting": ThreeSplitting}
@@ -111,7 +111,7 @@ def measure(run: Run) -> Run:
         run.refused = str(error)
         return run
     state = solver.init(X_train, Y)
-    state.ledger = Ledger()
+    state.descent_log = DescentLog()
     F = [reference.objective(in_float64(state))]
     certificate = Certificate(run.dtype, solver.promised_decrease(), F[0])
     norms = []
@@ -121,9 +121,13 @@ def measure(run: Run) -> Run:
         squared = solver.squared_subgradient(state)
         norms.append(float(np.sqrt(squared)))
         certificate.add(
-            state.iteration, state.ledger.decrease, state.ledger.squared_step, F[-1], squared
+            state.iteration,
+            state.descent_log.decrease,
+            state.descent_log.squared_step,
+            F[-1],
+            squared,
         )
-        state.ledger.clear()
+        state.descent_log.clear()
     run.rise = max((new - old) / old for old, new in itertools.pairwise(F))
     run.rate = certificate.rate
     run.first_subgradient, run.last_subgradient = norms[0], norms[-1]

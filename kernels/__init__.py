@@ -9,6 +9,8 @@ and worked examples.
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastbcd.kernels.activations import (
     ACTIVATIONS,
     leaky_relu,
@@ -30,10 +32,10 @@ from fastbcd.kernels.coordinate_descent import (
 from fastbcd.kernels.formula import Formula
 from fastbcd.kernels.gram_solve import (
     add_step,
-    report_step,
     ridge_factor,
     ridge_right_hand_side,
     ridge_solve,
+    ridge_step_decrease,
 )
 from fastbcd.kernels.gram_sums import (
     add_cross,
@@ -47,10 +49,10 @@ from fastbcd.kernels.gram_sums import (
 from fastbcd.kernels.hidden_state import (
     activate,
     activation_residual,
-    report_state,
     solve_state,
     solve_state_penalised,
     state_center,
+    state_decrease,
     state_factor,
     state_hessian,
     state_operator,
@@ -66,21 +68,12 @@ from fastbcd.kernels.losses import (
     logistic_ovr,
     squared,
 )
-from fastbcd.kernels.majorised import (
-    add_row_sums,
-    curvature_bound,
-    majorised_residual,
-    proximal_center,
-    search_rows,
-    search_states,
-    state_terms,
-)
 from fastbcd.kernels.mini_batch import (
     activate_augmented,
     gather,
     mean_of_weights,
+    prox_weights,
     scale_rows,
-    shrink_weights,
     step_weights,
     weighted_loss_sum,
 )
@@ -103,11 +96,21 @@ from fastbcd.kernels.penalties import (
     ridge,
 )
 from fastbcd.kernels.preactivation import affine, displacement, update_preactivation
+from fastbcd.kernels.streams import warn
 from fastbcd.kernels.subgradient import (
-    activation_miss,
+    coupling_residual,
     output_subgradient,
     penalty_subgradient,
     preactivation_subgradient,
+)
+from fastbcd.kernels.surrogate import (
+    add_row_sums,
+    curvature_bound,
+    proximal_center,
+    search_rows,
+    search_states,
+    state_terms,
+    surrogate_residual,
 )
 
 __all__ = [
@@ -120,7 +123,6 @@ __all__ = [
     "Penalty",
     "activate",
     "activate_augmented",
-    "activation_miss",
     "activation_residual",
     "add_compensated",
     "add_cross",
@@ -131,6 +133,7 @@ __all__ = [
     "box",
     "coordinate_descent",
     "coordinate_hessian",
+    "coupling_residual",
     "cross_entropy",
     "curvature_bound",
     "displacement",
@@ -144,7 +147,6 @@ __all__ = [
     "logistic",
     "logistic_ovr",
     "loss_sum",
-    "majorised_residual",
     "mean_of_weights",
     "none",
     "nonnegative",
@@ -158,18 +160,17 @@ __all__ = [
     "product",
     "product_transposed",
     "project",
+    "prox_weights",
     "proximal_center",
     "relu",
-    "report_state",
-    "report_step",
     "ridge",
     "ridge_factor",
     "ridge_right_hand_side",
     "ridge_solve",
+    "ridge_step_decrease",
     "scale_rows",
     "search_rows",
     "search_states",
-    "shrink_weights",
     "sigmoid",
     "softplus",
     "solve_state",
@@ -178,11 +179,13 @@ __all__ = [
     "squared_distance",
     "squared_norm",
     "state_center",
+    "state_decrease",
     "state_factor",
     "state_hessian",
     "state_operator",
     "state_terms",
     "step_weights",
+    "surrogate_residual",
     "tanh",
     "tile_cross",
     "tile_gram",
@@ -195,3 +198,21 @@ __all__ = [
     "weigh_rows",
     "weighted_loss_sum",
 ]
+
+# Names of the release before, by what they are called now; they go in the next release.
+RENAMED = {
+    "activation_miss": "coupling_residual",
+    "majorised_residual": "surrogate_residual",
+    "report_state": "state_decrease",
+    "report_step": "ridge_step_decrease",
+    "shrink_weights": "prox_weights",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """A kernel by the name that it had in the release before, with a `DeprecationWarning`."""
+    if name not in RENAMED:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    new = RENAMED[name]
+    warn(f"fastbcd.kernels.{name} is now called {new}", DeprecationWarning, stacklevel=2)
+    return globals()[new]

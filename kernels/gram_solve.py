@@ -140,7 +140,7 @@ def ridge_right_hand_side(N, cross, W, weight, ridge):
 
 
 @kernel
-def report_step(report, step, cross, W, weight, ridge, alpha):
+def ridge_step_decrease(report, step, cross, W, weight, ridge, alpha):
     """Add to report: by how much F falls by the step from W on, and ``|step|^2``.
 
     The exact step falls by ``1/2 <D, N>`` with the proximal term, and by ``alpha/2 |D|^2``

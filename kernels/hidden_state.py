@@ -182,7 +182,7 @@ def solve_state_penalised(
 
 
 @kernel
-def report_state(report, V, old, W_next, kappa, rho, work, sample_weight=None):
+def state_decrease(report, V, old, W_next, kappa, rho, work, sample_weight=None):
     """Add to report: by how much the V_l-block fell, and ``sum_i c_i |V_i - V_i'|^2``.
 
     ``sum_i c_i/2 (kappa |D_i|^2 + rho |D_i W_next^T|^2)``, ``D = V' - V``, for V its minimiser.

@@ -95,7 +95,7 @@ def step_weights(W, S, work, directions, size, keep):
 
 
 @kernel
-def shrink_weights(W, penalty, length):
+def prox_weights(W, penalty, length):
     """``W = argmin_Z r(Z) + 1/(2 length) |Z - W|^2``, r being `penalty`; not the bias.
 
     W (m, d + 1).

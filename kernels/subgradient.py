@@ -18,7 +18,7 @@ def _nearest_to_zero(low, high):
 
 
 @kernel
-def activation_miss(A, activation, V, U, below):
+def coupling_residual(A, activation, V, U, below):
     """``A = V - S V_{l-1} - act(U)``, act being `activation`.
 
     A, V, U (m, d); below (m, d) is ``V_{l-1}``, or None for S = 0.
@@ -33,7 +33,7 @@ def activation_miss(A, activation, V, U, below):
 def preactivation_subgradient(activation, U, A, R, gamma, rho, sample_weight=None):
     """``sum_i c_i |rho R_i - gamma act'(U_i) A_i|^2``, in float64: the subgradient in U.
 
-    A (m, d) from `activation_miss`, R (m, d) the linear residual. At a kink, ``u = 0``, the
+    A (m, d) from `coupling_residual`, R (m, d) the linear residual. At a kink, ``u = 0``, the
     slopes of both sides count: the interval between them, or the two alone where F has a
     maximum there. act is `activation`, c is `sample_weight` (m,).
     """

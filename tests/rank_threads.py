@@ -5,10 +5,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from fastbcd.devices.ranks import Alone, bounds
+from fastbcd.devices.ranks import SingleProcess, bounds
 
 
-class Part(Alone):
+class Part(SingleProcess):
     """Rank `rank` of `size`, which hears nothing of the others."""
 
     def __init__(self, rank, size):

@@ -7,7 +7,7 @@ from fastbcd import InputError, Problem, ThreeSplitting, TwoSplitting, one_hot
 from fastbcd.callbacks import Accuracy, Certify, Objective
 from fastbcd.kernels import Formula, Loss, Penalty, squared
 from fastbcd.training.certificate import Certificate
-from fastbcd.training.descent_log import Ledger
+from fastbcd.training.descent_log import DescentLog
 from fastbcd.training.loop import Callback, run
 
 
@@ -23,11 +23,11 @@ def test_measuring_changes_no_bit_of_a_run(algorithm):
     X, Y = data()
     solver = algorithm(Problem((4, 6, 5, 3), "tanh", weight_penalty="l1:1e-3"), tile_rows=16)
     plain, measured = solver.init(X, Y), solver.init(X, Y)
-    measured.ledger = Ledger()
+    measured.descent_log = DescentLog()
     for _ in range(4):
         solver.step(plain)
         solver.step(measured)
-        assert measured.ledger.decrease > 0
+        assert measured.descent_log.decrease > 0
     for name in ("W", "V"):
         for a, b in zip(getattr(plain, name)[1:], getattr(measured, name)[1:], strict=True):
             assert a.tobytes() == b.tobytes()
@@ -54,7 +54,7 @@ def test_a_run_gets_a_certificate_that_tracks_f_without_evaluating_it(algorithm,
     assert -1.2 <= certificate.rate < -0.5
     assert str(certificate).count("held") == 3
     assert "objective" not in history[-1]
-    assert result.state.ledger is None
+    assert result.state.descent_log is None
 
 
 def test_evaluations_correct_what_is_tracked():
@@ -155,15 +155,15 @@ def test_two_certificates_of_one_run_agree_and_a_users_ledger_stays():
     X, Y = data()
     solver = ThreeSplitting(Problem((4, 5, 3)))
     state = solver.init(X, Y)
-    state.ledger = ledger = Ledger()
+    state.descent_log = descent_log = DescentLog()
     first, second = Certify(), Certify(every=3)
     result = run(solver, state, 6, [first, second])
     assert first.certificate.smallest_decrease == second.certificate.smallest_decrease
-    assert result.state.ledger is ledger
-    last = ledger.decrease
+    assert result.state.descent_log is descent_log
+    last = descent_log.decrease
     assert last == result.history[-1]["decrease"]
     solver.step(state)
-    assert 0 < ledger.decrease < last
+    assert 0 < descent_log.decrease < last
 
 
 def test_a_callback_that_cannot_start_leaves_no_other_behind():
@@ -176,7 +176,7 @@ def test_a_callback_that_cannot_start_leaves_no_other_behind():
     state = solver.init(X, Y)
     with pytest.raises(InputError, match="no"):
         run(solver, state, 6, [Certify(), Refusing()])
-    assert state.ledger is None
+    assert state.descent_log is None
 
 
 def test_the_rate_is_the_slope_of_the_running_mean():

@@ -20,7 +20,7 @@ from fastbcd import InputError, Problem, ThreeSplitting, one_hot, sealed
 from fastbcd.checkpoints.checkpoint import read, write
 from fastbcd.checkpoints.fingerprint import fingerprint
 from fastbcd.checkpoints.shards import Part, Samples, remove, write_part
-from fastbcd.devices.ranks import ALONE
+from fastbcd.devices.ranks import SINGLE_PROCESS
 from fastbcd.solvers.state import State
 from fastbcd.training.loop import Result
 
@@ -90,7 +90,7 @@ def test_the_last_checkpoint_survives_a_full_disk_without_leftovers(reports, wha
     assert reports[1][f"{what}: resumed"] == reports[1]["objective"]
 
 
-def new_solver(ranks=ALONE):
+def new_solver(ranks=SINGLE_PROCESS):
     solver = ThreeSplitting(Problem((4, 5, 2)), n_threads=1)
     solver.device.ranks = ranks
     return solver
@@ -200,7 +200,7 @@ def test_a_rank_reads_any_rows_from_whatever_parts_they_lie_in(tmp_path, monkeyp
     ]
     for start, stop in itertools.combinations_with_replacement(range(18), 2):
         rows = np.full((stop - start, 2), np.nan, np.float32)
-        with Samples(head, parts, start, stop, ALONE) as samples:
+        with Samples(head, parts, start, stop, SINGLE_PROCESS) as samples:
             for place, block in samples.blocks("A"):
                 assert len(block) <= 3
                 rows[place] = block

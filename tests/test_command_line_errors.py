@@ -9,7 +9,7 @@ from test_data import write_npz
 
 from fastbcd.cli.main import main
 from fastbcd.files.atomic import write_atomically
-from fastbcd.files.checksummed import read_sealed, write_sealed
+from fastbcd.files.checksummed import read_sealed, write_checksummed
 
 BAD_COMMANDS = [
     (["train", "--gamma", "0"], "gamma must be a number from 1e-15 to"),
@@ -109,7 +109,7 @@ def test_damaged_models_are_refused(tmp_path):
     tensors, metadata = read_sealed(model, "model")
     for change in ({"W1": tensors["W1"] * np.nan}, {"shift": np.zeros(3)}, {"W2": None}):
         changed = {k: v for k, v in {**tensors, **change}.items() if v is not None}
-        write_sealed(model, changed, metadata)
+        write_checksummed(model, changed, metadata)
         _, err = fastbcd("predict", "run", cwd=tmp_path, status=2)
         assert "is not a fastbcd model, or damaged" in err
     model.unlink()

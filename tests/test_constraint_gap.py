@@ -37,7 +37,7 @@ def test_gap_and_objective_agree_with_the_oracle(algorithm, activation, dtype, r
     for _ in range(3):
         solver.step(state)
         oracle = oracle_of(solver, state)
-        F, gap = solver.objective_and_gap(state)
+        F, gap = solver.objective_and_violation(state)
         assert gap == pytest.approx(gap_of(oracle, unit), rel=relative)
         assert pytest.approx(oracle.objective(), rel=relative) == F
         assert solver.objective(state) == F
@@ -50,11 +50,11 @@ def test_states_of_a_forward_pass_have_no_gap(algorithm):
     X, Y = rng.standard_normal((30, 4)), rng.standard_normal((30, 2))
     solver = algorithm(Problem((4, 7, 2), "tanh"), dtype="float64")
     state = solver.init(X, Y)
-    assert solver.objective_and_gap(state)[1] < 1e-12
+    assert solver.objective_and_violation(state)[1] < 1e-12
     state.V[1][3, 2] += 0.25  # one sample's state: V_2 misses its own constraint, too
     weights = state.W[2][:, 2]
     moved = 0.25**2 * (1 + np.sum(weights**2))
-    assert solver.objective_and_gap(state)[1] == pytest.approx(np.sqrt(moved / 30))
+    assert solver.objective_and_violation(state)[1] == pytest.approx(np.sqrt(moved / 30))
 
 
 def test_the_objective_callback_adds_the_gap_where_states_last():
@@ -65,7 +65,9 @@ def test_the_objective_callback_adds_the_gap_where_states_last():
     result = solver.fit(X, Y, max_iter=4, callbacks=[Objective(every=2)])
     assert ["constraint_gap" in record for record in result.history] == [False, True, False, True]
     last = result.history[-1]
-    assert (last["objective"], last["constraint_gap"]) == solver.objective_and_gap(result.state)
+    assert (last["objective"], last["constraint_gap"]) == solver.objective_and_violation(
+        result.state
+    )
     batches = MiniBatchThreeSplitting(problem, 20).fit(X, Y, max_iter=2, callbacks=[Objective()])
     assert all("constraint_gap" not in record for record in batches.history)
     assert all(record["objective"] > 0 for record in batches.history)

@@ -11,7 +11,7 @@ import pytest
 
 from fastbcd import Problem, ThreeSplitting, kernels
 from fastbcd.devices import CPU
-from fastbcd.devices.ranks import Alone
+from fastbcd.devices.ranks import SingleProcess
 
 # The layer below the output is narrower, and wider, than the one above it.
 WIDTHS, SAMPLES, TILE = (30, 60, 50, 40, 5), 400, 100
@@ -49,7 +49,7 @@ def scaling(monkeypatch):
         del sys.modules[name]
 
 
-class HalfOf(Alone):
+class HalfOf(SingleProcess):
     """The first of two ranks, which are thought to have the same samples."""
 
     size = 2

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from oracle import oracle_of
 
 from fastbcd import Problem, ThreeSplitting, TwoSplitting
-from fastbcd.training.descent_log import Ledger
+from fastbcd.training.descent_log import DescentLog
 
 PENALTIES = ["none", "ridge:0.001", "ridge:1", "ridge:100", "l1:0.01", "elastic_net:1,0.5"]
 PENALTIES += ["nonnegative", "box:-0.5,0.25"]
@@ -62,7 +62,7 @@ def runs(draw, dtype):
 
 
 def moved(solver, before, after):
-    """``|P - P'|^2`` from the arrays, in the norm of the ledger."""
+    """``|P - P'|^2`` from the arrays, in the norm of the descent_log."""
     unit = solver.problem.per_sample(after.n)
     total = 0.0
     for name, weight in (("W", 1.0), ("V", unit), ("U", unit)):
@@ -78,13 +78,17 @@ def objectives(solver, state, n_steps=4):
     Third, what the blocks report: decrease and squared step of each iteration.
     """
     values, energies, reports = [], [], []
-    state.ledger = Ledger()
+    state.descent_log = DescentLog()
     for step in range(n_steps + 1):
         if step:
             before = copy.deepcopy(state)
             solver.step(state)
             reports.append(
-                (state.ledger.decrease, state.ledger.squared_step, moved(solver, before, state))
+                (
+                    state.descent_log.decrease,
+                    state.descent_log.squared_step,
+                    moved(solver, before, state),
+                )
             )
         oracle = oracle_of(solver, state)
         values.append(oracle.objective())

@@ -21,7 +21,7 @@ from fastbcd import (
 )
 from fastbcd.cli.main import main
 from fastbcd.devices.cuda.library import Library
-from fastbcd.devices.ranks import Alone
+from fastbcd.devices.ranks import SingleProcess
 from fastbcd.solvers.mini_batch import MiniBatchThreeSplitting
 
 PROBLEM = Problem((4, 5, 3))
@@ -30,7 +30,7 @@ SOLVERS = (ThreeSplitting, TwoSplitting, MiniBatchThreeSplitting)
 
 def gpu_at_hand() -> bool:
     try:
-        Library("float32", Alone())
+        Library("float32", SingleProcess())
     except InputError:
         return False
     return True

@@ -30,7 +30,7 @@ ALSO = (
     "fastbcd.checkpoints.checkpoint.read",
     "fastbcd.checkpoints.checkpoint.write",
     "fastbcd.training.loop.run",
-    "fastbcd.training.descent_log.Ledger",
+    "fastbcd.training.descent_log.DescentLog",
     "fastbcd.models.probabilities.probabilities",
 )
 

@@ -15,7 +15,7 @@ from fastbcd import (
     resume,
 )
 from fastbcd.callbacks import Callback, Certify, Objective, SaveCheckpoint
-from fastbcd.training.descent_log import Ledger
+from fastbcd.training.descent_log import DescentLog
 
 N, WIDTHS = 50, (6, 8, 8, 3)
 RNG = np.random.default_rng(0)
@@ -100,15 +100,17 @@ def test_the_certificate_holds_with_any_weights_and_every_block_descends(name, d
     assert certificate.decreased_sufficiently
     assert certificate.tracking_error < {"float32": 1e-5, "float64": 1e-12}[dtype]
     state = solver.init(X, Y, seed=1, sample_weight=weight)
-    state.ledger = Ledger()
+    state.descent_log = DescentLog()
     for _ in range(3):
         before = solver.objective(state)
         solver.step(state)
         noise = {"float32": 1e-5, "float64": 1e-12}[dtype] * before
-        for block, (decrease, squared_step) in state.ledger.blocks.items():
+        for block, (decrease, squared_step) in state.descent_log.blocks.items():
             assert decrease >= -noise, block
             assert squared_step >= 0, block
-        assert before - solver.objective(state) == pytest.approx(state.ledger.decrease, abs=noise)
+        assert before - solver.objective(state) == pytest.approx(
+            state.descent_log.decrease, abs=noise
+        )
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -9,7 +9,7 @@ from safetensors.numpy import load
 
 from fastbcd import InputError, Model, Network
 from fastbcd.data import Preprocessing
-from fastbcd.files.checksummed import read_sealed, write_sealed
+from fastbcd.files.checksummed import read_sealed, write_checksummed
 from fastbcd.kernels import Formula, leaky_relu, linear, relu
 from fastbcd.models.probabilities import probabilities
 
@@ -40,7 +40,7 @@ def edited(path, target, drop=(), **change):
     """The model file at `path` with other metadata and a good checksum, as a file in `target`."""
     arrays, metadata = read_sealed(path, "model")
     metadata = {key: value for key, value in {**metadata, **change}.items() if key not in drop}
-    write_sealed(target, arrays, metadata)
+    write_checksummed(target, arrays, metadata)
     return target
 
 
@@ -181,7 +181,7 @@ def test_a_file_of_a_later_format_is_refused(saved, tmp_path):
 
 
 def test_a_sealed_file_of_another_kind_is_refused(tmp_path):
-    write_sealed(tmp_path / "other", {"W1": np.ones((2, 3))}, {"format": 1, "iteration": 7})
+    write_checksummed(tmp_path / "other", {"W1": np.ones((2, 3))}, {"format": 1, "iteration": 7})
     with pytest.raises(InputError, match="other is not a fastbcd model, or damaged: it has no"):
         Model.load(tmp_path / "other")
 

@@ -108,7 +108,7 @@ def test_after_a_pass_next_to_nothing_of_the_samples_is_in_memory(folder):
     X, Y = data(20_001)
     solver = ThreeSplitting(Problem(WIDTHS), memory=PLENTY, folder=folder, tile_rows=ROWS)
     state = solver.init(X, Y)
-    passes = [solver.step, solver.objective, solver.squared_subgradient, solver.energy]
+    passes = [solver.step, solver.objective, solver.squared_subgradient, solver.magnitude_bound]
     for go_through in passes:
         go_through(state)
         for array in arrays_of(state)[len(WIDTHS) - 1 :]:

@@ -8,7 +8,7 @@ import pytest
 from mpi import program, run_ranks
 from rank_threads import on_ranks
 
-from fastbcd.devices.ranks import Alone, get_ranks, on_first, together
+from fastbcd.devices.ranks import SingleProcess, collective_errors, get_ranks, on_root
 from fastbcd.errors import InputError
 
 COMMON = """
@@ -151,7 +151,7 @@ def test_what_interrupts_the_first_rank_is_told_to_the_others():
 
     def work(ranks):
         try:
-            on_first(ranks, interrupted)
+            on_root(ranks, interrupted)
         except BaseException as error:
             return type(error).__name__, str(error), ranks.gather(ranks.rank)
         return None
@@ -163,7 +163,7 @@ def test_what_interrupts_the_first_rank_is_told_to_the_others():
 
 def test_one_process_is_alone():
     ranks = get_ranks(None)
-    assert isinstance(ranks, Alone)
+    assert isinstance(ranks, SingleProcess)
     array = np.arange(3.0)
     ranks.sum(array)
     ranks.max(array)
@@ -171,7 +171,10 @@ def test_one_process_is_alone():
     assert array.tolist() == [0, 1, 2]
     assert ranks.gather("x") == ["x"]
     assert ranks.rows(7, unit=3) == slice(0, 7)
-    with pytest.raises(ZeroDivisionError), together(ranks):  # as it is, not as another rank's
+    with (
+        pytest.raises(ZeroDivisionError),
+        collective_errors(ranks),
+    ):  # as it is, not as another rank's
         _ = 1 / 0
 
 

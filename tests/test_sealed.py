@@ -10,7 +10,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save
 
 from fastbcd import InputError, sealed
-from fastbcd.files.checksummed import SealedFile, read_sealed, write_sealed
+from fastbcd.files.checksummed import ChecksummedFile, read_sealed, write_checksummed
 
 ARRAYS = {
     "a": np.arange(12.0).reshape(3, 4),
@@ -23,7 +23,7 @@ METADATA = {"format": 3, "name": 'with "checksum": "0000" in it, and äöü \\',
 
 @pytest.fixture
 def path(tmp_path):
-    write_sealed(tmp_path / "file", ARRAYS, METADATA)
+    write_checksummed(tmp_path / "file", ARRAYS, METADATA)
     return tmp_path / "file"
 
 
@@ -38,13 +38,13 @@ def test_arrays_and_metadata_come_back_as_they_were_written(path):
 
 
 def test_arrays_that_are_not_contiguous_are_written_row_by_row(tmp_path):
-    write_sealed(tmp_path / "file", {"a": ARRAYS["a"].T[::2]}, {"format": 1})
+    write_checksummed(tmp_path / "file", {"a": ARRAYS["a"].T[::2]}, {"format": 1})
     np.testing.assert_array_equal(read_sealed(tmp_path / "file", "x")[0]["a"], ARRAYS["a"].T[::2])
 
 
 def test_the_same_content_gives_the_same_bytes_in_any_order(path, tmp_path):
     backwards = dict(reversed(ARRAYS.items())), dict(reversed(METADATA.items()))
-    write_sealed(tmp_path / "other", *backwards)
+    write_checksummed(tmp_path / "other", *backwards)
     assert (tmp_path / "other").read_bytes() == path.read_bytes()
 
 
@@ -64,14 +64,14 @@ def test_its_bytes_are_those_that_safetensors_writes(tmp_path):
     names = ("bool", "int8", "uint8", "float16", "int16", "uint32", "float32", "int64", "float64")
     arrays = {f"{k} ü": np.arange(2 * k).astype(name) for k, name in enumerate(names)}
     arrays |= {"other": np.ones((3, 1, 2)), "number": np.array(2.5), "a": np.ones(3, np.float32)}
-    write_sealed(tmp_path / "file", arrays, METADATA)
+    write_checksummed(tmp_path / "file", arrays, METADATA)
     with safe_open(tmp_path / "file", "numpy") as file:
         expected = save(arrays, file.metadata())
     assert (tmp_path / "file").read_bytes() == expected
 
 
 def test_numbers_of_the_other_byte_order_are_turned_around(tmp_path):
-    write_sealed(tmp_path / "file", {"a": np.arange(5, dtype=">i4")}, {"format": 1})
+    write_checksummed(tmp_path / "file", {"a": np.arange(5, dtype=">i4")}, {"format": 1})
     np.testing.assert_array_equal(load_file(tmp_path / "file")["a"], np.arange(5))
 
 
@@ -83,8 +83,8 @@ def test_memory_for_a_block_is_enough_for_arrays_of_any_size(tmp_path):
     result = np.memmap(tmp_path / "result", np.float32, "w+", shape=shape)
     tracemalloc.start()
     try:
-        write_sealed(path, {"large": large, "turned": large.T[5:7]}, {"format": 1})
-        with SealedFile(path, "thing") as file:
+        write_checksummed(path, {"large": large, "turned": large.T[5:7]}, {"format": 1})
+        with ChecksummedFile(path, "thing") as file:
             for start, block in file.blocks("large"):
                 result[start : start + len(block)] = block
         peak = tracemalloc.get_traced_memory()[1]
@@ -97,7 +97,7 @@ def test_memory_for_a_block_is_enough_for_arrays_of_any_size(tmp_path):
 @pytest.mark.parametrize("rows", [(0, 3), (1, 2), (2, 3), (1, 1), (0, None), (1, 9)])
 def test_some_rows_are_read_without_the_others(path, rows, monkeypatch):
     monkeypatch.setattr(sealed, "CHUNK", 32)
-    with SealedFile(path, "thing") as file:
+    with ChecksummedFile(path, "thing") as file:
         blocks = [block for _, block in file.blocks("a", *rows)]
     assert all(len(block) == 1 for block in blocks)
     expected = ARRAYS["a"][slice(*rows)]
@@ -165,8 +165,8 @@ def test_files_that_cannot_be_read_are_named(tmp_path):
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(path):
     content = path.read_bytes()
     with pytest.raises(TypeError):
-        write_sealed(path, ARRAYS, {"format": object()})
+        write_checksummed(path, ARRAYS, {"format": object()})
     with pytest.raises(Exception, match="dtype"):
-        write_sealed(path, {"a": np.array(["text"])}, {"format": 1})
+        write_checksummed(path, {"a": np.array(["text"])}, {"format": 1})
     assert path.read_bytes() == content
     assert [file.name for file in path.parent.iterdir()] == ["file"]

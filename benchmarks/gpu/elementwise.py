@@ -47,7 +47,7 @@ def of_kernels(device: Any, cupy: Any, timer: Timer, rate: float, rows: int) -> 
                 lambda act=act: gpu.state_center(A, act, B, None, act, C, None, 1.0),
             ),
             "activation_residual": (2, lambda act=act: gpu.activation_residual(act, A, B, None)),
-            "majorised_residual": (3, lambda act=act: gpu.majorised_residual(A, act, B, C, 1.0)),
+            "surrogate_residual": (3, lambda act=act: gpu.surrogate_residual(A, act, B, C, 1.0)),
             "displacement": (3, lambda act=act: gpu.displacement(D, None, B, act, 1.0, 16.0)),
         }
         for kernel, (arrays, call) in calls.items():

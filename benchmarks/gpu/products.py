@@ -101,9 +101,9 @@ def by_torch(timer: Timer) -> dict[str, Any]:
 def solves(cupy: Any, timer: Timer) -> dict[str, float]:
     """Milliseconds of what the W-block's float64 solve is made of."""
     from fastbcd.devices.cuda.library import Library
-    from fastbcd.devices.ranks import Alone
+    from fastbcd.devices.ranks import SingleProcess
 
-    library, found = Library("float32", Alone()), {}
+    library, found = Library("float32", SingleProcess()), {}
     with library.session():
         M = cupy.random.standard_normal((D + 1, D + 1))
         A = M @ M.T + 10 * cupy.eye(D + 1)

@@ -1,6 +1,6 @@
 """What one iteration of three-splitting computes, moves and sends: flops and bytes, layer by layer.
 
-Algorithm 2, plain layers, penalties that are zero or a ridge, no ledger, any iteration but the
+Algorithm 2, plain layers, penalties that are zero or a ridge, no descent_log, any iteration but the
 first (which forms and factors the inputs' Gram matrix, too). p, d, e are the widths of layers
 l - 1, l, l + 1; p^ = p + 1 counts the column of ones; an element of a state has `itemsize` bytes,
 one of a sum or a solve 8. `tests/test_cost_model.py` holds these counts to what the code does.

@@ -11,7 +11,7 @@ from fastbcd.callbacks.measurements import Every
 from fastbcd.data.validation import check_subgradient
 from fastbcd.errors import InputError
 from fastbcd.training.certificate import Certificate
-from fastbcd.training.descent_log import Ledger
+from fastbcd.training.descent_log import DescentLog
 from fastbcd.training.loop import Record, Result
 
 
@@ -23,7 +23,7 @@ class Certify(Every):
     up decreases, corrected wherever F is evaluated). Every `every` iterations, and in the
     last of `max_iter`, by passes over the samples: F itself, ``subgradient`` (its norm),
     ``subgradient_bound`` (norm over step) and ``mean_squared_subgradient`` (over all measured).
-    Norms are those of `fastbcd.training.descent_log.Ledger`.
+    Norms are those of `fastbcd.training.descent_log.DescentLog`.
 
     Parameters
     ----------
@@ -52,30 +52,30 @@ class Certify(Every):
             )
         check_subgradient(solver.problem)
         super().on_start(solver, state, max_iter)
-        self._state, self._ledger_before = state, state.ledger
-        if state.ledger is None:
-            state.ledger = Ledger()
+        self._state, self._ledger_before = state, state.descent_log
+        if state.descent_log is None:
+            state.descent_log = DescentLog()
         start = solver.objective(state)
         eps = float(np.finfo(solver.dtype).eps)
         self.certificate = Certificate(
             *(str(solver.dtype), solver.promised_decrease(), start, state.iteration),
-            floor=4.0 * eps * eps * (solver.energy(state) + start),
+            floor=4.0 * eps * eps * (solver.magnitude_bound(state) + start),
         )
 
     def on_iteration(self, solver: Any, state: Any, record: Record) -> None:
-        ledger = state.ledger
-        assert ledger is not None
+        descent_log = state.descent_log
+        assert descent_log is not None
         squared, objective = None, record.get("objective")
         if self.due(record):
             squared = solver.squared_subgradient(state)
             objective = solver.objective(state) if objective is None else objective
         row: dict[str, Any] = self.certificate.add(
-            record["iteration"], ledger.decrease, ledger.squared_step, objective, squared
+            record["iteration"], descent_log.decrease, descent_log.squared_step, objective, squared
         )
         record.update({name: value for name, value in row.items() if math.isfinite(value)})
 
     def on_end(self, result: Result) -> None:
-        self._state.ledger = result.state.ledger = self._ledger_before
+        self._state.descent_log = result.state.descent_log = self._ledger_before
         result.certificate = self.certificate
 
     def state_dict(self) -> dict[str, Any]:

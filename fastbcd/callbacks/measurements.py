@@ -36,7 +36,7 @@ class Objective(Every):
     """Adds ``objective``: F of the state. Costs a product per layer and pass.
 
     In the same pass ``constraint_gap``, where the solver keeps states from one iteration to the
-    next: how far they are from those of a forward pass (`ThreeSplitting.objective_and_gap`).
+    next: how far they are from those of a forward pass (`ThreeSplitting.objective_and_violation`).
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ class Objective(Every):
         if not self.due(record):
             return
         if isinstance(solver, BlockCoordinateDescent):
-            record["objective"], record["constraint_gap"] = solver.objective_and_gap(state)
+            record["objective"], record["constraint_gap"] = solver.objective_and_violation(state)
         else:
             record["objective"] = solver.objective(state)
 

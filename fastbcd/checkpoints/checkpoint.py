@@ -22,14 +22,14 @@ from fastbcd.checkpoints.shards import (
     unused_number,
     write_part,
 )
-from fastbcd.devices.ranks import ALONE, Ranks, on_first, together
+from fastbcd.devices.ranks import SINGLE_PROCESS, Ranks, collective_errors, on_root
 from fastbcd.devices.rows import put, taken
 from fastbcd.errors import InputError
 from fastbcd.files.atomic import user_path
-from fastbcd.files.checksummed import SealedFile, write_sealed
+from fastbcd.files.checksummed import ChecksummedFile, write_checksummed
 from fastbcd.kernels import ACTIVATIONS, LOSSES, PENALTIES, Formula
 from fastbcd.support.floating_point import own_errstate
-from fastbcd.training.loop import Callback, Past, Result, run
+from fastbcd.training.loop import Callback, Result, RunHistory, run
 
 # Format 2 has samples of several ranks in parts, and another hash of the data.
 FORMAT = 2
@@ -64,9 +64,9 @@ class Checkpoint:
         """Iterations of the whole run."""
         return int(self.metadata["max_iter"])
 
-    def past(self) -> Past:
+    def past(self) -> RunHistory:
         """History and what callbacks remember."""
-        return Past(
+        return RunHistory(
             history=self.metadata["history"],
             callbacks=[
                 (name, unpack(None, packed, lambda name, old: self.tensors[name]))
@@ -90,7 +90,7 @@ class Checkpoint:
         """
         device = solver.device
         state = solver.blank(X, Y, *(() if sample_weight is None else (sample_weight,)))
-        with together(device.ranks):
+        with collective_errors(device.ranks):
             self._compare(describe(solver, state))
         if self.metadata["data"] != fingerprint(device, state):
             raise InputError(
@@ -104,7 +104,7 @@ class Checkpoint:
         ]
         with (
             Samples(self.path, parts, start, start + state.n, device.ranks) as samples,
-            together(device.ranks, apart=True),
+            collective_errors(device.ranks, apart=True),
         ):
             own: Any = state.sample_weight
             own = None if own is None else own.copy()
@@ -174,8 +174,8 @@ def write(path: Path, solver: Any, state: Any, data: str, max_iter: int, result:
     counts = ranks.gather(state.n)
     start = sum(counts[: ranks.rank])
     try:
-        number = on_first(ranks, lambda: unused_number(path))
-        with together(ranks, apart=True), _last_one_kept():
+        number = on_root(ranks, lambda: unused_number(path))
+        with collective_errors(ranks, apart=True), _last_one_kept():
             if samples and state.n:
                 rows = start, start + state.n
                 part = write_part(path, number, ranks.rank, rows, samples, take)
@@ -193,9 +193,9 @@ def write(path: Path, solver: Any, state: Any, data: str, max_iter: int, result:
         def write_head() -> None:
             with _last_one_kept():
                 check_parts(path, parts)
-                write_sealed(path, tensors, metadata | _remembered(result, tensors), take)
+                write_checksummed(path, tensors, metadata | _remembered(result, tensors), take)
 
-        on_first(ranks, write_head)
+        on_root(ranks, write_head)
     finally:
         if ranks.rank == 0:
             remove_unused(path)  # of the last one, or of this one where a rank failed
@@ -220,7 +220,7 @@ def _last_one_kept() -> Iterator[None]:
         raise OSError(f"{error}; the last checkpoint, if there was one, is untouched") from error
 
 
-def read(path: Path, ranks: Ranks = ALONE) -> Checkpoint:
+def read(path: Path, ranks: Ranks = SINGLE_PROCESS) -> Checkpoint:
     """The checkpoint at `path`: all but the samples, which `Checkpoint.restore` reads.
 
     Parameters
@@ -236,8 +236,8 @@ def read(path: Path, ranks: Ranks = ALONE) -> Checkpoint:
         There is none, or it is damaged, or of another format.
     """
     with (
-        together(ranks, apart=True),
-        SealedFile(path, "checkpoint", verify=ranks.rank == 0) as file,
+        collective_errors(ranks, apart=True),
+        ChecksummedFile(path, "checkpoint", verify=ranks.rank == 0) as file,
     ):
         metadata = file.metadata
         if "solver" not in metadata:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fastbcd.devices.ranks import together
+from fastbcd.devices.ranks import collective_errors
 from fastbcd.devices.rows import taken
 from fastbcd.solvers.state import State
 
@@ -56,12 +56,12 @@ def _sum_of_blocks(device: Any, data: Any) -> tuple[str, list[int], int]:
     def some(start: int, end: int) -> Any:
         return taken(device, data, slice(start - first, min(end, stop) - first))
 
-    with together(ranks, apart=True), some(first, begin) as block:
+    with collective_errors(ranks, apart=True), some(first, begin) as block:
         lent = block.tobytes()
     behind = list(zip(firsts, ranks.gather(lent), strict=False))[ranks.rank + 1 :]
     missing = b"".join(rows for place, rows in behind if place < stop + -stop % step)
     total = 0
-    with together(ranks, apart=True):
+    with collective_errors(ranks, apart=True):
         for start in range(begin, stop, step * BLOCKS):
             with some(start, start + step * BLOCKS) as blocks:
                 for place in range(0, len(blocks), step):

@@ -9,7 +9,7 @@ import numpy as np
 
 # Of a state or a solver: derived from the rest, or of the machine, or (data) hashed.
 LEFT_OUT = {
-    *("X", "Y", "first", "cache", "ledger", "clock", "settings", "device", "problem"),
+    *("X", "Y", "first", "cache", "descent_log", "clock", "settings", "device", "problem"),
 }
 # The key under which stands which tensor a value is.
 TENSOR = "array in tensor"

@@ -14,10 +14,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from fastbcd.devices.ranks import Ranks, together
+from fastbcd.devices.ranks import Ranks, collective_errors
 from fastbcd.errors import InputError
 from fastbcd.files.atomic import remove_partial, sync_folder
-from fastbcd.files.checksummed import SealedFile, Take, write_sealed
+from fastbcd.files.checksummed import ChecksummedFile, Take, write_checksummed
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def write_part(
         First of its samples, and first of the next rank's.
     tensors : mapping of str to array
     take : callable, optional
-        As for `write_sealed`.
+        As for `write_checksummed`.
 
     Raises
     ------
@@ -81,7 +81,7 @@ def write_part(
     folder.mkdir(exist_ok=True)
     sync_folder(folder.parent)
     metadata = {"format": "part", "start": rows[0], "stop": rows[1]}
-    return asdict(Part(name, *rows, write_sealed(folder / name, tensors, metadata, take)))
+    return asdict(Part(name, *rows, write_checksummed(folder / name, tensors, metadata, take)))
 
 
 def check_parts(head: Path, parts: list[dict[str, Any]]) -> None:
@@ -114,7 +114,7 @@ def remove_unused(head: Path) -> None:
         return
     if head.exists():
         try:
-            with SealedFile(head, "checkpoint", verify=False) as file:
+            with ChecksummedFile(head, "checkpoint", verify=False) as file:
                 used = {part["file"] for part in file.metadata.get("parts", [])}
         except InputError:
             return  # it may name any of them
@@ -166,11 +166,11 @@ class Samples:
         self.start, self.stop = start, stop
         self._head, self._ranks = head, ranks
         self._parts = [part for part in parts if part.start < stop and start < part.stop]
-        self._files: list[SealedFile] = []
+        self._files: list[ChecksummedFile] = []
 
     def __enter__(self) -> Samples:
         try:
-            with together(self._ranks, apart=True):
+            with collective_errors(self._ranks, apart=True):
                 for part in self._parts:
                     self._files.append(self._open(part))
         except BaseException:
@@ -178,11 +178,11 @@ class Samples:
             raise
         return self
 
-    def _open(self, part: Part) -> SealedFile:
+    def _open(self, part: Part) -> ChecksummedFile:
         path = part.path(self._head)
         # The head itself was verified as it was read.
         verify = bool(part.file) and self.start <= part.start
-        file = SealedFile(path, "checkpoint", verify=verify)
+        file = ChecksummedFile(path, "checkpoint", verify=verify)
         if file.metadata.get("checksum") != part.checksum:
             file.close()
             raise InputError(f"{path} is not the part that {self._head} names: restore both")

@@ -8,7 +8,7 @@ from fastbcd.problem import Problem
 from fastbcd.solvers.mini_batch import MiniBatchThreeSplitting
 from fastbcd.solvers.three_splitting import ThreeSplitting
 from fastbcd.solvers.two_splitting import TwoSplitting
-from fastbcd.training.descent_log import Ledger
+from fastbcd.training.descent_log import DescentLog
 
 
 def try_kernels() -> str:
@@ -24,7 +24,7 @@ def try_kernels() -> str:
             problem = Problem((6, 8, 8, 3), residual=True, weight_penalty=penalty, loss="hinge")
             solver = ThreeSplitting(problem, device="cuda")
             state = solver.init(X, Y)
-            state.ledger = Ledger()
+            state.descent_log = DescentLog()
             solver.squared_subgradient(solver.step(state))
             solver.objective(state)
         penalised = Problem((6, 8, 3), state_penalty="nonnegative", loss="logistic_ovr")

@@ -30,7 +30,7 @@ from fastbcd.cli.run_folder import RunFolder
 from fastbcd.cli.solver_options import add_solver_options, solver_of, tile_rows_of
 from fastbcd.data import FORMS, PREPROCESSINGS, Dataset, Preprocessing, load
 from fastbcd.data.labels import classes_of, encode, one_hot
-from fastbcd.devices.ranks import get_ranks, on_first, together
+from fastbcd.devices.ranks import collective_errors, get_ranks, on_root
 from fastbcd.devices.storage.arrays import get_storage
 from fastbcd.kernels.streams import logger, write_line
 from fastbcd.models.model import Model
@@ -101,7 +101,7 @@ def run(options: argparse.Namespace) -> int:
     ranks = get_ranks(comm)
     if options.resume is not None:
         folder = RunFolder(Path(options.resume))
-        with together(ranks):
+        with collective_errors(ranks):
             options = resumed_options(add_options, options.arguments, folder)
             before = folder.read_config()
     storage = get_storage(options.memory, options.memory_folder)
@@ -121,10 +121,10 @@ def run(options: argparse.Namespace) -> int:
         unit=tile_rows_of(options),
     )
     if before is not None:
-        with together(ranks):
+        with collective_errors(ranks):
             check_same_columns(before, dataset)
     classes = classes_of(dataset.y_train, ranks, dataset.name)
-    with together(ranks):
+    with collective_errors(ranks):
         train_labels = encode(dataset.y_train, classes, "training set")
         test_labels = encode(dataset.y_test, classes, "test set")
     dataset.y_train = dataset.y_test = None  # their indices take their place
@@ -144,16 +144,16 @@ def run(options: argparse.Namespace) -> int:
         out=samples((len(train_labels), len(classes)), solver.dtype),
     )
     past = None
-    if folder is not None and on_first(ranks, folder.checkpoint.exists):
+    if folder is not None and on_root(ranks, folder.checkpoint.exists):
         checkpoint = read(folder.checkpoint, ranks)
         with data_named(before, options.data):
             state, past = checkpoint.restore(solver, X_train, Y_train), checkpoint.past()
         if before is not None and before["data"] != options.data:
-            on_first(ranks, partial(folder.write_config, {**before, "data": options.data}))
+            on_root(ranks, partial(folder.write_config, {**before, "data": options.data}))
     else:
         state = solver.init(X_train, Y_train, seed=options.seed, **_initial(options))
         path = None if folder is None else folder.path
-        folder = RunFolder(on_first(ranks, lambda: _prepare(path, options, dataset)))
+        folder = RunFolder(on_root(ranks, lambda: _prepare(path, options, dataset)))
 
     every, stop = options.evaluate_every, StopOnSignal()
     callbacks: list[Callback] = [
@@ -191,7 +191,7 @@ def run(options: argparse.Namespace) -> int:
         image_shape=dataset.image_shape,
     )
     try:
-        on_first(ranks, lambda: _finish(folder, model, summary))
+        on_root(ranks, lambda: _finish(folder, model, summary))
     except BaseException:  # a full disk, Ctrl-C: training is not lost
         with contextlib.suppress(OSError):
             save.save(result.state)

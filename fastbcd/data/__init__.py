@@ -16,7 +16,7 @@ from fastbcd.data.preprocessing import PREPROCESSINGS, Preprocessing
 from fastbcd.data.reading import Allocate, Sets, Unit, read, share
 from fastbcd.data.split import split
 from fastbcd.data.table import load_csv
-from fastbcd.devices.ranks import Alone, Ranks, together
+from fastbcd.devices.ranks import Ranks, SingleProcess, collective_errors
 from fastbcd.errors import InputError
 from fastbcd.files.atomic import user_path
 from fastbcd.support.floating_point import own_errstate
@@ -84,9 +84,9 @@ def load(
     InputError
         Naming the file and what would be right; on all ranks where one finds something wrong.
     """
-    ranks = Alone() if ranks is None else ranks
+    ranks = SingleProcess() if ranks is None else ranks
     into: Allocate = np.empty if allocate is None else allocate
-    with together(ranks):
+    with collective_errors(ranks):
         found = _find(
             str(user_path(source)) if isinstance(source, str | os.PathLike) else source,
             target,

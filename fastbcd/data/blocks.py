@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fastbcd.devices.storage.pages import release
 
-# Numbers of a block: 4 MiB in float64.
+# StepScalars of a block: 4 MiB in float64.
 NUMBERS = 2**19
 
 

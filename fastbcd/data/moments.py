@@ -10,17 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastbcd.data.blocks import blocks, rows_of_block
-from fastbcd.devices.ranks import Alone, Ranks
+from fastbcd.devices.ranks import Ranks, SingleProcess
 from fastbcd.kernels import add_compensated
 
 Vector = NDArray[np.float64]
 # Makes float64 terms of some rows of X, given which.
 Terms = Callable[[NDArray[Any], slice], NDArray[np.float64]]
-ALONE = Alone()
+SINGLE_PROCESS = SingleProcess()
 
 
 def moments(
-    X: NDArray[Any], weight: Vector | None = None, ranks: Ranks = ALONE
+    X: NDArray[Any], weight: Vector | None = None, ranks: Ranks = SINGLE_PROCESS
 ) -> tuple[Vector, Vector]:
     """``mean_j = sum_i w_i X_ij / sum w``, ``deviation_j^2 = sum_i w_i (X_ij - mean_j)^2 / sum w``.
 
@@ -30,7 +30,7 @@ def moments(
     Parameters
     ----------
     X : (n, d) array
-        Numbers of any type; in memory is a block of it at a time.
+        StepScalars of any type; in memory is a block of it at a time.
     weight : (n,) float64 array, optional
         w, not negative; default: 1 for each.
     ranks : Ranks, optional

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastbcd.data.blocks import blocks, release, rows_of_block
-from fastbcd.data.moments import ALONE, moments
+from fastbcd.data.moments import SINGLE_PROCESS, moments
 from fastbcd.devices.ranks import Ranks
 from fastbcd.errors import InputError
 from fastbcd.support.floating_point import own_errstate_in
@@ -41,7 +41,7 @@ class Preprocessing:
         X: NDArray[Any],
         kind: str = "auto",
         sample_weight: NDArray[np.float64] | None = None,
-        ranks: Ranks = ALONE,
+        ranks: Ranks = SINGLE_PROCESS,
     ) -> Preprocessing:
         """Choose shift and scale for training inputs X (n, d), of a `kind`; else an `InputError`.
 

@@ -44,7 +44,7 @@ def check_matrix(
 ) -> NDArray[Any]:
     """`data` as a finite, numeric array of samples by features, at least one of each.
 
-    With `may_be_empty` there need be no sample: other ranks have them. Numbers are looked at in
+    With `may_be_empty` there need be no sample: other ranks have them. StepScalars are looked at in
     `blocks` of rows.
     """
     numeric = as_numbers(data, name)

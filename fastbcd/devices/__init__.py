@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fastbcd.devices.cpu import CPU
-from fastbcd.devices.ranks import Alone, Ranks
+from fastbcd.devices.ranks import Ranks, SingleProcess
 from fastbcd.devices.storage.arrays import Disk, Storage
 from fastbcd.errors import InputError
 from fastbcd.support.parameters import choice
@@ -34,7 +34,7 @@ def get_device(
             f"precision: {precision} is for float32 products on a GPU; leave it out, or give "
             f"device='cuda' and dtype='float32' (now {name!r} and {str(dtype)!r})"
         )
-    ranks = Alone() if ranks is None else ranks
+    ranks = SingleProcess() if ranks is None else ranks
     if name == "cpu":
         return CPU(n_threads, tile_rows, ranks, storage)
     if isinstance(storage, Disk):

@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastbcd import kernels
-from fastbcd.devices.batch_sizes import BatchSizes
 from fastbcd.devices.gram_metric import GramMetric
 from fastbcd.devices.layer import Layer
 from fastbcd.devices.nonlinear_state_solve import NonlinearStateSolve
 from fastbcd.devices.normal_equations import CrossProduct, NormalEquations
 from fastbcd.devices.output_state import update_output_state
-from fastbcd.devices.ranks import Alone, Ranks
+from fastbcd.devices.ranks import Ranks, SingleProcess
+from fastbcd.devices.rms_scaling import RMSScaling
 from fastbcd.devices.state_solve import StateSolve
 from fastbcd.devices.storage.arrays import Memory, Storage
 from fastbcd.devices.sums import SampleSum
@@ -41,7 +41,7 @@ MIN_TILE_ROWS = 128
 BATCH_TILE_ROWS = 256
 # Rows (or columns) of a d x d solve that one thread takes at a time.
 SOLVE_ROWS = 256
-ALONE = Alone()
+SINGLE_PROCESS = SingleProcess()
 # Types of elements that `gather` compiles for; no half precision, for instance.
 COMPILED = frozenset(np.dtype(code) for code in "?bBhHiIlLqQfd")
 
@@ -75,7 +75,7 @@ class CPU:
         self,
         n_threads: int | None = None,
         tile_rows: int | None = None,
-        ranks: Ranks = ALONE,
+        ranks: Ranks = SINGLE_PROCESS,
         storage: Storage | None = None,
     ) -> None:
         self.ranks = ranks
@@ -101,7 +101,7 @@ class CPU:
         if self.ranks.size > 1:
             raise TypeError("a solver that is spread over ranks cannot be pickled: its comm cannot")
         names = ("n_threads", "_tile_rows", "storage")
-        return {"ranks": ALONE, **{name: getattr(self, name) for name in names}}
+        return {"ranks": SINGLE_PROCESS, **{name: getattr(self, name) for name in names}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -122,7 +122,7 @@ class CPU:
 
     # -- arrays -------------------------------------------------------------------------------
 
-    def received(self, data: Any) -> Any:
+    def as_input(self, data: Any) -> Any:
         """`data` as a caller gave them; `InputError` for an array of a GPU."""
         if hasattr(data, "__cuda_array_interface__"):
             raise InputError(
@@ -276,9 +276,9 @@ class CPU:
 
     # -- layers and their solves --------------------------------------------------------------
 
-    def batch_sizes(self, *arguments: Any) -> BatchSizes:
-        """Sizes of a mini-batch's displacements; arguments as for `BatchSizes`, less the device."""
-        return BatchSizes(self, *arguments)
+    def rms_scaling(self, *arguments: Any) -> RMSScaling:
+        """Sizes of a mini-batch's displacements; arguments as for `RMSScaling`, less the device."""
+        return RMSScaling(self, *arguments)
 
     def gram_metric(self, *arguments: Any, **options: Any) -> GramMetric:
         """The metric of a mini-batch W-block; arguments as for `GramMetric`."""

@@ -27,7 +27,7 @@ class NonlinearStateSolve:
     activation : Formula
         Of the layer above.
     curvature : float
-        c, of the models; see `fastbcd.kernels.majorised`.
+        c, of the models; see `fastbcd.kernels.surrogate`.
     gamma, alpha : float
     """
 
@@ -77,7 +77,7 @@ class NonlinearStateSolve:
     def _minimiser_of_model(self, tile: Tile, V: Array, C: Array, Z: Array, V_next: Array) -> Array:
         """The parabola's V: the V-block of Algorithm 2 with its target in place of U."""
         target = tile.scratch.array("target", Z.shape, V.dtype)
-        kernels.majorised_residual(target, self.activation, V_next, Z, self.curvature)
+        kernels.surrogate_residual(target, self.activation, V_next, Z, self.curvature)
         target += Z
         end = tile.scratch.array("end", V.shape, V.dtype)
         end[:] = V

@@ -212,7 +212,7 @@ class NormalEquations(CrossProduct):
             )
             report = report_of(block)
             if report is not None:
-                kernels.report_step(
+                kernels.ridge_step_decrease(
                     *(report, step[block], cross[block], W[block], weight, ridge, alpha)
                 )
             kernels.add_step(W[block], step[block])

@@ -42,7 +42,7 @@ class Ranks(Protocol):
     def gather(self, value: T) -> list[T]:
         """A small object of each rank, in their order, on all of them."""
 
-    def meet(self, error: Exception | None) -> None:
+    def barrier(self, error: Exception | None) -> None:
         """Wait until all ranks are here; one that comes with an `error` does not wait for long.
 
         After `PATIENCE` seconds it ends all of them: they wait for it elsewhere, in a sum.
@@ -67,7 +67,7 @@ def bounds(n: int, size: int, unit: int = 1) -> list[int]:
     return [min(n, units * rank // size * unit) for rank in range(size + 1)]
 
 
-class Alone:
+class SingleProcess:
     """One process: it has all samples, and nothing is to be exchanged."""
 
     rank, size = 0, 1
@@ -83,7 +83,7 @@ class Alone:
         """``[value]``."""
         return [value]
 
-    def meet(self, error: Exception | None) -> None:
+    def barrier(self, error: Exception | None) -> None:
         """Nothing: there is nobody to wait for, `error` or not."""
 
     def rows(self, n: int, unit: int = 1) -> slice:
@@ -94,7 +94,7 @@ class Alone:
         """Nothing: all rows of `array` are here."""
 
 
-ALONE = Alone()
+SINGLE_PROCESS = SingleProcess()
 
 
 class MPIRanks:
@@ -135,7 +135,7 @@ class MPIRanks:
         """``MPI_Allgather`` of `value`, pickled."""
         return list(self.comm.allgather(value))
 
-    def meet(self, error: Exception | None) -> None:
+    def barrier(self, error: Exception | None) -> None:
         """``MPI_Ibarrier``; with an `error` the job is aborted where it does not complete."""
         request = self._meetings.Ibarrier()
         if error is None:
@@ -175,7 +175,7 @@ def get_ranks(comm: Any) -> Ranks:
         Not an intracommunicator of mpi4py.
     """
     if comm is None:
-        return Alone()
+        return SingleProcess()
     try:
         from mpi4py import MPI
     except (ImportError, RuntimeError) as error:  # the latter where no MPI library is found
@@ -229,12 +229,13 @@ def _told(error: BaseException) -> Told:
 
 
 @contextmanager
-def together(ranks: Ranks, apart: bool = False) -> Iterator[None]:
+def collective_errors(ranks: Ranks, apart: bool = False) -> Iterator[None]:
     """What any rank raises in this context is raised on all, so that none waits for it forever.
 
     They all raise the error of the first rank that has one. Where the others wait in a sum for a
-    rank that failed, nothing can be raised there, and the job ends; see `Ranks.meet`. With `apart`
-    ranks exchange nothing in the context, and one that failed waits as long as the others work.
+    rank that failed, nothing can be raised there, and the job ends; see `Ranks.barrier`. With
+    `apart` ranks exchange nothing in the context, and one that failed waits as long as the
+    others work.
     """
     own: Exception | None = None
     try:
@@ -244,7 +245,7 @@ def together(ranks: Ranks, apart: bool = False) -> Iterator[None]:
             raise
         own = error
     if not apart:
-        ranks.meet(own)
+        ranks.barrier(own)
     reports = ranks.gather(None if own is None else _told(own))
     failed = [(rank, report) for rank, report in enumerate(reports) if report is not None]
     if not failed:
@@ -254,7 +255,7 @@ def together(ranks: Ranks, apart: bool = False) -> Iterator[None]:
     raise KINDS[index](text if everywhere else f"rank {rank}: {text}") from own
 
 
-def on_first(ranks: Ranks, action: Callable[[], T]) -> T:
+def on_root(ranks: Ranks, action: Callable[[], T]) -> T:
     """What `action` returns, or raises, on the first rank: the others only hear of it.
 
     For what is to be done once: files that all ranks share, say. The result must be small.

@@ -96,6 +96,6 @@ class StateSolve:
             V[:] = C
         kernels.solve_state(V, U_next, next_layer.W, next_layer.bias, next_layer.M, residual)
         if report is not None:
-            kernels.report_state(
+            kernels.state_decrease(
                 *(report, V, old, next_layer.W, self.kappa, self.rho, residual, *sample_weight)
             )

@@ -101,7 +101,7 @@ class BlasLimit:
         return before
 
     def usual(self) -> list[int]:
-        """Numbers of threads of all libraries, without this limit."""
+        """StepScalars of threads of all libraries, without this limit."""
         with self._lock:
             before = {id(library): count for library, count in self._before}
         return [before.get(id(library), library.num_threads) for library in _libraries()]

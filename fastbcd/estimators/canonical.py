@@ -27,7 +27,7 @@ def canonical(
     X : (n, d) array
         Finite numbers; compared as float64, 0 and -0 being equal.
     Y : (n, k) array
-        Numbers, too: a row is a sample with its target.
+        StepScalars, too: a row is a sample with its target.
     weight : (n,) array or None
         Not negative, not all 0; None for 1 each.
     """

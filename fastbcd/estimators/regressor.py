@@ -89,7 +89,7 @@ class BCDRegressor(MultiOutputMixin, RegressorMixin, BaseBCD):
         return float(r2_score(Y, outputs, sample_weight=weight))
 
     def predict(self, X: ArrayLike) -> NDArray[np.float64]:
-        """Numbers (n,), or (n, k) where y was a matrix, for X (n, d)."""
+        """StepScalars (n,), or (n, k) where y was a matrix, for X (n, d)."""
         outputs = self._outputs(X)
         model: Any = self.model_
         y: NDArray[np.float64] = outputs * model.target_scale + model.target_shift

@@ -31,7 +31,7 @@ KEY = rb"\"checksum\": \""
 CHUNK = 2**22
 
 
-def write_sealed(
+def write_checksummed(
     path: Path,
     tensors: Mapping[str, Any],
     metadata: dict[str, Any],
@@ -106,8 +106,8 @@ def _rows_at_a_time(dtype: np.dtype, shape: tuple[int, ...]) -> int:
     return max(1, CHUNK // max(1, dtype.itemsize * math.prod(shape[1:])))
 
 
-class SealedFile:
-    """A file that `write_sealed` wrote, open for reading; runs no code from it.
+class ChecksummedFile:
+    """A file that `write_checksummed` wrote, open for reading; runs no code from it.
 
     Parameters
     ----------
@@ -197,7 +197,7 @@ class SealedFile:
         """Close the file."""
         self._file.close()
 
-    def __enter__(self) -> SealedFile:
+    def __enter__(self) -> ChecksummedFile:
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -224,8 +224,8 @@ class SealedFile:
 def read_sealed(
     path: Path, kind: str, unsealed_formats: tuple[int, ...] = ()
 ) -> tuple[dict[str, Array], dict[str, Any]]:
-    """All arrays and the metadata of a file; parameters and errors as for `SealedFile`."""
-    with SealedFile(path, kind, unsealed_formats) as file:
+    """All arrays and the metadata of a file; parameters and errors as for `ChecksummedFile`."""
+    with ChecksummedFile(path, kind, unsealed_formats) as file:
         return {name: file.read(name) for name in file.tensors}, file.metadata
 
 

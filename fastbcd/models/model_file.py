@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fastbcd.data.preprocessing import Preprocessing
 from fastbcd.errors import InputError
-from fastbcd.files.checksummed import read_sealed, write_sealed
+from fastbcd.files.checksummed import read_sealed, write_checksummed
 from fastbcd.kernels import ACTIVATIONS
 from fastbcd.models.network import Network
 from fastbcd.support.parameters import parse
@@ -58,7 +58,7 @@ def write_model(path: Path, parts: dict[str, Any]) -> None:
     }
     if np.isfinite(preprocessing.limit):
         metadata["limit"] = float(preprocessing.limit)
-    write_sealed(path, tensors, metadata)
+    write_checksummed(path, tensors, metadata)
 
 
 def read_model(path: Path) -> dict[str, Any]:

@@ -65,7 +65,7 @@ class Network:
         `n_threads` as in `fastbcd.ThreeSplitting`; `InputError` where X does not fit.
         """
         device, dtype = CPU(n_threads), self.W[0].dtype
-        inputs = device.array(check_inputs(device.received(X), self.widths[0]), dtype)
+        inputs = device.array(check_inputs(device.as_input(X), self.widths[0]), dtype)
         outputs = np.empty((len(inputs), self.widths[-1]), dtype)
         layers = [device.layer(W) for W in self.W]
 

@@ -53,7 +53,7 @@ def plot_constraint_gap(runs: Any, ax: Any = None, legend: bool = True) -> Any:
     """How far states are from those of a forward pass; returns the Axes.
 
     The root of the squared violations of all constraints, see
-    `fastbcd.ThreeSplitting.objective_and_gap`; parameters as in `plot_objective`.
+    `fastbcd.ThreeSplitting.objective_and_violation`; parameters as in `plot_objective`.
     """
     label = "norm of all violations"
     return _plot_on_log_axis(runs, "constraint_gap", "Constraint gap", label, ax, legend)

@@ -20,7 +20,7 @@ from fastbcd.data.validation import (
     check_targets,
 )
 from fastbcd.devices import CPU, get_device
-from fastbcd.devices.ranks import get_ranks, together
+from fastbcd.devices.ranks import collective_errors, get_ranks
 from fastbcd.devices.storage.arrays import get_storage
 from fastbcd.devices.tiles import Tile
 from fastbcd.errors import InputError
@@ -32,6 +32,7 @@ from fastbcd.solvers.state import State
 from fastbcd.solvers.subgradient import squared_subgradient
 from fastbcd.support.floating_point import own_errstate_in
 from fastbcd.support.parameters import LARGEST, parse, require, require_integer
+from fastbcd.support.renamed import renamed
 from fastbcd.training.loop import Callback, Result, run
 
 
@@ -112,11 +113,11 @@ class BlockCoordinateDescent:
             negative or all zero.
         """
         ranks, mean = self.device.ranks, self.problem.reduction == "mean"
-        with together(ranks):
+        with collective_errors(ranks):
             inputs, targets = self._checked(X, Y)
             weight = sample_weights.checked(sample_weight, len(inputs), self.device, mean)
         kept, weight = sample_weights.agreed(weight, len(inputs), mean, ranks)
-        with together(ranks):
+        with collective_errors(ranks):
             if not (weight is None and kept is None) and self.device.name != "cpu":
                 raise InputError(
                     f"sample_weight: full batches have weights of samples on the processor only; "
@@ -127,10 +128,10 @@ class BlockCoordinateDescent:
         if state.n_total == 0:
             raise InputError("X must have at least one sample on some rank")
         state.sum_of_weights = None if weight is None else weight_sum(weight, ranks)
-        with together(ranks):
+        with collective_errors(ranks):
             self.forward(state)
-            energy = self.energy(state)
-        if not math.isfinite(energy):
+            bound = self.magnitude_bound(state)
+        if not math.isfinite(bound):
             raise InputError(
                 f"X, init or activation: states overflow {self.dtype} in the first forward pass; "
                 "use smaller inputs or weights, or another activation"
@@ -141,8 +142,8 @@ class BlockCoordinateDescent:
         """Samples and targets of `init` as arrays, checked."""
         problem, device = self.problem, self.device
         others, blocks = device.ranks.size > 1, device.blocks
-        X = check_inputs(device.received(X), problem.widths[0], others, blocks)
-        Y = check_targets(device.received(Y), len(X), problem.widths[-1], others, blocks)
+        X = check_inputs(device.as_input(X), problem.widths[0], others, blocks)
+        Y = check_targets(device.as_input(Y), len(X), problem.widths[-1], others, blocks)
         check_loss_targets(Y, problem.loss, blocks)
         return X, Y
 
@@ -229,8 +230,8 @@ class BlockCoordinateDescent:
                 "state: it was made for the other splitting; a state has U in ThreeSplitting only"
             )
         state.make_own()
-        if state.ledger is not None:
-            state.ledger.clear()
+        if state.descent_log is not None:
+            state.descent_log.clear()
         if state.clock is not None:
             state.clock.clear()
         with self.device.session():
@@ -279,9 +280,9 @@ class BlockCoordinateDescent:
 
     def objective(self, state: State) -> float:
         """F of `Problem`, evaluated on the arrays of `state`, its sums in float64."""
-        return self.objective_and_gap(state)[0]
+        return self.objective_and_violation(state)[0]
 
-    def objective_and_gap(self, state: State) -> tuple[float, float]:
+    def objective_and_violation(self, state: State) -> tuple[float, float]:
         """F, and how far `state` is from a forward pass, in one pass over samples.
 
         .. code-block:: text
@@ -320,7 +321,7 @@ class BlockCoordinateDescent:
         """What gamma/2 and rho/2 weigh in layer l, over one tile, less the unit of `per_sample`."""
         raise NotImplementedError
 
-    def energy(self, state: State) -> float:
+    def magnitude_bound(self, state: State) -> float:
         """``unit (1 + gamma + rho) (|Y|^2 + |V|^2 + |U|^2)`` of `state`: F if nothing cancelled.
 
         Rounding of the storage type moves F by about the square of its eps times this.
@@ -344,17 +345,23 @@ class BlockCoordinateDescent:
         """``|g|^2`` of a subgradient of F at `state`; see `fastbcd.solvers.subgradient`."""
         return squared_subgradient(self, state)
 
-    def miss_and_pull(self, tile: Tile, state: State, l: int, layer: Any) -> tuple[Any, Any, float]:
-        """A_l, R_l and |g_U|^2 of one `tile` of `state`; see `fastbcd.solvers.subgradient`. New arrays.
+    def coupling_residuals(
+        self, tile: Tile, state: State, l: int, layer: Any
+    ) -> tuple[Any, Any, float]:
+        """A_l, R_l and |g_U|^2 of one `tile` of `state`, as new arrays; see `squared_subgradient`.
 
         `layer` is W_l on the device, layer `l` from 1 to L.
         """
         raise NotImplementedError
 
+    energy = renamed("energy", "magnitude_bound")
+    miss_and_pull = renamed("miss_and_pull", "coupling_residuals")
+    objective_and_gap = renamed("objective_and_gap", "objective_and_violation")
+
     def promised_decrease(self) -> float:
         """A > 0 with which every iteration must have ``F(P') - F(P) >= a |P - P'|^2``.
 
-        The norm is that of `Ledger`; 0 where alpha is 0 and the theorem promises nothing.
+        The norm is that of `DescentLog`; 0 where alpha is 0 and the theorem promises nothing.
         """
         raise NotImplementedError
 

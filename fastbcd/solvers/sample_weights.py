@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastbcd.data.validation import NOTHING_LEFT, check_sample_weight
-from fastbcd.devices.ranks import Ranks, together
+from fastbcd.devices.ranks import Ranks, collective_errors
 from fastbcd.errors import InputError
 from fastbcd.support.parameters import LARGEST
 
@@ -23,7 +23,7 @@ def checked(sample_weight: ArrayLike | None, n: int, device: Any, mean: bool) ->
     """
     if sample_weight is None:
         return None
-    weight = check_sample_weight(device.numpy(device.received(sample_weight)), n)
+    weight = check_sample_weight(device.numpy(device.as_input(sample_weight)), n)
     if not mean and weight.max(initial=0.0) > LARGEST:
         raise InputError(
             f"sample_weight must be at most {LARGEST:g} with reduction='sum', but number "
@@ -53,7 +53,7 @@ def agreed(
     # A rank without samples has no say.
     everywhere = ranks.gather((given, extremes, n))
     reports = [(has, each) for has, each, samples in everywhere if samples]
-    with together(ranks):
+    with collective_errors(ranks):
         if len({has for has, _ in reports}) > 1:
             raise InputError("sample_weight: give it on all ranks, or on none")
         if not any(has for has, _ in reports):

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fastbcd.support.own import make_own
+from fastbcd.support.renamed import renamed
 from fastbcd.training.clock import BlockClock
-from fastbcd.training.descent_log import Ledger
+from fastbcd.training.descent_log import DescentLog
 
 
 @dataclass
@@ -33,7 +34,7 @@ class State:
         What each sample counts, all above 0; None for 1 each.
     sum_of_weights : float or None
         Their sum over the samples of all ranks; None for `n_total`.
-    ledger : Ledger or None
+    descent_log : DescentLog or None
         Where one is set, `step` empties it, and each block reports to it how much it gained.
     clock : BlockClock or None
         Where one is set, `step` empties it, and adds to it how long each block takes.
@@ -51,15 +52,17 @@ class State:
     n_total: int = 0
     sample_weight: Any = None
     sum_of_weights: float | None = None
-    ledger: Ledger | None = None
+    descent_log: DescentLog | None = None
     clock: BlockClock | None = None
     cache: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    ledger = renamed("ledger", "descent_log")
 
     def __post_init__(self) -> None:
         self.n_total = self.n_total or self.n
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "cache": {}, "ledger": None, "clock": None}
+        return {**self.__dict__, "cache": {}, "descent_log": None, "clock": None}
 
     def make_own(self) -> None:
         """Copy what an iteration updates and must not be written to; X and Y never are."""

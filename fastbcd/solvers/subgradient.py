@@ -28,9 +28,10 @@ def squared_subgradient(solver: BlockCoordinateDescent, state: State) -> float:
     with ``A_l = V_l - S_l V_{l-1} - act`` and R_l minus the slope in ``V^_{l-1} W_l^T``:
     ``rho (U_l - V^_{l-1} W_l^T)``, or ``gamma act' A_l`` in two-splitting.
 
-    Measured in the norm dual to that of `fastbcd.training.descent_log.Ledger`: ``(|g_V|^2 + |g_U|^2) / unit +
-    |g_W|^2``, unit being what a sample counts; with weights c of samples, ``unit c_i`` for sample
-    i, and the sum over samples in g_W is weighted. Costs three products a layer.
+    Measured in the norm dual to that of `fastbcd.training.descent_log.DescentLog`:
+    ``(|g_V|^2 + |g_U|^2) / unit + |g_W|^2``, unit being what a sample counts. With weights c of
+    samples it is ``unit c_i`` for sample i, and the sum over samples in g_W is weighted. It costs
+    three products a layer.
 
     Raises
     ------
@@ -51,7 +52,7 @@ def squared_subgradient(solver: BlockCoordinateDescent, state: State) -> float:
             A_next = R_next = None
             for l in range(L, 0, -1):
                 V, penalty = state.V[l][rows], problem.state_penalties[l - 1]
-                A, R, squared_U = solver.miss_and_pull(tile, state, l, layers[l - 1])
+                A, R, squared_U = solver.coupling_residuals(tile, state, l, layers[l - 1])
                 part += squared_U
                 if l == L:
                     part += device.output_subgradient(

@@ -62,7 +62,7 @@ class ThreeSplitting(BlockCoordinateDescent):
     def _update_layer(self, state: State, l: int) -> None:
         """V_l, U_l and the sums for W_l in one pass over tiles of samples; then W_l."""
         problem, device, L = self.problem, self.device, self.problem.n_layers
-        W, V, U, ledger = state.W, state.V, state.U, state.ledger
+        W, V, U, descent_log = state.W, state.V, state.U, state.descent_log
         lap = laps_of_all_threads(state.clock)
         gamma, rho, alpha = problem.gamma, problem.rho, self.alpha
         unit = problem.per_sample(state.total_weight)
@@ -73,7 +73,7 @@ class ThreeSplitting(BlockCoordinateDescent):
             solve = device.state_solve(W[l + 1], problem.state_penalties[l - 1], kappa, rho)
             lap("V", l)
         equations = self._normal_equations(state, l)
-        reports = None if ledger is None else device.sum((2, 2))
+        reports = None if descent_log is None else device.sum((2, 2))
 
         def update_samples(tile: Tile) -> None:
             rows, lap = tile.rows, laps(state.clock)
@@ -90,7 +90,7 @@ class ThreeSplitting(BlockCoordinateDescent):
                 #              + gamma/2 S_{l+1} |V_{l+1} - V_l - act(U_{l+1})|^2
                 #              + rho/2 |U_{l+1} - V^_l W_{l+1}^T|^2
                 V_next = V[l + 1][rows] if problem.residual[l] else None
-                C = solve.center(tile, V[l][rows], ledger is not None)
+                C = solve.center(tile, V[l][rows], descent_log is not None)
                 device.kernels.state_center(
                     *(C, activation, U[l][rows], below),
                     *(problem.activations[l], U[l + 1][rows], V_next, solve.scale),
@@ -115,13 +115,13 @@ class ThreeSplitting(BlockCoordinateDescent):
             arrays.append(V[l + 1])
         device.for_each_tile(state.n, problem.widths, self.dtype, update_samples, arrays=arrays)
         # W_l = argmin r_l(W_l) + rho/2 |U_l - V^_{l-1} W_l^T|^2 + alpha/2 |W_l - W_l'|^2
-        report_W = None if ledger is None else device.zeros((2,), np.float64)
+        report_W = None if descent_log is None else device.zeros((2,), np.float64)
         penalty = problem.weight_penalties[l - 1]
         equations.solve(W[l], rho * unit, penalty, self.alpha_weights, report_W)
-        if ledger is not None and reports is not None:
+        if descent_log is not None and reports is not None:
             for kind, report in zip("VU", reports.total(), strict=True):
-                ledger.add(kind, l, report, unit)
-            ledger.add("W", l, report_W)
+                descent_log.add(kind, l, report, unit)
+            descent_log.add("W", l, report_W)
         lap("W", l)
 
     def _couplings(self, tile: Tile, state: State, l: int, layer: Any) -> tuple[float, float]:
@@ -133,12 +133,14 @@ class ThreeSplitting(BlockCoordinateDescent):
         B = self.device.forward(tile, layer, state.V[l - 1][rows])
         return miss, kernels.squared_distance(U, B, *weight)
 
-    def miss_and_pull(self, tile: Tile, state: State, l: int, layer: Any) -> tuple[Any, Any, float]:
+    def coupling_residuals(
+        self, tile: Tile, state: State, l: int, layer: Any
+    ) -> tuple[Any, Any, float]:
         """A_l, R_l and |g_U|^2 of one tile; see `fastbcd.solvers.subgradient`."""
         problem, device, rows = self.problem, self.device, tile.rows
         V, U, activation = state.V[l][rows], state.U[l][rows], problem.activations[l - 1]
         A = device.empty(V.shape, V.dtype)
-        device.kernels.activation_miss(A, activation, V, U, self._skip(state, l, rows))
+        device.kernels.coupling_residual(A, activation, V, U, self._skip(state, l, rows))
         R = U - device.forward(tile, layer, state.V[l - 1][rows])
         squared = device.kernels.preactivation_subgradient(
             *(activation, U, A, R, problem.gamma, problem.rho, *state.weight_of(rows))

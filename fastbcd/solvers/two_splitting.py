@@ -29,7 +29,7 @@ class TwoSplitting(BlockCoordinateDescent):
 
     The blocks W_l and V_l of hidden layers have no closed form where the activation is
     nonlinear: each is updated by `inner_steps` solves of a quadratic model, followed by a
-    search by rows of W or by samples of V; see `fastbcd.kernels.majorised`.
+    search by rows of W or by samples of V; see `fastbcd.kernels.surrogate`.
 
     Parameters
     ----------
@@ -98,7 +98,12 @@ class TwoSplitting(BlockCoordinateDescent):
     def _update_layer(self, state: State, l: int) -> None:
         """V_l and the sums for W_l in one pass over tiles of samples; then W_l."""
         problem, device, L = self.problem, self.device, self.problem.n_layers
-        W, V, ledger, lap = state.W, state.V, state.ledger, laps_of_all_threads(state.clock)
+        W, V, descent_log, lap = (
+            state.W,
+            state.V,
+            state.descent_log,
+            laps_of_all_threads(state.clock),
+        )
         gamma, unit = problem.gamma, problem.per_sample(state.total_weight)
         activation = problem.activations[l - 1]
         layer = device.layer(W[l])
@@ -113,7 +118,7 @@ class TwoSplitting(BlockCoordinateDescent):
             lap("V", l)
         equations = self._normal_equations(state, l)
         curvatures: list[Any] = [0.0]
-        reports = None if ledger is None else device.sum(2)
+        reports = None if descent_log is None else device.sum(2)
 
         def update_samples(tile: Tile) -> None:
             rows, lap, weight = tile.rows, laps(state.clock), state.weight_of(tile.rows)
@@ -132,7 +137,7 @@ class TwoSplitting(BlockCoordinateDescent):
                 solve.update(tile, V[l][rows], A, V[l + 1][rows], steps, report, *weight)
             lap("V", l)
             curvatures.append(device.kernels.curvature_bound(activation, V[l][rows], B))
-            device.kernels.majorised_residual(B, activation, V[l][rows], B, 1.0)
+            device.kernels.surrogate_residual(B, activation, V[l][rows], B, 1.0)
             equations.add(tile, B, V[l - 1][rows], *weight)
             lap("W", l)
             if reports is not None and report is not None:
@@ -145,8 +150,8 @@ class TwoSplitting(BlockCoordinateDescent):
         state.cache[f"curvature {l}"] = c
         # W_l = argmin r_l(W_l) + gamma/2 |V_l - act(V^_{l-1} W_l^T)|^2 + alpha/2 |W_l - W_l'|^2
         self._update_weights(state, l, equations, c)
-        if ledger is not None and reports is not None:
-            ledger.add("V", l, reports.total(), unit)
+        if descent_log is not None and reports is not None:
+            descent_log.add("V", l, reports.total(), unit)
         lap("W", l)
 
     def _steps(self, activation: Formula) -> int:
@@ -159,8 +164,8 @@ class TwoSplitting(BlockCoordinateDescent):
         penalty, activation = problem.weight_penalties[l - 1], problem.activations[l - 1]
         weight, alpha = problem.gamma * problem.per_sample(state.total_weight), self.alpha_weights
         W, V = state.W, state.V
-        report = None if state.ledger is None else device.zeros((2,), np.float64)
-        before = None if state.ledger is None else device.copy(W[l])
+        report = None if state.descent_log is None else device.zeros((2,), np.float64)
+        before = None if state.descent_log is None else device.copy(W[l])
         for k in range(self._steps(activation)):
             if k > 0:
                 equations.start(keep_gram=True)
@@ -169,7 +174,7 @@ class TwoSplitting(BlockCoordinateDescent):
                 def add_residuals(tile: Tile, layer: Any = layer) -> None:
                     rows = tile.rows
                     Z = device.forward(tile, layer, V[l - 1][rows])
-                    device.kernels.majorised_residual(Z, activation, V[l][rows], Z, 1.0)
+                    device.kernels.surrogate_residual(Z, activation, V[l][rows], Z, 1.0)
                     equations.add(tile, Z, V[l - 1][rows], *state.weight_of(rows))
 
                 device.for_each_tile(
@@ -183,10 +188,10 @@ class TwoSplitting(BlockCoordinateDescent):
             equations.cross /= c
             equations.solve(end, weight * c, penalty, alpha)
             self._search_weights(state, l, end, report)
-        if state.ledger is not None and report is not None:
+        if state.descent_log is not None and report is not None:
             # The block's own step, not the sum of its inner ones.
             report[1] = device.kernels.squared_distance(W[l], before)
-            state.ledger.add("W", l, report)
+            state.descent_log.add("W", l, report)
 
     def _search_weights(self, state: State, l: int, end: Any, report: Any) -> None:
         """Move each row of W_l towards the model's minimiser `end`: one pass over tiles."""
@@ -222,14 +227,16 @@ class TwoSplitting(BlockCoordinateDescent):
         weight = state.weight_of(rows)
         return self.device.kernels.activation_residual(activation, V, B, None, *weight), 0.0
 
-    def miss_and_pull(self, tile: Tile, state: State, l: int, layer: Any) -> tuple[Any, Any, float]:
+    def coupling_residuals(
+        self, tile: Tile, state: State, l: int, layer: Any
+    ) -> tuple[Any, Any, float]:
         """A_l, R_l and |g_U|^2 of one tile; see `fastbcd.solvers.subgradient`."""
         problem, device, rows = self.problem, self.device, tile.rows
         V, activation = state.V[l][rows], problem.activations[l - 1]
         B = device.forward(tile, layer, state.V[l - 1][rows])
         A = device.empty(V.shape, V.dtype)
-        device.kernels.activation_miss(A, activation, V, B, None)
-        device.kernels.majorised_residual(B, activation, V, B, 1.0)
+        device.kernels.coupling_residual(A, activation, V, B, None)
+        device.kernels.surrogate_residual(B, activation, V, B, 1.0)
         return A, problem.gamma * B, 0.0
 
     def promised_decrease(self) -> float:

@@ -7,8 +7,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 
-class Ledger:
-    """Sums over the blocks of the last iteration, where `State.ledger` holds one.
+class DescentLog:
+    """Sums over the blocks of the last iteration, where `State.descent_log` holds one.
 
     A solver's `step` empties it first.
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from fastbcd.devices import CPU
-from fastbcd.devices.ranks import together
+from fastbcd.devices.ranks import collective_errors
 from fastbcd.errors import InputError
 from fastbcd.kernels.streams import warn
 from fastbcd.models.network import Network
@@ -73,7 +73,7 @@ class Callback:
 
 
 @dataclass
-class Past:
+class RunHistory:
     """Of a run that goes on: its history, and by name what callbacks remember."""
 
     history: list[Record]
@@ -120,7 +120,7 @@ def run(
     state: Any,
     max_iter: int,
     callbacks: Iterable[Callback] = (),
-    past: Past | None = None,
+    past: RunHistory | None = None,
 ) -> Result:
     """Step from `state` until `max_iter` iterations are done or a callback returns True.
 
@@ -133,7 +133,7 @@ def run(
         Counted from the first iteration of the whole run.
     callbacks : iterable of Callback
         Called in this order; where the solver is spread over ranks, the same ones on all of them.
-    past : Past, optional
+    past : RunHistory, optional
         Of a run that goes on, see `fastbcd.resume`.
 
     Raises
@@ -146,7 +146,7 @@ def run(
     max_iter = require_integer(max_iter, "max_iter", at_least=0)
     if not isinstance(callbacks, Iterable):
         raise InputError(f"callbacks must be a list of callbacks, got {callbacks!r}")
-    callbacks, past = list(callbacks), past or Past([], [])
+    callbacks, past = list(callbacks), past or RunHistory([], [])
     history, ranks = list(past.history), solver.device.ranks
     result = Result(state, network_of(solver, state), history, callbacks=callbacks)
     seconds = history[-1]["seconds"] if history else 0.0
@@ -155,7 +155,7 @@ def run(
     try:
         for callback in callbacks:
             callback.result = result
-            with together(ranks):
+            with collective_errors(ranks):
                 if callback.everywhere or ranks.rank == 0:
                     callback.on_start(solver, state, max_iter)
                     started.append(callback)
@@ -168,7 +168,7 @@ def run(
         while state.iteration < max_iter and result.stopped_by is None:
             record: Record = {"iteration": state.iteration + 1}
             stops: list[int] = []
-            with together(ranks):
+            with collective_errors(ranks):
                 start = time.perf_counter()
                 state = solver.step(state)
                 seconds += time.perf_counter() - start

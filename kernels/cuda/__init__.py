@@ -14,21 +14,13 @@ from fastbcd.kernels.cuda.bfloat16 import to_bfloat16
 from fastbcd.kernels.cuda.coordinate_descent import coordinate_descent, state_slopes
 from fastbcd.kernels.cuda.gram_solve import (
     add_scaled_step,
-    add_state_report,
+    add_state_decrease,
     coordinate_hessian,
     right_hand_side,
     scaled_system,
     shift_diagonal,
 )
 from fastbcd.kernels.cuda.gram_sums import add_column_sums, add_cross, add_gram
-from fastbcd.kernels.cuda.majorised import (
-    add_row_sums,
-    curvature_bound,
-    majorised_residual,
-    search_rows,
-    search_states,
-    state_terms,
-)
 from fastbcd.kernels.cuda.metric import (
     eigenvectors_in_a_block,
     ritz_values,
@@ -50,7 +42,7 @@ from fastbcd.kernels.cuda.norms import (
     penalty_sum,
     preactivation_subgradient,
     project,
-    shrink_weights,
+    prox_weights,
     squared_distance,
     squared_norm,
 )
@@ -67,31 +59,39 @@ from fastbcd.kernels.cuda.preactivation import displacement, scaled, update_prea
 from fastbcd.kernels.cuda.states import (
     activate,
     activate_augmented,
-    activation_miss,
     activation_residual,
+    coupling_residual,
     displacement_of_states,
     proximal_center,
     residual_of_bias,
     state_center,
+)
+from fastbcd.kernels.cuda.surrogate import (
+    add_row_sums,
+    curvature_bound,
+    search_rows,
+    search_states,
+    state_terms,
+    surrogate_residual,
 )
 from fastbcd.kernels.cuda.target import launching
 
 __all__ = [
     "activate",
     "activate_augmented",
-    "activation_miss",
     "activation_residual",
     "add_column_sums",
     "add_cross",
     "add_gram",
     "add_row_sums",
     "add_scaled_step",
-    "add_state_report",
+    "add_state_decrease",
     "advance",
     "batch_scale",
     "batch_sizes",
     "coordinate_descent",
     "coordinate_hessian",
+    "coupling_residual",
     "curvature_bound",
     "displacement",
     "displacement_of_states",
@@ -100,7 +100,6 @@ __all__ = [
     "gather",
     "launching",
     "loss_sum",
-    "majorised_residual",
     "mean_of_weights",
     "output_subgradient",
     "output_terms",
@@ -108,6 +107,7 @@ __all__ = [
     "penalty_sum",
     "preactivation_subgradient",
     "project",
+    "prox_weights",
     "proximal_center",
     "residual_of_bias",
     "right_hand_side",
@@ -119,13 +119,13 @@ __all__ = [
     "search_states",
     "set_numbers",
     "shift_diagonal",
-    "shrink_weights",
     "squared_distance",
     "squared_norm",
     "state_center",
     "state_slopes",
     "state_terms",
     "step_weights_along",
+    "surrogate_residual",
     "to_bfloat16",
     "turn_directions",
     "update_output_state",

@@ -196,7 +196,7 @@ def _report_state(report, moved, through, kappa, rho):
         report[1] += moved[0]
 
 
-def add_state_report(report: Any, moved: Any, through: Any, kappa: float, rho: Any) -> None:
+def add_state_decrease(report: Any, moved: Any, through: Any, kappa: float, rho: Any) -> None:
     """``report += 1/2 (kappa moved + rho through), moved``: the V_l-block's.
 
     moved, through: 0-d or (1,) arrays, ``|D|^2`` and ``|D W_next^T|^2``.

@@ -76,7 +76,7 @@ def project(W: Any, penalty: Any) -> None:
     launch(_shrink, W.shape, W, penalty, None, W.shape[1])
 
 
-def shrink_weights(W: Any, penalty: Any, length: Any) -> None:
+def prox_weights(W: Any, penalty: Any, length: Any) -> None:
     """``W = argmin_Z r(Z) + 1/(2 length) |Z - W|^2``, r being `penalty`; not the bias.
 
     W (m, d + 1); length (1,) float64 on the GPU; where it is 0 the nearest point of the domain.

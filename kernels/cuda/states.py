@@ -100,8 +100,8 @@ def _activation_miss(A, activation, V, U, below):
         i += down
 
 
-def activation_miss(A: Any, activation: Any, V: Any, U: Any, below: Any) -> None:
-    """``A = V - S V_{l-1} - act(U)``; arguments as in `fastbcd.kernels.activation_miss`."""
+def coupling_residual(A: Any, activation: Any, V: Any, U: Any, below: Any) -> None:
+    """``A = V - S V_{l-1} - act(U)``; arguments as in `fastbcd.kernels.coupling_residual`."""
     launch_each(_activation_miss, A.shape, A, activation, V, U, below)
 
 

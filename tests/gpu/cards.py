@@ -30,10 +30,10 @@ class GPU:
             pytest.skip("NUMBA_ENABLE_CUDASIM=1 asks for the simulator, not for the GPU")
         from fastbcd import InputError
         from fastbcd.devices.cuda.library import Library
-        from fastbcd.devices.ranks import Alone
+        from fastbcd.devices.ranks import SingleProcess
 
         try:
-            Library("float32", Alone())
+            Library("float32", SingleProcess())
         except InputError as problem:
             pytest.skip(str(problem))
         import cupy

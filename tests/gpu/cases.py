@@ -108,7 +108,7 @@ def cases(dtype: Any, M: int = M, D: int = D) -> Iterator[Case]:
             yield Case(
                 tag, "activation_residual", (act, normal(M, D), normal(M, D), below), f64=True
             )
-        yield Case(name, "activation_miss", (normal(M, D), act, normal(M, D), normal(M, D), None))
+        yield Case(name, "coupling_residual", (normal(M, D), act, normal(M, D), normal(M, D), None))
         yield Case(
             name, "activate_augmented", (normal(M, D + 1), act, normal(M, D), None), f64=True
         )
@@ -118,7 +118,7 @@ def cases(dtype: Any, M: int = M, D: int = D) -> Iterator[Case]:
         yield Case(f"{name}, kept", "displacement", kept, tolerance=2048.0, f64=True)
         pull = (act, normal(M, D), normal(M, D), normal(M, D), 1.5, 0.75)
         yield Case(name, "preactivation_subgradient", pull, f64=True)
-        yield Case(name, "majorised_residual", (normal(M, D), act, normal(M, D), normal(M, D), 1.0))
+        yield Case(name, "surrogate_residual", (normal(M, D), act, normal(M, D), normal(M, D), 1.0))
         yield Case(name, "curvature_bound", (act, normal(M, D), normal(M, D)), f64=True)
         steps = np.array([0.0, 2.0, 1.0, 0.5])
         sums = (doubles(4, D), act, normal(M, D), normal(M, D), normal(M, D), steps)
@@ -179,8 +179,8 @@ def cases(dtype: Any, M: int = M, D: int = D) -> Iterator[Case]:
             tolerance=64.0,
         )
         yield Case(
-            *(name, "shrink_weights", (normal(M, D + 1), penalty, np.array([0.4]))),
-            expected=lambda W, p, length: kernels.shrink_weights(W, p, float(length[0])),
+            *(name, "prox_weights", (normal(M, D + 1), penalty, np.array([0.4]))),
+            expected=lambda W, p, length: kernels.prox_weights(W, p, float(length[0])),
             f64=True,
         )
         A = doubles(D + 1, D + 1)
@@ -338,11 +338,13 @@ def of_the_gpu(dtype: Any, rng: np.random.Generator, M: int, D: int) -> Iterator
         slopes = (np.empty((M, D)), normal(M, D), normal(M, D), normal(M, D), 1.5, w)
         yield Case(name, "state_slopes", slopes, state_slopes, f64=True)
 
-        def add_state_report(report: Any, moved: Any, through: Any, kappa: float, rho: Any) -> None:
+        def add_state_decrease(
+            report: Any, moved: Any, through: Any, kappa: float, rho: Any
+        ) -> None:
             report += np.concatenate([0.5 * (kappa * moved + rho * through), moved])
 
         state = (np.ones(2), np.array([2.0]), np.array([3.0]), 1.5, w)
-        yield Case(name, "add_state_report", state, add_state_report, f64=True)
+        yield Case(name, "add_state_decrease", state, add_state_decrease, f64=True)
 
         def step_weights(W: Any, S: Any, leading: Any, size: Any, keep: float) -> None:
             size = W.dtype.type(size if np.ndim(size) == 0 else size[0])

@@ -208,7 +208,7 @@ class HostLibrary:
         assert _tape.steps is None, "a copy from the host while a graph is captured"
         return np.array(data, dtype, order="C").view(DeviceArray)
 
-    def received(self, data: Any) -> Any:
+    def as_input(self, data: Any) -> Any:
         return data
 
     def host(self, array: Any) -> Any:

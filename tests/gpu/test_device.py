@@ -17,7 +17,7 @@ if os.environ.get("NUMBA_ENABLE_CUDASIM") != "1":
 from host_library import WAITS, on_simulator
 
 from fastbcd import InputError, Problem, ThreeSplitting, TwoSplitting, one_hot
-from fastbcd.training.descent_log import Ledger
+from fastbcd.training.descent_log import DescentLog
 
 N = 11
 RNG = np.random.default_rng(5)
@@ -30,25 +30,33 @@ def arrays(state: Any) -> list[Any]:
 
 
 def compare(make: Any, iterations: int = 2, tolerance: float = 2e-4, **init: Any) -> Any:
-    """Both devices from one start: states, objective, ledger, subgradient; the GPU's solver."""
+    """Both devices from one start: states, objective, decreases, subgradient; the GPU's solver."""
     ours, theirs = make(), on_simulator(make())
     states = []
     for solver in (ours, theirs):
         state = solver.init(X, Y, seed=1, **init)
-        state.ledger = Ledger()
+        state.descent_log = DescentLog()
         for _ in range(iterations):
             solver.step(state)
         states.append(state)
     for a, b in zip(*map(arrays, states), strict=True):
         np.testing.assert_allclose(b, a, rtol=0, atol=tolerance * float(abs(a).max()))
     numbers = [
-        (*s.objective_and_gap(t), t.ledger.squared_step, s.squared_subgradient(t), s.energy(t))
+        (
+            *s.objective_and_violation(t),
+            t.descent_log.squared_step,
+            s.squared_subgradient(t),
+            s.magnitude_bound(t),
+        )
         for s, t in zip((ours, theirs), states, strict=True)
     ]
     np.testing.assert_allclose(numbers[1], numbers[0], rtol=50 * tolerance)
     scale = max(abs(ours.objective(states[0])), 1e-3)
-    assert abs(states[1].ledger.decrease - states[0].ledger.decrease) <= 50 * tolerance * scale
-    assert set(states[1].ledger.blocks) == set(states[0].ledger.blocks)
+    assert (
+        abs(states[1].descent_log.decrease - states[0].descent_log.decrease)
+        <= 50 * tolerance * scale
+    )
+    assert set(states[1].descent_log.blocks) == set(states[0].descent_log.blocks)
     return theirs
 
 
@@ -105,7 +113,7 @@ def test_two_splitting_takes_the_cpus_steps(name: str) -> None:
 def test_without_a_ledger_the_steps_are_the_same() -> None:
     solver = on_simulator(ThreeSplitting(Problem((4, 5, 3)), alpha=0.1))
     states = [solver.init(X, Y, seed=1) for _ in range(2)]
-    states[1].ledger = Ledger()
+    states[1].descent_log = DescentLog()
     for state in states:
         solver.step(state)
     for a, b in zip(*map(arrays, states), strict=True):
@@ -134,7 +142,7 @@ def test_what_does_not_fit_is_refused_with_both_numbers() -> None:
 def test_a_step_waits_for_the_gpu_once_at_its_end(solver: Any) -> None:
     trained = on_simulator(solver(Problem((4, 5, 3)), alpha=0.1))
     state = trained.init(X, Y, seed=1)
-    state.ledger = Ledger()
+    state.descent_log = DescentLog()
     WAITS.clear()
     trained.step(state)
     assert WAITS == ["host"]  # the flag of numbers that are not finite

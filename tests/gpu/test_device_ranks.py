@@ -19,7 +19,7 @@ import numpy as np
 from mpi4py import MPI
 from host_library import SimulatedCUDA
 from fastbcd import Problem, ThreeSplitting, TwoSplitting, one_hot
-from fastbcd.training.descent_log import Ledger
+from fastbcd.training.descent_log import DescentLog
 comm = MPI.COMM_WORLD
 rng = np.random.default_rng(1)
 X, Y = rng.standard_normal((5, 4)), one_hot(rng.integers(0, 3, 5), 3)
@@ -31,10 +31,10 @@ for kind, options in ((ThreeSplitting, {"residual": True}), (TwoSplitting, {"act
     spread.device = SimulatedCUDA(1, None, spread.device.ranks)
     for solver, part in ((alone, slice(None)), (spread, rows)):
         state = solver.init(X[part], Y[part], seed=2)
-        state.ledger = Ledger()
+        state.descent_log = DescentLog()
         solver.step(state)
-        numbers.append([*solver.objective_and_gap(state), state.ledger.squared_step,
-                        state.ledger.decrease, solver.squared_subgradient(state)])
+        numbers.append([*solver.objective_and_violation(state), state.descent_log.squared_step,
+                        state.descent_log.decrease, solver.squared_subgradient(state)])
         weights.append([solver.device.numpy(W) for W in state.weights])
     report[kind.__name__] = {
         "numbers": [[float(x) for x in row] for row in numbers],

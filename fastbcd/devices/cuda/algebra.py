@@ -48,6 +48,6 @@ class Kernels:
             self._library.gemm(leading, work, directions)
         kernels.step_weights_along(W, S, leading, size, keep)
 
-    def shrink_weights(self, W: Any, penalty: Any, length: Any) -> None:
-        """``W = argmin_Z r(Z) + 1/(2 length) |Z - W|^2``; see `fastbcd.kernels.shrink_weights`."""
-        kernels.shrink_weights(W, penalty, length.reshape(1))
+    def prox_weights(self, W: Any, penalty: Any, length: Any) -> None:
+        """``W = argmin_Z r(Z) + 1/(2 length) |Z - W|^2``; see `fastbcd.kernels.prox_weights`."""
+        kernels.prox_weights(W, penalty, length.reshape(1))

@@ -15,7 +15,7 @@ from fastbcd.devices.cuda.library import INSTALL, Library
 from fastbcd.devices.cuda.mini_batches import MiniBatches
 from fastbcd.devices.cuda.resident import Resident
 from fastbcd.devices.output_state import update_output_state
-from fastbcd.devices.ranks import Alone, Ranks
+from fastbcd.devices.ranks import Ranks, SingleProcess
 from fastbcd.devices.tiles import even_size
 from fastbcd.errors import InputError
 from fastbcd.kernels import Formula, Loss, Penalty
@@ -27,7 +27,7 @@ TILE_BYTES = 2**30
 MIN_TILE_ROWS = 4096
 # Relative rounding of the factors of float32 products.
 ROUNDING = {"float32": 2.0**-23, "tf32": 2.0**-11, "bf16": 2.0**-8}
-ALONE = Alone()
+SINGLE_PROCESS = SingleProcess()
 
 
 class Scratch:
@@ -113,7 +113,7 @@ class CUDA(MiniBatches):
         self,
         n_threads: int | None = None,
         tile_rows: int | None = None,
-        ranks: Ranks = ALONE,
+        ranks: Ranks = SINGLE_PROCESS,
         precision: str = "float32",
     ) -> None:
         self.ranks, self.n_threads, self.precision = ranks, n_threads, precision
@@ -143,7 +143,7 @@ class CUDA(MiniBatches):
         if self.ranks.size > 1:
             raise TypeError("a solver that is spread over ranks cannot be pickled: its comm cannot")
         kept = ("n_threads", "_tile_rows", "precision")
-        return {"ranks": ALONE, **{name: self.__dict__[name] for name in kept}}
+        return {"ranks": SINGLE_PROCESS, **{name: self.__dict__[name] for name in kept}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -186,9 +186,9 @@ class CUDA(MiniBatches):
 
     # -- arrays -------------------------------------------------------------------------------
 
-    def received(self, data: Any) -> Any:
+    def as_input(self, data: Any) -> Any:
         """Arrays of the GPU, of whichever library, as this device's; other data as they are."""
-        return self.library.received(data)
+        return self.library.as_input(data)
 
     def array(self, data: Any, dtype: Any) -> Any:
         """`data` as a contiguous array of this device; not copied where it is one already."""

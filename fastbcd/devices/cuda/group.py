@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fastbcd.devices.ranks import Ranks, on_first
+from fastbcd.devices.ranks import Ranks, on_root
 from fastbcd.errors import InputError
 
 
@@ -41,7 +41,7 @@ class Group:
                 )
         self._nccl = nccl
         # All ranks meet in this call.
-        identity = on_first(ranks, nccl.get_unique_id)
+        identity = on_root(ranks, nccl.get_unique_id)
         self._comm = nccl.NcclCommunicator(ranks.size, identity, ranks.rank)
 
     def sum(self, array: Any, stream: int) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 from fastbcd.devices.cuda.captures import captures
 from fastbcd.devices.cuda.cublas import UPPER, WORKSPACE_BYTES, CuBLAS, leading
 from fastbcd.devices.cuda.group import Group
-from fastbcd.devices.ranks import Alone, Ranks, together
+from fastbcd.devices.ranks import Ranks, SingleProcess, collective_errors
 from fastbcd.errors import InputError
 from fastbcd.kernels.plain import PLAIN
 
@@ -128,7 +128,7 @@ class Library:
         """
         from cupy.cuda import nccl
 
-        with together(ranks):
+        with collective_errors(ranks):
             if not nccl.available:
                 raise InputError(
                     "comm: ranks with a GPU each need NCCL, and CuPy finds none; "
@@ -177,7 +177,7 @@ class Library:
         out.set(data)
         return out
 
-    def received(self, data: Any) -> Any:
+    def as_input(self, data: Any) -> Any:
         """`data` of the GPU, of whichever library, as CuPy's, without a copy; other data as it is.
 
         By ``__cuda_array_interface__``, else by DLPack. Whoever made it may still be at work on
@@ -317,7 +317,7 @@ def out_of_memory(needed: int, free: int) -> InputError:
 def describe() -> dict[str, str]:
     """What ``fastbcd info`` says of the GPU; says what is missing where something is."""
     try:
-        cupy = Library("float32", Alone())._cupy  # says what is missing
+        cupy = Library("float32", SingleProcess())._cupy  # says what is missing
         runtime = cupy.cuda.runtime
         driver = runtime.driverGetVersion()
         properties = runtime.getDeviceProperties(runtime.getDevice())

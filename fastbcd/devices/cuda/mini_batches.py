@@ -184,11 +184,11 @@ class MiniBatches:
             V = out
         return V
 
-    def batch_sizes(self, *arguments: Any) -> Any:
+    def rms_scaling(self, *arguments: Any) -> Any:
         """Sizes of a mini-batch's displacements; arguments as on the CPU."""
-        from fastbcd.devices.cuda.batch_sizes import BatchSizes
+        from fastbcd.devices.cuda.rms_scaling import RMSScaling
 
-        return BatchSizes(self, *arguments)
+        return RMSScaling(self, *arguments)
 
     def gram_metric(self, *arguments: Any, **options: Any) -> Any:
         """The metric of a mini-batch W-block; arguments as on the CPU."""

@@ -59,7 +59,7 @@ class Plan:
         return arrays if self._weights is None else [*arrays, self._weights]
 
     def lay_out(self, device: Any, batches: Sequence[Any], numbers: Sequence[Any]) -> None:
-        """Begin a pass: rows and weights of its `batches`, `fastbcd.solvers.mini_batch.batches.Samples`."""
+        """Begin a pass with its `batches` (`Samples`), whose rows and weights are laid out."""
         self._order[...] = device.array(np.concatenate([b.index for b in batches]), np.int64)
         if self._weights is not None:
             weights = np.concatenate([b.weight for b in batches])

@@ -12,7 +12,7 @@ from fastbcd.devices.cuda.library import out_of_memory
 
 
 class Resident:
-    """The storage of a GPU; as `fastbcd.devices.storage.arrays.Memory`, but that it tells what is free.
+    """The storage of a GPU: as `Memory` of the processor, but it tells how much is free.
 
     Parameters
     ----------
@@ -50,10 +50,10 @@ class Resident:
     def read_by_rows(self, array: Any) -> None:
         """Nothing: memory has no order."""
 
-    def ask_for(self, array: Any, rows: slice) -> None:
+    def prefetch(self, array: Any, rows: slice) -> None:
         """Nothing: they are here."""
 
-    def unmap(self, array: Any) -> None:
+    def drop_mapping(self, array: Any) -> None:
         """Nothing: they stay."""
 
     def stream(

@@ -76,7 +76,7 @@ class StateSolve:
             moved = kernels.displacement_of_states(old, V)
             kernels.product_transposed(residual, old, above.W, 1.0, 0.0)
             through = kernels.squared_norm(residual)
-            kernels.add_state_report(report, moved, through, self.kappa, self.rho)
+            kernels.add_state_decrease(report, moved, through, self.kappa, self.rho)
 
 
 class NonlinearStateSolve:
@@ -125,7 +125,7 @@ class NonlinearStateSolve:
     def _minimiser_of_model(self, tile: Any, V: Any, C: Any, Z: Any, V_next: Any) -> Any:
         """The parabola's V: the V-block of Algorithm 2 with its target in place of U."""
         target = tile.scratch.array("target", Z.shape, V.dtype)
-        self._kernels.majorised_residual(target, self.activation, V_next, Z, self.curvature)
+        self._kernels.surrogate_residual(target, self.activation, V_next, Z, self.curvature)
         target += Z
         end = tile.scratch.array("end", V.shape, V.dtype)
         end[...] = V

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastbcd.devices.storage.pages import SUPPORTED, new_array, pages_of, release
-from fastbcd.devices.storage.prefetcher import Stream
+from fastbcd.devices.storage.prefetcher import Prefetcher
 from fastbcd.devices.tiles import Tile
 from fastbcd.errors import InputError
 from fastbcd.files.atomic import user_path
@@ -71,10 +71,10 @@ class Storage(Protocol):
     def read_by_rows(self, array: Any) -> None:
         """From now on rows of `array` are read in any order."""
 
-    def ask_for(self, array: Any, rows: slice) -> None:
+    def prefetch(self, array: Any, rows: slice) -> None:
         """These rows of `array` will be read next."""
 
-    def unmap(self, array: Any) -> None:
+    def drop_mapping(self, array: Any) -> None:
         """No row of `array` is needed for now; the system may keep those that were read."""
 
     def stream(
@@ -107,10 +107,10 @@ class Memory:
     def read_by_rows(self, array: Any) -> None:
         """Nothing: memory has no order."""
 
-    def ask_for(self, array: Any, rows: slice) -> None:
+    def prefetch(self, array: Any, rows: slice) -> None:
         """Nothing: they are there."""
 
-    def unmap(self, array: Any) -> None:
+    def drop_mapping(self, array: Any) -> None:
         """Nothing: they stay."""
 
     def stream(
@@ -150,7 +150,7 @@ class Disk:
         for array in held:
             pages = pages_of(array)
             if pages is not None:
-                pages.let_go(slice(0, len(array)))
+                pages.evict(slice(0, len(array)))
         process = resident_bytes() + CODE_BYTES
         tiles = max((n_threads + LEAST_TILES) * tile, 2 * BLOCK_BYTES)
         least = process + work + tiles
@@ -200,13 +200,13 @@ class Disk:
         for start in range(0, n, step):
             rows = slice(start, min(n, start + step))
             if pages is not None:
-                pages.ask_for(rows)
+                pages.prefetch(rows)
             try:
                 yield rows
             finally:
                 if pages is not None:
                     pages.write(rows)
-                    pages.let_go(rows)
+                    pages.evict(rows)
                 else:
                     release(array)  # where rows of a file are not together
 
@@ -215,7 +215,7 @@ class Disk:
         pages = pages_of(array)
         if pages is not None:
             pages.write(rows)
-            pages.let_go(rows)
+            pages.evict(rows)
 
     def read_by_rows(self, array: Any) -> None:
         """Nothing is read besides the rows that are asked for."""
@@ -223,17 +223,17 @@ class Disk:
         if pages is not None:
             pages.read_by_rows()
 
-    def ask_for(self, array: Any, rows: slice) -> None:
+    def prefetch(self, array: Any, rows: slice) -> None:
         """The system starts to read them."""
         pages = pages_of(array)
         if pages is not None:
-            pages.ask_for(rows)
+            pages.prefetch(rows)
 
-    def unmap(self, array: Any) -> None:
+    def drop_mapping(self, array: Any) -> None:
         """All rows leave this process."""
         pages = pages_of(array)
         if pages is not None:
-            pages.unmap(slice(0, len(array)))
+            pages.drop_mapping(slice(0, len(array)))
 
     @contextmanager
     def stream(
@@ -250,7 +250,7 @@ class Disk:
         for part in pages:
             part.read_by_rows()
         try:
-            with Stream(pages, n, tile_rows, max(window, n_threads + LEAST_TILES)) as stream:
+            with Prefetcher(pages, n, tile_rows, max(window, n_threads + LEAST_TILES)) as stream:
                 yield stream.around
         finally:
             for part in pages:

@@ -84,7 +84,7 @@ class Pages:
         stop = min(stop + -stop % mmap.PAGESIZE, self._size)
         return start, stop - start
 
-    def ask_for(self, rows: slice) -> None:
+    def prefetch(self, rows: slice) -> None:
         """Start to read these rows, and return."""
         self._advise(rows, mmap.MADV_WILLNEED)
 
@@ -113,16 +113,16 @@ class Pages:
             number = ctypes.get_errno()
             raise OSError(number, f"out of core: a file cannot be written: {os.strerror(number)}")
 
-    def unmap(self, rows: slice) -> None:
+    def drop_mapping(self, rows: slice) -> None:
         """Take these rows out of this process; the system may keep what it has no better use for.
 
         What was not written yet stays with the system until it is.
         """
         self._advise(rows, mmap.MADV_DONTNEED)
 
-    def let_go(self, rows: slice) -> None:
+    def evict(self, rows: slice) -> None:
         """Take these rows out of memory, but for what was not written yet."""
-        self.unmap(rows)
+        self.drop_mapping(rows)
         if self._descriptor is not None:
             start, length = self._range(rows)
             os.posix_fadvise(
@@ -183,9 +183,9 @@ def release(array: Any) -> None:
     rows = slice(0, len(array))
     if pages.ours:
         pages.write(rows)
-        pages.let_go(rows)
+        pages.evict(rows)
     else:
-        pages.unmap(rows)
+        pages.drop_mapping(rows)
 
 
 def _shared_mapping(array: Any) -> mmap.mmap | None:

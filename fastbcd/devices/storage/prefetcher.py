@@ -11,7 +11,7 @@ from fastbcd.devices.storage.pages import Pages
 from fastbcd.devices.tiles import AbandonedError, Tile
 
 
-class Stream:
+class Prefetcher:
     """A pass over n rows of some arrays, of which at most `window` tiles are in memory.
 
     Two threads work beside those that compute: one reads the next tiles, one writes what has
@@ -41,7 +41,7 @@ class Stream:
 
     _failure: BaseException | None
 
-    def __enter__(self) -> Stream:
+    def __enter__(self) -> Prefetcher:
         for thread in self._threads:
             thread.start()
         return self
@@ -62,7 +62,7 @@ class Stream:
                 thread.join()
             if self._gone < self._n_tiles:
                 for pages in self._pages:
-                    pages.let_go(slice(0, self._n))
+                    pages.evict(slice(0, self._n))
         if error is None and self._failure is not None:
             raise self._failure
 
@@ -116,7 +116,7 @@ class Stream:
                 end = min(self._gone + self._window, self._n_tiles)
             while asked < end:
                 for pages in self._pages:
-                    pages.ask_for(self._rows(asked))
+                    pages.prefetch(self._rows(asked))
                 asked += 1
             for pages in self._pages:
                 pages.fetch(self._rows(index))
@@ -133,7 +133,7 @@ class Stream:
                 rows = self._rows(self._done.popleft())
             for pages in self._pages:
                 pages.write(rows)
-                pages.let_go(rows)
+                pages.evict(rows)
             with self._condition:
                 self._gone += 1
                 self._condition.notify_all()

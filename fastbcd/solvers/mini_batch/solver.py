@@ -20,7 +20,7 @@ from fastbcd.data.validation import (
 )
 from fastbcd.devices import CPU, get_device
 from fastbcd.devices.batch import Batch
-from fastbcd.devices.ranks import get_ranks, together
+from fastbcd.devices.ranks import collective_errors, get_ranks
 from fastbcd.devices.storage.arrays import get_storage
 from fastbcd.errors import InputError
 from fastbcd.problem import Problem
@@ -37,7 +37,7 @@ from fastbcd.solvers.mini_batch.batches import (
 from fastbcd.solvers.mini_batch.schedule import get_schedule
 from fastbcd.solvers.mini_batch.settings import Settings, passes_for, settings_for
 from fastbcd.solvers.mini_batch.state import MiniBatchState
-from fastbcd.solvers.mini_batch.sweep import BatchSweep, Numbers
+from fastbcd.solvers.mini_batch.sweep import BatchSweep, StepScalars
 from fastbcd.support.floating_point import own_errstate_in
 from fastbcd.support.parameters import SMALLEST, require, require_integer
 from fastbcd.training.loop import Callback, Result, network_of, run
@@ -227,9 +227,9 @@ class MiniBatchThreeSplitting(BatchSweep):
             negative or all zero.
         """
         problem, device, ranks = self.problem, self.device, self.device.ranks
-        with together(ranks):
+        with collective_errors(ranks):
             seed = require_integer(seed, "seed", at_least=0)
-            X, Y = device.received(X), device.received(Y)
+            X, Y = device.as_input(X), device.as_input(Y)
             others = ranks.size > 1
             inputs, targets = check_samples(
                 X, Y, problem.widths, problem.loss, device.blocks, others
@@ -237,7 +237,7 @@ class MiniBatchThreeSplitting(BatchSweep):
             if sample_weight is not None and others:
                 raise InputError("sample_weight is for one process; leave it out, or comm")
             if sample_weight is not None:
-                sample_weight = device.numpy(device.received(sample_weight))
+                sample_weight = device.numpy(device.as_input(sample_weight))
             weight = mean_one(sample_weight, len(inputs))
         counts = ranks.gather(len(inputs))
         n, first = sum(counts), sum(counts[: ranks.rank])
@@ -245,7 +245,7 @@ class MiniBatchThreeSplitting(BatchSweep):
             raise InputError("X must have at least one sample on some rank")
         settings = self.settings(n)
         work = planned_bytes_of_batches(self, n)
-        with together(ranks):
+        with collective_errors(ranks):
             device.storage.plan(work, 0, device.n_threads, [inputs, targets])
         for array in (inputs, targets):
             device.storage.read_by_rows(array)
@@ -259,7 +259,7 @@ class MiniBatchThreeSplitting(BatchSweep):
         n_first = max(settings.batch_size, FIRST_SAMPLES)
         sample = np.sort(rng.permutation(n)[:n_first])
         own = rows_here(sample, first, len(inputs))
-        with together(ranks):
+        with collective_errors(ranks):
             own_X = check_inputs(device.rows_of(inputs, own), problem.widths[0], others)
             own_Y = device.rows_of(targets, own)
             check_loss_targets(own_Y, problem.loss)
@@ -330,7 +330,7 @@ class MiniBatchThreeSplitting(BatchSweep):
             numbers = [self._numbers(state, samples, k) for k, samples in enumerate(batches)]
             for samples, of_batch in self.device.planned(state.cache, batches, numbers):
                 self._learn(state, samples, of_batch)
-                self._unmap(state)
+                self._drop_mapping(state)
             # Rounding may differ from machine to machine, and weights must not.
             for arrays in (state.W, state.mean_W, state.S):
                 for array in arrays[1:]:
@@ -362,16 +362,16 @@ class MiniBatchThreeSplitting(BatchSweep):
             States are not finite any more; the weights of `state` are those before this batch.
         """
         ranks = self.device.ranks
-        with together(ranks):
+        with collective_errors(ranks):
             others = ranks.size > 1
-            X = check_inputs(self.device.received(X), self.problem.widths[0], others)
-            Y = check_targets(self.device.received(Y), len(X), self.problem.widths[-1], others)
+            X = check_inputs(self.device.as_input(X), self.problem.widths[0], others)
+            Y = check_targets(self.device.as_input(Y), len(X), self.problem.widths[-1], others)
             check_loss_targets(Y, self.problem.loss)
             if sample_weight is not None and others:
                 raise InputError("sample_weight is for one process; leave it out, or comm")
         weight = None
         if sample_weight is not None:
-            given = self.device.numpy(self.device.received(sample_weight))
+            given = self.device.numpy(self.device.as_input(sample_weight))
             weight = check_sample_weight(given, len(X))
         total = sum(ranks.gather(len(X)))
         if total == 0:
@@ -398,7 +398,7 @@ class MiniBatchThreeSplitting(BatchSweep):
             state.mean_W[1:] = state.W[1:]  # the same arrays, which joblib makes two of
         state.make_own()
 
-    def _learn(self, state: MiniBatchState, samples: Samples, numbers: Numbers) -> None:
+    def _learn(self, state: MiniBatchState, samples: Samples, numbers: StepScalars) -> None:
         """The sweep of one batch."""
         if state.batches >= state.length and self.schedule(1.0) == 0.0:
             raise InputError(
@@ -408,10 +408,10 @@ class MiniBatchThreeSplitting(BatchSweep):
         self._learn_batch(state, self._batch(state, len(samples)), samples, numbers)
         state.batches += 1
 
-    def _unmap(self, state: MiniBatchState) -> None:
+    def _drop_mapping(self, state: MiniBatchState) -> None:
         """Samples that were read may go."""
         for array in (state.X, state.Y):
-            self.device.storage.unmap(array)
+            self.device.storage.drop_mapping(array)
 
     def _batch(self, state: MiniBatchState, m: int) -> Batch:
         """Memory for m samples, kept in the state's cache."""
@@ -438,14 +438,14 @@ class MiniBatchThreeSplitting(BatchSweep):
             for start in range(0, state.n, OBJECTIVE_ROWS):
                 rows = slice(start, min(state.n, start + OBJECTIVE_ROWS))
                 for array in (state.X, state.Y):
-                    device.storage.ask_for(array, rows)
+                    device.storage.prefetch(array, rows)
                 outputs = device.outputs(network, state.X[rows], self.dtype)
                 Y = device.array(state.Y[rows], self.dtype)
                 weight = None if state.sample_weight is None else state.sample_weight[rows]
                 if weight is not None:
                     weight = device.array(weight, np.float64)
                 total += float(self._loss(outputs, Y, weight))
-                self._unmap(state)
+                self._drop_mapping(state)
             penalties = zip(problem.weight_penalties, state.weights, strict=True)
             weights = float(sum(device.penalty_sum(penalty, W[:, :-1]) for penalty, W in penalties))
             device.ranks.sum(total)

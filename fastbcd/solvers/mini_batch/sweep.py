@@ -27,7 +27,7 @@ SMALLER = "use a smaller step_size, scale the inputs, or float64"
 
 
 @dataclass(frozen=True)
-class Numbers:
+class StepScalars:
     """What differs from batch to batch beside its samples: floats, or elements on a GPU.
 
     ``size`` is the length of the step, ``keep`` what it leaves of W, ``mean_share`` the share of W
@@ -55,11 +55,11 @@ class BatchSweep:
     average: float
 
     def _learn_batch(
-        self, state: MiniBatchState, batch: Batch, samples: Samples, numbers: Numbers
+        self, state: MiniBatchState, batch: Batch, samples: Samples, numbers: StepScalars
     ) -> None:
         """The sweep of one batch; a device may repeat what it did for one that was alike."""
 
-        def sweep(samples: Samples, numbers: Numbers) -> None:
+        def sweep(samples: Samples, numbers: StepScalars) -> None:
             sizes = self._sweep(state, batch, samples, numbers)
             self._update_metrics_and_weights(state, batch, samples, numbers, sizes)
 
@@ -84,13 +84,13 @@ class BatchSweep:
         if measured:
             self.device.count(state.batch_loss, batch.loss[0], batch_total(samples))
 
-    def _numbers(self, state: MiniBatchState, samples: Samples, ahead: int = 0) -> Numbers:
+    def _numbers(self, state: MiniBatchState, samples: Samples, ahead: int = 0) -> StepScalars:
         """Of the next batch, or of one that many batches later."""
         t, m = state.batches + ahead, batch_total(samples)
         size = state.settings.step_size * self.schedule(t / max(state.length, 1))
         # Of a plain mean of the first weights, until there are enough of them.
         share = max(1.0 - self.average, 1.0 / (1.0 + t / 10.0))
-        return Numbers(
+        return StepScalars(
             size=size,
             keep=1.0 - size * self.weight_decay,
             mean_share=1.0 - (1.0 - share) ** self._mean_every(state),
@@ -107,17 +107,17 @@ class BatchSweep:
     # -- states -------------------------------------------------------------------------------
 
     def _sweep(
-        self, state: MiniBatchState, batch: Batch, samples: Samples, numbers: Numbers
+        self, state: MiniBatchState, batch: Batch, samples: Samples, numbers: StepScalars
     ) -> Any:
         """Consistent states, and by how much a sweep of V- and U-blocks displaces them.
 
         What D_{l+1} counts times on its way down is such that rms(D_l) is about `displacement`
-        rms(U_l), for l = 1..L-1; see `fastbcd.devices.batch_sizes`, whose sizes it returns.
+        rms(U_l), for l = 1..L-1; see `fastbcd.devices.rms_scaling`, whose sizes it returns.
         """
         L, m = self.problem.n_layers, batch_total(samples)
         if state.gains is None:
             self._guess(state)
-        sizes = self.device.batch_sizes(
+        sizes = self.device.rms_scaling(
             *(state, m * np.array([1.0, *self.problem.widths[1:]])),
             np.array([0.0, *(self._response(l) for l in range(1, L + 1))]),
             *(self.displacement, 8.0 * float(np.finfo(self.dtype).eps)),
@@ -257,7 +257,7 @@ class BatchSweep:
         state: MiniBatchState,
         batch: Batch,
         samples: Samples,
-        numbers: Numbers,
+        numbers: StepScalars,
         sizes: Any,
     ) -> None:
         """G_l of every layer, where this batch counts, and the blocks W_l, by rows."""
@@ -309,7 +309,7 @@ class BatchSweep:
         self,
         state: MiniBatchState,
         batch: Batch,
-        numbers: Numbers,
+        numbers: StepScalars,
         sizes: Any,
         weight: Any,
         reach: Any,
@@ -335,7 +335,7 @@ class BatchSweep:
             metric.project(leading, S)
             kernels.step_weights(W, S, leading, metric.directions, length, numbers.keep)
             if penalty.ridge != 0.0 and sizes.moves(weight[l]):
-                kernels.shrink_weights(W, penalty, length * reach[l])
+                kernels.prox_weights(W, penalty, length * reach[l])
             if averages:
                 kernels.mean_of_weights(state.mean_W[l][rows], W, numbers.mean_share)
 

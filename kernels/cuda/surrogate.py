@@ -1,4 +1,4 @@
-"""Algorithm 1's nonlinear blocks on a GPU; see `fastbcd.kernels.majorised` for the mathematics."""
+"""Algorithm 1's nonlinear blocks on a GPU; see `fastbcd.kernels.surrogate` for the mathematics."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from fastbcd.kernels.cuda.target import (
     total_of_each,
     total_of_rows,
 )
-from fastbcd.kernels.majorised import MAX_HALVINGS
-from fastbcd.kernels.majorised import _state_value as _value_of_row
+from fastbcd.kernels.surrogate import MAX_HALVINGS
+from fastbcd.kernels.surrogate import _state_value as _value_of_row
 
 _state_value = shared_scalar(_value_of_row)
 
@@ -62,10 +62,10 @@ def _majorised_residual(R, activation, V, Z, curvature):
         i += down
 
 
-def majorised_residual(R: Any, activation: Any, V: Any, Z: Any, curvature: Any) -> None:
+def surrogate_residual(R: Any, activation: Any, V: Any, Z: Any, curvature: Any) -> None:
     """``R = act'(Z) (V - act(Z)) / curvature``; curvature a number, or (1,) on the GPU.
 
-    Arguments as in `fastbcd.kernels.majorised_residual`.
+    Arguments as in `fastbcd.kernels.surrogate_residual`.
     """
     launch_each(_majorised_residual, R.shape, R, activation, V, Z, curvature)
 

@@ -13,8 +13,8 @@ from fastbcd.kernels import cuda as kernels
 FIRST_PASSES = 2
 
 
-class BatchSizes:
-    """As `fastbcd.devices.batch_sizes.BatchSizes`, with arrays of the GPU in place of numbers."""
+class RMSScaling:
+    """As `fastbcd.devices.rms_scaling.RMSScaling`, with arrays of the GPU in place of numbers."""
 
     def __init__(
         self,

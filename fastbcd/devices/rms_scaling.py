@@ -12,7 +12,7 @@ Sizes = NDArray[np.float64]
 TOLERANCE, PASSES = 30.0, 4
 
 
-class BatchSizes:
+class RMSScaling:
     """Root mean squares of U_l and D_l, and the gains ``rms(D_l) / rms(D_{l+1})``, l = 1..L.
 
     `scale` comes from sizes and gains of the batch before, so that each tile can go through all

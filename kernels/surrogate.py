@@ -38,7 +38,7 @@ def curvature_bound(activation, V, Z):
 
 
 @kernel
-def majorised_residual(R, activation, V, Z, curvature):
+def surrogate_residual(R, activation, V, Z, curvature):
     """``R = t - Z = act'(Z) (V - act(Z)) / curvature``, act being `activation`.
 
     R, V, Z (m, d), R may be Z. At curvature 1 minus the slope h'(Z).
