@@ -96,6 +96,7 @@ from fastbcd.kernels.penalties import (
     ridge,
 )
 from fastbcd.kernels.preactivation import affine, displacement, update_preactivation
+from fastbcd.kernels.rms_scaling import layer_scales, settle_sizes
 from fastbcd.kernels.streams import warn
 from fastbcd.kernels.subgradient import (
     coupling_residual,
@@ -142,6 +143,7 @@ __all__ = [
     "gather",
     "hinge",
     "l1",
+    "layer_scales",
     "leaky_relu",
     "linear",
     "logistic",
@@ -171,6 +173,7 @@ __all__ = [
     "scale_rows",
     "search_rows",
     "search_states",
+    "settle_sizes",
     "sigmoid",
     "softplus",
     "solve_state",

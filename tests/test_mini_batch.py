@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from batches import digits, memory_mapped, random_data
+from fastbcd.devices.gram_metric import GramMetric
 from sklearn.datasets import load_diabetes
 from sklearn.linear_model import Lasso
 
@@ -18,7 +19,6 @@ from fastbcd import (
     one_hot,
 )
 from fastbcd.callbacks import Accuracy, Objective
-from fastbcd.devices.gram_metric import GramMetric
 from fastbcd.solvers.mini_batch.batches import shuffled_batches
 
 

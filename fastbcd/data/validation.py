@@ -12,9 +12,8 @@ from fastbcd.data.label_values import is_missing
 from fastbcd.errors import InputError
 from fastbcd.kernels import TARGETS, Formula, Loss
 from fastbcd.problem import Problem
-from fastbcd.support.parameters import choice, plain
+from fastbcd.support.parameters import choice
 
-DTYPES = ("float32", "float64")
 LOSS_UPDATES = ("prox", "prox-linear")
 NOTHING_LEFT = "{} is zero for every sample: nothing is left to learn from"
 
@@ -25,18 +24,6 @@ Blocks = Callable[[Any], Iterable[slice]]
 def all_rows(array: Any) -> Iterable[slice]:
     """All rows in one piece."""
     return [slice(0, len(array))]
-
-
-def check_dtype(dtype: Any) -> np.dtype:
-    """float32 or float64 as a NumPy dtype."""
-    dtype = plain(dtype)
-    try:
-        name = "" if dtype is None else np.dtype(dtype).name  # NumPy takes None for float64
-    except (TypeError, ValueError):
-        name = ""
-    if name not in DTYPES:
-        raise InputError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
-    return np.dtype(name)
 
 
 def check_matrix(

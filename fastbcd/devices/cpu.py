@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -12,20 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastbcd import kernels
-from fastbcd.devices.gram_metric import GramMetric
-from fastbcd.devices.layer import Layer
-from fastbcd.devices.nonlinear_state_solve import NonlinearStateSolve
-from fastbcd.devices.normal_equations import CrossProduct, NormalEquations
-from fastbcd.devices.output_state import update_output_state
+from fastbcd.devices.cpu_batches import CPUBatches
+from fastbcd.devices.cpu_solves import CPUSolves
 from fastbcd.devices.ranks import Ranks, SingleProcess
-from fastbcd.devices.rms_scaling import RMSScaling
-from fastbcd.devices.state_solve import StateSolve
 from fastbcd.devices.storage.arrays import Memory, Storage
 from fastbcd.devices.sums import SampleSum
 from fastbcd.devices.threads import resolve_threads, serial_blas, start_of_thread
-from fastbcd.devices.tiles import Scratch, Tile, even_size, for_each_tile
+from fastbcd.devices.tiles import Tile, even_size, for_each_tile
+from fastbcd.devices.workspace import Buffer, Pool, Workspace, Workspaces
 from fastbcd.errors import InputError
-from fastbcd.kernels import Formula, Loss, Penalty
+from fastbcd.kernels import Penalty
 from fastbcd.support.forks import renew_in_children
 from fastbcd.support.parameters import require_integer
 
@@ -42,8 +38,12 @@ BATCH_TILE_ROWS = 256
 # Rows (or columns) of a d x d solve that one thread takes at a time.
 SOLVE_ROWS = 256
 SINGLE_PROCESS = SingleProcess()
-# Types of elements that `gather` compiles for; no half precision, for instance.
-COMPILED = frozenset(np.dtype(code) for code in "?bBhHiIlLqQfd")
+
+
+class RowWork(Workspace):
+    """Work space for kernels that go through a tile row by row."""
+
+    rows: Buffer
 
 
 class CPU:
@@ -87,8 +87,9 @@ class CPU:
         self._start()
 
     def _start(self) -> None:
-        self._scratches = [Scratch() for _ in range(self.n_threads)]
-        self._solve_scratch = Scratch()
+        self.work, self.pool = Workspaces(np.empty), Pool(np.empty)
+        self.solves, self.batches = CPUSolves(self), CPUBatches(self)
+        self._threads = [Workspaces(np.empty) for _ in range(self.n_threads)]
         self._pool: ThreadPoolExecutor | None = None
         self._lock = threading.RLock()
         renew_in_children(self)
@@ -139,10 +140,6 @@ class CPU:
         """An uninitialised array of this device."""
         return np.empty(shape, dtype)
 
-    def samples(self, shape: tuple[int, ...], dtype: Any) -> Array:
-        """An array of samples (n, ...), with arbitrary contents, where such arrays are kept."""
-        return self.storage.allocate([shape], dtype)[0]
-
     def blocks(self, array: Any) -> Iterator[slice]:
         """Slices of rows of an array of samples, to go through all of it in pieces."""
         return self.storage.blocks(array)
@@ -163,58 +160,13 @@ class CPU:
         """`array` as a NumPy array."""
         return array
 
-    # -- samples of mini-batches --------------------------------------------------------------
-
-    weight_rows = 256
-    """Rows of W that one thread updates at a time, at most."""
-
-    def resident(self, data: Any) -> Any:
-        """Samples where batches take them from: as they are, memory-mapped files included."""
-        return data
-
-    def rows_of(self, data: Any, index: Array) -> Array:
-        """Some rows of samples, as a NumPy array."""
-        return data[index]
-
-    def planned(
-        self, cache: dict[Any, Any], batches: Sequence[Any], numbers: Sequence[T]
-    ) -> Iterable[tuple[Any, T]]:
-        """Samples and numbers of each batch of a pass, as `run_batch` takes them."""
-        return zip(batches, numbers, strict=True)
-
-    def take(self, out: Array, data: Any, rows: Array | slice) -> Array:
-        """``out = data[rows]``; returns them in whichever type is at hand."""
-        if isinstance(rows, slice) or data.dtype not in COMPILED:
-            out[:] = data[rows]
-        else:
-            kernels.gather(out, data, rows)  # without the interpreter lock or a copy in between
-        return out
-
     def scaled(self, out: Array, A: Array, factor: float) -> None:
-        """``out = factor A``."""
+        """``out = factor A``, the factor rounded to the type of A."""
         np.multiply(A, A.dtype.type(factor), out=out)
 
-    def run_batch(
-        self,
-        cache: dict[Any, Any],
-        batch: Any,
-        samples: Any,
-        numbers: Any,
-        kind: Any,
-        parts: frozenset[str],
-        arrays: Any,
-        sweep: Callable[[Any, Any], None],
-    ) -> None:
-        """Call ``sweep(samples, numbers)``: the sweep's tiles read their samples."""
-        sweep(samples, numbers)
-
-    def count(self, total: Array, number: float, n: int) -> None:
-        """Add (number, n) to `total` (2,), an array of the processor."""
-        total += number, n
-
-    def outputs(self, network: Any, X: Any, dtype: Any) -> Array:
-        """Outputs of `network`, a `fastbcd.models.network.Network`, for samples X."""
-        return network.forward(X, self.n_threads)
+    def work_of_rows(self, tile: Tile, V: Array) -> Array:
+        """Three rows: the kernels take one sample after the other."""
+        return tile.work.of(RowWork).rows.array((3, V.shape[1]), np.float64)
 
     # -- passes over samples ------------------------------------------------------------------
 
@@ -236,7 +188,7 @@ class CPU:
         if even and n:
             rows = even_size(n, BATCH_TILE_ROWS if self._tile_rows is None else self._tile_rows)
         with self.storage.stream(n, rows, arrays, self.n_threads) as around:
-            for_each_tile(n, rows, around(body), self._scratches, self._pool)
+            for_each_tile(n, rows, around(body), self._threads, self._pool)
 
     def tile_rows(self, widths: tuple[int, ...], dtype: Any) -> int:
         """Samples in a tile of a network of such widths."""
@@ -247,14 +199,15 @@ class CPU:
 
     def for_each_block(self, n: int, body: Callable[[slice], None]) -> None:
         """Call ``body(block)`` for blocks of n rows of a small matrix, shared among the threads."""
-        for_each_tile(n, SOLVE_ROWS, lambda tile: body(tile.rows), self._scratches, self._pool)
+        for_each_tile(n, SOLVE_ROWS, lambda tile: body(tile.rows), self._threads, self._pool)
 
-    def for_each_item(self, items: Sequence[T], body: Callable[[T, Scratch], None]) -> None:
-        """Call ``body(item, scratch)`` for independent pieces of work, shared among the threads."""
-        for_each_tile(
-            *(len(items), 1, lambda tile: body(items[tile.index], tile.scratch)),
-            *(self._scratches, self._pool),
-        )
+    def for_each_item(self, items: Sequence[T], body: Callable[[T, Workspaces], None]) -> None:
+        """Call ``body(item, work)`` for independent pieces of work, shared among the threads."""
+
+        def of_tile(tile: Tile) -> None:
+            body(items[tile.index], tile.work)
+
+        for_each_tile(len(items), 1, of_tile, self._threads, self._pool)
 
     def sum_over_ranks(self, array: Array) -> None:
         """Add up a contiguous `array` over the ranks, in place."""
@@ -273,86 +226,6 @@ class CPU:
         largest = np.array([max(values)])
         self.ranks.max(largest)
         return float(largest[0]) if largest[0] > at_least else otherwise
-
-    # -- layers and their solves --------------------------------------------------------------
-
-    def rms_scaling(self, *arguments: Any) -> RMSScaling:
-        """Sizes of a mini-batch's displacements; arguments as for `RMSScaling`, less the device."""
-        return RMSScaling(self, *arguments)
-
-    def gram_metric(self, *arguments: Any, **options: Any) -> GramMetric:
-        """The metric of a mini-batch W-block; arguments as for `GramMetric`."""
-        return GramMetric(*arguments, **options)
-
-    def layer(self, W: Array) -> Layer:
-        """Weights and bias of a layer, ready for products."""
-        return Layer(W)
-
-    def state_solve(self, W_next: Array, penalty: Penalty, kappa: float, rho: float) -> StateSolve:
-        """The V-block below the layer of W_next, ready for all samples."""
-        return StateSolve(
-            Layer(W_next), penalty, kappa, rho, self.for_each_block, self._solve_scratch
-        )
-
-    def nonlinear_state_solve(
-        self, solve: StateSolve, activation: Formula, curvature: float, gamma: float, alpha: float
-    ) -> NonlinearStateSolve:
-        """Algorithm 1's V-block below a layer with that activation, from its model's solve."""
-        return NonlinearStateSolve(solve, activation, curvature, gamma, alpha)
-
-    def normal_equations(self, W: Array, own_gram: bool) -> NormalEquations:
-        """Normal equations of the W-block; `own_gram` where they may keep their Gram matrix."""
-        return NormalEquations(
-            *(len(W), W.shape[1], self.for_each_block, self._solve_scratch, own_gram, self.ranks)
-        )
-
-    def cross_product(self, W: Array) -> CrossProduct:
-        """An empty sum of cross products, of the shape of W."""
-        return CrossProduct(len(W), W.shape[1], self.ranks)
-
-    # -- products and blocks on one tile ------------------------------------------------------
-
-    def forward(self, tile: Tile, layer: Layer, V: Array, name: str = "B") -> Array:
-        """``V^ W^T``, in the tile's work array `name`."""
-        B = tile.scratch.array(name, (len(V), len(layer.bias)), V.dtype)
-        kernels.affine(B, V, layer.W, layer.bias)
-        return B
-
-    def update_output_state(
-        self,
-        tile: Tile,
-        V: Array,
-        loss: Loss,
-        penalty: Penalty,
-        linearised: bool,
-        U: Array,
-        below: Array | None,
-        Y: Array,
-        gamma: float,
-        alpha: float,
-        report: Array | None,
-        *sample_weight: Array,
-    ) -> None:
-        """V_L-block; see `fastbcd.devices.output_state`."""
-        work = tile.scratch.array("row", (3, V.shape[1]), np.float64)
-        update_output_state(
-            *(kernels, work, V, loss, penalty, linearised, U, below, Y, gamma, alpha, report),
-            *sample_weight,
-        )
-
-    def output_subgradient(
-        self,
-        tile: Tile,
-        loss: Loss,
-        penalty: Penalty,
-        V: Array,
-        G: Array,
-        Y: Array,
-        *sample_weight: Array,
-    ) -> float:
-        """``|G + d(loss + s)(V)|^2``; see `fastbcd.kernels.output_subgradient`."""
-        work = tile.scratch.array("row", (3, V.shape[1]), np.float64)
-        return kernels.output_subgradient(loss, penalty, V, G, Y, work, *sample_weight)
 
     # -- penalties ----------------------------------------------------------------------------
 

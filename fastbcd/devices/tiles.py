@@ -6,24 +6,8 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-
-class Scratch:
-    """Work arrays of one thread, kept from tile to tile."""
-
-    def __init__(self) -> None:
-        self._arrays: dict[tuple[str, np.dtype], NDArray[Any]] = {}
-
-    def array(self, name: str, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
-        """A contiguous array with arbitrary contents; the same memory for the same name."""
-        key, size = (name, np.dtype(dtype)), int(np.prod(shape))
-        if key not in self._arrays or self._arrays[key].size < size:
-            self._arrays[key] = np.empty(size, dtype)
-        return self._arrays[key][:size].reshape(shape)
+from fastbcd.devices.workspace import Workspaces
 
 
 class _Turns:
@@ -65,7 +49,7 @@ class Tile:
 
     index: int
     rows: slice
-    scratch: Scratch
+    work: Workspaces
     _turns: _Turns
 
     def wait_for_turn(self) -> None:
@@ -86,17 +70,17 @@ def for_each_tile(
     n: int,
     tile_rows: int,
     body: Callable[[Tile], None],
-    scratches: list[Scratch],
+    workspaces: list[Workspaces],
     pool: ThreadPoolExecutor | None,
 ) -> None:
-    """Call ``body(tile)`` once for each tile of n rows, on one thread per scratch.
+    """Call ``body(tile)`` once for each tile of n rows, on one thread for each of `workspaces`.
 
     An exception in any thread ends the others and is raised here.
     """
     n_tiles = -(-n // tile_rows)
     turns, lock, pending = _Turns(), threading.Lock(), iter(range(n_tiles))
 
-    def work(scratch: Scratch) -> None:
+    def work(workspace: Workspaces) -> None:
         try:
             while not turns.failed:
                 with lock:
@@ -104,7 +88,7 @@ def for_each_tile(
                 if index is None:
                     return
                 rows = slice(index * tile_rows, min(n, (index + 1) * tile_rows))
-                body(Tile(index, rows, scratch, turns))
+                body(Tile(index, rows, workspace, turns))
                 turns.done(index)
         except AbandonedError:
             pass
@@ -113,13 +97,13 @@ def for_each_tile(
             raise
 
     if pool is None or n_tiles == 1:
-        work(scratches[0])
+        work(workspaces[0])
         return
     # This thread works, too: it is awake already.
     futures: list[Future[None]] = []
     try:
-        futures += [pool.submit(work, scratch) for scratch in scratches[1:n_tiles]]
-        work(scratches[0])
+        futures += [pool.submit(work, workspace) for workspace in workspaces[1:n_tiles]]
+        work(workspaces[0])
         for future in futures:
             future.result()
     finally:

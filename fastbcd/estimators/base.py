@@ -11,7 +11,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from fastbcd.data.validation import check_dtype, check_sample_weight, check_some_weight
+from fastbcd.data.validation import check_sample_weight, check_some_weight
 from fastbcd.devices.tiles import even_size
 from fastbcd.errors import InputError
 from fastbcd.estimators.canonical import canonical
@@ -26,7 +26,7 @@ from fastbcd.solvers.mini_batch import MiniBatchThreeSplitting
 from fastbcd.solvers.mini_batch.batches import mean_one
 from fastbcd.solvers.mini_batch.schedule import SCHEDULES
 from fastbcd.support.floating_point import own_errstate, own_errstate_in
-from fastbcd.support.parameters import choice, flag, plain
+from fastbcd.support.parameters import check_dtype, choice, flag, plain
 from fastbcd.training.loop import Result, network_of
 
 

@@ -9,12 +9,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastbcd.data.validation import check_dtype, check_inputs
+from fastbcd.data.validation import check_inputs
 from fastbcd.devices import CPU
+from fastbcd.devices.protocol import Device
 from fastbcd.devices.tiles import Tile
+from fastbcd.devices.workspace import Buffer, Workspace
 from fastbcd.errors import InputError
 from fastbcd.kernels import Formula
+from fastbcd.layers import Dense, Layer
 from fastbcd.support.floating_point import own_errstate, own_errstate_in
+from fastbcd.support.parameters import check_dtype
+
+
+class StateWork(Workspace):
+    """Work array of a tile: the pre-activations, then the states, of one layer."""
+
+    U: Buffer
 
 
 @own_errstate_in
@@ -55,6 +65,11 @@ class Network:
         self.residual = list(residual)
 
     @property
+    def layers(self) -> tuple[Layer, ...]:
+        """Layers 1, ..., L."""
+        return tuple(Dense(W.shape[1] - 1, len(W)) for W in self.W)
+
+    @property
     def widths(self) -> tuple[int, ...]:
         """``(d_0, ..., d_L)``."""
         return (self.W[0].shape[1] - 1, *(len(W) for W in self.W))
@@ -64,20 +79,28 @@ class Network:
 
         `n_threads` as in `fastbcd.ThreeSplitting`; `InputError` where X does not fit.
         """
-        device, dtype = CPU(n_threads), self.W[0].dtype
-        inputs = device.array(check_inputs(device.as_input(X), self.widths[0]), dtype)
-        outputs = np.empty((len(inputs), self.widths[-1]), dtype)
-        layers = [device.layer(W) for W in self.W]
+        device = CPU(n_threads)
+        inputs = check_inputs(device.as_input(X), self.widths[0])
+        with device.session():
+            return self.outputs(device, inputs)
+
+    def outputs(self, device: Device, X: Any) -> Any:
+        """Outputs V_L (n, d_L) for samples X, which have been checked, as an array of `device`."""
+        dtype, kernels = self.W[0].dtype, device.kernels
+        inputs = device.array(X, dtype)
+        outputs = device.empty((len(inputs), self.widths[-1]), dtype)
+        weights = [device.array(W, dtype) for W in self.W]
+        operators = [layer.on(device, W) for layer, W in zip(self.layers, weights, strict=True)]
 
         def through_layers(tile: Tile) -> None:
             V = inputs[tile.rows]
-            for l, layer in enumerate(layers):
+            for l, (layer, operator) in enumerate(zip(self.layers, operators, strict=True)):
                 # Two work arrays in turn: a product must not overwrite its own input.
-                B = device.forward(tile, layer, V, name=f"V{l % 2}")
-                device.kernels.activate(B, self.activations[l], B, V if self.residual[l] else None)
-                V = B
+                U = tile.work.of(StateWork, l % 2).U.array((len(V), layer.d_out), dtype)
+                operator.apply(U, V)
+                kernels.activate(U, self.activations[l], U, V if self.residual[l] else None)
+                V = U
             outputs[tile.rows] = V
 
-        with device.session():
-            device.for_each_tile(len(inputs), self.widths, dtype, through_layers)
+        device.for_each_tile(len(inputs), self.widths, dtype, through_layers)
         return outputs

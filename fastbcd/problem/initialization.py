@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -39,25 +38,18 @@ INITIALIZATIONS: dict[str, Callable[..., Deviation]] = {"he": he, "normal": norm
 
 
 def initial_weights(
-    widths: Sequence[int],
-    residual: Sequence[bool],
-    deviation: Deviation,
-    bias: float,
-    seed: int,
-    dtype: np.dtype,
+    problem: Problem, deviation: Deviation, bias: float, seed: int, dtype: np.dtype
 ) -> list[NDArray[np.floating]]:
-    """``[W_1, ..., W_L]``, each (d_l, d_{l-1} + 1), the last column filled with `bias`.
+    """``[W_1, ..., W_L]``, as each layer draws them, with biases that are `bias`.
 
     Drawn in float64 whatever `dtype` is, so float32 and float64 runs start alike.
     """
     rng = np.random.default_rng(seed)
-    drawn = []
-    n_residual = sum(residual)
-    for (d_in, d_out), skip in zip(itertools.pairwise(widths), residual, strict=True):
-        W = np.full((d_out, d_in + 1), bias, dtype)
-        W[:, :-1] = deviation(d_in, n_residual * skip) * rng.standard_normal((d_out, d_in))
-        drawn.append(W)
-    return drawn
+    n_residual = sum(problem.residual)
+    return [
+        layer.initial_weights(rng, deviation(layer.d_in, n_residual * skip), bias, dtype)
+        for layer, skip in zip(problem.layers, problem.residual, strict=True)
+    ]
 
 
 def scaled_weights(
@@ -80,7 +72,7 @@ def scaled_weights(
     InputError
         States overflow.
     """
-    drawn = initial_weights(problem.widths, problem.residual, he(), 0.0, seed, dtype)
+    drawn = initial_weights(problem, he(), 0.0, seed, dtype)
     V = np.asarray(X, np.float64)
     wanted = np.ones(problem.n_layers)
     if problem.loss.name == "squared":

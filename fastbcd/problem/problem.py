@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
 from fastbcd.errors import InputError
 from fastbcd.kernels import ACTIVATIONS, LOSSES, PENALTIES, Formula, Loss, Penalty, linear
+from fastbcd.layers import Dense, Layer
 from fastbcd.support.parameters import (
     SMALLEST,
     choice,
@@ -137,6 +139,11 @@ class Problem:
         }
         for field, value in fields.items():
             object.__setattr__(self, field, value)
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """Layers 1, ..., L: the linear operators that lead from ``V_{l-1}`` to ``U_l``."""
+        return tuple(Dense(below, own) for below, own in pairwise(self.widths))
 
     @property
     def n_layers(self) -> int:

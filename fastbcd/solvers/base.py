@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from pathlib import Path
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -12,28 +13,31 @@ from numpy.typing import ArrayLike
 
 from fastbcd.data.moments import weight_sum
 from fastbcd.data.validation import (
-    check_dtype,
     check_inputs,
     check_loss_targets,
     check_loss_update,
     check_output_penalty,
     check_targets,
 )
-from fastbcd.devices import CPU, get_device
-from fastbcd.devices.ranks import collective_errors, get_ranks
-from fastbcd.devices.storage.arrays import get_storage
+from fastbcd.devices.execution import Execution
+from fastbcd.devices.protocol import Device
+from fastbcd.devices.ranks import collective_errors
 from fastbcd.devices.tiles import Tile
+from fastbcd.devices.workspace import Buffer, Workspace
 from fastbcd.errors import InputError
+from fastbcd.layers import WeightBlock
 from fastbcd.problem import Problem
 from fastbcd.problem.initialization import INITIALIZATIONS, initial_weights
 from fastbcd.solvers import sample_weights
 from fastbcd.solvers.budget import planned_bytes
+from fastbcd.solvers.output_block import update_output_states
 from fastbcd.solvers.state import State
 from fastbcd.solvers.subgradient import squared_subgradient
 from fastbcd.support.floating_point import own_errstate_in
 from fastbcd.support.parameters import LARGEST, parse, require, require_integer
 from fastbcd.support.renamed import renamed
 from fastbcd.training.loop import Callback, Result, run
+from fastbcd.training.meter import Meter
 
 
 @own_errstate_in
@@ -54,14 +58,8 @@ class BlockCoordinateDescent:
         alpha: float = 1e-3,
         alpha_weights: float | None = None,
         loss_update: str = "prox",
-        device: str = "cpu",
-        dtype: str = "float32",
-        n_threads: int | None = None,
-        tile_rows: int | None = None,
-        comm: Any = None,
-        memory: int | str | None = None,
-        folder: str | Path | None = None,
-        precision: str = "float32",
+        execution: Execution | None = None,
+        **where: Any,
     ) -> None:
         self.problem = problem
         self.alpha = require(alpha, "alpha", at_least=0, at_most=LARGEST)
@@ -72,11 +70,8 @@ class BlockCoordinateDescent:
         )
         self.loss_update = check_loss_update(loss_update, problem, self.alpha)
         check_output_penalty(problem, self.loss_update)
-        self.dtype = check_dtype(dtype)
-        self.device: CPU = get_device(
-            *(device, n_threads, tile_rows, get_ranks(comm), get_storage(memory, folder)),
-            *(precision, self.dtype),
-        )
+        self.device: Device
+        self.dtype, self.device = Execution.of(execution, where).start()
 
     def init(
         self,
@@ -154,8 +149,7 @@ class BlockCoordinateDescent:
         problem, device, L = self.problem, self.device, self.problem.n_layers
         seed = require_integer(seed, "seed", at_least=0)
         drawn = initial_weights(
-            problem.widths,
-            problem.residual,
+            problem,
             parse(init, INITIALIZATIONS, "init"),
             require(bias, "bias", at_least=-LARGEST),
             seed,
@@ -167,7 +161,7 @@ class BlockCoordinateDescent:
             raise InputError(f"init, bias: the weights overflow {self.dtype}; use smaller ones")
         weights = [device.array(W, self.dtype) for W in drawn]
         work, tile = planned_bytes(self, 0 if weight is None else len(weight))
-        device.storage.plan(work, tile, device.n_threads, [X, Y])
+        device.storage.plan(work, tile, device.n_threads or 1, [X, Y])
         n = len(X) if kept is None else int(kept.sum())
         shapes = [(n, d) for d in problem.widths[1:]]
         arrays: list[Any] = device.storage.allocate(
@@ -189,15 +183,15 @@ class BlockCoordinateDescent:
         """
         problem, device = self.problem, self.device
         with device.session():
-            layers = [device.layer(W) for W in state.W[1:]]
+            operators = self._operators(state)
 
             def through_layers(tile: Tile) -> None:
-                for l, layer in enumerate(layers, start=1):
+                for l, operator in enumerate(operators, start=1):
                     V = state.V[l][tile.rows]
-                    B = device.forward(tile, layer, state.V[l - 1][tile.rows])
+                    B = self._linear(tile, state, l, operator)
                     if self.has_preactivations:
                         state.U[l][tile.rows] = B
-                    below = self._skip(state, l, tile.rows)
+                    below = self._skipped(tile, state, l)
                     device.kernels.activate(V, problem.activations[l - 1], B, below)
                     device.project(V, problem.state_penalties[l - 1])
 
@@ -241,42 +235,98 @@ class BlockCoordinateDescent:
         return state
 
     def _update_layer(self, state: State, l: int) -> None:
-        """The blocks of layer l."""
+        """The blocks of layer l: those of samples and the sums for W_l in one pass; then W_l."""
+        problem, device = self.problem, self.device
+        unit = problem.per_sample(state.total_weight)
+        blocks = self._blocks(state, l, measured=state.descent_log is not None)
+        of_samples = blocks.of_samples()
+        meter = Meter(device, state, l, kinds="".join(of_samples), unit=unit)
+        blocks.prepare()
+        meter.lap("V")
+        with self._weight_block(state, l) as blocks.W_block:
+
+            def update_samples(tile: Tile) -> None:
+                of_tile = meter.of_tile(tile)
+                for kind, update in of_samples.items():
+                    update(tile, of_tile.decrease(kind))
+                    of_tile.lap(kind)
+                blocks.add_to_W(tile)
+                of_tile.lap("W")
+                of_tile.finish()
+
+            device.for_each_tile(
+                state.n, problem.widths, self.dtype, update_samples, arrays=blocks.arrays()
+            )
+            blocks.update_W(meter.decrease_of_weights)
+        meter.finish()
+
+    def _blocks(self, state: State, l: int, measured: bool) -> LayerBlocks:
+        """The blocks of layer l, which are asked for decreases where they are `measured`."""
         raise NotImplementedError
 
-    def _update_output_state(
-        self, tile: Tile, state: State, U: Any, below: Any, report: Any
+    def _update_output_states(
+        self, tile: Tile, state: State, U: Any, below: Any, decrease: Any
     ) -> None:
         """V_L of one tile, given what it is coupled with: U_L, or ``V^_{L-1} W_L^T``.
 
         ``V_L = argmin s_L(V_L) + loss(V_L; Y) + gamma/2 |V_L - S_L V_{L-1} - U|^2
         + alpha/2 |V_L - V_L'|^2`` (prox-linear: ``<grad loss(V_L'), V_L>`` for the loss).
         """
-        problem, rows = self.problem, tile.rows
-        linearised = self.loss_update == "prox-linear"
-        self.device.update_output_state(
-            *(tile, state.V[-1][rows], problem.loss, problem.state_penalties[-1], linearised, U),
-            *(below, state.Y[rows], problem.gamma, self.alpha, report, *state.weight_of(rows)),
+        rows = tile.rows
+        update_output_states(
+            self.device,
+            tile,
+            self.problem,
+            state.V[-1][rows],
+            U,
+            below,
+            state.Y[rows],
+            self.alpha,
+            self.loss_update == "prox-linear",
+            decrease,
+            *state.weight_of(rows),
         )
 
-    def _skip(self, state: State, l: int, rows: slice) -> Any:
-        """``V_{l-1}`` of some samples where ``S_l = 1``, else None."""
-        return state.V[l - 1][rows] if self.problem.residual[l - 1] else None
+    # -- what blocks ask for ------------------------------------------------------------------
 
-    def _normal_equations(self, state: State, l: int) -> Any:
-        """Normal equations of W_l, empty but for the Gram matrix of X, which never changes."""
+    def _operators(self, state: State) -> list[Any]:
+        """``V -> V^ W_l^T`` for l = 1..L."""
+        layers = zip(self.problem.layers, state.W[1:], strict=True)
+        return [layer.on(self.device, W) for layer, W in layers]
+
+    def _linear_work(self, tile: Tile, state: State, l: int) -> Any:
+        """The tile's work array B, of the shape of U_l."""
+        shape = (tile.rows.stop - tile.rows.start, self.problem.widths[l])
+        return tile.work.of(LayerWork).B.array(shape, self.dtype)
+
+    def _linear(self, tile: Tile, state: State, l: int, operator: Any) -> Any:
+        """``V^_{l-1} W_l^T`` of a tile, in the work array B."""
+        B = self._linear_work(tile, state, l)
+        operator.apply(B, state.V[l - 1][tile.rows])
+        return B
+
+    def _skipped(self, tile: Tile, state: State, l: int) -> Any:
+        """``S_l V_{l-1}`` of a tile; None where layer l is plain."""
+        return state.V[l - 1][tile.rows] if self.problem.residual[l - 1] else None
+
+    @contextmanager
+    def _weight_block(self, state: State, l: int) -> Iterator[WeightBlock]:
+        """The block of W_l, its sums empty but for those of X alone, which never change."""
         if state.cache.get("device") is not self.device:
             state.cache.clear()  # another solver's, its threads and memory included
             state.cache["device"] = self.device
-        key = "input equations" if l == 1 else f"equations {state.W[l].shape}"
+        key = "input equations" if l == 1 else f"equations {l}"
         if key not in state.cache:
-            state.cache[key] = self.device.normal_equations(state.W[l], own_gram=l == 1)
+            layer = self.problem.layers[l - 1]
+            state.cache[key] = layer.weight_block(self.device, same_inputs=l == 1)
         X, weight = state.cache.get("inputs of the gram", (None, None))
         known = l == 1 and X is state.X and weight is state.sample_weight
-        state.cache[key].start(keep_gram=known)
+        block: WeightBlock = state.cache[key]
+        block.start(keep_gram=known)
         if l == 1:
             state.cache["inputs of the gram"] = state.X, state.sample_weight
-        return state.cache[key]
+        yield block
+        block.finish()
 
     def objective(self, state: State) -> float:
         """F of `Problem`, evaluated on the arrays of `state`, its sums in float64."""
@@ -296,19 +346,19 @@ class BlockCoordinateDescent:
         problem, device = self.problem, self.device
         with device.session():
             sums = device.sum(2)
-            layers = [device.layer(W) for W in state.W[1:]]
+            operators = self._operators(state)
 
             def add_terms(tile: Tile) -> None:
                 V, Y = state.V[-1][tile.rows], state.Y[tile.rows]
                 weight = state.weight_of(tile.rows)
-                part, gap = device.kernels.loss_sum(problem.loss, V, Y, *weight), 0.0
-                for l, layer in enumerate(layers, start=1):
+                part, violation = device.kernels.loss_sum(problem.loss, V, Y, *weight), 0.0
+                for l, operator in enumerate(operators, start=1):
                     V, penalty = state.V[l][tile.rows], problem.state_penalties[l - 1]
-                    miss, distance = self._couplings(tile, state, l, layer)
-                    coupling = 0.5 * (problem.gamma * miss + problem.rho * distance)
+                    residual, distance = self._couplings(tile, state, l, operator)
+                    coupling = 0.5 * (problem.gamma * residual + problem.rho * distance)
                     part += coupling + device.penalty_sum(penalty, V, *weight)
-                    gap += miss + distance
-                sums.add(tile, (part, gap))
+                    violation += residual + distance
+                sums.add(tile, (part, violation))
 
             arrays = [*state.V, *state.U, state.Y]
             device.for_each_tile(state.n, problem.widths, self.dtype, add_terms, arrays=arrays)
@@ -317,7 +367,7 @@ class BlockCoordinateDescent:
             unit, total = problem.per_sample(state.total_weight), sums.total()
             return unit * float(total[0]) + weights, math.sqrt(unit * float(total[1]))
 
-    def _couplings(self, tile: Tile, state: State, l: int, layer: Any) -> tuple[float, float]:
+    def _couplings(self, tile: Tile, state: State, l: int, operator: Any) -> tuple[Any, Any]:
         """What gamma/2 and rho/2 weigh in layer l, over one tile, less the unit of `per_sample`."""
         raise NotImplementedError
 
@@ -346,11 +396,11 @@ class BlockCoordinateDescent:
         return squared_subgradient(self, state)
 
     def coupling_residuals(
-        self, tile: Tile, state: State, l: int, layer: Any
-    ) -> tuple[Any, Any, float]:
+        self, tile: Tile, state: State, l: int, operator: Any
+    ) -> tuple[Any, Any, Any]:
         """A_l, R_l and |g_U|^2 of one `tile` of `state`, as new arrays; see `squared_subgradient`.
 
-        `layer` is W_l on the device, layer `l` from 1 to L.
+        `operator` is layer l with its weights, l from 1 to L.
         """
         raise NotImplementedError
 
@@ -390,3 +440,58 @@ class BlockCoordinateDescent:
         """
         state = self.init(X, Y, seed=seed, init=init, bias=bias, sample_weight=sample_weight)
         return run(self, state, max_iter, callbacks)
+
+
+BlockOfSamples = Callable[[Tile, Any], None]
+"""``update(tile, decrease)``: minimise over a block's rows of one tile."""
+
+
+class LayerWork(Workspace):
+    """Work arrays of a tile: B holds ``V^_{l-1} W_l^T`` of the layer at hand."""
+
+    B: Buffer
+
+
+class LayerBlocks(ABC):
+    """The blocks of one layer l in one iteration, which an algorithm defines.
+
+    Parameters
+    ----------
+    solver : BlockCoordinateDescent
+    state : State
+    l : int
+        From 1 to L.
+    measured : bool
+        Whether the blocks are asked for decreases.
+    """
+
+    V_block: Any
+    """The V_l-block of a hidden layer, prepared for all samples."""
+    W_block: WeightBlock
+
+    def __init__(self, solver: Any, state: State, l: int, measured: bool) -> None:
+        self.solver, self.state, self.l, self.measured = solver, state, l, measured
+        self.problem, self.device = solver.problem, solver.device
+        self.L = self.problem.n_layers
+        self.operator = self.problem.layers[l - 1].on(self.device, state.W[l])
+        self.unit = self.problem.per_sample(state.total_weight)
+
+    @abstractmethod
+    def of_samples(self) -> dict[str, BlockOfSamples]:
+        """The blocks that a tile goes through, by their letter, in this order."""
+
+    @abstractmethod
+    def prepare(self) -> None:
+        """Do what the blocks of all samples share."""
+
+    @abstractmethod
+    def arrays(self) -> list[Any]:
+        """Arrays of samples that the blocks read and write."""
+
+    @abstractmethod
+    def add_to_W(self, tile: Tile) -> None:
+        """Add a tile to the sums that W_l is solved from."""
+
+    @abstractmethod
+    def update_W(self, decrease: Any) -> None:
+        """Minimise over W_l."""

@@ -6,10 +6,17 @@ from typing import TYPE_CHECKING
 
 from fastbcd.data.validation import check_subgradient
 from fastbcd.devices.tiles import Tile
+from fastbcd.devices.workspace import Buffer, Workspace
 from fastbcd.solvers.state import State
 
 if TYPE_CHECKING:
     from fastbcd.solvers.base import BlockCoordinateDescent
+
+
+class SlopeWork(Workspace):
+    """Work array of a tile: the slope in V_l of the next layer's linear coupling."""
+
+    slope: Buffer
 
 
 def squared_subgradient(solver: BlockCoordinateDescent, state: State) -> float:
@@ -43,8 +50,8 @@ def squared_subgradient(solver: BlockCoordinateDescent, state: State) -> float:
     check_subgradient(problem)
     with device.session():
         squares = device.sum(1)
-        layers = [device.layer(W) for W in state.W[1:]]
-        crosses = [device.cross_product(W) for W in state.W[1:]]
+        operators = solver._operators(state)
+        crosses = [layer.cross_sum(device) for layer in problem.layers]
 
         def add_states(tile: Tile) -> None:
             rows, part, products = tile.rows, 0.0, []
@@ -52,24 +59,25 @@ def squared_subgradient(solver: BlockCoordinateDescent, state: State) -> float:
             A_next = R_next = None
             for l in range(L, 0, -1):
                 V, penalty = state.V[l][rows], problem.state_penalties[l - 1]
-                A, R, squared_U = solver.coupling_residuals(tile, state, l, layers[l - 1])
+                A, R, squared_U = solver.coupling_residuals(tile, state, l, operators[l - 1])
                 part += squared_U
                 if l == L:
-                    part += device.output_subgradient(
-                        *(tile, problem.loss, penalty, V, gamma * A, state.Y[rows], *weight)
+                    work, G = device.work_of_rows(tile, V), gamma * A
+                    part += kernels.output_subgradient(
+                        problem.loss, penalty, V, G, state.Y[rows], work, *weight
                     )
                 else:
                     G = gamma * (A - A_next if problem.residual[l] else A)
-                    pulled = tile.scratch.array("pulled", G.shape, G.dtype)
-                    device.kernels.product(pulled, R_next, layers[l].W, 1.0, 0.0)
-                    G -= pulled
+                    slope = tile.work.of(SlopeWork).slope.array(G.shape, G.dtype)
+                    operators[l].adjoint(slope, R_next)
+                    G -= slope
                     part += kernels.penalty_subgradient(penalty, V, G, *weight)
                 below = state.V[l - 1][rows]
-                products.append(crosses[l - 1].multiply(tile, R, below, f"cross {l}", *weight))
+                products.append(crosses[l - 1].multiply(tile, R, below, l, *weight))
                 A_next, R_next = A, R
             squares.add(tile, part)
             for sums, product in zip(reversed(crosses), products, strict=True):
-                sums.add_product(product)
+                sums.add(product)
 
         arrays = [*state.V, *state.U, state.Y]
         device.for_each_tile(state.n, problem.widths, solver.dtype, add_states, arrays=arrays)

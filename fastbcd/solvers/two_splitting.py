@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fastbcd.data.validation import check_formula
+from fastbcd.devices.execution import Execution
 from fastbcd.devices.tiles import Tile
+from fastbcd.devices.workspace import Buffer, Workspace
 from fastbcd.errors import InputError
 from fastbcd.kernels import Formula, linear
+from fastbcd.layers.nonlinear_states import NonlinearStateBlock
 from fastbcd.problem import Problem
-from fastbcd.solvers.base import BlockCoordinateDescent
+from fastbcd.solvers.base import BlockCoordinateDescent, BlockOfSamples, LayerBlocks
 from fastbcd.solvers.state import State
 from fastbcd.support.floating_point import own_errstate_in
 from fastbcd.support.parameters import SMALLEST, require_integer
-from fastbcd.training.clock import laps, laps_of_all_threads
 
 # Steps towards a model's minimiser that rows of W try; the first is none. The models'
 # curvature bounds are the largest of all samples, so longer steps often pay.
@@ -44,8 +45,8 @@ class TwoSplitting(BlockCoordinateDescent):
     inner_steps : int, default=1
         Models solved in each nonlinear block. More lower F a little further in each
         iteration, one is the fastest in time (benchmarks/NOTES.md).
-    device, dtype, n_threads, tile_rows, comm, memory, folder, precision
-        As in `ThreeSplitting`.
+    execution : Execution, optional
+        Where and how the work runs, as in `ThreeSplitting`; or its fields as keywords.
 
     Raises
     ------
@@ -68,19 +69,10 @@ class TwoSplitting(BlockCoordinateDescent):
         alpha_weights: float | None = None,
         loss_update: str = "prox",
         inner_steps: int = 1,
-        device: str = "cpu",
-        dtype: str = "float32",
-        n_threads: int | None = None,
-        tile_rows: int | None = None,
-        comm: Any = None,
-        memory: int | str | None = None,
-        folder: str | Path | None = None,
-        precision: str = "float32",
+        execution: Execution | None = None,
+        **where: Any,
     ) -> None:
-        super().__init__(
-            *(problem, alpha, alpha_weights, loss_update, device, dtype, n_threads, tile_rows),
-            *(comm, memory, folder, precision),
-        )
+        super().__init__(problem, alpha, alpha_weights, loss_update, execution, **where)
         self.inner_steps = require_integer(inner_steps, "inner_steps", at_least=1)
         if any(problem.residual):
             raise InputError(
@@ -95,152 +87,32 @@ class TwoSplitting(BlockCoordinateDescent):
             for function in ("derivative", "curvature"):
                 check_formula(activation, function, "activation", "Algorithm 1")
 
-    def _update_layer(self, state: State, l: int) -> None:
-        """V_l and the sums for W_l in one pass over tiles of samples; then W_l."""
-        problem, device, L = self.problem, self.device, self.problem.n_layers
-        W, V, descent_log, lap = (
-            state.W,
-            state.V,
-            state.descent_log,
-            laps_of_all_threads(state.clock),
-        )
-        gamma, unit = problem.gamma, problem.per_sample(state.total_weight)
-        activation = problem.activations[l - 1]
-        layer = device.layer(W[l])
-        if l < L:
-            # The model of the next layer's coupling has the curvature gamma c.
-            c_next = state.cache[f"curvature {l + 1}"]
-            penalty = problem.state_penalties[l - 1]
-            model = device.state_solve(W[l + 1], penalty, gamma + self.alpha, gamma * c_next)
-            solve = device.nonlinear_state_solve(
-                model, problem.activations[l], c_next, gamma, self.alpha
-            )
-            lap("V", l)
-        equations = self._normal_equations(state, l)
-        curvatures: list[Any] = [0.0]
-        reports = None if descent_log is None else device.sum(2)
+    def _blocks(self, state: State, l: int, measured: bool) -> LayerBlocks:
+        return TwoSplittingBlocks(self, state, l, measured)
 
-        def update_samples(tile: Tile) -> None:
-            rows, lap, weight = tile.rows, laps(state.clock), state.weight_of(tile.rows)
-            report = None if reports is None else device.zeros((2,), np.float64)
-            B = device.forward(tile, layer, V[l - 1][rows])
-            if l == L:
-                # V_L = argmin s_L(V_L) + loss(V_L; Y) + gamma/2 |V_L - V^_{L-1} W_L^T|^2
-                #              + alpha/2 |V_L - V_L'|^2
-                self._update_output_state(tile, state, B, None, report)
-            else:
-                # V_l = argmin s_l(V_l) + gamma/2 |V_l - act(V^_{l-1} W_l^T)|^2
-                #              + gamma/2 |V_{l+1} - act(V^_l W_{l+1}^T)|^2 + alpha/2 |V_l - V_l'|^2
-                A = tile.scratch.array("A", B.shape, B.dtype)
-                device.kernels.activate(A, activation, B, None)
-                steps = self._steps(problem.activations[l])
-                solve.update(tile, V[l][rows], A, V[l + 1][rows], steps, report, *weight)
-            lap("V", l)
-            curvatures.append(device.kernels.curvature_bound(activation, V[l][rows], B))
-            device.kernels.surrogate_residual(B, activation, V[l][rows], B, 1.0)
-            equations.add(tile, B, V[l - 1][rows], *weight)
-            lap("W", l)
-            if reports is not None and report is not None:
-                reports.add(tile, report)
-
-        arrays = [V[l - 1], V[l], state.Y if l == L else V[l + 1]]
-        device.for_each_tile(state.n, problem.widths, self.dtype, update_samples, arrays=arrays)
-        # Where no sample has a slope any curvature will do: nothing is to move.
-        c = device.largest(curvatures, SMALLEST, 1.0)
-        state.cache[f"curvature {l}"] = c
-        # W_l = argmin r_l(W_l) + gamma/2 |V_l - act(V^_{l-1} W_l^T)|^2 + alpha/2 |W_l - W_l'|^2
-        self._update_weights(state, l, equations, c)
-        if descent_log is not None and reports is not None:
-            descent_log.add("V", l, reports.total(), unit)
-        lap("W", l)
-
-    def _steps(self, activation: Formula) -> int:
-        """A linear layer's coupling is its own model: one solve is exact."""
+    def steps(self, activation: Formula) -> int:
+        """Surrogates of a block: one is exact where the layer is linear."""
         return 1 if activation == linear() else self.inner_steps
 
-    def _update_weights(self, state: State, l: int, equations: Any, c: Any) -> None:
-        """W_l in place; `equations` hold the model's sums for the first inner step."""
-        problem, device = self.problem, self.device
-        penalty, activation = problem.weight_penalties[l - 1], problem.activations[l - 1]
-        weight, alpha = problem.gamma * problem.per_sample(state.total_weight), self.alpha_weights
-        W, V = state.W, state.V
-        report = None if state.descent_log is None else device.zeros((2,), np.float64)
-        before = None if state.descent_log is None else device.copy(W[l])
-        for k in range(self._steps(activation)):
-            if k > 0:
-                equations.start(keep_gram=True)
-                layer = device.layer(W[l])
-
-                def add_residuals(tile: Tile, layer: Any = layer) -> None:
-                    rows = tile.rows
-                    Z = device.forward(tile, layer, V[l - 1][rows])
-                    device.kernels.surrogate_residual(Z, activation, V[l][rows], Z, 1.0)
-                    equations.add(tile, Z, V[l - 1][rows], *state.weight_of(rows))
-
-                device.for_each_tile(
-                    *(state.n, problem.widths, self.dtype, add_residuals), arrays=[V[l - 1], V[l]]
-                )
-            if activation == linear():
-                equations.solve(W[l], weight, penalty, alpha, report)
-                break
-            # The residuals were taken at curvature 1: c times the model's.
-            end = device.copy(W[l])
-            equations.cross /= c
-            equations.solve(end, weight * c, penalty, alpha)
-            self._search_weights(state, l, end, report)
-        if state.descent_log is not None and report is not None:
-            # The block's own step, not the sum of its inner ones.
-            report[1] = device.kernels.squared_distance(W[l], before)
-            state.descent_log.add("W", l, report)
-
-    def _search_weights(self, state: State, l: int, end: Any, report: Any) -> None:
-        """Move each row of W_l towards the model's minimiser `end`: one pass over tiles."""
-        problem, device = self.problem, self.device
-        W, V, activation = state.W, state.V, problem.activations[l - 1]
-        layer, change = device.layer(W[l]), device.layer(end - W[l])
-        sums, steps = device.sum((len(STEPS), problem.widths[l])), device.array(STEPS, np.float64)
-
-        def add_sums(tile: Tile) -> None:
-            below = V[l - 1][tile.rows]
-            Z = device.forward(tile, layer, below)
-            P = device.forward(tile, change, below, name="P")
-            shape = (len(STEPS), problem.widths[l])
-            part = tile.scratch.array("row sums", shape, np.float64)
-            part[:] = 0.0
-            weight = state.weight_of(tile.rows)
-            device.kernels.add_row_sums(part, activation, V[l][tile.rows], Z, P, steps, *weight)
-            sums.add(tile, part)
-
-        arrays = [V[l - 1], V[l]]
-        device.for_each_tile(state.n, problem.widths, self.dtype, add_sums, arrays=arrays)
-        weight = problem.gamma * problem.per_sample(state.total_weight)
-        penalty = problem.weight_penalties[l - 1]
-        alpha = self.alpha_weights
-        device.kernels.search_rows(W[l], end, sums.total(), steps, penalty, weight, alpha, report)
-        # Rounding may differ from machine to machine, and weights must not.
-        device.same_on_all_ranks(W[l])
-
-    def _couplings(self, tile: Tile, state: State, l: int, layer: Any) -> tuple[float, float]:
-        problem, rows = self.problem, tile.rows
-        B = self.device.forward(tile, layer, state.V[l - 1][rows])
-        V, activation = state.V[l][rows], problem.activations[l - 1]
-        weight = state.weight_of(rows)
+    def _couplings(self, tile: Tile, state: State, l: int, operator: Any) -> tuple[Any, Any]:
+        B, activation = self._linear(tile, state, l, operator), self.problem.activations[l - 1]
+        V, weight = state.V[l][tile.rows], state.weight_of(tile.rows)
         return self.device.kernels.activation_residual(activation, V, B, None, *weight), 0.0
 
     def coupling_residuals(
-        self, tile: Tile, state: State, l: int, layer: Any
-    ) -> tuple[Any, Any, float]:
-        """A_l, R_l and |g_U|^2 of one tile; see `fastbcd.solvers.subgradient`."""
-        problem, device, rows = self.problem, self.device, tile.rows
-        V, activation = state.V[l][rows], problem.activations[l - 1]
-        B = device.forward(tile, layer, state.V[l - 1][rows])
+        self, tile: Tile, state: State, l: int, operator: Any
+    ) -> tuple[Any, Any, Any]:
+        """A_l, R_l and |g_U|^2 of one tile; see `squared_subgradient`."""
+        problem, device = self.problem, self.device
+        V, activation = state.V[l][tile.rows], problem.activations[l - 1]
+        B = self._linear(tile, state, l, operator)
         A = device.empty(V.shape, V.dtype)
         device.kernels.coupling_residual(A, activation, V, B, None)
         device.kernels.surrogate_residual(B, activation, V, B, 1.0)
         return A, problem.gamma * B, 0.0
 
     def promised_decrease(self) -> float:
-        """A > 0 with which every iteration has ``F(P') - F(P) >= a |P - P'|^2``.
+        """The a > 0 with which every iteration has ``F(P') - F(P) >= a |P - P'|^2``.
 
         V_L: ``alpha + gamma/2`` (prox-linear: ``alpha + (gamma - L)/2``); other V_l: ``alpha/2``;
         W_L: alpha of the weights; other W_l: half of it, divided by the inner steps, each with
@@ -250,3 +122,162 @@ class TwoSplitting(BlockCoordinateDescent):
         if self.problem.n_layers > 1:
             promises += [self.alpha / 2, self.alpha_weights / 2 / self.inner_steps]
         return min(promises)
+
+
+class RowSearchWork(Workspace):
+    """Work arrays of a tile for the search by rows of W."""
+
+    Z: Buffer
+    P: Buffer
+    sums: Buffer
+
+
+class ActivationWork(Workspace):
+    """Work array of a tile: A holds ``act(V^_{l-1} W_l^T)``."""
+
+    A: Buffer
+
+
+class TwoSplittingBlocks(LayerBlocks):
+    """Blocks V_l and W_l of Algorithm 1."""
+
+    solver: TwoSplitting
+
+    def of_samples(self) -> dict[str, BlockOfSamples]:
+        """V_l alone."""
+        return {"V": self.update_V}
+
+    def prepare(self) -> None:
+        """Prepare the surrogate of the V_l-block, which all samples share."""
+        problem, solver, l = self.problem, self.solver, self.l
+        self.curvatures: list[Any] = [0.0]
+        if l == self.L:
+            return
+        # The surrogate of the next layer's coupling has the curvature gamma c.
+        c_next, gamma, alpha = self.state.cache[f"curvature {l + 1}"], problem.gamma, solver.alpha
+        surrogate = problem.layers[l].state_block(
+            self.device,
+            self.state.W[l + 1],
+            problem.state_penalties[l - 1],
+            gamma + alpha,
+            gamma * c_next,
+        )
+        self.V_block = NonlinearStateBlock(
+            self.device, surrogate, problem.activations[l], c_next, gamma, alpha
+        )
+
+    def arrays(self) -> list[Any]:
+        """Arrays of samples that a pass over layer l reads and writes."""
+        V, l = self.state.V, self.l
+        return [V[l - 1], V[l], self.state.Y if l == self.L else V[l + 1]]
+
+    def update_V(self, tile: Tile, decrease: Any) -> None:
+        """V_l of a tile.
+
+        .. code-block:: text
+
+            V_L = argmin s_L(V_L) + loss(V_L; Y) + gamma/2 |V_L - V^_{L-1} W_L^T|^2
+                         + alpha/2 |V_L - V_L'|^2
+            V_l = argmin s_l(V_l) + gamma/2 |V_l - act(V^_{l-1} W_l^T)|^2
+                         + gamma/2 |V_{l+1} - act(V^_l W_{l+1}^T)|^2 + alpha/2 |V_l - V_l'|^2
+        """
+        problem, solver, state, l = self.problem, self.solver, self.state, self.l
+        B = solver._linear(tile, state, l, self.operator)
+        if l == self.L:
+            solver._update_output_states(tile, state, B, None, decrease)
+            return
+        V, V_next = state.V[l][tile.rows], state.V[l + 1][tile.rows]
+        A = tile.work.of(ActivationWork).A.array(B.shape, B.dtype)
+        self.device.kernels.activate(A, problem.activations[l - 1], B, None)
+        steps = solver.steps(problem.activations[l])
+        self.V_block.update(tile, V, A, V_next, steps, decrease, *state.weight_of(tile.rows))
+
+    def add_to_W(self, tile: Tile) -> None:
+        """Add a tile to the surrogate's sums for W_l; B holds ``V^_{l-1} W_l^T``."""
+        state, l, kernels = self.state, self.l, self.device.kernels
+        B = self.solver._linear_work(tile, state, l)
+        V, activation = state.V[l][tile.rows], self.problem.activations[l - 1]
+        self.curvatures.append(kernels.curvature_bound(activation, V, B))
+        self._add_residuals(tile, B)
+
+    def _add_residuals(self, tile: Tile, B: Any) -> None:
+        """The surrogate's residuals at curvature 1, in B, which holds ``V^_{l-1} W_l^T``."""
+        V, l, rows = self.state.V, self.l, tile.rows
+        activation = self.problem.activations[l - 1]
+        self.device.kernels.surrogate_residual(B, activation, V[l][rows], B, 1.0)
+        self.W_block.add(tile, B, V[l - 1][rows], *self.state.weight_of(rows))
+
+    def update_W(self, decrease: Any) -> None:
+        """W_l.
+
+        .. code-block:: text
+
+            W_l = argmin r_l(W_l) + gamma/2 |V_l - act(V^_{l-1} W_l^T)|^2 + alpha/2 |W_l - W_l'|^2
+        """
+        problem, solver, device, l = self.problem, self.solver, self.device, self.l
+        penalty, activation = problem.weight_penalties[l - 1], problem.activations[l - 1]
+        W, weight, alpha = self.state.W[l], problem.gamma * self.unit, solver.alpha_weights
+        # Where no sample has a slope any curvature will do: nothing is to move.
+        c = device.largest(self.curvatures, SMALLEST, 1.0)
+        self.state.cache[f"curvature {l}"] = c
+        before = None if decrease is None else device.copy(W)
+        if activation == linear():
+            self.W_block.solve(W, weight, penalty, alpha, decrease)
+        else:
+            for k in range(solver.steps(activation)):
+                if k > 0:
+                    self._sum_anew()
+                # The residuals were taken at curvature 1: c times the surrogate's.
+                end = device.copy(W)
+                self.W_block.divide_residuals(c)
+                self.W_block.solve(end, weight * c, penalty, alpha, None)
+                self._search_rows(W, end, decrease)
+        if decrease is not None:
+            # The block's own step, not the sum of its inner ones.
+            decrease[1] = device.kernels.squared_distance(W, before)
+
+    def _sum_anew(self) -> None:
+        """The surrogate's sums at the W_l of now: one pass over tiles."""
+        solver, state, l = self.solver, self.state, self.l
+        self.W_block.start(keep_gram=True)
+        operator = self.problem.layers[l - 1].on(self.device, state.W[l])
+
+        def add(tile: Tile) -> None:
+            self._add_residuals(tile, solver._linear(tile, state, l, operator))
+
+        arrays = [state.V[l - 1], state.V[l]]
+        self.device.for_each_tile(state.n, self.problem.widths, solver.dtype, add, arrays=arrays)
+
+    def _search_rows(self, W: Any, end: Any, decrease: Any) -> None:
+        """Move each row of W_l towards the surrogate's minimiser `end`: one pass over tiles."""
+        problem, device, V, l = self.problem, self.device, self.state.V, self.l
+        layer, activation = problem.layers[l - 1], problem.activations[l - 1]
+        operator, change = layer.on(device, W), layer.on(device, end - W)
+        shape = (len(STEPS), problem.widths[l])
+        sums, steps = device.sum(shape), device.array(STEPS, np.float64)
+
+        def add_sums(tile: Tile) -> None:
+            work, below, own = tile.work.of(RowSearchWork), V[l - 1][tile.rows], V[l][tile.rows]
+            Z, P = (buffer.array(own.shape, own.dtype) for buffer in (work.Z, work.P))
+            operator.apply(Z, below)
+            change.apply(P, below)
+            part = work.sums.array(shape, np.float64)
+            part[:] = 0.0
+            weight = self.state.weight_of(tile.rows)
+            device.kernels.add_row_sums(part, activation, own, Z, P, steps, *weight)
+            sums.add(tile, part)
+
+        n, dtype = self.state.n, self.solver.dtype
+        device.for_each_tile(n, problem.widths, dtype, add_sums, arrays=[V[l - 1], V[l]])
+        device.kernels.search_rows(
+            W,
+            end,
+            sums.total(),
+            steps,
+            problem.weight_penalties[l - 1],
+            problem.gamma * self.unit,
+            self.solver.alpha_weights,
+            decrease,
+        )
+        # Rounding may differ from machine to machine, and weights must not.
+        device.same_on_all_ranks(W)

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from fastbcd.devices import CPU
+from fastbcd.devices.protocol import Device
 from fastbcd.devices.ranks import collective_errors
 from fastbcd.errors import InputError
 from fastbcd.kernels.streams import warn
@@ -27,7 +27,7 @@ class Solver(Protocol):
     """What the loop and most callbacks need of a solver."""
 
     problem: Problem
-    device: CPU
+    device: Device
     dtype: np.dtype
     monotone: bool
 

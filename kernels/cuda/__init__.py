@@ -28,13 +28,13 @@ from fastbcd.kernels.cuda.metric import (
 )
 from fastbcd.kernels.cuda.mini_batch import (
     advance,
-    batch_scale,
-    batch_sizes,
     fetch,
     gather,
+    layer_scales,
     mean_of_weights,
     scale_rows,
     set_numbers,
+    settle_sizes,
     step_weights_along,
 )
 from fastbcd.kernels.cuda.norms import (
@@ -87,8 +87,6 @@ __all__ = [
     "add_scaled_step",
     "add_state_decrease",
     "advance",
-    "batch_scale",
-    "batch_sizes",
     "coordinate_descent",
     "coordinate_hessian",
     "coupling_residual",
@@ -99,6 +97,7 @@ __all__ = [
     "fetch",
     "gather",
     "launching",
+    "layer_scales",
     "loss_sum",
     "mean_of_weights",
     "output_subgradient",
@@ -118,6 +117,7 @@ __all__ = [
     "search_rows",
     "search_states",
     "set_numbers",
+    "settle_sizes",
     "shift_diagonal",
     "squared_distance",
     "squared_norm",

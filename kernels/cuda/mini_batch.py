@@ -1,18 +1,27 @@
 """What mini-batches add on a GPU; nothing here asks the host, so that batches follow each other.
 
-Sizes of displacements, the gains that scale them and the weights of steps are arrays on the GPU:
-`batch_scale` and `batch_sizes` do for them what `fastbcd.solvers.mini_batch.sweep` does in NumPy.
+Sizes of updates, the gains that scale them and the weights of steps are arrays on the GPU, and one
+thread of it runs the functions of `fastbcd.kernels.rms_scaling`.
 """
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 
+from fastbcd.kernels import rms_scaling as cpu
 from fastbcd.kernels.cuda.gram_solve import launch_one
-from fastbcd.kernels.cuda.target import cuda, elements, gpu_kernel, launch, launch_each, number
+from fastbcd.kernels.cuda.target import (
+    cuda,
+    elements,
+    gpu_kernel,
+    launch,
+    launch_each,
+    number,
+    shared_scalar,
+)
+from fastbcd.kernels.rms_scaling import NOT_FINITE
 
 
 @gpu_kernel
@@ -154,87 +163,44 @@ def mean_of_weights(A: Any, W: Any, share: Any) -> None:
     launch_each(_mean_of_weights, A.shape, A, W, share)
 
 
-@gpu_kernel
-def _batch_scale(scale, gains, rms_U, rms_D, displacement):
-    if cuda.grid(1) == 0:
-        L = scale.shape[0] - 1
-        scale[0] = scale[L] = 1.0
-        wanted = rms_D[L]
-        for l in range(L - 1, 0, -1):
-            above = gains[l] * wanted
-            wanted = displacement * rms_U[l]
-            scale[l] = wanted / (above if above > 0.0 else 1.0)
-
-
-def batch_scale(scale: Any, gains: Any, rms_U: Any, rms_D: Any, displacement: float) -> None:
-    """What ``D_{l+1}`` counts times on its way down, from sizes and gains; (L + 1,) float64."""
-    launch_one(_batch_scale, scale, gains, rms_U, rms_D, float(displacement))
+_layer_scales_of = shared_scalar(cpu.layer_scales)
+_settle_sizes_of = shared_scalar(cpu.settle_sizes)
 
 
 @gpu_kernel
-def _batch_sizes(
-    weight, reach, gains, rms_U, rms_D, scale, squares, counts, responses, share, rounding, failures
-):
+def _layer_scales(scale, gains, rms_U, rms_D, displacement):
     if cuda.grid(1) == 0:
-        L = scale.shape[0] - 1
-        learns = True
-        for l in range(1, L + 1):
-            for k in range(2):
-                squares[k, l] = math.sqrt(squares[k, l] / counts[l])
-                if not math.isfinite(squares[k, l]):
-                    failures[0] = 1
-                    learns = False
-        learns = learns and squares[1, L] > rounding * squares[0, L]
-        if learns:
-            for l in range(1, L + 1):
-                if l < L and squares[1, l] > 0.0 and squares[1, l + 1] > 0.0:
-                    gains[l] = squares[1, l] / (scale[l] * squares[1, l + 1])
-                rms_U[l], rms_D[l] = squares[0, l], squares[1, l]
-        far = 1.0
-        for l in range(L, 0, -1):
-            far *= responses[l] * (scale[l] if l < L else 1.0)
-            moves = learns and squares[1, l] > 0.0
-            weight[l] = number(share) / squares[1, l] if moves else 0.0
-            reach[l] = far / squares[1, l] if moves else 0.0
+        _layer_scales_of(scale, gains, rms_U, rms_D, displacement)
 
 
-def batch_sizes(
-    weight: Any,
-    reach: Any,
-    gains: Any,
-    rms_U: Any,
-    rms_D: Any,
-    scale: Any,
-    squares: Any,
-    counts: Any,
-    responses: Any,
-    share: Any,
-    rounding: float,
-    failures: Any,
-) -> None:
-    """Sizes and gains of a batch, and what its steps weigh.
+def layer_scales(scale: Any, gains: Any, rms_U: Any, rms_D: Any, displacement: float) -> None:
+    """See `fastbcd.kernels.layer_scales`."""
+    launch_one(_layer_scales, scale, gains, rms_U, rms_D, float(displacement))
 
-    Parameters
-    ----------
-    weight, reach : (L + 1,) float64 arrays
-        Written: ``share / rms(D_l)``, and how far a unit of the loss's negative gradient
-        displaces U_l, in units of ``rms(D_l)``; both 0 where nothing moves or is to be learned.
-    gains, rms_U, rms_D : (L + 1,) float64 arrays
-        Renewed, unless nothing is left to learn from this batch.
-    scale : (L + 1,) float64 array
-        From `batch_scale`, with which the displacements were made.
-    squares : (2, L + 1) float64 array
-        ``|U_l|^2`` and ``|D_l|^2``; their root mean squares on exit.
-    counts, responses : (L + 1,) float64 arrays
-        Elements of U_l; what a unit of ``D_{l+1} W_{l+1}`` displaces U_l by.
-    share : float or (1,) array
-        A step's weight is this over ``rms(D_l)``.
-    rounding : float
-        ``rms(D_L) <= rounding rms(U_L)``: nothing is left to learn.
-    failures : (1,) int32 array
-        Set to 1 where a size is not finite.
+
+@gpu_kernel
+def _settle_sizes(
+    weight, reach, gains, rms_U, rms_D, scale, squares, counts, responses, displacement, rounding,
+    share, failures,
+):  # fmt: skip
+    if cuda.grid(1) == 0:
+        status = _settle_sizes_of(
+            weight, reach, gains, rms_U, rms_D, scale, squares, counts, responses, displacement,
+            rounding, number(share),
+        )  # fmt: skip
+        if status == NOT_FINITE:
+            failures[0] = 1
+
+
+def settle_sizes(
+    weight: Any, reach: Any, gains: Any, rms_U: Any, rms_D: Any, scale: Any, squares: Any,
+    counts: Any, responses: Any, displacement: float, rounding: float, share: Any, failures: Any,
+) -> None:  # fmt: skip
+    """See `fastbcd.kernels.settle_sizes`; share may be an array (1,), nothing is returned.
+
+    failures (1,) int32 becomes 1 where a size is not finite.
     """
     launch_one(
-        *(_batch_sizes, weight, reach, gains, rms_U, rms_D, scale, squares, counts, responses),
-        *(share, float(rounding), failures),
-    )
+        _settle_sizes, weight, reach, gains, rms_U, rms_D, scale, squares, counts, responses,
+        float(displacement), float(rounding), share, failures,
+    )  # fmt: skip

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
+from fastbcd.devices.workspace import Buffer, Workspace, Workspaces
 from fastbcd.kernels import cuda as kernels
 
 
-class Kernels:
-    """Functions with the names and arguments of `fastbcd.kernels`, on arrays of the GPU."""
+class StepWork(Workspace):
+    """Work array of `Kernels.step_weights`."""
 
-    def __init__(self, library: Any, scratch: Any) -> None:
-        self._library, self._scratch = library, scratch
+    leading: Buffer
+
+
+class Kernels:
+    """Functions with the names and arguments of `fastbcd.kernels`, on arrays of the GPU.
+
+    One that the processor has as a single kernel may be several launches here.
+    """
+
+    def __init__(self, library: Any, work: Workspaces, failures: Any) -> None:
+        self._library, self._work = library, work
+        # In place of a status, a flag of the device is raised.
+        self.settle_sizes = partial(kernels.settle_sizes, failures=failures)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(kernels, name)
@@ -44,10 +57,45 @@ class Kernels:
             size = size.reshape(1)
         leading = None
         if len(directions):
-            leading = self._scratch.array("along directions", W.shape, W.dtype)
+            leading = self._work.of(StepWork).leading.array(W.shape, W.dtype)
             self._library.gemm(leading, work, directions)
         kernels.step_weights_along(W, S, leading, size, keep)
 
     def prox_weights(self, W: Any, penalty: Any, length: Any) -> None:
         """``W = argmin_Z r(Z) + 1/(2 length) |Z - W|^2``; see `fastbcd.kernels.prox_weights`."""
         kernels.prox_weights(W, penalty, length.reshape(1))
+
+    # -- the V_l-block ------------------------------------------------------------------------
+
+    def solve_state(self, V: Any, U: Any, W: Any, bias: Any, M: Any, residual: Any) -> None:
+        """``V = c + (U - c^ W^T) M``, c given in V; see `fastbcd.kernels.solve_state`."""
+        self._linear_residual(residual, V, U, W, bias)
+        self.product(V, residual, M, 1.0, 1.0)
+
+    def solve_state_penalised(
+        self, V: Any, C: Any, penalty: Any, U: Any, W: Any, bias: Any, H: Any, kappa: float,
+        rho: Any, tolerance: float, max_sweeps: int, residual: Any, pull: Any, slopes: Any,
+        work: Any, decrease: Any,
+    ) -> None:  # fmt: skip
+        """See `fastbcd.kernels.solve_state_penalised`; work (2, rows at once, d)."""
+        self._linear_residual(residual, V, U, W, bias)
+        self.product(pull, residual, W, 1.0, 0.0)
+        kernels.state_slopes(slopes, C, V, pull, kappa, rho)
+        gradients, rows = work
+        kernels.coordinate_descent(
+            V, penalty, H, slopes, 1.0, 0, tolerance, max_sweeps, gradients, rows, decrease
+        )
+
+    def state_decrease(
+        self, decrease: Any, V: Any, old: Any, W: Any, kappa: float, rho: Any, work: Any
+    ) -> None:
+        """See `fastbcd.kernels.state_decrease`."""
+        moved = kernels.displacement_of_states(old, V)
+        self.product_transposed(work, old, W, 1.0, 0.0)
+        through = kernels.squared_norm(work)
+        kernels.add_state_decrease(decrease, moved, through, kappa, rho)
+
+    def _linear_residual(self, out: Any, V: Any, U: Any, W: Any, bias: Any) -> None:
+        """``out = U - V^ W^T``."""
+        kernels.residual_of_bias(out, U, bias)
+        self.product_transposed(out, V, W, -1.0, 1.0)

@@ -11,14 +11,15 @@ from typing import Any, TypeVar
 import numpy as np
 
 from fastbcd import kernels as cpu_kernels
+from fastbcd.devices.cuda.batches import CUDABatches
 from fastbcd.devices.cuda.library import INSTALL, Library
-from fastbcd.devices.cuda.mini_batches import MiniBatches
 from fastbcd.devices.cuda.resident import Resident
-from fastbcd.devices.output_state import update_output_state
+from fastbcd.devices.cuda.solves import CUDASolves
 from fastbcd.devices.ranks import Ranks, SingleProcess
 from fastbcd.devices.tiles import even_size
+from fastbcd.devices.workspace import Buffer, Pool, Workspace, Workspaces
 from fastbcd.errors import InputError
-from fastbcd.kernels import Formula, Loss, Penalty
+from fastbcd.kernels import Penalty
 from fastbcd.support.parameters import require_integer
 
 T = TypeVar("T")
@@ -30,33 +31,13 @@ ROUNDING = {"float32": 2.0**-23, "tf32": 2.0**-11, "bf16": 2.0**-8}
 SINGLE_PROCESS = SingleProcess()
 
 
-class Scratch:
-    """Work arrays of the GPU, kept from tile to tile; as `fastbcd.devices.tiles.Scratch`."""
-
-    def __init__(self, empty: Callable[[Any, Any], Any]) -> None:
-        self._empty = empty
-        self._arrays: dict[tuple[str, np.dtype], Any] = {}
-
-    def arrays(self) -> list[Any]:
-        """Those that exist now."""
-        return list(self._arrays.values())
-
-    def array(self, name: str, shape: tuple[int, ...], dtype: Any) -> Any:
-        """A contiguous array with arbitrary contents; the same memory for the same name."""
-        key, size = (name, np.dtype(dtype)), int(np.prod(shape))
-        if key not in self._arrays or self._arrays[key].size < size:
-            self._arrays.pop(key, None)  # its memory may serve the larger one
-            self._arrays[key] = self._empty((size,), dtype)
-        return self._arrays[key][:size].reshape(shape)
-
-
 @dataclass
 class Tile:
     """Rows ``start:stop`` of all sample arrays; as `fastbcd.devices.tiles.Tile`."""
 
     index: int
     rows: slice
-    scratch: Scratch
+    work: Workspaces
 
     def wait_for_turn(self) -> None:
         """Nothing: tiles follow one another on the stream."""
@@ -83,7 +64,13 @@ class SampleSum:
         return self._sum
 
 
-class CUDA(MiniBatches):
+class RowWork(Workspace):
+    """Work space for kernels that go through a tile row by row."""
+
+    rows: Buffer
+
+
+class CUDA:
     """Executes block updates on an NVIDIA GPU.
 
     The whole state lives there, and a tile is all samples, or as many as keep work arrays below
@@ -128,12 +115,12 @@ class CUDA(MiniBatches):
             from fastbcd.devices.cuda.algebra import Kernels
         except ImportError as problem:
             raise InputError(f"device: cuda needs numba-cuda ({problem}): {INSTALL}") from problem
-        self.scratch = Scratch(self.library.empty)
-        self.kernels: Any = Kernels(self.library, self.scratch)
-        self.storage = Resident(self.library)
-        self._group = self.library.group(self.ranks) if self.ranks.size > 1 else None
+        self.work, self.pool = Workspaces(self.library.empty), Pool(self.library.empty)
         self.failures = self.library.zeros((1,), np.int32)
-        self._counts: dict[int, tuple[Any, Any]] = {}
+        self.kernels: Any = Kernels(self.library, self.work, self.failures)
+        self.storage = Resident(self.library)
+        self.group = self.library.group(self.ranks) if self.ranks.size > 1 else None
+        self.solves, self.batches = CUDASolves(self), CUDABatches(self)
         self._lock, self._depth = threading.RLock(), 0
 
     def _library(self) -> Any:
@@ -166,8 +153,7 @@ class CUDA(MiniBatches):
             try:
                 with self.library.session() as stream, launching(stream, self.library.empty):
                     yield
-                    for total, sums in self._counts.values():
-                        total += self.library.host(sums)
+                    self.batches.fetch_counts()
                     if int(self.library.host(self.failures)[0]):
                         self.failures[...] = 0
                         raise FloatingPointError(
@@ -175,7 +161,7 @@ class CUDA(MiniBatches):
                             "smaller step_size where there is one, or float64"
                         )
             finally:
-                self._counts.clear()
+                self.batches.forget_counts()
                 self._depth -= 1
 
     def noise_of_products(self, dtype: Any) -> float:
@@ -214,17 +200,27 @@ class CUDA(MiniBatches):
         """All rows at once."""
         return self.storage.blocks(array)
 
+    def scaled(self, out: Any, A: Any, factor: Any) -> None:
+        """``out = factor A``; factor is a number, or an element on the GPU."""
+        on_gpu = hasattr(factor, "shape") and hasattr(factor, "astype")
+        factor = factor.astype(A.dtype).reshape(1) if on_gpu else A.dtype.type(factor)
+        self.kernels.scaled(out, A, factor)
+
+    def work_of_rows(self, tile: Any, V: Any) -> Any:
+        """Three rows for each sample: the kernels take all of them at once."""
+        return tile.work.of(RowWork).rows.array((3, V.shape[1], len(V)), np.float64)
+
     # -- ranks --------------------------------------------------------------------------------
 
     def sum_over_ranks(self, array: Any) -> None:
         """Add up `array` over the ranks, in place."""
-        if self._group is not None:
-            self.library.sum_over(self._group, array)
+        if self.group is not None:
+            self.library.sum_over(self.group, array)
 
     def same_on_all_ranks(self, W: Any) -> None:
         """W of the first rank on all of them: they solved the same system, each on its GPU."""
-        if self._group is not None:
-            self.library.from_first(self._group, W)
+        if self.group is not None:
+            self.library.from_first(self.group, W)
 
     def sum(self, shape: int | tuple[int, ...]) -> SampleSum:
         """A sum over samples, to which tiles add."""
@@ -235,8 +231,8 @@ class CUDA(MiniBatches):
         largest = self.zeros((1,), np.float64)
         for value in values:
             largest = self.library.maximum(largest, value)
-        if self._group is not None:
-            self.library.max_over(self._group, largest)
+        if self.group is not None:
+            self.library.max_over(self.group, largest)
         return self.library.where(largest > at_least, largest, otherwise)
 
     # -- passes over samples ------------------------------------------------------------------
@@ -254,7 +250,7 @@ class CUDA(MiniBatches):
         rows = self.tile_rows(widths, dtype)
         rows = even_size(n, rows) if even and n else rows
         for index, start in enumerate(range(0, n, rows)):
-            body(Tile(index, slice(start, min(n, start + rows)), self.scratch))
+            body(Tile(index, slice(start, min(n, start + rows)), self.work))
 
     def tile_rows(self, widths: tuple[int, ...], dtype: Any) -> int:
         """Samples in a tile of a network of such widths."""
@@ -263,78 +259,9 @@ class CUDA(MiniBatches):
         return max(MIN_TILE_ROWS, TILE_BYTES // (max(widths) * np.dtype(dtype).itemsize))
 
     def for_each_item(self, items: Sequence[T], body: Callable[[T, Any], None]) -> None:
-        """Call ``body(item, scratch)`` for independent pieces of work, one after the other."""
+        """Call ``body(item, work)`` for independent pieces of work, one after the other."""
         for item in items:
-            body(item, self.scratch)
-
-    # -- layers and their solves --------------------------------------------------------------
-
-    def layer(self, W: Any) -> Any:
-        """Weights and bias of a layer, ready for products."""
-        from fastbcd.devices.cuda.layer import Layer
-
-        return Layer(W)
-
-    def state_solve(self, W_next: Any, penalty: Penalty, kappa: float, rho: Any) -> Any:
-        """The V-block below the layer of W_next, ready for all samples."""
-        from fastbcd.devices.cuda.state_solve import StateSolve
-
-        return StateSolve(self, self.layer(W_next), penalty, kappa, rho)
-
-    def nonlinear_state_solve(
-        self, solve: Any, activation: Formula, curvature: Any, gamma: float, alpha: float
-    ) -> Any:
-        """Algorithm 1's V-block below a layer with that activation, from its model's solve."""
-        from fastbcd.devices.cuda.state_solve import NonlinearStateSolve
-
-        return NonlinearStateSolve(self.kernels, solve, activation, curvature, gamma, alpha)
-
-    def normal_equations(self, W: Any, own_gram: bool) -> Any:
-        """Normal equations of the W-block; `own_gram` where they may keep their Gram matrix."""
-        from fastbcd.devices.cuda.normal_equations import NormalEquations
-
-        return NormalEquations(self, W.shape, own_gram)
-
-    def cross_product(self, W: Any) -> Any:
-        """An empty sum of cross products, of the shape of W."""
-        from fastbcd.devices.cuda.normal_equations import CrossProduct
-
-        return CrossProduct(self, W.shape)
-
-    # -- products and blocks on one tile ------------------------------------------------------
-
-    def forward(self, tile: Any, layer: Any, V: Any, name: str = "B") -> Any:
-        """``V^ W^T``, in the tile's work array `name`."""
-        B = tile.scratch.array(name, (len(V), len(layer.bias)), V.dtype)
-        self.kernels.affine(B, V, layer.W, layer.bias)
-        return B
-
-    def update_output_state(
-        self,
-        tile: Any,
-        V: Any,
-        loss: Loss,
-        penalty: Penalty,
-        linearised: bool,
-        U: Any,
-        below: Any,
-        Y: Any,
-        gamma: float,
-        alpha: float,
-        report: Any,
-    ) -> None:
-        """V_L-block; see `fastbcd.devices.output_state`."""
-        work = tile.scratch.array("rows", (3, V.shape[1], len(V)), np.float64)
-        update_output_state(
-            *(self.kernels, work, V, loss, penalty, linearised, U, below, Y, gamma, alpha, report)
-        )
-
-    def output_subgradient(
-        self, tile: Any, loss: Loss, penalty: Penalty, V: Any, G: Any, Y: Any
-    ) -> Any:
-        """``|G + d(loss + s)(V)|^2``; see `fastbcd.kernels.output_subgradient`."""
-        work = tile.scratch.array("rows", (3, V.shape[1], len(V)), np.float64)
-        return self.kernels.output_subgradient(loss, penalty, V, G, Y, work)
+            body(item, self.work)
 
     # -- penalties ----------------------------------------------------------------------------
 

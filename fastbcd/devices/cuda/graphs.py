@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from fastbcd.devices.cuda.captures import captures
+from fastbcd.devices.workspace import Workspaces
 
 # Graphs that are kept: a pass has eight kinds of batches at most, a stream as many as it has sizes.
 KEPT = 16
@@ -37,12 +38,12 @@ class Graphs:
     ----------
     library : Library
         Captures.
-    scratch : Scratch
+    work : Workspaces
         The work arrays of bodies.
     """
 
-    def __init__(self, library: Any, scratch: Any) -> None:
-        self._library, self._scratch = library, scratch
+    def __init__(self, library: Any, work: Workspaces) -> None:
+        self._library, self._work = library, work
         self._graphs: OrderedDict[Any, _Graph] = OrderedDict()
         self._done: dict[Any, set[str]] = {}
         captures.release_with(self, self._graphs.clear)
@@ -50,7 +51,7 @@ class Graphs:
     def run(
         self, family: Any, parts: frozenset[str], arrays: Any, body: Callable[[], None]
     ) -> None:
-        """``body()`` or its launches; see `MiniBatches.run_batch`."""
+        """``body()`` or its launches; see `fastbcd.devices.protocol.Batches.run`."""
         addresses = tuple(map(id, _leaves(arrays)))
         key = family, parts, addresses
         graph = self._graphs.get(key)
@@ -68,7 +69,7 @@ class Graphs:
         self._graphs.move_to_end(key)
         if graph.launch is None:
             graph.launch = self._library.captured(body)
-            graph.arrays += [*self._scratch.arrays(), *self._library.work_arrays()]
+            graph.arrays += [*self._work.memory(), *self._library.work_arrays()]
         graph.launch()
 
 

@@ -149,7 +149,7 @@ def take(device: Any, out: Any, data: Any, rows: Any, name: str) -> Any:
     `InputError` for NaN or infinity in a memory-mapped file.
     """
     if not isinstance(data, np.memmap):
-        return device.take(out, data, rows)
+        return device.batches.take(out, data, rows)
     rows = rows if isinstance(rows, slice) else device.numpy(rows)
     part = np.asarray(data[rows])
     if part.dtype.kind == "f" and not np.isfinite(part).all():

@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from fastbcd.devices.batch import Batch
-from fastbcd.devices.tiles import Scratch
+from fastbcd.devices.protocol import Device
+from fastbcd.devices.workspace import Workspaces
+from fastbcd.solvers.mini_batch.batch import Batch
 
 
 class SharedProducts:
@@ -17,7 +18,7 @@ class SharedProducts:
 
     Parameters
     ----------
-    device : CPU
+    device : Device
     state : MiniBatchState
     batch : Batch
         This rank's samples of the batch, of which there may be none.
@@ -30,7 +31,7 @@ class SharedProducts:
     """
 
     def __init__(
-        self, device: Any, state: Any, batch: Batch, weight: Any, counts: bool, m: int
+        self, device: Device, state: Any, batch: Batch, weight: Any, counts: bool, m: int
     ) -> None:
         layers = range(1, len(state.W))
         shapes = {("N", l): state.W[l].shape for l in layers}
@@ -50,7 +51,7 @@ class SharedProducts:
         self._traces = device.zeros((len(state.W),), np.float64)
         kernels = device.kernels
 
-        def multiply(key: tuple[str, int], scratch: Scratch) -> None:
+        def multiply(key: tuple[str, int], thread: Workspaces) -> None:
             (kind, l), out = key, self._parts[key]
             V = batch.V[l - 1]
             if len(batch) == 0:

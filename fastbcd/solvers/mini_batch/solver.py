@@ -5,27 +5,25 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from fastbcd.data.validation import (
-    check_dtype,
     check_inputs,
     check_loss_targets,
     check_sample_weight,
     check_targets,
 )
-from fastbcd.devices import CPU, get_device
-from fastbcd.devices.batch import Batch
-from fastbcd.devices.ranks import collective_errors, get_ranks
-from fastbcd.devices.storage.arrays import get_storage
+from fastbcd.devices.execution import Execution
+from fastbcd.devices.protocol import Device
+from fastbcd.devices.ranks import collective_errors
 from fastbcd.errors import InputError
 from fastbcd.problem import Problem
 from fastbcd.problem.initialization import output_unit, scaled_weights
 from fastbcd.solvers.budget import planned_bytes_of_batches
+from fastbcd.solvers.mini_batch.batch import Batch
 from fastbcd.solvers.mini_batch.batches import (
     Samples,
     check_samples,
@@ -34,10 +32,11 @@ from fastbcd.solvers.mini_batch.batches import (
     rows_here,
     shuffled_batches,
 )
+from fastbcd.solvers.mini_batch.gram_metric import GramMetric
 from fastbcd.solvers.mini_batch.schedule import get_schedule
 from fastbcd.solvers.mini_batch.settings import Settings, passes_for, settings_for
 from fastbcd.solvers.mini_batch.state import MiniBatchState
-from fastbcd.solvers.mini_batch.sweep import BatchSweep, StepScalars
+from fastbcd.solvers.mini_batch.sweep import BatchSweep, StepScalars, loss_of_batch
 from fastbcd.support.floating_point import own_errstate_in
 from fastbcd.support.parameters import SMALLEST, require, require_integer
 from fastbcd.training.loop import Callback, Result, network_of, run
@@ -51,7 +50,7 @@ OBJECTIVE_ROWS = 8192
 
 
 @own_errstate_in
-class MiniBatchThreeSplitting(BatchSweep):
+class MiniBatchThreeSplitting:
     """Three-splitting BCD on mini-batches, from consistent states, with an implicit W-block.
 
     Each batch of m samples takes one sweep:
@@ -105,13 +104,10 @@ class MiniBatchThreeSplitting(BatchSweep):
     average : float, default=0.98
         Decay, a batch, of the mean of weights that predicts; 0 for the last weights. The mean
         takes the weights of every fourth batch, where a pass has 32 or more.
-    device, dtype, n_threads, tile_rows, comm
-        As in `ThreeSplitting`. A batch has samples of all ranks of `comm`, as they are spread.
-    memory, folder
-        As in `ThreeSplitting`, but that nothing is copied to files: of samples that are
-        memory-mapped already, only those of one batch are in memory.
-    precision
-        As in `ThreeSplitting`.
+    execution : Execution, optional
+        Where and how the work runs, as in `ThreeSplitting`; or its fields as keywords. A batch
+        has samples of all ranks of `comm`, as they are spread. With `memory` nothing is copied to
+        files: of samples that are memory-mapped already, only those of one batch are in memory.
 
     Raises
     ------
@@ -144,14 +140,8 @@ class MiniBatchThreeSplitting(BatchSweep):
         rho: float = 16.0,
         weight_decay: float = 0.02,
         average: float = 0.98,
-        device: str = "cpu",
-        dtype: str = "float32",
-        n_threads: int | None = None,
-        tile_rows: int | None = None,
-        comm: Any = None,
-        memory: int | str | None = None,
-        folder: str | Path | None = None,
-        precision: str = "float32",
+        execution: Execution | None = None,
+        **where: Any,
     ) -> None:
         self.problem = problem
         if batch_size is not None:
@@ -179,11 +169,8 @@ class MiniBatchThreeSplitting(BatchSweep):
                 "state_penalty: states do not last from batch to batch, so that a penalty on "
                 "them has no meaning; use ThreeSplitting, or penalise weights"
             )
-        self.dtype = check_dtype(dtype)
-        storage = get_storage(memory, folder)
-        self.device: CPU = get_device(
-            *(device, n_threads, tile_rows, get_ranks(comm), storage, precision, self.dtype)
-        )
+        self.device: Device
+        self.dtype, self.device = Execution.of(execution, where).start()
 
     def settings(self, n: int) -> Settings:
         """Batch size, step size, momentum, damping and rank of a run on n samples."""
@@ -246,7 +233,7 @@ class MiniBatchThreeSplitting(BatchSweep):
         settings = self.settings(n)
         work = planned_bytes_of_batches(self, n)
         with collective_errors(ranks):
-            device.storage.plan(work, 0, device.n_threads, [inputs, targets])
+            device.storage.plan(work, 0, device.n_threads or 1, [inputs, targets])
         for array in (inputs, targets):
             device.storage.read_by_rows(array)
         if passes is None:
@@ -260,16 +247,21 @@ class MiniBatchThreeSplitting(BatchSweep):
         sample = np.sort(rng.permutation(n)[:n_first])
         own = rows_here(sample, first, len(inputs))
         with collective_errors(ranks):
-            own_X = check_inputs(device.rows_of(inputs, own), problem.widths[0], others)
-            own_Y = device.rows_of(targets, own)
+            own_X = check_inputs(device.batches.rows_of(inputs, own), problem.widths[0], others)
+            own_Y = device.batches.rows_of(targets, own)
             check_loss_targets(own_Y, problem.loss)
         first_X, first_Y = (np.concatenate(ranks.gather(part)) for part in (own_X, own_Y))
         first_weight = None if weight is None else weight[sample]
         with device.session():  # BLAS has one thread in it, so that their number changes no bit
             weights = scaled_weights(problem, first_X, first_Y, seed, self.dtype, first_weight)
             metrics = [
-                device.gram_metric(
-                    *(W.shape[1], settings.rank, settings.damping, self.dtype, seed),
+                GramMetric(
+                    device,
+                    W.shape[1],
+                    settings.rank,
+                    settings.damping,
+                    self.dtype,
+                    seed,
                     ceiling=CEILING / (1.0 - settings.momentum),
                 )
                 for W in weights
@@ -283,8 +275,8 @@ class MiniBatchThreeSplitting(BatchSweep):
             mean_W=[None, *means],
             S=[None, *(device.zeros(W.shape, self.dtype) for W in weights)],
             metrics=[None, *metrics],
-            X=device.resident(inputs),
-            Y=device.resident(targets),
+            X=device.batches.resident(inputs),
+            Y=device.batches.resident(targets),
             settings=settings,
             output_unit=output_unit(problem, first_Y, first_weight),
             length=length,
@@ -327,8 +319,9 @@ class MiniBatchThreeSplitting(BatchSweep):
                 )
                 for rows in shuffled_batches(state.n_total, state.settings.batch_size, state.rng)
             ]
-            numbers = [self._numbers(state, samples, k) for k, samples in enumerate(batches)]
-            for samples, of_batch in self.device.planned(state.cache, batches, numbers):
+            sweep = BatchSweep(self)
+            numbers = [sweep.step_scalars(state, samples, k) for k, samples in enumerate(batches)]
+            for samples, of_batch in self.device.batches.planned(state.cache, batches, numbers):
                 self._learn(state, samples, of_batch)
                 self._drop_mapping(state)
             # Rounding may differ from machine to machine, and weights must not.
@@ -385,7 +378,7 @@ class MiniBatchThreeSplitting(BatchSweep):
         self._make_own(state)
         with self.device.session():
             samples = samples.on(self.device)
-            self._learn(state, samples, self._numbers(state, samples))
+            self._learn(state, samples, BatchSweep(self).step_scalars(state, samples))
         return state
 
     def _here(self, state: MiniBatchState, rows: Any) -> Any:
@@ -405,7 +398,7 @@ class MiniBatchThreeSplitting(BatchSweep):
                 f"state: its schedule ended after {state.length} batches; give init more passes, "
                 'or the solver schedule="constant"'
             )
-        self._learn_batch(state, self._batch(state, len(samples)), samples, numbers)
+        BatchSweep(self).learn(state, self._batch(state, len(samples)), samples, numbers)
         state.batches += 1
 
     def _drop_mapping(self, state: MiniBatchState) -> None:
@@ -421,7 +414,7 @@ class MiniBatchThreeSplitting(BatchSweep):
             problem = self.problem
             ranks = [metric.rank for metric in state.metrics[1:]]
             held.clear()
-            held[m] = Batch(self.device, m, problem.widths, problem.residual, ranks, self.dtype)
+            held[m] = Batch(self.device, m, problem, ranks, self.dtype)
         elif m not in held:
             held[m] = held[largest].first(m)
         return held[m]
@@ -439,12 +432,12 @@ class MiniBatchThreeSplitting(BatchSweep):
                 rows = slice(start, min(state.n, start + OBJECTIVE_ROWS))
                 for array in (state.X, state.Y):
                     device.storage.prefetch(array, rows)
-                outputs = device.outputs(network, state.X[rows], self.dtype)
+                outputs = network.outputs(device, state.X[rows])
                 Y = device.array(state.Y[rows], self.dtype)
                 weight = None if state.sample_weight is None else state.sample_weight[rows]
                 if weight is not None:
                     weight = device.array(weight, np.float64)
-                total += float(self._loss(outputs, Y, weight))
+                total += float(loss_of_batch(device, problem, outputs, Y, weight))
                 self._drop_mapping(state)
             penalties = zip(problem.weight_penalties, state.weights, strict=True)
             weights = float(sum(device.penalty_sum(penalty, W[:, :-1]) for penalty, W in penalties))

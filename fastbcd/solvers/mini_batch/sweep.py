@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -10,13 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastbcd.devices import CPU
-from fastbcd.devices.batch import Batch
-from fastbcd.devices.tiles import Scratch, Tile, even_size
-from fastbcd.problem import Problem
+from fastbcd.devices.protocol import Device
+from fastbcd.devices.tiles import Tile, even_size
+from fastbcd.devices.workspace import Buffer, Workspace, Workspaces
+from fastbcd.solvers.mini_batch.batch import Batch
 from fastbcd.solvers.mini_batch.batches import Samples, n_batches
+from fastbcd.solvers.mini_batch.rms_scaling import RMSScaling, Sizes
 from fastbcd.solvers.mini_batch.shared import SharedProducts
 from fastbcd.solvers.mini_batch.state import MiniBatchState
+from fastbcd.solvers.output_block import update_output_states
 from fastbcd.training.clock import Laps, laps
 
 # The metric counts every so many batches, and is renewed every so many: it moves slowly.
@@ -42,33 +43,47 @@ class StepScalars:
     weight: Any
 
 
+class MomentumWork(Workspace):
+    """Work array of a thread: some rows of a momentum along the metric's directions."""
+
+    projected: Buffer
+
+
 class BatchSweep:
-    """What `MiniBatchThreeSplitting` does to a batch; its docstring has the formulas."""
+    """The blocks of one batch; the docstring of `MiniBatchThreeSplitting` has the formulas.
 
-    problem: Problem
-    device: CPU
-    dtype: np.dtype
-    schedule: Callable[[float], float]
-    displacement: float
-    rho: float
-    weight_decay: float
-    average: float
+    Parameters
+    ----------
+    solver : MiniBatchThreeSplitting
+        Hyperparameters and device.
+    """
 
-    def _learn_batch(
+    def __init__(self, solver: Any) -> None:
+        self._solver, self._problem, self._dtype = solver, solver.problem, solver.dtype
+        self._device: Device = solver.device
+
+    def learn(
         self, state: MiniBatchState, batch: Batch, samples: Samples, numbers: StepScalars
     ) -> None:
         """The sweep of one batch; a device may repeat what it did for one that was alike."""
 
         def sweep(samples: Samples, numbers: StepScalars) -> None:
-            sizes = self._sweep(state, batch, samples, numbers)
-            self._update_metrics_and_weights(state, batch, samples, numbers, sizes)
+            scaling = self._sweep(state, batch, samples, numbers)
+            self._update_metrics_and_weights(state, batch, samples, numbers, scaling)
 
         measured, kind = state.batch_loss is not None, None
         if state.clock is None:
             # All that the sweep depends on and neither its parts, `numbers` nor the arrays tell.
             kind = (
-                *(len(batch), batch_total(samples), samples.weight is None, measured),
-                *(state.settings, state.output_unit, self.problem, self.displacement, self.rho),
+                len(batch),
+                batch_total(samples),
+                samples.weight is None,
+                measured,
+                state.settings,
+                state.output_unit,
+                self._problem,
+                self._solver.displacement,
+                self._solver.rho,
             )
         does = {
             "counts": self._counts(state),
@@ -78,21 +93,21 @@ class BatchSweep:
         parts = frozenset(part for part, is_done in does.items() if is_done)
         arrays = (batch.V, batch.loss, state.W, state.mean_W, state.S, state.metrics)
         sizes_before = (state.gains, state.rms_U, state.rms_D)
-        self.device.run_batch(
-            *(state.cache, batch, samples, numbers, kind, parts, (arrays, sizes_before), sweep)
+        self._device.batches.run(
+            state.cache, batch, samples, numbers, kind, parts, (arrays, sizes_before), sweep
         )
         if measured:
-            self.device.count(state.batch_loss, batch.loss[0], batch_total(samples))
+            self._device.batches.count(state.batch_loss, batch.loss[0], batch_total(samples))
 
-    def _numbers(self, state: MiniBatchState, samples: Samples, ahead: int = 0) -> StepScalars:
+    def step_scalars(self, state: MiniBatchState, samples: Samples, ahead: int = 0) -> StepScalars:
         """Of the next batch, or of one that many batches later."""
         t, m = state.batches + ahead, batch_total(samples)
-        size = state.settings.step_size * self.schedule(t / max(state.length, 1))
+        size = state.settings.step_size * self._solver.schedule(t / max(state.length, 1))
         # Of a plain mean of the first weights, until there are enough of them.
-        share = max(1.0 - self.average, 1.0 / (1.0 + t / 10.0))
+        share = max(1.0 - self._solver.average, 1.0 / (1.0 + t / 10.0))
         return StepScalars(
             size=size,
-            keep=1.0 - size * self.weight_decay,
+            keep=1.0 - size * self._solver.weight_decay,
             mean_share=1.0 - (1.0 - share) ** self._mean_every(state),
             level=samples.level,
             weight=samples.level * (1.0 - state.settings.momentum) / m,
@@ -102,7 +117,7 @@ class BatchSweep:
         return min(MEAN_EVERY, max(1, n_batches(state.n_total, state.settings.batch_size) // 8))
 
     def _averages(self, state: MiniBatchState) -> bool:
-        return self.average > 0.0 and state.batches % self._mean_every(state) == 0
+        return self._solver.average > 0.0 and state.batches % self._mean_every(state) == 0
 
     # -- states -------------------------------------------------------------------------------
 
@@ -112,37 +127,38 @@ class BatchSweep:
         """Consistent states, and by how much a sweep of V- and U-blocks displaces them.
 
         What D_{l+1} counts times on its way down is such that rms(D_l) is about `displacement`
-        rms(U_l), for l = 1..L-1; see `fastbcd.devices.rms_scaling`, whose sizes it returns.
+        rms(U_l), for l = 1..L-1; see `RMSScaling`, which it returns.
         """
-        L, m = self.problem.n_layers, batch_total(samples)
+        L, m = self._problem.n_layers, batch_total(samples)
         if state.gains is None:
             self._guess(state)
-        sizes = self.device.rms_scaling(
-            *(state, m * np.array([1.0, *self.problem.widths[1:]])),
-            np.array([0.0, *(self._response(l) for l in range(1, L + 1))]),
-            *(self.displacement, 8.0 * float(np.finfo(self.dtype).eps)),
-            numbers.weight,
+        sizes = Sizes(
+            counts=m * np.array([1.0, *self._problem.widths[1:]]),
+            responses=np.array([0.0, *(self._response(l) for l in range(1, L + 1))]),
+            displacement=self._solver.displacement,
+            rounding=8.0 * float(np.finfo(self._dtype).eps),
         )
-        for _ in range(sizes.passes):
-            squares, losses = self._pass(state, batch, samples, sizes.scale())
+        scaling = RMSScaling(self._device, state, sizes, numbers.weight)
+        for _ in range(scaling.passes):
+            squares, losses = self._pass(state, batch, samples, scaling.scale())
             try:
-                settled = sizes.settle(squares)
+                settled = scaling.settle(squares)
             except FloatingPointError as problem:
                 raise FloatingPointError(
-                    f"batch {state.batches + 1}: {problem} in {self.dtype}; {SMALLER}"
+                    f"batch {state.batches + 1}: {problem} in {self._dtype}; {SMALLER}"
                 ) from None
             if settled:
                 break
         if state.batch_loss is not None:
             batch.loss[:] = numbers.level * losses
-        return sizes
+        return scaling
 
     def _guess(self, state: MiniBatchState) -> None:
         """Sizes and gains before the first batch: of random weights and random displacements."""
-        problem, device, L = self.problem, self.device, self.problem.n_layers
+        problem, device, L = self._problem, self._device, self._problem.n_layers
         gains, rms_D = np.ones(L + 1), np.ones(L + 1)
         for l in range(1, L):
-            gain = rms_gain(device.kernels, state.W[l + 1])
+            gain = problem.layers[l].gain(device.kernels, state.W[l + 1])
             gains[l] = self._response(l) * (gain + problem.residual[l])
         rms_D[L] = self._response(L) * state.output_unit
         state.gains, state.rms_D = device.array(gains, np.float64), device.array(rms_D, np.float64)
@@ -155,7 +171,7 @@ class BatchSweep:
 
         The loss is in units of the weights' level, and 0 where nobody asks for it.
         """
-        problem, device, L = self.problem, self.device, self.problem.n_layers
+        problem, device, L = self._problem, self._device, self._problem.n_layers
         squares, loss = device.sum((2, L + 1)), device.sum(1)
 
         def sweep(tile: Tile) -> None:
@@ -169,29 +185,24 @@ class BatchSweep:
                 lap("U", l)
             part_loss = 0.0
             if state.batch_loss is not None:
-                part_loss = self._loss(batch.V[L][rows, :-1], batch.Y[rows], weight)
+                V, Y = batch.V[L][rows, :-1], batch.Y[rows]
+                part_loss = loss_of_batch(device, problem, V, Y, weight)
             for l in range(L, 0, -1):
                 part[1, l] = self._displace(state, batch, l, scale[l], tile, lap, weight)
                 lap("U", l)
             squares.add(tile, part)
             loss.add(tile, (part_loss,))
 
-        device.for_each_tile(len(batch), problem.widths, self.dtype, sweep, even=True)
+        device.for_each_tile(len(batch), problem.widths, self._dtype, sweep, even=True)
         return squares.total(), loss.total()
-
-    def _loss(self, V: NDArray[Any], Y: NDArray[Any], weight: NDArray[Any] | None) -> float:
-        """``sum_i weight_i loss(V_i; Y_i)``, weights being 1 where there are none."""
-        if weight is None:
-            return self.device.kernels.loss_sum(self.problem.loss, V, Y)
-        return self.device.kernels.weighted_loss_sum(self.problem.loss, V, Y, weight)
 
     def _forward(self, state: MiniBatchState, batch: Batch, l: int, rows: slice) -> float:
         """Consistent ``U_l = V^_{l-1} W_l^T`` and ``V_l = S_l V_{l-1} + act(U_l)``; ``|U_l|^2``."""
-        problem, kernels, below = self.problem, self.device.kernels, batch.V[l - 1][rows]
+        problem, kernels, below = self._problem, self._device.kernels, batch.V[l - 1][rows]
         if self._counts(state):
-            state.metrics[l].project(batch.projected[l][rows], below)
+            state.metrics[l].project(kernels, batch.projected[l][rows], below)
         U = batch.U[l][rows]
-        kernels.product_transposed(U, below, state.W[l], 1.0, 0.0)
+        problem.layers[l - 1].batch_apply(kernels, U, below, state.W[l])
         skip = below if problem.residual[l - 1] else None
         return kernels.activate_augmented(batch.V[l][rows], problem.activations[l - 1], U, skip)
 
@@ -209,16 +220,13 @@ class BatchSweep:
 
         D_L of each sample counts its `sample_weight`.
         """
-        problem, device, L, rows = self.problem, self.device, self.problem.n_layers, tile.rows
+        problem, device, L, rows = self._problem, self._device, self._problem.n_layers, tile.rows
         U, D, T = batch.U[l][rows], batch.D[l][rows], batch.T[l]
         if l == L:
             # V_L = argmin loss(V_L; Y) + gamma/2 |V_L - S_L V_{L-1} - U_L|^2
             V, below = batch.V[L][rows, :-1], batch.V[L - 1][rows] if problem.residual[-1] else None
             D[:] = V
-            device.update_output_state(
-                *(tile, D, problem.loss, problem.state_penalties[-1], False, U),
-                *(below, batch.Y[rows], problem.gamma, 0.0, None),
-            )
+            update_output_states(device, tile, problem, D, U, below, batch.Y[rows], alpha=0.0)
             D -= V
             if sample_weight is not None:
                 device.kernels.scale_rows(D, sample_weight)
@@ -228,20 +236,22 @@ class BatchSweep:
             share = scale / (1.0 + skips)
             if skips:
                 device.scaled(D, batch.T[l + 1][rows], share)
-            W, weight = state.W[l + 1][:, :-1], share * self.rho / problem.gamma
-            device.kernels.product(D, batch.D[l + 1][rows], W, weight, float(skips))
+            weight, above = share * self._solver.rho / problem.gamma, problem.layers[l]
+            above.batch_adjoint(
+                device.kernels, D, batch.D[l + 1][rows], state.W[l + 1], weight, float(skips)
+            )
         lap("V", l)
         # U_l = argmin gamma/2 |V_l - S_l V_{l-1} - act(U_l)|^2 + rho/2 |U_l - V^_{l-1} W_l^T|^2
         act, T = problem.activations[l - 1], None if T is None else T[rows]
-        return device.kernels.displacement(D, T, U, act, problem.gamma, self.rho)
+        return device.kernels.displacement(D, T, U, act, problem.gamma, self._solver.rho)
 
     def _response(self, l: int) -> float:
         """By how much a unit of ``D_{l+1} W_{l+1}`` (l = L: of the loss's slope) displaces U_l."""
-        problem = self.problem
-        share = problem.gamma / (problem.gamma + self.rho)
+        problem = self._problem
+        share = problem.gamma / (problem.gamma + self._solver.rho)
         if l == problem.n_layers:
             return share / (1.0 + problem.gamma)
-        return share * self.rho / problem.gamma / (1.0 + problem.residual[l])
+        return share * self._solver.rho / problem.gamma / (1.0 + problem.residual[l])
 
     # -- metrics and weights ------------------------------------------------------------------
 
@@ -258,84 +268,83 @@ class BatchSweep:
         batch: Batch,
         samples: Samples,
         numbers: StepScalars,
-        sizes: Any,
+        scaling: RMSScaling,
     ) -> None:
         """G_l of every layer, where this batch counts, and the blocks W_l, by rows."""
-        layers = range(1, self.problem.n_layers + 1)
-        weight, reach = sizes.weights()
+        layers = range(1, self._problem.n_layers + 1)
+        weight = scaling.weight
         shared: SharedProducts | None = None
-        if self.device.ranks.size > 1:
+        if self._device.ranks.size > 1:
             m = batch_total(samples)
-            shared = SharedProducts(self.device, state, batch, weight, self._counts(state), m)
+            shared = SharedProducts(self._device, state, batch, weight, self._counts(state), m)
 
         def add(l: int) -> None:
             if shared is None:
-                state.metrics[l].add(batch.V[l - 1], batch.projected[l])
+                state.metrics[l].add(self._device.kernels, batch.V[l - 1], batch.projected[l])
             else:
                 shared.count(l, state.metrics[l])
 
-        def renew(l: int, scratch: Scratch) -> None:
+        def renew(l: int, thread: Workspaces) -> None:
             lap = laps(state.clock)
             add(l)
-            if not state.metrics[l].renew(state.S[l]):
+            if not state.metrics[l].renew(self._device, state.S[l]):
                 raise FloatingPointError(
-                    f"batch {state.batches + 1}: sums of squares of states overflow {self.dtype}, "
+                    f"batch {state.batches + 1}: sums of squares of states overflow {self._dtype}, "
                     f"here or in the last batches; {SMALLER}"
                 )
             lap("W", l)
 
         if self._renews(state):
-            self.device.for_each_item(layers, renew)
-        update = self._weight_update(state, batch, numbers, sizes, weight, reach, shared)
+            self._device.for_each_item(layers, renew)
+        update = self._weight_update(state, batch, numbers, scaling, shared)
         items: list[tuple[int, slice | None]] = []
         for l in layers:
             n = len(state.W[l])
-            size = even_size(n, self.device.weight_rows)
+            size = even_size(n, self._device.batches.weight_rows)
             items += [(l, slice(start, start + size)) for start in range(0, n, size)]
         if self._counts(state) and not self._renews(state):
             items += [(l, None) for l in layers]
 
-        def work(item: tuple[int, slice | None], scratch: Scratch) -> None:
+        def work(item: tuple[int, slice | None], thread: Workspaces) -> None:
             (l, rows), lap = item, laps(state.clock)
             if rows is None:
                 add(l)
             else:
-                update(l, rows, scratch)
+                update(l, rows, thread)
             lap("W", l)
 
-        self.device.for_each_item(items, work)
+        self._device.for_each_item(items, work)
 
     def _weight_update(
         self,
         state: MiniBatchState,
         batch: Batch,
         numbers: StepScalars,
-        sizes: Any,
-        weight: Any,
-        reach: Any,
+        scaling: RMSScaling,
         shared: SharedProducts | None,
-    ) -> Callable[[int, slice, Scratch], None]:
+    ) -> Callable[[int, slice, Workspaces], None]:
         """The W-block of some rows of a layer."""
-        problem, kernels, L = self.problem, self.device.kernels, self.problem.n_layers
+        problem, kernels, L = self._problem, self._device.kernels, self._problem.n_layers
         momentum, averages = state.settings.momentum, self._averages(state)
 
-        def update(l: int, rows: slice, scratch: Scratch) -> None:
+        def update(l: int, rows: slice, thread: Workspaces) -> None:
             W, S, metric = state.W[l][rows], state.S[l][rows], state.metrics[l]
             penalty = problem.weight_penalties[l - 1]
             if shared is None:
-                kernels.transposed_product(
-                    *(S, batch.D[l][:, rows], batch.V[l - 1], weight[l], momentum)
+                problem.layers[l - 1].batch_gradient(
+                    kernels, S, batch.D[l][:, rows], batch.V[l - 1], scaling.weight[l], momentum
                 )
             else:
-                S *= self.dtype.type(momentum)
+                S *= self._dtype.type(momentum)
                 S += shared.step(l, rows)
             # W = (1 - size decay) W + size S H^-1
             length = numbers.size / metric.level * (state.output_unit if l == L else 1.0)
-            leading = scratch.array("leading", (len(W), metric.rank), self.dtype)
-            metric.project(leading, S)
-            kernels.step_weights(W, S, leading, metric.directions, length, numbers.keep)
-            if penalty.ridge != 0.0 and sizes.moves(weight[l]):
-                kernels.prox_weights(W, penalty, length * reach[l])
+            work = thread.of(MomentumWork).projected
+            projected = work.array((len(W), metric.rank), self._dtype)
+            metric.project(kernels, projected, S)
+            kernels.step_weights(W, S, projected, metric.directions, length, numbers.keep)
+            if penalty.ridge != 0.0 and scaling.moves(l):
+                kernels.prox_weights(W, penalty, length * scaling.reach[l])
             if averages:
                 kernels.mean_of_weights(state.mean_W[l][rows], W, numbers.mean_share)
 
@@ -347,6 +356,8 @@ def batch_total(samples: Samples) -> int:
     return len(samples) if samples.total is None else samples.total
 
 
-def rms_gain(kernels: Any, W: Any) -> float:
-    """``|W|_F / sqrt(d_in)``: rms(D W) over rms(D) for a random D."""
-    return math.sqrt(float(kernels.squared_norm(W[:, :-1])) / (W.shape[1] - 1))
+def loss_of_batch(device: Device, problem: Any, V: Any, Y: Any, weight: NDArray[Any] | None) -> Any:
+    """``sum_i weight_i loss(V_i; Y_i)``, weights being 1 where there are none."""
+    if weight is None:
+        return device.kernels.loss_sum(problem.loss, V, Y)
+    return device.kernels.weighted_loss_sum(problem.loss, V, Y, weight)

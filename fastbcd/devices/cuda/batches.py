@@ -4,27 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import astuple, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastbcd.devices.cuda.graphs import Graphs
 from fastbcd.devices.cuda.plan import Plan, PlannedRows
+from fastbcd.devices.workspace import Buffer, Workspace
+from fastbcd.kernels import cuda as kernels
+
+if TYPE_CHECKING:
+    from fastbcd.devices.cuda.device import CUDA
 
 
-class MiniBatches:
-    """The part of `fastbcd.devices.cuda.device.CUDA` that mini-batches ask for."""
+class MetricWork(Workspace):
+    """Work arrays for the renewal of a metric."""
 
-    library: Any
-    kernels: Any
-    scratch: Any
-    _group: Any
-    _counts: dict[int, tuple[Any, Any]]
-    array: Callable[[Any, Any], Any]
-    numpy: Callable[[Any], Any]
-    empty: Callable[[tuple[int, ...], Any], Any]
-    zeros: Callable[[tuple[int, ...], Any], Any]
-    layer: Callable[[Any], Any]
+    image: Buffer
+    new: Buffer
+    squares: Buffer
+    vectors: Buffer
+    rotations: Buffer
+    values: Buffer
+    shrinkage: Buffer
+
+
+class CUDABatches:
+    """`fastbcd.devices.protocol.Batches` on a GPU."""
 
     weight_rows = 2**31
     """Rows of W in one update: all."""
@@ -32,18 +38,22 @@ class MiniBatches:
     """Whether batches that are alike are launched as CUDA graphs; ranks that share samples do
     without."""
 
+    def __init__(self, device: CUDA) -> None:
+        self._device, self._library = device, device.library
+        self._counts: dict[int, tuple[Any, Any]] = {}
+
     def resident(self, data: Any) -> Any:
         """Samples on the GPU, in their own type; memory-mapped files stay where they are."""
         if isinstance(data, np.memmap):
             return data
         kind = data.dtype if data.dtype.kind in "fiub" and data.dtype.itemsize > 2 else None
-        return self.array(data, kind or np.promote_types(data.dtype, np.uint8))
+        return self._device.array(data, kind or np.promote_types(data.dtype, np.uint8))
 
     def rows_of(self, data: Any, index: Any) -> Any:
         """Some rows of samples, as a NumPy array."""
         if isinstance(data, np.ndarray):
             return data[index]
-        return self.numpy(data[self.array(index, np.int64)])
+        return self._device.numpy(data[self._device.array(index, np.int64)])
 
     def planned(
         self, cache: dict[Any, Any], batches: Sequence[Any], numbers: Sequence[Any]
@@ -54,38 +64,35 @@ class MiniBatches:
         read a batch at a time, and ranks that share samples send each other messages.
         """
         first = batches[0]
-        if isinstance(first.X, np.memmap) or isinstance(first.Y, np.memmap) or self._group:
+        if isinstance(first.X, np.memmap) or isinstance(first.Y, np.memmap) or self._device.group:
             for samples, of_batch in zip(batches, numbers, strict=True):
-                yield samples.on(self, self.array(samples.index, np.int64)), of_batch
+                yield (
+                    samples.on(self._device, self._device.array(samples.index, np.int64)),
+                    of_batch,
+                )
             return
         weighted = first.weight is not None
         shape = sum(map(len, batches)), len(batches), weighted
         plan = cache.get("plan")
         if plan is None or plan.shape != shape:
-            plan = cache["plan"] = Plan(self, shape[0], shape[1], numbers[0], weighted)
-        plan.lay_out(self, batches, numbers)
+            plan = cache["plan"] = Plan(self._device, shape[0], shape[1], numbers[0], weighted)
+        plan.lay_out(self._device, batches, numbers)
         for samples, of_batch in zip(batches, numbers, strict=True):
             yield replace(samples, index=PlannedRows(plan, len(samples))), of_batch
 
     def take(self, out: Any, data: Any, rows: Any) -> Any:
         """``out = data[rows]``; returns them in whichever type is at hand."""
         if isinstance(data, np.memmap):
-            part = np.asarray(data[rows if isinstance(rows, slice) else self.numpy(rows)])
-            out[...] = self.array(part, part.dtype)
+            part = np.asarray(data[rows if isinstance(rows, slice) else self._device.numpy(rows)])
+            out[...] = self._device.array(part, part.dtype)
         elif isinstance(rows, slice):
             part = data[rows]
-            out[...] = self.array(part, part.dtype)
+            out[...] = self._device.array(part, part.dtype)
         else:
-            self.kernels.gather(out, data, rows)
+            self._device.kernels.gather(out, data, rows)
         return out
 
-    def scaled(self, out: Any, A: Any, factor: Any) -> None:
-        """``out = factor A``, factor a number or an element on the GPU."""
-        on_gpu = hasattr(factor, "shape") and hasattr(factor, "astype")
-        factor = factor.astype(A.dtype).reshape(1) if on_gpu else A.dtype.type(factor)
-        self.kernels.scaled(out, A, factor)
-
-    def run_batch(
+    def run(
         self,
         cache: dict[Any, Any],
         batch: Any,
@@ -137,17 +144,17 @@ class MiniBatches:
             def body() -> None:
                 sweep(read, views)
 
-        if kind is None or not self.graphs or self._group is not None:
+        if kind is None or not self.graphs or self._device.group is not None:
             body()
             return
         if "graphs" not in cache:
-            cache["graphs"] = Graphs(self.library, self.scratch)
+            cache["graphs"] = Graphs(self._library, self._device.work)
         cache["graphs"].run((kind, isinstance(rows, PlannedRows)), parts, arrays, body)
 
     def _fetched(self, samples: Any, batch: Any) -> Any:
         """Samples of a `batch`, read into its arrays, which are the same for all batches."""
         m = len(batch)
-        samples.read(self, slice(0, m), batch.V[0], batch.Y)
+        samples.read(self._device, slice(0, m), batch.V[0], batch.Y)
         if samples.weight is not None:
             batch.weight[...] = samples.weight
             samples = replace(samples, weight=batch.weight)
@@ -157,41 +164,86 @@ class MiniBatches:
         """The fields of `numbers`, a dataclass of floats, as arrays (1,) that stay in place."""
         values = tuple(map(float, astuple(numbers)))
         if "numbers" not in cache:
-            held = self.empty((len(values),), np.float64)
+            held = self._device.empty((len(values),), np.float64)
             views = type(numbers)(*(held[k : k + 1] for k in range(len(values))))
             cache["numbers"] = held, views
         held, views = cache["numbers"]
-        self.kernels.set_numbers(held, values)
+        self._device.kernels.set_numbers(held, values)
         return views
 
     def count(self, total: Any, number: Any, n: int) -> None:
         """Add (number, n) to `total` (2,), an array of the processor, when the session ends."""
         if id(total) not in self._counts:
-            self._counts[id(total)] = total, self.zeros((2,), np.float64)
+            self._counts[id(total)] = total, self._device.zeros((2,), np.float64)
         sums = self._counts[id(total)][1]
         sums[0] += number
         sums[1] += n
 
-    def outputs(self, network: Any, X: Any, dtype: Any) -> Any:
-        """Outputs of `network`, a `fastbcd.models.network.Network`, for samples X, on the GPU."""
-        V = self.array(X, dtype)
-        pieces = zip(network.W, network.activations, network.residual, strict=True)
-        for W, activation, skips in pieces:
-            layer = self.layer(self.array(W, dtype))
-            out = self.empty((len(V), len(layer.bias)), dtype)
-            self.kernels.affine(out, V, layer.W, layer.bias)
-            self.kernels.activate(out, activation, out, V if skips else None)
-            V = out
-        return V
+    def fetch_counts(self) -> None:
+        """Add what was counted in this session."""
+        for total, sums in self._counts.values():
+            total += self._library.host(sums)
 
-    def rms_scaling(self, *arguments: Any) -> Any:
-        """Sizes of a mini-batch's displacements; arguments as on the CPU."""
-        from fastbcd.devices.cuda.rms_scaling import RMSScaling
+    def forget_counts(self) -> None:
+        """A session has ended."""
+        self._counts.clear()
 
-        return RMSScaling(self, *arguments)
+    def scalar(self, value: float) -> Any:
+        """A number that batches change: an array (1,), which a graph may read and write."""
+        return self._device.array(np.full(1, value, np.float64), np.float64)
 
-    def gram_metric(self, *arguments: Any, **options: Any) -> Any:
-        """The metric of a mini-batch W-block; arguments as on the CPU."""
-        from fastbcd.devices.cuda.gram_metric import GramMetric
+    def passes(self, first: bool) -> int:
+        """Two over the first batch, whose gains are a guess: the first pass measures them.
 
-        return GramMetric(self, *arguments, **options)
+        A later batch takes one. Where it is far off it corrects the gains for the next batch.
+        """
+        return 2 if first else 1
+
+    def settled(self, status: None) -> bool:
+        """False: how many passes follow is fixed."""
+        return False
+
+    def is_positive(self, number: Any) -> bool:
+        """True: the GPU is not asked, and a step of length 0 is taken, too."""
+        return True
+
+    def renew_metric(self, metric: Any, S: Any) -> bool:
+        """Directions and level from the eigenvectors of ``image^T image``; see `renew`.
+
+        The smallest singular values of the image lose digits, which only directions without
+        weight feel. Nothing asks the host, so that a renewal is part of a batch's graph.
+        """
+        device, library, (d, r) = self._device, self._library, metric.Q.shape
+        work = device.work.of(MetricWork)
+        image, new = (buffer.array((d, r), np.float64) for buffer in (work.image, work.new))
+        squares, vectors = (b.array((r, r), np.float64) for b in (work.squares, work.vectors))
+        coefficients, scale = work.values.array((2, max(r, 1)), np.float64)
+        shrinkage = work.shrinkage.array((1,), np.float64)
+        image[...] = metric._image
+        if r:
+            library.gemm(squares, image, image, transpose_A=True)
+            rotations = work.rotations.array((2, r), np.float64)
+            kernels.eigenvectors_in_a_block(squares, vectors, rotations)
+        kernels.ritz_values(
+            coefficients[:r],
+            scale[:r],
+            shrinkage,
+            metric.level,
+            squares,
+            vectors,
+            metric._trace_sum,
+            metric._batches,
+            d,
+            metric.damping,
+            metric.ceiling,
+            device.failures,
+        )
+        if r:
+            library.gemm(new, image, vectors)
+            kernels.turn_directions(
+                metric.Q, metric.directions, new, metric.first, scale[:r], coefficients[:r]
+            )
+        device.scaled(S, S, shrinkage)
+        for sums in (metric._image, metric._batches, metric._trace_sum):
+            sums[...] = 0.0
+        return True

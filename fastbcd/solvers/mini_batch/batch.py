@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastbcd.devices.cpu import CPU
+from fastbcd.devices.protocol import Device
+from fastbcd.problem import Problem
 
 Array = NDArray[Any]
 
@@ -24,16 +25,16 @@ class Batch:
 
     def __init__(
         self,
-        device: CPU,
+        device: Device,
         m: int,
-        widths: Sequence[int],
-        residual: Sequence[bool],
+        problem: Problem,
         ranks: Sequence[int],
         dtype: np.dtype,
     ) -> None:
         def arrays(*columns: int) -> list[Array]:
             return [device.empty((m, d), dtype) for d in columns]
 
+        widths = problem.widths
         self.V = arrays(*(d + 1 for d in widths))
         for V in self.V:
             V[:, -1] = 1.0
@@ -41,7 +42,7 @@ class Batch:
         self.D: list[Any] = [None, *arrays(*widths[1:])]
         self.T: list[Any] = [None] + [
             device.empty((m, d), dtype) if skip else None
-            for d, skip in zip(widths[1:], residual, strict=True)
+            for d, skip in zip(widths[1:], problem.residual, strict=True)
         ]
         self.projected: list[Any] = [None, *arrays(*ranks)]
         self.Y = device.empty((m, widths[-1]), dtype)

@@ -1,0 +1,115 @@
+"""Mini-batches on the processor: tiles read their samples themselves, and every sweep is run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastbcd import kernels
+from fastbcd.kernels.dense import qr, svd, times
+from fastbcd.kernels.rms_scaling import NOT_FINITE, SETTLED
+
+if TYPE_CHECKING:
+    from fastbcd.devices.cpu import CPU
+
+Array = NDArray[Any]
+T = TypeVar("T")
+# Passes over a batch whose updates miss their size.
+PASSES = 4
+# Types of elements that `gather` compiles for; half precision, for instance, is not one.
+COMPILED = frozenset(np.dtype(code) for code in "?bBhHiIlLqQfd")
+
+
+class CPUBatches:
+    """`fastbcd.devices.protocol.Batches` on the processor."""
+
+    weight_rows = 256
+    """Rows of W that one thread updates at a time, at most."""
+
+    def __init__(self, device: CPU) -> None:
+        self._device = device
+
+    def resident(self, data: Any) -> Any:
+        """Samples as they are, memory-mapped files included."""
+        return data
+
+    def rows_of(self, data: Any, index: Array) -> Array:
+        """Some rows of samples, as a NumPy array."""
+        return data[index]
+
+    def take(self, out: Array, data: Any, rows: Array | slice) -> Array:
+        """``out = data[rows]``; returns them in whichever type is at hand."""
+        if isinstance(rows, slice) or data.dtype not in COMPILED:
+            out[:] = data[rows]
+        else:
+            kernels.gather(out, data, rows)  # without the interpreter lock or a copy in between
+        return out
+
+    def planned(
+        self, cache: dict[Any, Any], batches: Sequence[Any], scalars: Sequence[T]
+    ) -> Iterable[tuple[Any, T]]:
+        """Samples and step scalars of each batch, as they are."""
+        return zip(batches, scalars, strict=True)
+
+    def run(
+        self,
+        cache: dict[Any, Any],
+        batch: Any,
+        samples: Any,
+        scalars: Any,
+        kind: Any,
+        parts: frozenset[str],
+        arrays: Any,
+        sweep: Callable[[Any, Any], None],
+    ) -> None:
+        """``sweep(samples, scalars)``."""
+        sweep(samples, scalars)
+
+    def count(self, total: Array, number: float, n: int) -> None:
+        """Add (number, n) to `total` (2,)."""
+        total += number, n
+
+    def scalar(self, value: float) -> Any:
+        """A number that batches change: a number of Python."""
+        return value
+
+    def passes(self, first: bool) -> int:
+        """Passes over a batch until its updates have their size, at most."""
+        return PASSES
+
+    def settled(self, status: int) -> bool:
+        """Whether no other pass is needed, by what `settle_sizes` returned."""
+        if status == NOT_FINITE:
+            raise FloatingPointError("states are not finite any more")
+        return status == SETTLED
+
+    def is_positive(self, number: float) -> bool:
+        """``number > 0``."""
+        return bool(number > 0.0)
+
+    def renew_metric(self, metric: Any, S: Array) -> bool:
+        """Directions, eigenvalues and level from the singular values of the image; see `renew`."""
+        before, d = metric.level, len(metric.Q)
+        trace = float(metric._trace_sum) / metric._batches
+        image = metric._image.astype(np.float64) / metric._batches
+        metric._image[:] = 0.0
+        metric._batches, metric._trace_sum = 0, 0.0
+        if not (np.isfinite(image).all() and np.isfinite(trace)):
+            return False
+        Q, R = qr(image)
+        # |G q| of orthonormal q: the eigenvalue where q is an eigenvector, else between them.
+        left, e, _ = svd(R)
+        rest = max(trace - float(e.sum()), 0.0) / max(d - metric.rank, 1)
+        level = rest + metric.damping * trace / d
+        if 0 < metric.rank < d:
+            level = max(level, float(e[-1]) / metric.ceiling)
+        above = np.maximum(e - rest, 0.0)
+        Q = times(Q, left)
+        metric.level, metric.Q[:] = level, Q
+        metric.directions[:] = (Q * (above / (level + above))).T
+        if level < 0.1 * before:
+            S *= metric.Q.dtype.type(level / before)
+        return True

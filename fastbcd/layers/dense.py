@@ -1,0 +1,104 @@
+"""The dense layer: ``U = V^ W^T`` with ``V^ = [V, 1]``."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastbcd.devices.protocol import Device
+from fastbcd.errors import InputError
+from fastbcd.kernels import Penalty
+from fastbcd.layers.base import Layer
+from fastbcd.layers.dense_states import DenseStateBlock
+from fastbcd.layers.normal_equations import CrossProduct, NormalEquations
+
+
+@dataclass(frozen=True)
+class Dense(Layer):
+    """``U = V^ W^T``: V (m, d_in), W (d_out, d_in + 1) with the bias in its last column.
+
+    Both blocks of its normal equations are linear solves (`NormalEquations`, `DenseStateBlock`).
+    """
+
+    name: ClassVar[str] = "dense"
+    d_in: int
+    d_out: int
+
+    @property
+    def weight_shape(self) -> tuple[int, int]:
+        """``(d_out, d_in + 1)``."""
+        return self.d_out, self.d_in + 1
+
+    @property
+    def multiplications(self) -> int:
+        """``d_in d_out``."""
+        return self.d_in * self.d_out
+
+    def initial_weights(
+        self, rng: np.random.Generator, deviation: float, bias: float, dtype: np.dtype
+    ) -> NDArray[np.floating]:
+        """Normal weights; see `Layer`."""
+        W = np.full(self.weight_shape, bias, dtype)
+        W[:, :-1] = deviation * rng.standard_normal((self.d_out, self.d_in))
+        return W
+
+    def on(self, device: Device, W: Any) -> DenseOperator:
+        """Weights and bias, ready for products."""
+        return DenseOperator(device.kernels, W)
+
+    def state_block(
+        self, device: Device, W: Any, penalty: Penalty, kappa: float, rho: Any
+    ) -> DenseStateBlock:
+        """See `DenseStateBlock`."""
+        return DenseStateBlock(device, self.on(device, W), penalty, kappa, rho)
+
+    def weight_block(self, device: Device, same_inputs: bool) -> NormalEquations:
+        """See `NormalEquations`."""
+        return NormalEquations(device, self.weight_shape, same_inputs)
+
+    def cross_sum(self, device: Device) -> CrossProduct:
+        """See `CrossProduct`."""
+        return CrossProduct(device, self.weight_shape)
+
+    def batch_apply(self, kernels: Any, U: Any, V: Any, W: Any) -> None:
+        """``U = V^ W^T``."""
+        kernels.product_transposed(U, V, W, 1.0, 0.0)
+
+    def batch_adjoint(self, kernels: Any, D: Any, R: Any, W: Any, scale: Any, keep: float) -> None:
+        """``D = scale R W + keep D``, W without its bias column."""
+        kernels.product(D, R, W[:, :-1], scale, keep)
+
+    def batch_gradient(self, kernels: Any, N: Any, D: Any, V: Any, scale: Any, keep: float) -> None:
+        """``N = scale D^T V^ + keep N``."""
+        kernels.transposed_product(N, D, V, scale, keep)
+
+    def gain(self, kernels: Any, W: Any) -> float:
+        """``|W|_F / sqrt(d_in)``, without the bias column."""
+        return math.sqrt(float(kernels.squared_norm(W[:, :-1])) / self.d_in)
+
+
+class DenseOperator:
+    """``W`` (d_out, d_in) without its bias column, as a view, and ``bias`` (d_out,), as a copy."""
+
+    def __init__(self, kernels: Any, weights: Any) -> None:
+        if not weights.flags.c_contiguous:
+            raise InputError("weights must be C-contiguous; use numpy.ascontiguousarray")
+        self._kernels = kernels
+        self.W = weights[:, :-1]
+        self.bias = weights[:, -1].copy()
+
+    def apply(self, U: Any, V: Any) -> None:
+        """``U = V W^T + bias``."""
+        self._kernels.affine(U, V, self.W, self.bias)
+
+    def apply_linear(self, U: Any, V: Any) -> None:
+        """``U = V W^T``."""
+        self._kernels.product_transposed(U, V, self.W, 1.0, 0.0)
+
+    def adjoint(self, V: Any, R: Any) -> None:
+        """``V = R W``."""
+        self._kernels.product(V, R, self.W, 1.0, 0.0)

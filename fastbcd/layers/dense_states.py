@@ -1,0 +1,127 @@
+"""The V_l-block below a dense layer, prepared once for all samples."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastbcd.devices.protocol import Device
+from fastbcd.devices.tiles import Tile
+from fastbcd.devices.workspace import Buffer, Workspace
+from fastbcd.kernels import Penalty
+
+if TYPE_CHECKING:
+    from fastbcd.layers.dense import DenseOperator
+
+# Sweeps over a sample: fewer than over a row of W, because there are so many samples.
+MAX_SWEEPS = 200
+
+
+class PreparedBlock(Workspace):
+    """The device's memory for what all samples of a V-block share."""
+
+    M: Buffer
+    hessian: Buffer
+
+
+class StateWork(Workspace):
+    """Work arrays of a tile."""
+
+    center: Buffer
+    residual: Buffer
+    old: Buffer
+    scaled_residual: Buffer
+    slopes: Buffer
+    descent: Buffer
+
+
+class DenseStateBlock:
+    """``V = argmin_V s(V) + kappa/2 |V - C|^2 + rho/2 |U - V^ W^T|^2``.
+
+    .. code-block:: text
+
+        s a ridge    V = c + (U - c^ W^T) M,  M = W (k I + W^T W)^-1,  k = kappa / rho
+        any other s  coordinate descent on the Hessian kappa I + rho W^T W, which samples share
+
+    Parameters
+    ----------
+    device : Device
+    operator : DenseOperator
+        W and its bias, of the layer above the states.
+    penalty : Penalty
+        s.
+    kappa : float
+        > 0.
+    rho : float, or array (1,) of a GPU
+        > 0.
+
+    Notes
+    -----
+    V_l-lines of Algorithms 2 and 3. M is computed from the smaller of ``k I + W^T W`` and
+    ``k I + W W^T``. It lasts until the next block is prepared on the same device.
+    """
+
+    def __init__(
+        self, device: Device, operator: DenseOperator, penalty: Penalty, kappa: float, rho: Any
+    ) -> None:
+        self.operator, self.penalty, self.kappa, self.rho = operator, penalty, kappa, rho
+        self._device = device
+        ridge = penalty.ridge
+        # The ridge and the term of C merge: kappa/2 |v - C|^2 + ridge/2 |v|^2.
+        self.scale = 1.0 if ridge is None else kappa / (kappa + ridge)
+        (d_out, d_in), prepared = operator.W.shape, device.work.of(PreparedBlock)
+        W = device.pool.borrow((d_out, d_in))
+        W[...] = operator.W
+        if ridge is None:
+            self._hessian = prepared.hessian.array((d_in, d_in), np.float64)
+            device.solves.state_hessian(self._hessian, W, kappa, rho)
+        else:
+            self.kappa = kappa + ridge
+            self._M = prepared.M.array((d_out, d_in), operator.bias.dtype)
+            device.solves.state_operator(self._M, W, self.kappa / rho)
+        device.pool.give_back(W)
+
+    def center(self, tile: Tile, V: Any, measured: bool) -> Any:
+        """Memory for C: V's own, unless the solve still needs the old V."""
+        if self.penalty.ridge is None or measured:
+            return tile.work.of(StateWork).center.array(V.shape, V.dtype)
+        return V
+
+    def solve(self, tile: Tile, V: Any, C: Any, U: Any, decrease: Any, *sample_weight: Any) -> None:
+        """Replace V of a tile by the minimiser; see `fastbcd.layers.StateBlock`."""
+        kernels, work = self._device.kernels, tile.work.of(StateWork)
+        W, bias = self.operator.W, self.operator.bias
+        residual = work.residual.array(U.shape, V.dtype)
+        if self.penalty.ridge is None:
+            rows = self._device.solves.rows_at_once(len(V))
+            kernels.solve_state_penalised(
+                V,
+                C,
+                self.penalty,
+                U,
+                W,
+                bias,
+                self._hessian,
+                self.kappa,
+                self.rho,
+                2.0 * float(np.finfo(V.dtype).eps),
+                MAX_SWEEPS,
+                residual,
+                work.scaled_residual.array(V.shape, V.dtype),
+                work.slopes.array(V.shape, np.float64),
+                work.descent.array((2, *rows, V.shape[1]), np.float64),
+                decrease,
+                *sample_weight,
+            )
+            return
+        if decrease is not None:
+            old = work.old.array(V.shape, V.dtype)
+            old[...] = V
+        if C is not V:
+            V[...] = C
+        kernels.solve_state(V, U, W, bias, self._M, residual)
+        if decrease is not None:
+            kernels.state_decrease(
+                decrease, V, old, W, self.kappa, self.rho, residual, *sample_weight
+            )

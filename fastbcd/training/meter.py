@@ -1,0 +1,89 @@
+"""What is measured around the blocks of an iteration: decreases of F, squared steps and seconds.
+
+Solvers wrap their blocks in a `Meter`; without a descent log and a clock it does nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastbcd.devices.protocol import Device
+from fastbcd.devices.tiles import Tile
+from fastbcd.training.clock import laps, laps_of_all_threads
+
+
+class Meter:
+    """Measures the blocks V_l, U_l and W_l of one layer.
+
+    Parameters
+    ----------
+    device : Device
+    state : State
+        Its ``descent_log`` and ``clock`` say what is measured.
+    l : int
+        Number of the layer.
+    kinds : str
+        Blocks of states, "V" or "VU".
+    unit : float
+        What a sample counts in F.
+    """
+
+    def __init__(self, device: Device, state: Any, l: int, kinds: str, unit: float) -> None:
+        self._device, self._state, self._l = device, state, l
+        self._kinds, self._unit = kinds, unit
+        self._log = state.descent_log
+        self._sums = None if self._log is None else device.sum((len(kinds), 2))
+        self._weights = None if self._log is None else device.zeros((2,), np.float64)
+        self._lap = laps_of_all_threads(state.clock)
+
+    @property
+    def measures_descent(self) -> bool:
+        """Whether blocks are to add to decreases."""
+        return self._log is not None
+
+    @property
+    def decrease_of_weights(self) -> Any:
+        """(2,): W_l adds the decrease of F and its squared step to it; None: nobody asks."""
+        return self._weights
+
+    def lap(self, kind: str) -> None:
+        """The work that the whole process did since the last lap belongs to block ``kind_l``."""
+        self._lap(kind, self._l)
+
+    def of_tile(self, tile: Tile) -> TileMeter:
+        """The meter of one tile, to be used by its thread."""
+        return TileMeter(self, tile)
+
+    def finish(self) -> None:
+        """All blocks are done: log the decreases."""
+        if self._log is not None and self._sums is not None:
+            for kind, decrease in zip(self._kinds, self._sums.total(), strict=True):
+                self._log.add(kind, self._l, decrease, self._unit)
+            self._log.add("W", self._l, self._weights)
+        self.lap("W")
+
+
+class TileMeter:
+    """Measures the blocks of one tile; see `Meter`."""
+
+    def __init__(self, meter: Meter, tile: Tile) -> None:
+        self._meter, self._tile = meter, tile
+        self._lap = laps(meter._state.clock)
+        self._decreases = None
+        if meter._sums is not None:
+            self._decreases = meter._device.zeros((len(meter._kinds), 2), np.float64)
+
+    def decrease(self, kind: str) -> Any:
+        """(2,): the block adds the decrease of F and its squared step to it; None: nobody asks."""
+        return None if self._decreases is None else self._decreases[self._meter._kinds.index(kind)]
+
+    def lap(self, kind: str) -> None:
+        """The work that this thread did since the last lap belongs to block ``kind_l``."""
+        self._lap(kind, self._meter._l)
+
+    def finish(self) -> None:
+        """All blocks of the tile are done: add up the decreases, in the tile's turn."""
+        if self._meter._sums is not None:
+            self._meter._sums.add(self._tile, self._decreases)

@@ -1,0 +1,107 @@
+"""How the layers of a mini-batch are scaled against each other: root mean squares and their ratios.
+
+The arrays have L + 1 elements, one for each layer l = 1..L; the first one is not used. They are
+few, and kernels of the GPU run the same functions in one thread.
+"""
+
+from __future__ import annotations
+
+import math
+
+from fastbcd.kernels.jit import kernel_in_order
+
+SETTLED, ANOTHER_PASS, NOT_FINITE = 0, 1, 2
+# An update that misses its size by such a factor is made anew.
+TOLERANCE = 30.0
+
+
+@kernel_in_order
+def layer_scales(scale, gains, rms_U, rms_D, displacement):
+    """``scale_l = displacement rms(U_l) / (gains_l size_{l+1})``: how often ``D_{l+1}`` counts.
+
+    .. code-block:: text
+
+        size_l = displacement rms(U_l) for l < L,  size_L = rms(D_L)
+
+    The scale makes rms(D_l) about ``displacement rms(U_l)`` on its way down through the layers.
+    size_{l+1} is what rms(D_{l+1}) is to be, not what it was in the batch before: else each
+    layer's fluctuation would double the next one's.
+
+    Parameters
+    ----------
+    scale : (L + 1,) float64 array
+        Written; 1 for l = L.
+    gains, rms_U, rms_D : (L + 1,) float64 arrays
+        ``rms(D_l)`` for a unit of ``rms(D_{l+1})``, and root mean squares, of the batch before.
+    displacement : float
+    """
+    L = scale.shape[0] - 1
+    scale[0] = scale[L] = 1.0
+    size = rms_D[L]
+    for l in range(L - 1, 0, -1):
+        above = gains[l] * size
+        size = displacement * rms_U[l]
+        scale[l] = size / (above if above > 0.0 else 1.0)
+
+
+@kernel_in_order
+def settle_sizes(
+    weight, reach, gains, rms_U, rms_D, scale, squares, counts, responses, displacement, rounding,
+    share,
+):  # fmt: skip
+    """Sizes and gains of this batch, and what its steps weigh.
+
+    Parameters
+    ----------
+    weight, reach : (L + 1,) float64 arrays
+        Written: ``share / rms(D_l)``, and how far a unit of the loss's negative gradient moves
+        U_l, in units of ``rms(D_l)``. Both are 0 where nothing moves or is to be learned.
+    gains, rms_U, rms_D : (L + 1,) float64 arrays
+        Renewed, unless nothing is left to learn from this batch.
+    scale : (L + 1,) float64 array
+        From `layer_scales`; the updates D were made with it.
+    squares : (2, L + 1) float64 array
+        ``|U_l|^2`` and ``|D_l|^2``; their root mean squares on exit.
+    counts, responses : (L + 1,) float64 arrays
+        Number of elements of U_l, and how far a unit of ``D_{l+1} W_{l+1}`` moves U_l.
+    displacement : float
+        As in `layer_scales`.
+    rounding : float
+        ``rms(D_L) <= rounding rms(U_L)`` means that nothing is left to learn.
+    share : float
+        A step's weight is this over ``rms(D_l)``.
+
+    Returns
+    -------
+    int
+        `SETTLED`; `ANOTHER_PASS` where an update misses its size by more than `TOLERANCE`;
+        `NOT_FINITE`, and then only weight and reach have changed.
+    """
+    L = scale.shape[0] - 1
+    finite = True
+    for l in range(L + 1):
+        weight[l] = reach[l] = 0.0
+        for k in range(2):
+            squares[k, l] = math.sqrt(squares[k, l] / counts[l])
+            finite = finite and math.isfinite(squares[k, l])
+    if not finite:
+        return NOT_FINITE
+    if not squares[1, L] > rounding * squares[0, L]:
+        return SETTLED
+    status = SETTLED
+    for l in range(L + 1):
+        rms_U[l], rms_D[l] = squares[0, l], squares[1, l]
+    for l in range(1, L):
+        if rms_D[l] > 0.0 and rms_D[l + 1] > 0.0:
+            gains[l] = rms_D[l] / (scale[l] * rms_D[l + 1])
+            # Where all states of a layer are 0 the ratio is infinite.
+            ratio = rms_D[l] / (displacement * rms_U[l]) if rms_U[l] > 0.0 else math.inf
+            if not (1.0 / TOLERANCE < ratio < TOLERANCE):
+                status = ANOTHER_PASS
+    distance = 1.0
+    for l in range(L, 0, -1):
+        distance = responses[l] * (scale[l] * distance if l < L else 1.0)
+        if rms_D[l] > 0.0:
+            weight[l] = share / rms_D[l]
+            reach[l] = distance / rms_D[l]
+    return status
