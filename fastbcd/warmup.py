@@ -42,10 +42,8 @@ def warmup(solver: Any = None, certify: bool = False) -> float:
     """
     start = time.perf_counter()
     solver = copy.copy(ThreeSplitting(Problem((2, 2, 2))) if solver is None else solver)
-    problem = copy.copy(solver.problem)
-    widths = tuple(min(d, WIDEST) for d in problem.widths)
-    object.__setattr__(problem, "widths", widths)
-    solver.problem = problem
+    solver.problem = solver.problem.narrowed(WIDEST)
+    widths = solver.problem.widths
     X = np.random.default_rng(0).random((SAMPLES, widths[0]))
     Y = one_hot(np.arange(SAMPLES) % widths[-1], widths[-1])
     runs: list[list[Callback]] = [[Objective()], [Certify()]] if certify else [[Objective()]]

@@ -7,7 +7,6 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from batches import digits, memory_mapped, random_data
-from fastbcd.devices.gram_metric import GramMetric
 from sklearn.datasets import load_diabetes
 from sklearn.linear_model import Lasso
 
@@ -19,7 +18,9 @@ from fastbcd import (
     one_hot,
 )
 from fastbcd.callbacks import Accuracy, Objective
+from fastbcd.devices import CPU
 from fastbcd.solvers.mini_batch.batches import shuffled_batches
+from fastbcd.solvers.mini_batch.gram_metric import GramMetric
 
 
 def gradients(W, problem, X, Y):
@@ -68,16 +69,16 @@ def test_a_full_rank_metric_is_the_inverse_of_the_damped_gram_matrix():
     rng = np.random.default_rng(0)
     V = rng.standard_normal((200, 7)) * [5, 3, 2, 1, 1, 0.5, 0.2] + 1
     V[:, -1] = 1
-    metric = GramMetric(7, 7, 0.5, np.float64, seed=0)
+    metric = GramMetric(CPU(1), 7, 7, 0.5, np.float64, seed=0)
     for _ in range(100):  # steps of the power method
         projected = np.empty((200, 7))
-        metric.project(projected, V)
-        metric.add(V, projected)
-        assert metric.refresh()
+        metric.project(kernels, projected, V)
+        metric.add(kernels, V, projected)
+        assert metric.renew(CPU(1), np.zeros((1, 7)))
     G = V.T @ V / 200
     S = rng.standard_normal((4, 7))
     W, leading = np.zeros((4, 7)), np.empty((4, 7))
-    metric.project(leading, S)
+    metric.project(kernels, leading, S)
     kernels.step_weights(W, S, leading, metric.directions, 1 / metric.level, 1.0)
     np.testing.assert_allclose(
         W, S @ np.linalg.inv(G + 0.5 * np.trace(G) / 7 * np.eye(7)), rtol=1e-8
@@ -87,20 +88,20 @@ def test_a_full_rank_metric_is_the_inverse_of_the_damped_gram_matrix():
 def test_a_metric_of_low_rank_keeps_the_leading_directions_and_the_mean_of_the_rest():
     rng = np.random.default_rng(1)
     V = rng.standard_normal((4000, 20)) * np.r_[9, 6, 4, np.ones(17)]
-    metric = GramMetric(20, 3, 2.0, np.float64, seed=5)
+    metric = GramMetric(CPU(1), 20, 3, 2.0, np.float64, seed=5)
     projected = np.empty((4000, 3))
     for _ in range(30):
-        metric.project(projected, V)
-        metric.add(V, projected)
-        assert metric.refresh()
+        metric.project(kernels, projected, V)
+        metric.add(kernels, V, projected)
+        assert metric.renew(CPU(1), np.zeros((1, 20)))
     values, vectors = np.linalg.eigh(V.T @ V / 4000)
     overlap = np.linalg.svd(metric.Q.T @ vectors[:, -3:], compute_uv=False)
     np.testing.assert_allclose(overlap, 1, atol=1e-6)
     expected = np.mean(values[:-3]) + 2 * np.sum(values) / 20
     assert metric.level == pytest.approx(expected, rel=1e-6)
     metric.ceiling = 0.5  # directions that are not kept may be as large as the last one that is
-    metric.add(V, projected)
-    assert metric.refresh()
+    metric.add(kernels, V, projected)
+    assert metric.renew(CPU(1), np.zeros((1, 20)))
     assert metric.level == pytest.approx(values[-3] / 0.5, rel=1e-6)
 
 

@@ -29,7 +29,7 @@ def seconds_of_a_pass(
     for seed in range(networks):
         problem = Problem((X.shape[1], *HIDDEN, Y.shape[1]), loss="cross_entropy")
         solver = MiniBatchThreeSplitting(problem, device="cuda", **options)
-        solver.device.graphs = graphs
+        solver.device.batches.graphs = graphs
         solvers.append(solver)
         states.append(solver.init(X, Y, seed=seed, passes=passes + 1))
     times = []

@@ -93,7 +93,7 @@ def graphs() -> dict[str, Any]:
     for uses_graphs in (False, True):
         problem = Problem((12, 32, 32, 3), loss="cross_entropy")
         solver = MiniBatchThreeSplitting(problem, batch_size=100, rank=4, device="cuda")
-        solver.device.graphs = uses_graphs
+        solver.device.batches.graphs = uses_graphs
         state = solver.init(X, Y, seed=0, passes=2)
         for _ in range(2):
             solver.step(state)

@@ -104,7 +104,7 @@ class EarlyStopping(Callback):
         if self._weights:
             problem, numpy = self._solver.problem, self._solver.device.numpy
             weights = [numpy(W) for W in self._weights]
-            result.network = Network(weights, problem.activations, problem.residual)
+            result.network = Network(weights, problem.activations, problem.residual, problem.layers)
 
     def state_dict(self) -> dict[str, Any]:
         return {

@@ -262,7 +262,8 @@ class BaseBCD(Fitting):
         check_is_fitted(self)
         X = self._validated(X, reset=False)
         weights = [W.astype(np.float64) for W in self.network_.W]
-        network = Network(weights, self.network_.activations, self.network_.residual)
+        before = self.network_
+        network = Network(weights, before.activations, before.residual, before.layers)
         n_threads = self.n_threads
         if n_threads is None and not worth_threads(network.widths, len(X)):
             n_threads = 1

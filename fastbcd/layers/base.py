@@ -123,6 +123,14 @@ class Layer(ABC):
     ) -> NDArray[np.floating]:
         """W with entries of N(0, deviation^2), drawn in float64, and biases that are `bias`."""
 
+    @abstractmethod
+    def linear_part(self, V: NDArray[Any], W: NDArray[Any]) -> NDArray[Any]:
+        """``A(V; W) - A(0; W)`` in NumPy, in the type of V (m, d_in): slow and obvious."""
+
+    @abstractmethod
+    def resized(self, d_in: int, d_out: int) -> Layer:
+        """The same type with other sizes; `fastbcd.warmup` compiles with narrow ones."""
+
     @property
     @abstractmethod
     def multiplications(self) -> int:

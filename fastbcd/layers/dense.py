@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from fastbcd.devices.protocol import Device
 from fastbcd.errors import InputError
 from fastbcd.kernels import Penalty
+from fastbcd.kernels.dense import times
 from fastbcd.layers.base import Layer
 from fastbcd.layers.dense_states import DenseStateBlock
 from fastbcd.layers.normal_equations import CrossProduct, NormalEquations
@@ -32,6 +33,14 @@ class Dense(Layer):
     def weight_shape(self) -> tuple[int, int]:
         """``(d_out, d_in + 1)``."""
         return self.d_out, self.d_in + 1
+
+    def linear_part(self, V: NDArray[Any], W: NDArray[Any]) -> NDArray[Any]:
+        """``V W^T`` without the bias column."""
+        return times(V, W[:, :-1].T.astype(V.dtype))
+
+    def resized(self, d_in: int, d_out: int) -> Dense:
+        """A dense layer of these sizes."""
+        return Dense(d_in, d_out)
 
     @property
     def multiplications(self) -> int:

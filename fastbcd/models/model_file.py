@@ -33,6 +33,7 @@ def write_model(path: Path, parts: dict[str, Any]) -> None:
         A part that cannot be written so that it is read again the same.
     """
     network, preprocessing = parts["network"], parts["preprocessing"]
+    network.require_dense("a model file")
     for activation in network.activations:
         if activation.name not in ACTIVATIONS or activation != parse(
             repr(activation), ACTIVATIONS, "activation"

@@ -38,6 +38,8 @@ class Network:
     activations : sequence of Formula, l = 1..L
     residual : sequence of bool, l = 1..L
         ``S_l``.
+    layers : sequence of Layer, l = 1..L, optional
+        Default: dense layers of the sizes of W.
 
     Raises
     ------
@@ -51,28 +53,33 @@ class Network:
         W: Sequence[NDArray[Any]],
         activations: Sequence[Formula],
         residual: Sequence[bool],
+        layers: Sequence[Layer] | None = None,
     ) -> None:
         # In the machine's order of bytes, which kernels need.
         dtype = check_dtype(np.asarray(W[0]).dtype)
         self.W = [np.ascontiguousarray(w, dtype) for w in W]
-        for l, (below, own) in enumerate(pairwise(self.W), start=2):
-            if own.shape[1] != len(below) + 1:
+        if layers is None:
+            layers = [Dense(w.shape[1] - 1, len(w)) for w in self.W]
+        self.layers = list(layers)
+        for l, (below, own) in enumerate(pairwise(self.layers), start=2):
+            if own.d_in != below.d_out:
                 raise InputError(
-                    f"W_{l} has {own.shape[1]} columns; needed: the {len(below)} outputs of layer "
+                    f"W_{l} has {own.d_in + 1} columns; needed: the {below.d_out} outputs of layer "
                     f"{l - 1} and a bias"
                 )
         self.activations = list(activations)
         self.residual = list(residual)
 
-    @property
-    def layers(self) -> tuple[Layer, ...]:
-        """Layers 1, ..., L."""
-        return tuple(Dense(W.shape[1] - 1, len(W)) for W in self.W)
+    def require_dense(self, what: str) -> None:
+        """`InputError` where a layer is not dense; `what` says which holder has dense ones only."""
+        for l, layer in enumerate(self.layers, start=1):
+            if not isinstance(layer, Dense):
+                raise InputError(f"layer {l} is a {layer.name}, and {what} holds dense layers only")
 
     @property
     def widths(self) -> tuple[int, ...]:
         """``(d_0, ..., d_L)``."""
-        return (self.W[0].shape[1] - 1, *(len(W) for W in self.W))
+        return (self.layers[0].d_in, *(layer.d_out for layer in self.layers))
 
     def forward(self, X: ArrayLike, n_threads: int | None = None) -> NDArray[Any]:
         """Outputs V_L (n, d_L) for inputs X (n, d_0), in the type of the weights.

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from fastbcd.errors import InputError
 from fastbcd.kernels import activate
-from fastbcd.kernels.dense import times
 from fastbcd.problem import Problem
 from fastbcd.support.parameters import require
 
@@ -78,12 +77,12 @@ def scaled_weights(
     if problem.loss.name == "squared":
         wanted[-1] = output_unit(problem, Y, sample_weight) / 3
         drawn[-1][:, -1] = weighted_mean(Y, sample_weight)
-    for W, size, activation, skip in zip(
-        drawn, wanted, problem.activations, problem.residual, strict=True
+    for layer, W, size, activation, skip in zip(
+        problem.layers, drawn, wanted, problem.activations, problem.residual, strict=True
     ):
-        U = times(V, W[:, :-1].T.astype(np.float64))
+        U = layer.linear_part(V, W)
         rms = float(np.sqrt(np.mean(U * U)))
-        factor = size / rms if rms > 0.0 else 1.0
+        factor = size / rms if rms > 0.0 and layer.has_weights else 1.0
         W[:, :-1] *= dtype.type(factor)
         U *= factor
         below, V = V, np.empty_like(U)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from copy import copy
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -69,6 +70,8 @@ class Problem:
     reduction : {"mean", "sum"}, default="mean"
         ``"mean"`` makes gamma, alpha and the result independent of n;
         ``"sum"`` is the convention of the published experiments.
+    layers : sequence of Layer, optional
+        The L layers, where they are not all dense; see `fastbcd.layers`.
 
     Raises
     ------
@@ -94,6 +97,8 @@ class Problem:
     residual: tuple[bool, ...]
     """``S_1, ..., S_L``."""
     reduction: str
+    layers: tuple[Layer, ...]
+    """Layers 1, ..., L: the linear operators that lead from ``V_{l-1}`` to ``U_l``."""
 
     def __init__(
         self,
@@ -106,6 +111,7 @@ class Problem:
         state_penalty: PenaltySpec = "none",
         residual: bool | Sequence[bool] = False,
         reduction: str = "mean",
+        layers: Sequence[Layer] | None = None,
     ) -> None:
         if isinstance(widths, str) or not isinstance(plain(widths), Iterable):
             raise InputError(f"widths must be a sequence of integers, got {widths!r}")
@@ -136,14 +142,19 @@ class Problem:
             "state_penalties": _penalties(state_penalty, len(checked) - 1, "state_penalty"),
             "residual": _residual_layers(checked, residual),
             "reduction": reduction,
+            "layers": _layers(checked, layers),
         }
         for field, value in fields.items():
             object.__setattr__(self, field, value)
 
-    @property
-    def layers(self) -> tuple[Layer, ...]:
-        """Layers 1, ..., L: the linear operators that lead from ``V_{l-1}`` to ``U_l``."""
-        return tuple(Dense(below, own) for below, own in pairwise(self.widths))
+    def narrowed(self, widest: int) -> Problem:
+        """The same problem, no layer being wider than `widest`."""
+        narrow = copy(self)
+        widths = tuple(min(d, widest) for d in self.widths)
+        layers = zip(self.layers, pairwise(widths), strict=True)
+        object.__setattr__(narrow, "widths", widths)
+        object.__setattr__(narrow, "layers", tuple(l.resized(*sizes) for l, sizes in layers))
+        return narrow
 
     @property
     def n_layers(self) -> int:
@@ -207,3 +218,21 @@ def _residual_layers(widths: tuple[int, ...], residual: bool | Sequence[bool]) -
                 "a residual layer needs equal widths"
             )
     return tuple(flags)
+
+
+def _layers(widths: tuple[int, ...], given: Sequence[Layer] | None) -> tuple[Layer, ...]:
+    """The layers, dense ones where none are given; `InputError` where one does not fit."""
+    if given is None:
+        return tuple(Dense(below, own) for below, own in pairwise(widths))
+    layers = tuple(given)
+    if len(layers) != len(widths) - 1:
+        raise InputError(f"layers must be {len(widths) - 1} for widths {widths}, got {len(layers)}")
+    for l, (layer, sizes) in enumerate(zip(layers, pairwise(widths), strict=True), start=1):
+        if not isinstance(layer, Layer):
+            raise InputError(f"layers: number {l} must be a Layer, got {layer!r}")
+        if (layer.d_in, layer.d_out) != sizes:
+            raise InputError(
+                f"layers: number {l} leads from {layer.d_in} to {layer.d_out}, but widths from "
+                f"{sizes[0]} to {sizes[1]}"
+            )
+    return layers

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -26,15 +25,15 @@ def planned_bytes(solver: BlockCoordinateDescent, weights_of_samples: int = 0) -
         a thread   cross + gram of a tile, all cross, tile_rows x width of each work array
         samples    8 for each of so many weights, and a weighted factor for each thread
 
-    with cross of ``d_l (d_{l-1} + 1)`` numbers and gram of ``(d_{l-1} + 1)^2``, of the largest
+    with cross of as many numbers as W_l has, and gram of the square of its columns, of the largest
     layer where they are not summed. A tile has ``tile_rows`` rows of X, Y, V and U.
     """
     problem, device, size = solver.problem, solver.device, solver.dtype.itemsize
     widths = problem.widths
-    layers = [(below + 1, own) for below, own in pairwise(widths)]
-    crosses = [below * own for below, own in layers]
-    cross, every_cross, widest = max(crosses), sum(crosses), max(below for below, _ in layers)
-    gram, own_gram = widest**2, 2 * (widths[0] + 1) ** 2
+    shapes = [layer.weight_shape for layer in problem.layers]
+    crosses = [rows * columns for rows, columns in shapes]
+    cross, every_cross, widest = max(crosses), sum(crosses), max(columns for _, columns in shapes)
+    gram, own_gram = widest**2, 2 * shapes[0][1] ** 2
     rows = device.tile_rows(widths, solver.dtype)
     # The triangle of a Gram matrix and a cross product in one message.
     packed = gram // 2 + cross if device.ranks.size > 1 else 0
@@ -58,13 +57,15 @@ def planned_bytes_of_batches(solver: MiniBatchThreeSplitting, n: int) -> int:
     the samples, and the first samples' states in float64.
     """
     settings, widths, size = solver.settings(n), solver.problem.widths, solver.dtype.itemsize
-    weights = sum((below + 1) * own for below, own in pairwise(widths))
+    sizes = [
+        rows * columns for rows, columns in (layer.weight_shape for layer in solver.problem.layers)
+    ]
     metrics = 8 * settings.rank * sum(widths)
     batch = settings.batch_size * (5 * sum(widths) + settings.rank * len(widths))
-    thread = max((below + 1) * own for below, own in pairwise(widths)) + SMALL_ARRAYS
+    thread = max(sizes) + SMALL_ARRAYS
     first = 8 * 4 * min(n, max(settings.batch_size, MOST_FIRST)) * max(widths)
     return (
-        size * (6 * weights + metrics + batch + (solver.device.n_threads or 1) * thread)
+        size * (6 * sum(sizes) + metrics + batch + (solver.device.n_threads or 1) * thread)
         + first
         + 24 * n
     )

@@ -83,7 +83,10 @@ def squared_subgradient(solver: BlockCoordinateDescent, state: State) -> float:
         device.for_each_tile(state.n, problem.widths, solver.dtype, add_states, arrays=arrays)
         unit = problem.per_sample(state.total_weight)
         squared = unit * float(squares.total()[0])
-        for W, sums, penalty in zip(state.W[1:], crosses, problem.weight_penalties, strict=True):
+        pieces = zip(problem.layers, state.W[1:], crosses, problem.weight_penalties, strict=True)
+        for layer, W, sums, penalty in pieces:
+            if not layer.has_weights:
+                continue
             G = -unit * sums.total()
             squared += float(kernels.penalty_subgradient(penalty, W[:, :-1], G[:, :-1]))
             squared += float((G[:, -1] ** 2).sum())

@@ -112,7 +112,8 @@ class Result:
 def network_of(solver: Solver, state: Any) -> Network:
     """The network with the weights of `state`; they are shared, not copied."""
     weights = [solver.device.numpy(W) for W in state.weights]
-    return Network(weights, solver.problem.activations, solver.problem.residual)
+    problem = solver.problem
+    return Network(weights, problem.activations, problem.residual, problem.layers)
 
 
 def run(

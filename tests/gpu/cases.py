@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from fastbcd import kernels
+from fastbcd.kernels.rms_scaling import NOT_FINITE
 
 M, D, K = 7, 11, 3
 ACTIVATIONS = {
@@ -404,59 +405,22 @@ def of_the_gpu(dtype: Any, rng: np.random.Generator, M: int, D: int) -> Iterator
     yield Case("", "advance", (np.array([4, 2]), 3), advance)
 
     L = 3
-
-    def batch_scale(scale: Any, gains: Any, rms_U: Any, rms_D: Any, displacement: float) -> None:
-        wanted = displacement * rms_U
-        wanted[L] = rms_D[L]
-        above = gains[1:L] * wanted[2:]
-        scale[:] = 1.0
-        scale[1:L] = wanted[1:L] / np.where(above > 0.0, above, 1.0)
-
     sizes = [np.array(a) for a in ([1.0, 2, 3, 1], [1.0, 2, 0.5, 3], [1.0, 0.1, 0.2, 0.3])]
-    yield Case("", "batch_scale", (np.empty(L + 1), *sizes, 1e-3), batch_scale, f64=True)
-    # From the sums of a sweep in which layer 2 is not displaced, and one with nothing to learn.
+    yield Case("", "layer_scales", (np.empty(L + 1), *sizes, 1e-3), kernels.layer_scales, f64=True)
+
+    def settle_sizes(*arguments: Any) -> None:
+        *of_batch, failures = arguments
+        failures[0] |= kernels.settle_sizes(*of_batch) == NOT_FINITE
+
+    # From the sums of a sweep in which layer 2 does not move, and of one with nothing to learn.
     counts, responses = np.array([1.0, 77, 55, 21]), np.array([0.0, 0.2, 0.3, 0.4])
     for tag, D_L in (("", 4.0), ("at rest", 1e-30)):
         squares = np.array([[0.0, 100, 200, 40], [0.0, 3, 0.0, D_L]])
-
-        def batch_sizes(
-            weight: Any,
-            reach: Any,
-            gains: Any,
-            rms_U: Any,
-            rms_D: Any,
-            scale: Any,
-            squares: Any,
-            counts: Any,
-            responses: Any,
-            share: float,
-            rounding: float,
-            failures: Any,
-        ) -> None:
-            squares[:, 1:] = np.sqrt(squares[:, 1:] / counts[1:])
-            new_U, new_D = squares
-            weight[1:] = reach[1:] = 0.0
-            if new_D[L] <= rounding * new_U[L]:
-                return
-            moves = np.flatnonzero((new_D[1:L] > 0) & (new_D[2:] > 0)) + 1
-            gains[moves] = new_D[moves] / (scale[moves] * new_D[moves + 1])
-            rms_U[1:], rms_D[1:] = new_U[1:], new_D[1:]
-            far, moves = 1.0, new_D > 0
-            for l in range(L, 0, -1):
-                far *= responses[l] * (scale[l] if l < L else 1.0)
-                if moves[l]:
-                    weight[l], reach[l] = share / new_D[l], far / new_D[l]
-
-        yield Case(
-            tag,
-            "batch_sizes",
-            (
-                *(np.zeros(L + 1), np.zeros(L + 1), *(a.copy() for a in sizes)),
-                *(np.array([1.0, 0.3, 0.4, 1.0]), squares, counts, responses, 0.02, 1e-6, flag),
-            ),
-            batch_sizes,
-            f64=True,
-        )
+        scale, written = np.array([1.0, 0.3, 0.4, 1.0]), (np.zeros(L + 1), np.zeros(L + 1))
+        renewed = [a.copy() for a in sizes]
+        numbers = (squares, counts, responses, 1e-3, 1e-6, 0.02, flag)
+        arguments = (*written, *renewed, scale, *numbers)
+        yield Case(tag, "settle_sizes", arguments, settle_sizes, f64=True)
 
 
 def jacobi(A: Any, Z: Any, work: Any) -> None:

@@ -83,7 +83,7 @@ def test_graphs_take_the_same_steps_to_the_last_bit(name: str, monkeypatch: Any)
     states, launches = [], []
     for graphs in (False, True):
         solver = on_simulator(make(batch_size=4, **PROBLEMS[name]))
-        solver.device.graphs = graphs
+        solver.device.batches.graphs = graphs
         state = solver.init(inputs, targets, seed=1, passes=3, sample_weight=weight)
         state.batch_loss = np.zeros(2)
         REPLAYS.clear()
@@ -109,7 +109,7 @@ def test_a_graph_knows_when_arrays_were_replaced() -> None:
     states = []
     for graphs in (False, True):
         solver = on_simulator(make(batch_size=4))
-        solver.device.graphs = graphs
+        solver.device.batches.graphs = graphs
         state = solver.init(np.tile(X, (4, 1)), np.tile(Y, (4, 1)), seed=1, passes=3)
         solver.step(state)
         solver.step(state)

@@ -215,7 +215,7 @@ def test_graphs_of_mini_batches_replay_to_the_last_bit(rank: int, card: Any) -> 
     for graphs in (False, True):
         problem = Problem((12, 32, 16, 3), activation="tanh", loss="cross_entropy")
         solver = MiniBatchThreeSplitting(problem, batch_size=50, rank=rank, device="cuda")
-        solver.device.graphs = graphs
+        solver.device.batches.graphs = graphs
         state = solver.init(X, Y, seed=1, passes=3)
         state.batch_loss = np.zeros(2)
         for _ in range(3):

@@ -33,7 +33,7 @@ class SharedProducts:
     def __init__(
         self, device: Device, state: Any, batch: Batch, weight: Any, counts: bool, m: int
     ) -> None:
-        layers = range(1, len(state.W))
+        layers = [l for l, metric in enumerate(state.metrics) if metric is not None]
         shapes = {("N", l): state.W[l].shape for l in layers}
         if counts:
             shapes |= {("image", l): state.metrics[l].Q.shape for l in layers}

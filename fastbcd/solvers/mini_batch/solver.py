@@ -264,7 +264,9 @@ class MiniBatchThreeSplitting:
                     seed,
                     ceiling=CEILING / (1.0 - settings.momentum),
                 )
-                for W in weights
+                if layer.has_weights
+                else None
+                for layer, W in zip(problem.layers, weights, strict=True)
             ]
         for W, penalty in zip(weights, problem.weight_penalties, strict=True):
             device.project(W[:, :-1], penalty)
@@ -412,7 +414,7 @@ class MiniBatchThreeSplitting:
         largest = max(held, default=0)
         if m > largest or not held:
             problem = self.problem
-            ranks = [metric.rank for metric in state.metrics[1:]]
+            ranks = [metric.rank if metric else 0 for metric in state.metrics[1:]]
             held.clear()
             held[m] = Batch(self.device, m, problem, ranks, self.dtype)
         elif m not in held:

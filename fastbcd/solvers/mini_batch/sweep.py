@@ -199,7 +199,7 @@ class BatchSweep:
     def _forward(self, state: MiniBatchState, batch: Batch, l: int, rows: slice) -> float:
         """Consistent ``U_l = V^_{l-1} W_l^T`` and ``V_l = S_l V_{l-1} + act(U_l)``; ``|U_l|^2``."""
         problem, kernels, below = self._problem, self._device.kernels, batch.V[l - 1][rows]
-        if self._counts(state):
+        if self._counts(state) and problem.layers[l - 1].has_weights:
             state.metrics[l].project(kernels, batch.projected[l][rows], below)
         U = batch.U[l][rows]
         problem.layers[l - 1].batch_apply(kernels, U, below, state.W[l])
@@ -271,7 +271,7 @@ class BatchSweep:
         scaling: RMSScaling,
     ) -> None:
         """G_l of every layer, where this batch counts, and the blocks W_l, by rows."""
-        layers = range(1, self._problem.n_layers + 1)
+        layers = [l for l, metric in enumerate(state.metrics) if metric is not None]
         weight = scaling.weight
         shared: SharedProducts | None = None
         if self._device.ranks.size > 1:

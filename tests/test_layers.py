@@ -1,0 +1,312 @@
+"""Every layer type: its operator, its blocks, and whole networks in all algorithms."""
+
+import numpy as np
+import pytest
+from layer_types import Scaling
+
+from fastbcd import (
+    InputError,
+    MiniBatchThreeSplitting,
+    Model,
+    Network,
+    Problem,
+    ThreeSplitting,
+    TwoSplitting,
+    kernels,
+    one_hot,
+    warmup,
+)
+from fastbcd.callbacks import Certify
+from fastbcd.data import Preprocessing
+from fastbcd.devices import CPU
+from fastbcd.kernels import l1, none, nonnegative, ridge
+from fastbcd.layers import Dense
+from fastbcd.layers.normal_equations import NormalEquations
+from fastbcd.solvers.three_splitting import ThreeSplittingBlocks
+from fastbcd.training.descent_log import DescentLog
+
+M = 40
+LAYERS = {"dense": Dense(6, 4), "square dense": Dense(5, 5), "scaling": Scaling(5, 5, -0.7)}
+NETWORKS = {
+    "dense": ((6, 8, 8, 3), None),
+    "scaling": ((6, 8, 8, 3), (Dense(6, 8), Scaling(8, 8, 1.5), Dense(8, 3))),
+    "scaling first": ((6, 6, 7, 3), (Scaling(6, 6, 0.5), Dense(6, 7), Dense(7, 3))),
+}
+RNG = np.random.default_rng(0)
+X = RNG.standard_normal((M, 6))
+Y = one_hot(RNG.integers(0, 3, M), 3)
+
+
+def weights_of(layer, rng):
+    return layer.initial_weights(rng, 0.5, 0.3, np.dtype("float64"))
+
+
+@pytest.fixture(params=LAYERS)
+def layer(request):
+    return LAYERS[request.param]
+
+
+def in_tiles(device, layer, body):
+    with device.session():
+        device.for_each_tile(M, (layer.d_in, layer.d_out), "float64", body)
+
+
+def test_the_operator_is_linear_and_the_adjoint_belongs_to_it(layer):
+    rng, device = np.random.default_rng(1), CPU(1)
+    operator = layer.on(device, weights_of(layer, rng))
+    A, B = rng.standard_normal((2, M, layer.d_in))
+    R = rng.standard_normal((M, layer.d_out))
+    U, at_B, at_sum, linear = np.empty((4, M, layer.d_out))
+    with device.session():
+        operator.apply(U, A)
+        operator.apply(at_B, B)
+        operator.apply(at_sum, 2 * A - B)
+        operator.apply_linear(linear, A)
+        back = np.empty((M, layer.d_in))
+        operator.adjoint(back, R)
+    np.testing.assert_allclose(at_sum, 2 * U - at_B, atol=1e-12)
+    operator.apply(at_B, np.zeros_like(A))
+    np.testing.assert_allclose(linear, U - at_B, atol=1e-12)
+    assert np.sum(R * linear) == pytest.approx(np.sum(back * A))
+
+
+def test_mini_batches_apply_the_same_operator(layer):
+    rng, device = np.random.default_rng(2), CPU(1)
+    W, V = weights_of(layer, rng), np.c_[rng.standard_normal((M, layer.d_in)), np.ones(M)]
+    R = rng.standard_normal((M, layer.d_out))
+    U, expected = np.empty((2, M, layer.d_out))
+    D, back = np.ones((M, layer.d_in)), np.empty((M, layer.d_in))
+    with device.session():
+        operator = layer.on(device, W)
+        operator.apply(expected, V[:, :-1].copy())
+        operator.adjoint(back, R)
+        layer.batch_apply(device.kernels, U, V, W)
+        layer.batch_adjoint(device.kernels, D, R, W, 2.0, 0.5)
+    np.testing.assert_allclose(U, expected, atol=1e-12)
+    np.testing.assert_allclose(D, 2.0 * back + 0.5, atol=1e-12)
+    if layer.has_weights:
+        N, step = np.ones_like(W), 1e-6 * rng.standard_normal(W.shape)
+        layer.batch_gradient(device.kernels, N, R, V, 2.0, 0.5)
+        moved = np.empty_like(U)
+        layer.batch_apply(device.kernels, moved, V, W + step)
+        assert np.sum((N - 0.5) * step) == pytest.approx(2.0 * np.sum(R * (moved - U)), rel=1e-5)
+
+
+def test_the_numpy_form_and_the_gain_are_those_of_the_operator(layer):
+    rng, device = np.random.default_rng(3), CPU(1)
+    W = weights_of(layer, rng)
+    V, R = rng.standard_normal((M, layer.d_in)), rng.standard_normal((40_000, layer.d_out))
+    U, back = np.empty((M, layer.d_out)), np.empty((len(R), layer.d_in))
+    with device.session():
+        layer.on(device, W).apply_linear(U, V)
+        layer.on(device, W).adjoint(back, R)
+        gain = layer.gain(device.kernels, W)
+    np.testing.assert_allclose(layer.linear_part(V, W), U, atol=1e-12)
+    assert gain == pytest.approx(np.sqrt(np.mean(back**2)), rel=0.03)
+
+
+@pytest.mark.parametrize("penalty", [none(), ridge(0.5), l1(0.3), nonnegative()], ids=str)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_state_block_is_the_minimiser_and_knows_its_decrease(layer, penalty, weighted):
+    rng, device, kappa, rho = np.random.default_rng(4), CPU(1), 1.3, 0.8
+    W, C = weights_of(layer, rng), rng.standard_normal((M, layer.d_in))
+    U, V = rng.standard_normal((M, layer.d_out)), np.abs(rng.standard_normal((M, layer.d_in)))
+    weight = (rng.random(M),) if weighted else ()
+    old, decrease = V.copy(), np.zeros(2)
+
+    def objective(V):
+        linear = np.empty_like(U)
+        layer.on(device, W).apply(linear, np.ascontiguousarray(V))
+        terms = np.vectorize(penalty.value)(V) + kappa / 2 * (V - C) ** 2
+        return terms.sum(axis=1) + rho / 2 * ((U - linear) ** 2).sum(axis=1)
+
+    with device.session():
+        block = layer.state_block(device, W, penalty, kappa, rho)
+
+    def solve(tile):
+        center = block.center(tile, V, True)
+        center[:] = block.scale * C
+        block.solve(tile, V, center, U, decrease, *weight)
+
+    in_tiles(device, layer, solve)
+    least, counts = objective(V), weight[0] if weighted else np.ones(M)
+    for size in (1.0, 1e-2, 1e-4):
+        for _ in range(20):
+            other = V + size * rng.standard_normal(V.shape)
+            assert (objective(other) >= least - 1e-9).all()
+    assert decrease[0] == pytest.approx(np.sum(counts * (objective(old) - least)), rel=1e-6)
+    assert decrease[1] == pytest.approx(np.sum(counts * ((V - old) ** 2).sum(axis=1)))
+
+
+@pytest.mark.parametrize("penalty", [none(), ridge(0.5), l1(0.3)], ids=str)
+def test_the_weight_block_is_the_minimiser_and_knows_its_decrease(layer, penalty):
+    if not layer.has_weights:
+        return
+    rng, device, scale, alpha = np.random.default_rng(5), CPU(1), 0.7, 0.2
+    V, U = rng.standard_normal((M, layer.d_in)), rng.standard_normal((M, layer.d_out))
+    W = weights_of(layer, rng)
+    old, decrease, residual = W.copy(), np.zeros(2), np.empty_like(U)
+
+    def objective(W, alpha=alpha):
+        linear = np.empty_like(U)
+        layer.on(device, W).apply(linear, V)
+        penalties = np.vectorize(penalty.value)(W[:, :-1]).sum()
+        fit, step = scale / 2 * np.sum((U - linear) ** 2), alpha / 2 * np.sum((W - old) ** 2)
+        return fit + penalties + step
+
+    block = layer.weight_block(device, same_inputs=False)
+
+    def add(tile):
+        layer.on(device, old).apply(residual, V)
+        block.add(tile, U - residual, V)
+
+    block.start(keep_gram=False)
+    in_tiles(device, layer, add)
+    with device.session():
+        block.solve(W, scale, penalty, alpha, decrease)
+    block.finish()
+    for size in (1.0, 1e-2, 1e-4):
+        for _ in range(20):
+            assert objective(W + size * rng.standard_normal(W.shape)) >= objective(W) - 1e-9
+    assert decrease[0] == pytest.approx(objective(old, 0.0) - objective(W, 0.0), rel=1e-6)
+    assert decrease[1] == pytest.approx(np.sum((W - old) ** 2))
+
+
+SETTINGS = {
+    "plain": {},
+    "penalties": {"weight_penalty": "l1:1e-2", "state_penalty": "ridge:1e-2"},
+    "residual": {"residual": True},
+    "nonsmooth states": {"state_penalty": "nonnegative"},
+    "tanh": {"activation": "tanh", "loss": "cross_entropy"},
+}
+
+
+@pytest.mark.parametrize("kind", [ThreeSplitting, TwoSplitting])
+@pytest.mark.parametrize("setting", SETTINGS)
+@pytest.mark.parametrize("network", NETWORKS)
+def test_the_algorithms_descend_as_promised_and_track_the_objective(network, setting, kind):
+    widths, layers = NETWORKS[network]
+    if kind is TwoSplitting and setting == "residual":
+        return
+    problem = Problem(widths, layers=layers, **SETTINGS[setting])
+    solver = kind(problem, alpha=0.1, dtype="float64", tile_rows=13)
+    result = solver.fit(X, Y, max_iter=6, callbacks=[Certify(every=2)])
+    certificate = result.certificate
+    assert certificate.descended
+    assert certificate.decreased_sufficiently
+    assert certificate.tracking_error < 1e-9, str(certificate)
+    assert certificate.tracked < 0.9 * certificate.start
+    # The network is the solver's: at its own states F is the penalised loss.
+    state = solver.init(X, Y, seed=3)
+    expected = Network(state.W[1:], problem.activations, problem.residual, problem.layers)
+    if setting in ("plain", "tanh", "residual"):
+        np.testing.assert_allclose(expected.forward(X), state.V[-1], atol=1e-12)
+
+
+@pytest.mark.parametrize("residual", [False, True])
+@pytest.mark.parametrize("network", NETWORKS)
+def test_the_subgradient_is_that_of_the_objective(network, residual):
+    widths, layers = NETWORKS[network]
+    problem = Problem(widths, "softplus", residual=residual, layers=layers)
+    solver = ThreeSplitting(problem, dtype="float64")
+    state = solver.step(solver.init(X, Y))
+    squared, h = solver.squared_subgradient(state), 1e-6
+    unit = problem.per_sample(M)
+    blocks = [(A, 1.0) for A in state.W[1:]]
+    blocks += [(A, unit) for A in (*state.V[1:], *state.U[1:])]
+    # By central differences, in the dual of the norm in which steps are measured.
+    total = 0.0
+    for A, weight in blocks:
+        for index in np.ndindex(A.shape):
+            kept = A[index]
+            A[index] = kept + h
+            above = solver.objective(state)
+            A[index] = kept - h
+            total += ((above - solver.objective(state)) / (2 * h)) ** 2 / weight
+            A[index] = kept
+    assert squared == pytest.approx(total, rel=1e-4)
+
+
+@pytest.mark.parametrize("setting", ["plain", "residual", "tanh"])
+@pytest.mark.parametrize("network", NETWORKS)
+def test_mini_batches_learn_and_small_updates_follow_the_gradient(network, setting):
+    widths, layers = NETWORKS[network]
+    problem = Problem(widths, layers=layers, **SETTINGS[setting])
+    solver = MiniBatchThreeSplitting(problem, dtype="float64", displacement=1e-6, batch_size=M)
+    before = solver.init(X, Y, passes=20)
+    state = solver.step(solver.init(X, Y, passes=20))
+    batch, L = state.cache["batches"][M], problem.n_layers
+    np.testing.assert_array_equal(batch.V[0][:, :-1], X)  # one batch of all samples, in order
+
+    def loss(W):
+        outputs = Network(W, problem.activations, problem.residual, problem.layers).forward(X)
+        return kernels.loss_sum(problem.loss, outputs, np.ascontiguousarray(Y))
+
+    for l in range(1, L + 1):
+        if not problem.layers[l - 1].has_weights:
+            assert state.metrics[l] is None
+            continue
+        gradient, W = np.zeros_like(before.W[l]), [w.copy() for w in before.W[1:]]
+        for index in np.ndindex(gradient.shape):
+            kept = W[l - 1][index]
+            W[l - 1][index] = kept + 1e-6
+            above = loss(W)
+            W[l - 1][index] = kept - 1e-6
+            gradient[index] = (above - loss(W)) / 2e-6
+            W[l - 1][index] = kept
+        N = batch.D[l].T @ batch.V[l - 1]
+        cosine = -np.sum(N * gradient) / np.linalg.norm(N) / np.linalg.norm(gradient)
+        assert cosine > 0.999, (l, cosine)
+    solver = MiniBatchThreeSplitting(problem, dtype="float64")
+    result = solver.fit(X, Y, max_iter=60)
+    assert solver.objective(result.state) < 0.8 * solver.objective(before)
+
+
+def test_independent_steps_of_a_block_may_be_swapped(monkeypatch):
+    """Preparing the V-block and opening the sums for W touch no common memory."""
+    solver = ThreeSplitting(Problem((6, 9, 8, 7, 3)), alpha=0.1, dtype="float64")
+    expected = solver.fit(X, Y, max_iter=5).network.W
+    prepare, start = ThreeSplittingBlocks.prepare, NormalEquations.start
+    prepared = []
+
+    def later(self):
+        prepared.append(self)
+
+    def first_the_sums(self, keep_gram):
+        start(self, keep_gram)
+        while prepared:
+            prepare(prepared.pop())
+
+    monkeypatch.setattr(ThreeSplittingBlocks, "prepare", later)
+    monkeypatch.setattr(NormalEquations, "start", first_the_sums)
+    swapped = solver.fit(X, Y, max_iter=5).network.W
+    for ours, theirs in zip(swapped, expected, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_wrong_layer_is_named():
+    with pytest.raises(InputError, match="layers must be 2 for widths"):
+        Problem((6, 8, 3), layers=[Dense(6, 3)])
+    with pytest.raises(InputError, match="number 2 leads from 7 to 3, but widths from 8 to 3"):
+        Problem((6, 8, 3), layers=[Dense(6, 8), Dense(7, 3)])
+    with pytest.raises(InputError, match="number 1 must be a Layer"):
+        Problem((6, 8, 3), layers=["dense", Dense(8, 3)])
+
+
+def test_files_and_exports_hold_what_they_know(tmp_path):
+    widths, layers = NETWORKS["scaling"]
+    problem = Problem(widths, layers=layers)
+    assert warmup(ThreeSplitting(problem)) > 0.0
+    network = ThreeSplitting(problem).fit(X, Y, max_iter=1).network
+    with pytest.raises(InputError, match="layer 2 is a scaling"):
+        Model(network, classes=[0, 1, 2], preprocessing=Preprocessing("none")).save(tmp_path / "m")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_log_has_every_block():
+    widths, layers = NETWORKS["scaling"]
+    solver = ThreeSplitting(Problem(widths, layers=layers))
+    state = solver.init(X, Y)
+    state.descent_log = DescentLog()
+    solver.step(state)
+    assert set(state.descent_log.blocks) == {(kind, l) for kind in "VUW" for l in (1, 2, 3)}
