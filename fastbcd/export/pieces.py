@@ -60,6 +60,7 @@ def pieces(model: Model) -> list[Piece]:
     before the ``Hardtanh`` that cuts. Scale and shift of targets are folded into the last
     ``Linear``, or, after an activation, another such ``Conv1d``.
     """
+    model.network.require_dense("an export")
     check_activations(model)
     network, preprocessing = model.network, model.preprocessing
     first, last = 0, len(network.W) - 1

@@ -56,6 +56,7 @@ def onnx_model(model: Model, dtype: str | None = None) -> Any:
     InputError
         onnx is not installed, an activation is a user's own, or numbers are beyond `dtype`.
     """
+    model.network.require_dense("an export")
     check_activations(model)
     check_classes(model)
     network, outer = model.network, input_dtype(model, dtype)
