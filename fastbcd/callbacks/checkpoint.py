@@ -78,6 +78,6 @@ class SaveCheckpoint(Callback):
 
     def save(self, state: Any) -> None:
         """Write a checkpoint of `state` now; `OSError` where that cannot be done."""
-        write(*(self.path, self._solver, state, self._data, self._max_iter, self.result))
+        write(self.path, self._solver, state, self._data, self._max_iter, self.result)
         self._saved = state.iteration
         logger.debug("checkpoint of iteration %d in %s", state.iteration, self.path)

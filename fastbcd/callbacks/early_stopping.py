@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from fastbcd.errors import InputError
 from fastbcd.models.network import Network
 from fastbcd.support.parameters import choice, plain, require, require_integer
+from fastbcd.support.stored import check_state_dict
 from fastbcd.training.loop import Callback, Record, Result, Solver
 
 MODES = {"max": 1.0, "min": -1.0}
@@ -108,6 +109,7 @@ class EarlyStopping(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         return {
+            "version": 1,
             "monitor": self.monitor,
             "mode": self.mode,
             "best": self.best,
@@ -123,10 +125,11 @@ class EarlyStopping(Callback):
         Raises
         ------
         InputError
-            It is of an EarlyStopping with another monitor or mode.
+            It is of an EarlyStopping with another monitor or mode, or has other keys.
         """
+        check_state_dict(remembered, self.state_dict(), "EarlyStopping")
         for name in ("monitor", "mode"):
-            before, now = remembered.get(name), getattr(self, name)
+            before, now = remembered[name], getattr(self, name)
             if before != now:
                 raise InputError(
                     f"{name}: the EarlyStopping of the checkpoint had {before!r}, this one has "

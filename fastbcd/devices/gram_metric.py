@@ -10,8 +10,19 @@ from numpy.typing import NDArray
 
 from fastbcd import kernels
 from fastbcd.kernels.dense import qr, svd, times
+from fastbcd.support.stored import load_attributes, state_dict_of
 
 Array = NDArray[Any]
+
+# Keys in a file, and the attributes that they stand for; the others are hyperparameters.
+STORED = {
+    "Q": "Q",
+    "level": "level",
+    "directions": "directions",
+    "image": "_image",
+    "batches": "_batches",
+    "trace_sum": "_trace_sum",
+}
 
 
 class GramMetric:
@@ -58,6 +69,14 @@ class GramMetric:
         self.directions = np.zeros_like(self.Q.T, order="C")
         self._image = np.zeros_like(self.Q)
         self._batches, self._trace_sum = 0, 0.0
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that batches have changed, for a checkpoint; the arrays are those of this object."""
+        return state_dict_of(self, STORED, version=1)
+
+    def load_state_dict(self, stored: dict[str, Any]) -> None:
+        """Go on from what `state_dict` gave, `stored`; `InputError` names keys that are wrong."""
+        load_attributes(self, stored, STORED)
 
     def project(self, out: Array, A: Array) -> None:
         """``out = A Q``; out (m, rank), A (m, d), V^ of some samples or N."""

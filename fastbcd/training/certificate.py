@@ -1,4 +1,4 @@
-"""The theorems' promises, held against what a run measured."""
+"""The promises of the theorems, compared with what a run measured."""
 
 from __future__ import annotations
 
@@ -8,14 +8,35 @@ from typing import Any
 import numpy as np
 
 from fastbcd.support.floating_point import own_errstate_in
+from fastbcd.support.stored import load_attributes, state_dict_of
 
 # By how much rounding may raise F, relative to F: sums of squares in the storage type.
 ROUNDING = {"float32": 1e-7, "float64": 1e-12}
+# Keys in a file, and the attributes that they stand for.
+STORED = {
+    "dtype": "dtype",
+    "promised": "promised",
+    "floor": "floor",
+    "start": "start",
+    "tracked": "tracked",
+    "evaluated": "_evaluated",
+    "first_iteration": "_first_iteration",
+    "iterations": "iterations",
+    "largest_rise": "largest_rise",
+    "largest_bound": "largest_bound",
+    "tracking_error": "tracking_error",
+    "smallest_decrease": "smallest_decrease",
+    "rising": "_rising",
+    "failing": "_failing",
+    "stuck": "_stuck",
+    "measured": "_measured",
+    "squared": "_squared",
+}
 
 
 @own_errstate_in
 class Certificate:
-    """What Theorems 1 to 3 promise, and what happened; `str` puts it in words.
+    """Compares a run with the promises of Theorems 1 to 3; `str` puts the result in words.
 
     .. code-block:: text
 
@@ -187,8 +208,16 @@ class Certificate:
             return math.nan
         return b * b / (a * len(self._squared)) * fall
 
+    def state_dict(self) -> dict[str, Any]:
+        """All numbers so far, for a checkpoint; its lists are those of this object."""
+        return state_dict_of(self, STORED, version=1)
+
+    def load_state_dict(self, stored: dict[str, Any]) -> None:
+        """Go on from what `state_dict` gave, `stored`; `InputError` names keys that are wrong."""
+        load_attributes(self, stored, STORED)
+
     def as_dict(self) -> dict[str, Any]:
-        """StepScalars and verdicts, for a file; None where a number was not measured."""
+        """Numbers and verdicts, for summary.json; None where a number was not measured."""
         numbers: dict[str, Any] = {
             "iterations": self.iterations,
             "largest_rise": self.largest_rise,

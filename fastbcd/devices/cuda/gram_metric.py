@@ -9,6 +9,18 @@ import numpy as np
 
 from fastbcd.kernels import cuda as kernels
 from fastbcd.kernels.dense import qr
+from fastbcd.support.stored import load_attributes, state_dict_of
+
+# Keys in a file, and the attributes that they stand for; the others are hyperparameters.
+STORED = {
+    "Q": "Q",
+    "level": "level",
+    "directions": "directions",
+    "image": "_image",
+    "batches": "_batches",
+    "trace_sum": "_trace_sum",
+    "start": "_start",
+}
 
 
 class GramMetric:
@@ -38,6 +50,14 @@ class GramMetric:
         self.directions = device.zeros((self.rank, d), dtype)
         self._image = device.zeros((d, self.rank), dtype)
         self._batches, self._trace_sum = (device.zeros((1,), np.float64) for _ in range(2))
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that batches have changed, for a checkpoint; the arrays are those of this object."""
+        return state_dict_of(self, STORED, version=1)
+
+    def load_state_dict(self, stored: dict[str, Any]) -> None:
+        """Go on from what `state_dict` gave, `stored`; `InputError` names keys that are wrong."""
+        load_attributes(self, stored, STORED)
 
     def project(self, out: Any, A: Any) -> None:
         """``out = A Q``; out (m, rank), A (m, d), V^ of some samples or N."""
