@@ -23,20 +23,20 @@ class EarlyStopping(Callback):
     best measurement. The state is that of the last iteration, so that a run may go on from it.
     NaN is worse than any number.
 
-    Resumed from a checkpoint it remembers. A run that it had stopped takes no further iteration,
-    unless it waits longer now.
+    A run that goes on from a checkpoint keeps its best measurement and weights. A run that was
+    stopped by this callback takes no further iteration, unless it waits longer now.
 
     Parameters
     ----------
     monitor : str, default="validation_accuracy"
-        What an earlier callback measures: ``Accuracy("validation", X, labels)`` adds the default.
+        Measurement of an earlier callback: ``Accuracy("validation", X, labels)`` adds the default.
     n_iter_no_change : int, default=10
-        Iterations without the measurement count for nothing.
+        Iterations without the measurement do not count.
     tol : float, default=1e-4
-        A smaller gain is none, as far as stopping goes; the best weights are those of the best
-        measurement all the same.
+        A smaller gain does not delay stopping. The best weights are those of the best measurement
+        all the same.
     mode : {"max", "min"}, default="max"
-        ``"min"`` for what should fall.
+        ``"min"`` for a measurement that should fall.
 
     Attributes
     ----------
@@ -120,7 +120,7 @@ class EarlyStopping(Callback):
         }
 
     def load_state_dict(self, remembered: dict[str, Any]) -> None:
-        """Go on from what `state_dict` gave, `remembered`; a run that was over stays over.
+        """Go on from `remembered`, which `state_dict` gave; a run that was over stays over.
 
         Raises
         ------

@@ -83,7 +83,7 @@ class Checkpoint:
         return int(self.metadata["max_iter"])
 
     def past(self) -> RunHistory:
-        """History and what callbacks remember."""
+        """The history, and the state of each callback under the name of its class."""
         return RunHistory(
             history=self.metadata["history"],
             callbacks=[
@@ -107,7 +107,7 @@ class Checkpoint:
             Another solver, another network or other data; says what differs. A shard is damaged.
         """
         device = solver.device
-        state = solver.blank(X, Y, *(() if sample_weight is None else (sample_weight,)))
+        state = solver.blank(X, Y, sample_weight)
         with collective_errors(device.ranks):
             self._compare(describe(solver, state))
         if self.metadata["data"] != fingerprint(device, state):
@@ -251,14 +251,14 @@ def _last_one_kept() -> Iterator[None]:
 
 
 def read(path: Path, ranks: Ranks = SINGLE_PROCESS) -> Checkpoint:
-    """The checkpoint at `path`: all but the samples, which `Checkpoint.restore` reads.
+    """The checkpoint at `path` without its samples, which `Checkpoint.restore` reads.
 
     Parameters
     ----------
     path : Path
         Of the index, or of the only file.
     ranks : Ranks
-        Those that call this together; the first one verifies the file.
+        The ranks that call this together; the first one verifies the file.
 
     Raises
     ------
@@ -300,11 +300,11 @@ def resume(
     path : str or Path
         A file that `fastbcd.callbacks.SaveCheckpoint` wrote.
     solver
-        With the same hyperparameters; the number of threads may differ.
+        It has the same hyperparameters; the number of threads may differ.
     X, Y : array
         The same data.
     callbacks : iterable of Callback
-        As for `fit`. Those that were there when the checkpoint was written remember.
+        As for `fit`. Those that took part when the checkpoint was written go on from their state.
     sample_weight : array, optional
         The same weights. Full batches need them; a checkpoint of mini-batches holds them itself.
 
@@ -341,7 +341,7 @@ def _in_words(value: Any) -> Any:
     if isinstance(value, tuple | list):
         return [_in_words(part) for part in value]
     if isinstance(value, Formula):
-        # The digest of its code, where it is not one of ours.
+        # A formula that is not one of ours is known by the digest of its code.
         known = {**ACTIVATIONS, **LOSSES, **PENALTIES}.get(value.name)
         ours = known is not None and known(*value.arguments) == value
         return repr(value) if ours else f"{value!r} {value.numba_type.name}"

@@ -56,7 +56,7 @@ class GramMetric:
         return state_dict_of(self, STORED, version=1)
 
     def load_state_dict(self, stored: dict[str, Any]) -> None:
-        """Go on from what `state_dict` gave, `stored`; `InputError` names keys that are wrong."""
+        """Go on from `stored`, which `state_dict` gave; `InputError` names keys that are wrong."""
         load_attributes(self, stored, STORED)
 
     def project(self, out: Any, A: Any) -> None:
