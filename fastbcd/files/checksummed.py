@@ -39,9 +39,9 @@ def write_checksummed(
 ) -> str:
     """Write arrays and metadata, whole or not at all; the same content gives the same bytes.
 
-    A safetensors file that any reader of such files can open. Its metadata are one JSON text
-    under ``fastbcd``, in which ``checksum`` is the SHA-256 of the whole file, that checksum's own
-    64 digits counted as zeros. Needs memory for a block of rows of some MB, not for the arrays.
+    Any reader of safetensors files can open it. Its metadata are one JSON text under ``fastbcd``,
+    in which ``checksum`` is the SHA-256 of the whole file, with that checksum's own 64 digits
+    counted as zeros. Writing needs memory for a block of rows of some MB, not for the arrays.
 
     Parameters
     ----------
@@ -50,8 +50,8 @@ def write_checksummed(
     metadata : dict
         Anything that JSON can hold.
     take : callable, optional
-        ``take(array, rows)`` is a context of a NumPy array of those rows of an array, where
-        they are more than ``array[rows]``.
+        ``take(array, rows)`` is a context of a NumPy array of those rows of an array; for arrays
+        of which ``array[rows]`` is none, such as those of a graphics card.
 
     Returns
     -------
@@ -65,7 +65,7 @@ def write_checksummed(
     """
     ordered = json.loads(json.dumps(metadata, sort_keys=True))
     blank = {"checksum": BLANK.decode()}
-    text = json.dumps(blank | ordered | blank)  # first: that is where it is found
+    text = json.dumps(blank | ordered | blank)  # the checksum comes first: readers look there
     order, start = compose(tensors, text)
     digest = hashlib.sha256(start)
     with replacing(path) as temporary, temporary.open("wb") as file:
