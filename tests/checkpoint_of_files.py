@@ -29,7 +29,7 @@ def memory(name):
 class Blank(ThreeSplitting):
     """A state without a forward pass, which would count, too."""
 
-    def blank(self, X, Y):
+    def blank(self, X, Y, sample_weight=None):
         shapes = [(len(X), width) for width in WIDTHS[1:]] * 2
         states = self.device.storage.allocate(shapes, np.float32)
         W = [np.zeros((d, b + 1), np.float32) for b, d in itertools.pairwise(WIDTHS)]

@@ -160,7 +160,7 @@ def failures(folder):
     name, report = "three-splitting", {}
     make, here = SOLVERS[name], share(WORLD, name)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    for label, rank in (("full disk of a part", 2), ("full disk of the head", 0)):
+    for label, rank in (("full disk of a shard", 2), ("full disk of the index", 0)):
         path = new_path(folder, label)
         limit = path if rank == 0 else path.with_name("c.safetensors.parts") / "0-2.safetensors"
         more = [LimitFiles(rank, limit), *callbacks(path, every=2)]
@@ -186,14 +186,14 @@ def failures(folder):
     if WORLD.rank == 1:
         solver.alpha = 0.5
     report["other solver"] = message(Exception, lambda: resume(path, solver, *here))
-    part = sorted((path.parent / "c.safetensors.parts").iterdir())[-1]
-    whole_part = part.read_bytes()
-    flipped = whole_part[:-1] + bytes([whole_part[-1] ^ 1])
-    for label, content in (("damaged part", flipped), ("missing part", None)):
+    shard = sorted((path.parent / "c.safetensors.parts").iterdir())[-1]
+    whole = shard.read_bytes()
+    flipped = whole[:-1] + bytes([whole[-1] ^ 1])
+    for label, content in (("damaged shard", flipped), ("missing shard", None)):
         if WORLD.rank == 0:
-            part.unlink()
+            shard.unlink()
             if content is not None:
-                part.write_bytes(content)
+                shard.write_bytes(content)
         WORLD.Barrier()
         report[label] = message(Exception, go_on)
         WORLD.Barrier()

@@ -180,8 +180,8 @@ class PlainBatches:
     def renew_metric(self, metric, S):
         """By the singular vectors of the sketch; its rank is below d."""
         before, d = metric.level, len(metric.Q)
-        trace, sketch = metric._trace_sum / metric._batches, metric._image / metric._batches
-        metric._image[:], metric._batches, metric._trace_sum = 0.0, 0, 0.0
+        trace, sketch = metric.trace_sum / metric.batches, metric.sketch / metric.batches
+        metric.sketch[:], metric.batches, metric.trace_sum = 0.0, 0, 0.0
         Q, e, _ = np.linalg.svd(sketch, full_matrices=False)
         rest = max(trace - e.sum(), 0.0) / (d - metric.rank)
         metric.level = max(rest + metric.damping * trace / d, e[-1] / metric.ceiling)

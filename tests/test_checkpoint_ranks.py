@@ -16,11 +16,12 @@ import pytest
 from mpi import run_ranks, start_ranks
 from rank_threads import on_ranks
 
-from fastbcd import InputError, Problem, ThreeSplitting, one_hot, sealed
+from fastbcd import InputError, Problem, ThreeSplitting, one_hot
 from fastbcd.checkpoints.checkpoint import read, write
 from fastbcd.checkpoints.fingerprint import fingerprint
-from fastbcd.checkpoints.shards import Part, Samples, remove, write_part
+from fastbcd.checkpoints.shards import Samples, remove, write_shard
 from fastbcd.devices.ranks import SINGLE_PROCESS
+from fastbcd.files import checksummed
 from fastbcd.solvers.state import State
 from fastbcd.training.loop import Result
 
@@ -53,25 +54,25 @@ def test_four_two_one_and_three_ranks_in_turn_reach_the_uninterrupted_result(rep
 
 
 def test_each_checkpoint_leaves_no_file_of_the_last_one(reports):
-    head, folder = "c.safetensors", "c.safetensors.parts"
+    index, folder = "c.safetensors", "c.safetensors.parts"
 
-    def parts(number, ranks):
-        return [head, folder, *(f"{folder}/{number}-{rank}.safetensors" for rank in ranks)]
+    def shards(number, ranks):
+        return [index, folder, *(f"{folder}/{number}-{rank}.safetensors" for rank in ranks)]
 
-    # A rank without samples has no part; a process alone writes one file.
-    expected = [parts(0, [0, 2, 3]), parts(1, [0, 1]), [head], [head]]
+    # A rank without samples has no shard; a process alone writes one file.
+    expected = [shards(0, [0, 2, 3]), shards(1, [0, 1]), [index], [index]]
     assert reports[0]["three-splitting"]["files"] == expected
 
 
 @pytest.mark.parametrize(
     ("what", "sentence"),
     [
-        ("full disk of a part", "rank 2: .*1-2.safetensors cannot be written: .* is untouched"),
-        ("full disk of the head", "/c.safetensors cannot be written: .* is untouched"),
+        ("full disk of a shard", "rank 2: .*1-2.safetensors cannot be written: .* is untouched"),
+        ("full disk of the index", "/c.safetensors cannot be written: .* is untouched"),
         ("other data", "X or Y are not the same data"),
         ("other solver", "rank 1: .* alpha was 0.001 there, and is 0.5 here"),
-        ("damaged part", "rank 3: .*0-3.safetensors is damaged"),
-        ("missing part", "rank 3: .*0-3.safetensors does not exist"),
+        ("damaged shard", "rank 3: .*0-3.safetensors is damaged"),
+        ("missing shard", "rank 3: .*0-3.safetensors does not exist"),
     ],
 )
 def test_what_fails_on_one_rank_fails_on_all_with_its_words(reports, what, sentence):
@@ -82,7 +83,7 @@ def test_what_fails_on_one_rank_fails_on_all_with_its_words(reports, what, sente
         raise InputError(said[0])
 
 
-@pytest.mark.parametrize("what", ["full disk of a part", "full disk of the head"])
+@pytest.mark.parametrize("what", ["full disk of a shard", "full disk of the index"])
 def test_the_last_checkpoint_survives_a_full_disk_without_leftovers(reports, what):
     folder = "c.safetensors.parts"
     expected = ["c.safetensors", folder, *(f"{folder}/0-{k}.safetensors" for k in (0, 2, 3))]
@@ -177,43 +178,43 @@ def test_a_job_killed_at_any_moment_leaves_the_old_checkpoint_or_the_new_one(
         save(path, new, ends)
     found = []
     for snapshot in sorted(snapshots.iterdir(), key=lambda p: int(p.name)):
-        solver, head = new_solver(), snapshot / "c.safetensors"
-        state = read(head).restore(solver, X, Y)
+        solver, index = new_solver(), snapshot / "c.safetensors"
+        state = read(index).restore(solver, X, Y)
         found.append(state.iteration)
         assert bits(state) == bits({1: old, 2: new}[state.iteration])
         # Nothing of the killed job is left after the next write, on whatever ranks.
         if int(snapshot.name) % 3 == 0:
-            save(head, newer, (1, 40))
-            parts = [f"{head.name}.parts/{p['file']}" for p in read(head).metadata["parts"]]
-            assert contents(snapshot) == sorted([head.name, f"{head.name}.parts", *parts])
+            save(index, newer, (1, 40))
+            shards = [f"{index.name}.parts/{p['file']}" for p in read(index).metadata["parts"]]
+            assert contents(snapshot) == sorted([index.name, f"{index.name}.parts", *shards])
     assert found == sorted(found)
     assert {found[0], found[-1]} == {1, 2}
     assert len(found) >= 15
 
 
-def test_a_rank_reads_any_rows_from_whatever_parts_they_lie_in(tmp_path, monkeypatch):
-    monkeypatch.setattr(sealed, "CHUNK", 3 * 8)  # blocks of three rows
-    head, A = tmp_path / "c.safetensors", RNG.standard_normal((17, 2)).astype(np.float32)
-    parts = [
-        Part(**write_part(head, 0, rank, rows, {"A": A[slice(*rows)]}))
+def test_a_rank_reads_any_rows_from_whatever_shards_they_lie_in(tmp_path, monkeypatch):
+    monkeypatch.setattr(checksummed, "CHUNK", 3 * 8)  # blocks of three rows
+    index, A = tmp_path / "c.safetensors", RNG.standard_normal((17, 2)).astype(np.float32)
+    shards = [
+        write_shard(index, 0, rank, rows, {"A": A[slice(*rows)]})
         for rank, rows in enumerate(itertools.pairwise([0, 1, 6, 13, 17]))
     ]
     for start, stop in itertools.combinations_with_replacement(range(18), 2):
         rows = np.full((stop - start, 2), np.nan, np.float32)
-        with Samples(head, parts, start, stop, SINGLE_PROCESS) as samples:
+        with Samples(index, shards, start, stop, SINGLE_PROCESS) as samples:
             for place, block in samples.blocks("A"):
                 assert len(block) <= 3
                 rows[place] = block
         np.testing.assert_array_equal(rows, A[start:stop])
 
 
-def test_a_part_of_another_checkpoint_is_refused(tmp_path):
+def test_a_shard_of_another_checkpoint_is_refused(tmp_path):
     path, states = tmp_path / "c.safetensors", list(steps(2))
     save(path, states[0], (20, 40))
     other = (tmp_path / "c.safetensors.parts" / "0-1.safetensors").read_bytes()
     save(path, states[1], (20, 40))
     (tmp_path / "c.safetensors.parts" / "1-1.safetensors").write_bytes(other)
-    with pytest.raises(InputError, match="1-1.safetensors is not the part that .* names"):
+    with pytest.raises(InputError, match="1-1.safetensors is not the shard that .* names"):
         read(path).restore(new_solver(), X, Y)
 
 

@@ -9,7 +9,7 @@ from test_data import write_npz
 
 from fastbcd.cli.main import main
 from fastbcd.files.atomic import write_atomically
-from fastbcd.files.checksummed import read_sealed, write_checksummed
+from fastbcd.files.checksummed import read_checksummed, write_checksummed
 
 BAD_COMMANDS = [
     (["train", "--gamma", "0"], "gamma must be a number from 1e-15 to"),
@@ -106,7 +106,7 @@ def test_damaged_models_are_refused(tmp_path):
         assert "damaged" in err
         assert len(err.splitlines()) == 1
     model.write_bytes(content)
-    tensors, metadata = read_sealed(model, "model")
+    tensors, metadata = read_checksummed(model, "model")
     for change in ({"W1": tensors["W1"] * np.nan}, {"shift": np.zeros(3)}, {"W2": None}):
         changed = {k: v for k, v in {**tensors, **change}.items() if v is not None}
         write_checksummed(model, changed, metadata)

@@ -9,7 +9,7 @@ from safetensors.numpy import load
 
 from fastbcd import InputError, Model, Network
 from fastbcd.data import Preprocessing
-from fastbcd.files.checksummed import read_sealed, write_checksummed
+from fastbcd.files.checksummed import read_checksummed, write_checksummed
 from fastbcd.kernels import Formula, leaky_relu, linear, relu
 from fastbcd.models.probabilities import probabilities
 
@@ -38,7 +38,7 @@ def saved(model, tmp_path):
 
 def edited(path, target, drop=(), **change):
     """The model file at `path` with other metadata and a good checksum, as a file in `target`."""
-    arrays, metadata = read_sealed(path, "model")
+    arrays, metadata = read_checksummed(path, "model")
     metadata = {key: value for key, value in {**metadata, **change}.items() if key not in drop}
     write_checksummed(target, arrays, metadata)
     return target
@@ -171,8 +171,21 @@ def test_metadata_that_do_not_fit_are_refused_in_spite_of_a_good_checksum(saved,
 
 @pytest.mark.parametrize("key", ["widths", "activations", "residual", "classes", "loss"])
 def test_metadata_that_lack_are_named(saved, tmp_path, key):
-    with pytest.raises(InputError, match=f"or damaged: it has no '{key}'"):
+    with pytest.raises(InputError, match=f"or damaged: metadata: '{key}' is missing; its keys are"):
         Model.load(edited(saved, tmp_path / "bad", drop=(key,)))
+
+
+def test_keys_and_arrays_that_are_unknown_or_missing_are_named(saved, tmp_path):
+    arrays, metadata = read_checksummed(saved, "model")
+    for keys, names, message in (
+        ({"colour": 3}, {}, "metadata: 'colour' is unknown; its keys are 'format', 'widths', "),
+        ({}, {"W3": np.ones((2, 3))}, "arrays: 'W3' is unknown; its keys are 'W1', 'W2', 'shift'"),
+        ({}, {"scale": None}, "arrays: 'scale' is missing"),
+    ):
+        kept = {name: A for name, A in {**arrays, **names}.items() if A is not None}
+        write_checksummed(tmp_path / "bad", kept, {**metadata, **keys})
+        with pytest.raises(InputError, match=f"bad is not a fastbcd model, or damaged: {message}"):
+            Model.load(tmp_path / "bad")
 
 
 def test_a_file_of_a_later_format_is_refused(saved, tmp_path):
@@ -180,9 +193,9 @@ def test_a_file_of_a_later_format_is_refused(saved, tmp_path):
         Model.load(edited(saved, tmp_path / "new", format=5))
 
 
-def test_a_sealed_file_of_another_kind_is_refused(tmp_path):
+def test_a_checksummed_file_of_another_kind_is_refused(tmp_path):
     write_checksummed(tmp_path / "other", {"W1": np.ones((2, 3))}, {"format": 1, "iteration": 7})
-    with pytest.raises(InputError, match="other is not a fastbcd model, or damaged: it has no"):
+    with pytest.raises(InputError, match="other is not a fastbcd model, or damaged: .* missing"):
         Model.load(tmp_path / "other")
 
 

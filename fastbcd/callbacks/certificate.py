@@ -1,4 +1,4 @@
-"""Callback that holds a run to the theorems: their promises as numbers."""
+"""Callback that measures whether a run keeps the promises of the theorems."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Certify(Every):
             )
         check_subgradient(solver.problem)
         super().on_start(solver, state, max_iter)
-        self._state, self._ledger_before = state, state.descent_log
+        self._state, self._log_before = state, state.descent_log
         if state.descent_log is None:
             state.descent_log = DescentLog()
         start = solver.objective(state)
@@ -75,11 +75,11 @@ class Certify(Every):
         record.update({name: value for name, value in row.items() if math.isfinite(value)})
 
     def on_end(self, result: Result) -> None:
-        self._state.descent_log = result.state.descent_log = self._ledger_before
+        self._state.descent_log = result.state.descent_log = self._log_before
         result.certificate = self.certificate
 
     def state_dict(self) -> dict[str, Any]:
-        return dict(vars(self.certificate))
+        return self.certificate.state_dict()
 
     def load_state_dict(self, remembered: dict[str, Any]) -> None:
-        vars(self.certificate).update(remembered)
+        self.certificate.load_state_dict(remembered)

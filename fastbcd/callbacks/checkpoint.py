@@ -17,9 +17,9 @@ from fastbcd.training.loop import Callback, Record, Result, Solver
 class SaveCheckpoint(Callback):
     """Writes the whole state to `path`, each time in the place of the last; see `fastbcd.resume`.
 
-    Weights, states, momentum and metrics, counters, random state, history and what the other
-    callbacks remember; of the data a hash only. Give it last, so that it sees what the others
-    did in an iteration.
+    A checkpoint holds weights, states, momentum and metrics, counters, random state, history and
+    the state of the other callbacks; of the data it holds a hash only. Give this callback last, so
+    that the others have done their work of an iteration.
 
     Where a checkpoint cannot be written (disk full, folder read-only) the last one is untouched,
     and the run goes on with a warning of the logger ``fastbcd``: it tries again at the next one.
@@ -30,7 +30,7 @@ class SaveCheckpoint(Callback):
         A ``.safetensors`` file in a folder that exists. It has the size of the state: for
         full-batch solvers that of V and U, several times the data. Where the solver is spread
         over ranks, each of them writes its samples to a file in the folder ``PATH.parts``, which
-        all ranks must see; another number of ranks may go on.
+        all ranks must see; a different number of ranks may go on.
     every : int, optional
         Iterations between checkpoints; None: only where another callback stops the run.
 
@@ -78,6 +78,6 @@ class SaveCheckpoint(Callback):
 
     def save(self, state: Any) -> None:
         """Write a checkpoint of `state` now; `OSError` where that cannot be done."""
-        write(*(self.path, self._solver, state, self._data, self._max_iter, self.result))
+        write(self.path, self._solver, state, self._data, self._max_iter, self.result)
         self._saved = state.iteration
         logger.debug("checkpoint of iteration %d in %s", state.iteration, self.path)

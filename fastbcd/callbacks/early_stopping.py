@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from fastbcd.errors import InputError
 from fastbcd.models.network import Network
 from fastbcd.support.parameters import choice, plain, require, require_integer
+from fastbcd.support.stored import check_state_dict
 from fastbcd.training.loop import Callback, Record, Result, Solver
 
 MODES = {"max": 1.0, "min": -1.0}
@@ -22,20 +23,20 @@ class EarlyStopping(Callback):
     best measurement. The state is that of the last iteration, so that a run may go on from it.
     NaN is worse than any number.
 
-    Resumed from a checkpoint it remembers. A run that it had stopped takes no further iteration,
-    unless it waits longer now.
+    A run that goes on from a checkpoint keeps its best measurement and weights. A run that was
+    stopped by this callback takes no further iteration, unless it waits longer now.
 
     Parameters
     ----------
     monitor : str, default="validation_accuracy"
-        What an earlier callback measures: ``Accuracy("validation", X, labels)`` adds the default.
+        Measurement of an earlier callback: ``Accuracy("validation", X, labels)`` adds the default.
     n_iter_no_change : int, default=10
-        Iterations without the measurement count for nothing.
+        Iterations without the measurement do not count.
     tol : float, default=1e-4
-        A smaller gain is none, as far as stopping goes; the best weights are those of the best
-        measurement all the same.
+        A smaller gain does not delay stopping. The best weights are those of the best measurement
+        all the same.
     mode : {"max", "min"}, default="max"
-        ``"min"`` for what should fall.
+        ``"min"`` for a measurement that should fall.
 
     Attributes
     ----------
@@ -108,6 +109,7 @@ class EarlyStopping(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         return {
+            "version": 1,
             "monitor": self.monitor,
             "mode": self.mode,
             "best": self.best,
@@ -118,15 +120,16 @@ class EarlyStopping(Callback):
         }
 
     def load_state_dict(self, remembered: dict[str, Any]) -> None:
-        """Go on from what `state_dict` gave, `remembered`; a run that was over stays over.
+        """Go on from `remembered`, which `state_dict` gave; a run that was over stays over.
 
         Raises
         ------
         InputError
-            It is of an EarlyStopping with another monitor or mode.
+            It is of an EarlyStopping with another monitor or mode, or has other keys.
         """
+        check_state_dict(remembered, self.state_dict(), "EarlyStopping")
         for name in ("monitor", "mode"):
-            before, now = remembered.get(name), getattr(self, name)
+            before, now = remembered[name], getattr(self, name)
             if before != now:
                 raise InputError(
                     f"{name}: the EarlyStopping of the checkpoint had {before!r}, this one has "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,15 +12,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fastbcd.checkpoints import format_2
 from fastbcd.checkpoints.fingerprint import fingerprint
-from fastbcd.checkpoints.serialisation import LEFT_OUT, Tensors, is_array, pack, unpack
+from fastbcd.checkpoints.serialisation import Tensors, deserialise, serialise
 from fastbcd.checkpoints.shards import (
-    Part,
     Samples,
-    check_parts,
+    Shard,
+    check_shards,
     remove_unused,
     unused_number,
-    write_part,
+    write_shard,
 )
 from fastbcd.devices.ranks import SINGLE_PROCESS, Ranks, collective_errors, on_root
 from fastbcd.devices.rows import put, taken
@@ -28,18 +29,36 @@ from fastbcd.errors import InputError
 from fastbcd.files.atomic import user_path
 from fastbcd.files.checksummed import ChecksummedFile, write_checksummed
 from fastbcd.kernels import ACTIVATIONS, LOSSES, PENALTIES, Formula
+from fastbcd.layers import Dense
 from fastbcd.support.floating_point import own_errstate
+from fastbcd.support.stored import check_state_dict
 from fastbcd.training.loop import Callback, Result, RunHistory, run
 
-# Format 2 has samples of several ranks in parts, and another hash of the data.
-FORMAT = 2
-# Attributes of a state with a row for each sample.
+# Format 2 has samples of several ranks in shards. Format 3 has keys that each class writes down.
+FORMAT, READ = 3, (2, 3)
+KEYS = (
+    *("format", "solver", "data", "max_iter", "state", "samples", "parts", "history"),
+    *("callbacks", "checksum"),
+)
+# Keys of a state whose arrays have a row for each sample.
 OF_SAMPLES = ("V", "U")
+# Hyperparameters under the names that files have for them: of solvers, those of them that
+# mini-batches may choose by a rule, and of problems.
+OF_SOLVERS = (
+    *("alpha", "alpha_weights", "loss_update", "inner_steps", "batch_size", "step_size"),
+    *("momentum", "damping", "schedule", "rank", "displacement", "rho", "weight_decay", "average"),
+    "dtype",
+)
+CHOSEN = ("batch_size", "step_size", "momentum", "damping", "rank")
+OF_PROBLEMS = (
+    *("widths", "activations", "loss", "gamma", "rho", "weight_penalties", "state_penalties"),
+    *("residual", "reduction"),
+)
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A run in the middle: what `write` wrote and `read` read.
+    """A run that has not ended: `write` wrote it, and `read` read it.
 
     Parameters
     ----------
@@ -65,12 +84,12 @@ class Checkpoint:
         return int(self.metadata["max_iter"])
 
     def past(self) -> RunHistory:
-        """History and what callbacks remember."""
+        """The history, and the state of each callback under the name of its class."""
         return RunHistory(
             history=self.metadata["history"],
             callbacks=[
-                (name, unpack(None, packed, lambda name, old: self.tensors[name]))
-                for name, packed in self.metadata["callbacks"]
+                (name, deserialise(stored, lambda name, live: self.tensors[name]))
+                for name, stored in self.metadata["callbacks"]
             ],
         )
 
@@ -86,10 +105,10 @@ class Checkpoint:
         Raises
         ------
         InputError
-            Another solver, another network or other data; says what differs. A part is damaged.
+            Another solver, another network or other data; says what differs. A shard is damaged.
         """
         device = solver.device
-        state = solver.blank(X, Y, *(() if sample_weight is None else (sample_weight,)))
+        state = solver.blank(X, Y, sample_weight)
         with collective_errors(device.ranks):
             self._compare(describe(solver, state))
         if self.metadata["data"] != fingerprint(device, state):
@@ -99,23 +118,36 @@ class Checkpoint:
             )
         counts = device.ranks.gather(state.n)
         start = sum(counts[: device.ranks.rank])
-        parts = [Part(**part) for part in self.metadata["parts"]] or [
-            Part("", 0, sum(counts), self.metadata["checksum"])
+        shards = [Shard.from_state_dict(stored) for stored in self.metadata["parts"]] or [
+            Shard("", 0, sum(counts), self.metadata["checksum"])
         ]
         with (
-            Samples(self.path, parts, start, start + state.n, device.ranks) as samples,
+            Samples(self.path, shards, start, start + state.n, device.ranks) as samples,
             collective_errors(device.ranks, apart=True),
         ):
             own: Any = state.sample_weight
             own = None if own is None else own.copy()
-            state = unpack(state, self.metadata["state"], self._fetch(device, samples))
+            self._load(state, self._fetch(device, samples))
             if sample_weight is not None and not np.array_equal(own, state.sample_weight):
                 raise InputError(f"{self.path} is of another run: sample_weight was another there")
             return state
 
+    def _load(self, state: Any, fetch: Any) -> None:
+        """Let `state` go on from what is stored, its arrays filled in place; errors name the file.
+
+        Keys are checked before any array is read.
+        """
+        live, stored = state.state_dict(), self.metadata["state"]
+        try:
+            check_state_dict(stored, live, type(state).__name__)
+            state.load_state_dict(deserialise(stored, fetch, live))
+        except InputError as error:
+            raise InputError(f"{self.path}: {error}") from None
+
     def _compare(self, described: dict[str, Any]) -> None:
-        for name, now in described.items():
-            before = self.metadata["solver"].get(name)
+        stored = self.metadata["solver"]
+        for name in described | stored:
+            before, now = stored.get(name), described.get(name)
             if before != now:
                 name = name.removeprefix("problem.")
                 raise InputError(
@@ -123,20 +155,20 @@ class Checkpoint:
                 )
 
     def _fetch(self, device: Any, samples: Samples) -> Any:
-        """What `unpack` asks for the array of a name."""
+        """The function by which `deserialise` gets the array of a name, in place where it can."""
 
-        def fetch(name: str, old: Any) -> Any:
+        def fetch(name: str, live: Any) -> Any:
             if name in self.metadata["samples"]:
                 for rows, block in samples.blocks(name):
-                    put(device, old, rows, block)
-                return old
+                    put(device, live, rows, block)
+                return live
             tensor = self.tensors[name]
-            if not is_array(old):
+            if live is None:
                 return tensor
-            if (old.shape, old.dtype) != (tensor.shape, tensor.dtype):
-                raise InputError(f"{self.path}: {name} has shape {tensor.shape}, not {old.shape}")
-            old[...] = device.array(tensor, old.dtype)
-            return old
+            if (live.shape, live.dtype) != (tensor.shape, tensor.dtype):
+                raise InputError(f"{name} has shape {tensor.shape}, not {live.shape}")
+            live[...] = device.array(tensor, live.dtype)
+            return live
 
         return fetch
 
@@ -144,13 +176,13 @@ class Checkpoint:
 def write(path: Path, solver: Any, state: Any, data: str, max_iter: int, result: Result) -> None:
     """Write a checkpoint beside the last one, then in its place.
 
-    All ranks call it. Where there are several, each writes its samples, and the first one then the
-    head, which makes the checkpoint; until then the last one is whole.
+    All ranks call it. Where there are several, each writes its samples to a shard. Then the first
+    rank writes the index, which makes the checkpoint valid; until then the last one is whole.
 
     Parameters
     ----------
     path : Path
-        Of the head, or of the only file.
+        Of the index, or of the only file.
     solver, state
         Of the run.
     data : str
@@ -166,9 +198,9 @@ def write(path: Path, solver: Any, state: Any, data: str, max_iter: int, result:
         It cannot be written; the last one is untouched.
     """
     device, ranks = solver.device, solver.device.ranks
-    take, part = partial(taken, device), None
+    take, shard = partial(taken, device), None
     tensors: Tensors = {}
-    packed = pack(state, "", tensors)
+    stored = serialise(state.state_dict(), "", tensors)
     names = [name for name in tensors if name.partition(".")[0] in OF_SAMPLES]
     samples = {name: tensors.pop(name) for name in names} if ranks.size > 1 else {}
     counts = ranks.gather(state.n)
@@ -178,38 +210,37 @@ def write(path: Path, solver: Any, state: Any, data: str, max_iter: int, result:
         with collective_errors(ranks, apart=True), _last_one_kept():
             if samples and state.n:
                 rows = start, start + state.n
-                part = write_part(path, number, ranks.rank, rows, samples, take)
-        parts = [part for part in ranks.gather(part) if part is not None]
-        metadata = {
-            "format": FORMAT,
-            "solver": describe(solver, state),
-            "data": data,
-            "max_iter": max_iter,
-            "state": packed,
-            "samples": names,
-            "parts": parts,
-        }
+                shard = write_shard(path, number, ranks.rank, rows, samples, take)
+        shards = [shard for shard in ranks.gather(shard) if shard is not None]
 
-        def write_head() -> None:
+        def write_index() -> None:
+            metadata = {
+                "format": FORMAT,
+                "solver": describe(solver, state),
+                "data": data,
+                "max_iter": max_iter,
+                "state": stored,
+                "samples": names,
+                "parts": [shard.state_dict() for shard in shards],
+                "history": serialise(result.history, "history", tensors),
+                "callbacks": _remembered(result, tensors),
+            }
             with _last_one_kept():
-                check_parts(path, parts)
-                write_checksummed(path, tensors, metadata | _remembered(result, tensors), take)
+                check_shards(path, shards)
+                write_checksummed(path, tensors, metadata, take)
 
-        on_root(ranks, write_head)
+        on_root(ranks, write_index)
     finally:
         if ranks.rank == 0:
             remove_unused(path)  # of the last one, or of this one where a rank failed
 
 
-def _remembered(result: Result, tensors: Tensors) -> dict[str, Any]:
-    """History and callbacks, as JSON can hold them; their arrays go to `tensors`."""
-    return {
-        "history": pack(result.history, "history", tensors),
-        "callbacks": [
-            [type(callback).__name__, pack(callback.state_dict(), f"callbacks.{i}", tensors)]
-            for i, callback in enumerate(result.callbacks)
-        ],
-    }
+def _remembered(result: Result, tensors: Tensors) -> list[Any]:
+    """Class name and state of each callback, as JSON can hold them; arrays go to `tensors`."""
+    return [
+        [type(callback).__name__, serialise(callback.state_dict(), f"callbacks.{i}", tensors)]
+        for i, callback in enumerate(result.callbacks)
+    ]
 
 
 @contextmanager
@@ -221,14 +252,14 @@ def _last_one_kept() -> Iterator[None]:
 
 
 def read(path: Path, ranks: Ranks = SINGLE_PROCESS) -> Checkpoint:
-    """The checkpoint at `path`: all but the samples, which `Checkpoint.restore` reads.
+    """The checkpoint at `path` without its samples, which `Checkpoint.restore` reads.
 
     Parameters
     ----------
     path : Path
-        Of the head, or of the only file.
+        Of the index, or of the only file.
     ranks : Ranks
-        Those that call this together; the first one verifies the file.
+        The ranks that call this together; the first one verifies the file.
 
     Raises
     ------
@@ -242,11 +273,14 @@ def read(path: Path, ranks: Ranks = SINGLE_PROCESS) -> Checkpoint:
         metadata = file.metadata
         if "solver" not in metadata:
             raise InputError(f"{path} is not a checkpoint")
-        if metadata["format"] != FORMAT:
+        if metadata["format"] not in READ:
             raise InputError(
-                f"{path} has format {metadata['format']}, and this version reads {FORMAT}; "
-                "continue with the version that wrote it"
+                f"{path} has format {metadata['format']}, and this version reads "
+                f"{READ[0]} to {READ[-1]}; go on with the version that wrote it"
             )
+        if metadata["format"] == 2:
+            metadata = format_2.upgraded(metadata)
+        check_state_dict(metadata, dict.fromkeys(KEYS), str(path))
         names = file.tensors.keys() - set(metadata["samples"])
         return Checkpoint(path, {name: file.read(name) for name in names}, metadata)
 
@@ -265,13 +299,13 @@ def resume(
     Parameters
     ----------
     path : str or Path
-        What `fastbcd.callbacks.SaveCheckpoint` wrote.
+        A file that `fastbcd.callbacks.SaveCheckpoint` wrote.
     solver
-        With the same hyperparameters; the number of threads may differ.
+        It has the same hyperparameters; the number of threads may differ.
     X, Y : array
         The same data.
     callbacks : iterable of Callback
-        As for `fit`. Those that were there when the checkpoint was written remember.
+        As for `fit`. Those that took part when the checkpoint was written go on from their state.
     sample_weight : array, optional
         The same weights. Full batches need them; a checkpoint of mini-batches holds them itself.
 
@@ -291,24 +325,26 @@ def resume(
 
 
 def describe(solver: Any, state: Any) -> dict[str, Any]:
-    """Every hyperparameter of a run by name, as JSON can hold it; nothing of the machine."""
-    problem = {f"problem.{name}": value for name, value in vars(solver.problem).items()}
-    described = {
-        name: _in_words(value)
-        for name, value in (vars(solver) | problem).items()
-        if name not in LEFT_OUT
-    }
-    # What a rule chose is as good as given.
-    described |= asdict(state.settings) if hasattr(state, "settings") else {}
-    tile_rows = solver.device.tile_rows(solver.problem.widths, solver.dtype)
-    return {"solver": type(solver).__name__, **described, "tile_rows": tile_rows}
+    """Every hyperparameter of a run by name, as JSON can hold it; nothing of the machine.
+
+    Where `state` has settings, a number that a rule chose counts as given.
+    """
+    problem, settings = solver.problem, getattr(state, "settings", None)
+    of_solver = {name: getattr(solver, name) for name in OF_SOLVERS if hasattr(solver, name)}
+    of_run = {} if settings is None else {name: getattr(settings, name) for name in CHOSEN}
+    of_problem = {f"problem.{name}": getattr(problem, name) for name in OF_PROBLEMS}
+    if any(not isinstance(layer, Dense) for layer in problem.layers):
+        of_problem["problem.layers"] = problem.layers
+    words = {name: _in_words(value) for name, value in (of_solver | of_run | of_problem).items()}
+    tile_rows = solver.device.tile_rows(problem.widths, solver.dtype)
+    return {"solver": type(solver).__name__, **words, "tile_rows": tile_rows}
 
 
 def _in_words(value: Any) -> Any:
     if isinstance(value, tuple | list):
         return [_in_words(part) for part in value]
     if isinstance(value, Formula):
-        # The digest of its code, where it is not one of ours.
+        # A formula that is not one of ours is known by the digest of its code.
         known = {**ACTIVATIONS, **LOSSES, **PENALTIES}.get(value.name)
         ours = known is not None and known(*value.arguments) == value
         return repr(value) if ours else f"{value!r} {value.numba_type.name}"

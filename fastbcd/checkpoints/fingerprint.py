@@ -13,7 +13,7 @@ from fastbcd.devices.ranks import collective_errors
 from fastbcd.devices.rows import taken
 from fastbcd.solvers.state import State
 
-# Bytes of rows that are hashed together, and at most travel between ranks for each of them.
+# Bytes of rows that are hashed together; a rank sends at most as many to the others.
 BLOCK = 2**16
 # Blocks that are read at a time.
 BLOCKS = 64
@@ -26,14 +26,14 @@ def fingerprint(device: Any, state: Any) -> str:
 
         sum over blocks of rows of SHA-256(index of the first row, bytes of the rows)  mod 2^256
 
-    for X, for Y, and for weights of samples in full batches that have some, with the same blocks
-    however the rows are spread over ranks: each rank hashes the blocks that begin with one of its
-    rows, of which ranks behind it send it what it lacks.
+    for X, for Y, and for the weights of samples where full batches have some. The blocks are the
+    same however the rows are spread over ranks: each rank hashes the blocks that begin with one of
+    its rows. Where such a block ends in the rows of ranks behind it, these send their rows.
 
     Parameters
     ----------
     device : CPU
-        On all ranks.
+        All ranks call this together, each with its own.
     state : State or MiniBatchState
         X and Y may be memory-mapped; they are read in blocks.
     """
@@ -45,7 +45,7 @@ def fingerprint(device: Any, state: Any) -> str:
 
 
 def _sum_of_blocks(device: Any, data: Any) -> tuple[str, list[int], int]:
-    """Type, shape and sum of hashes of the rows of all ranks."""
+    """Type of the rows of all ranks, their shape, and the sum of their hashes."""
     ranks, shape = device.ranks, data.shape[1:]
     step = max(1, BLOCK // (data.dtype.itemsize * math.prod(shape)))
     counts = ranks.gather(len(data))

@@ -1,4 +1,4 @@
-"""Objects as JSON and arrays: what of a state, and of what callbacks remember, a file holds."""
+"""Trees of numbers, texts and arrays as JSON and named tensors: a `state_dict` in a file."""
 
 from __future__ import annotations
 
@@ -7,74 +7,63 @@ from typing import Any
 
 import numpy as np
 
-# Of a state or a solver: derived from the rest, or of the machine, or (data) hashed.
-LEFT_OUT = {
-    *("X", "Y", "first", "cache", "descent_log", "clock", "settings", "device", "problem"),
-}
-# The key under which stands which tensor a value is.
+from fastbcd.errors import InputError
+
+# In JSON an array is a table with this key; its value is the name of the tensor.
 TENSOR = "array in tensor"
 Tensors = dict[str, Any]
 Fetch = Callable[[str, Any], Any]
 
 
 def is_array(value: Any) -> bool:
-    """Whether `value` is an array, of this machine's memory or of a graphics card's."""
+    """Whether `value` is an array, in this machine's memory or on a graphics card."""
     return isinstance(value, np.ndarray) or hasattr(value, "__cuda_array_interface__")
 
 
-def pack(value: Any, name: str, tensors: Tensors) -> Any:
+def serialise(value: Any, name: str, tensors: Tensors) -> Any:
     """`value` as JSON can hold it; its arrays go to `tensors`, under names that begin with `name`.
 
-    Handles lists, dictionaries, objects of plain attributes, arrays, random generators, numbers.
     Arrays are not copied.
+
+    Raises
+    ------
+    TypeError
+        `value` holds something else than dictionaries, lists, arrays, numbers, texts and None.
     """
     if is_array(value):
         while name in tensors:
             name += "'"
         tensors[name] = value
         return {TENSOR: name}
-    if isinstance(value, np.random.Generator):
-        return value.bit_generator.state
     if isinstance(value, np.generic):
         return value.item()
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, list | tuple):
-        return [pack(part, f"{name}.{i}", tensors) for i, part in enumerate(value)]
-    parts = value if isinstance(value, dict) else _attributes(value)
-    if not all(isinstance(key, str) and key != TENSOR for key in parts):
-        raise TypeError(f"{name}: keys must be texts other than {TENSOR!r}, got {list(parts)}")
+        return [serialise(part, f"{name}.{i}", tensors) for i, part in enumerate(value)]
+    if not isinstance(value, dict):
+        raise TypeError(f"{name}: a checkpoint cannot hold {value!r}; numbers, texts, arrays "
+                        "and lists and dictionaries of them")  # fmt: skip
+    if not all(isinstance(key, str) and key != TENSOR for key in value):
+        raise TypeError(f"{name}: keys must be texts other than {TENSOR!r}, got {list(value)}")
     prefix = f"{name}." if name else ""
-    return {key: pack(part, f"{prefix}{key}", tensors) for key, part in parts.items()}
+    return {key: serialise(part, f"{prefix}{key}", tensors) for key, part in value.items()}
 
 
-def _attributes(value: Any) -> dict[str, Any]:
-    """What continues a run of a state, or of an object within it; not the data themselves."""
-    parts = {key: part for key, part in vars(value).items() if key not in LEFT_OUT}
-    if "V" in parts:
-        parts["V"] = [None, *parts["V"][1:]]  # V_0 is X
-        del parts["sample_weight"]  # data, too
-    return parts
+def deserialise(stored: Any, fetch: Fetch, live: Any = None) -> Any:
+    """The tree that `serialise` turned into `stored`.
 
-
-def unpack(old: Any, packed: Any, fetch: Fetch) -> Any:
-    """What `pack` packed: in place where `old` has such an object, else new.
-
-    ``fetch(name, old)`` gives the array of that name, in place where `old` is one.
+    ``fetch(name, live)`` gives the tensor of a name. Where the tree `live` has an array at that
+    place, `fetch` gets it, to fill it in place; else it gets None.
     """
-    if isinstance(packed, list):
-        olds = old if isinstance(old, list) else [None] * len(packed)
-        return [unpack(o, part, fetch) for o, part in zip(olds, packed, strict=True)]
-    if not isinstance(packed, dict):
-        # V_0 is X: the data are not in the checkpoint.
-        return old if packed is None and is_array(old) else packed
-    if TENSOR in packed:
-        return fetch(packed[TENSOR], old)
-    if isinstance(old, np.random.Generator):
-        old.bit_generator.state = packed
-        return old
-    if old is None:
-        return {key: unpack(None, part, fetch) for key, part in packed.items()}
-    for key, part in packed.items():
-        setattr(old, key, unpack(getattr(old, key), part, fetch))
-    return old
+    if isinstance(stored, dict):
+        if TENSOR in stored:
+            return fetch(stored[TENSOR], live if is_array(live) else None)
+        known = live if isinstance(live, dict) else {}
+        return {key: deserialise(part, fetch, known.get(key)) for key, part in stored.items()}
+    if isinstance(stored, list):
+        parts = live if isinstance(live, list) else [None] * len(stored)
+        if len(parts) != len(stored):
+            raise InputError(f"a list of {len(stored)} is stored, {len(parts)} are needed")
+        return [deserialise(part, fetch, old) for part, old in zip(stored, parts, strict=True)]
+    return stored

@@ -1,7 +1,8 @@
-"""The parts of a checkpoint: each rank's samples in a file of its own, in a folder beside the head.
+"""The shards of a checkpoint: each rank's samples in a file of its own, beside the index.
 
-A part counts once the head names it. Parts of one checkpoint share a number that no part of the
-last one has, so that they never replace each other; they go when no head names them any more.
+They lie in a folder that is named like the index, with ``.parts`` at the end. A shard counts once
+the index names it. Shards of one checkpoint share a number that no shard of the last one has, so
+that they never replace each other. They are removed when no index names them any more.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import contextlib
 import itertools
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +19,17 @@ from fastbcd.devices.ranks import Ranks, collective_errors
 from fastbcd.errors import InputError
 from fastbcd.files.atomic import remove_partial, sync_folder
 from fastbcd.files.checksummed import ChecksummedFile, Take, write_checksummed
+from fastbcd.support.stored import check_state_dict
 
 
 @dataclass(frozen=True)
-class Part:
+class Shard:
     """Samples ``start:stop`` of all, in a file.
 
     Parameters
     ----------
     file : str
-        Its name in the folder; empty: the head itself.
+        Its name in the folder; empty: the index itself.
     start, stop : int
         Its samples among those of all ranks.
     checksum : str
@@ -39,29 +41,40 @@ class Part:
     stop: int
     checksum: str
 
-    def path(self, head: Path) -> Path:
+    def state_dict(self) -> dict[str, Any]:
+        """The entry of the index."""
+        fields = {"file": self.file, "start": self.start, "stop": self.stop}
+        return {**fields, "checksum": self.checksum}
+
+    @classmethod
+    def from_state_dict(cls, stored: dict[str, Any]) -> Shard:
+        """The shard of the entry `stored`; `InputError` names keys that are wrong."""
+        check_state_dict(stored, cls("", 0, 0, "").state_dict(), "Shard")
+        return cls(stored["file"], stored["start"], stored["stop"], stored["checksum"])
+
+    def path(self, index: Path) -> Path:
         """Where it lies."""
-        return folder_of(head) / self.file if self.file else head
+        return folder_of(index) / self.file if self.file else index
 
 
-def folder_of(head: Path) -> Path:
-    """Where the parts of a checkpoint lie."""
-    return head.with_name(head.name + ".parts")
+def folder_of(index: Path) -> Path:
+    """The folder of a checkpoint's shards."""
+    return index.with_name(index.name + ".parts")
 
 
-def write_part(
-    head: Path,
+def write_shard(
+    index: Path,
     number: int,
     rank: int,
     rows: tuple[int, int],
     tensors: Mapping[str, Any],
     take: Take | None = None,
-) -> dict[str, Any]:
-    """Write the samples of one rank; what the head must say of them, as JSON can hold it.
+) -> Shard:
+    """Write the samples of one rank.
 
     Parameters
     ----------
-    head : Path
+    index : Path
         Of the checkpoint.
     number : int
         From `unused_number`, the same on all ranks.
@@ -77,45 +90,44 @@ def write_part(
     OSError
         It cannot be written.
     """
-    folder, name = folder_of(head), f"{number}-{rank}.safetensors"
+    folder, name = folder_of(index), f"{number}-{rank}.safetensors"
     folder.mkdir(exist_ok=True)
     sync_folder(folder.parent)
     metadata = {"format": "part", "start": rows[0], "stop": rows[1]}
-    return asdict(Part(name, *rows, write_checksummed(folder / name, tensors, metadata, take)))
+    return Shard(name, *rows, write_checksummed(folder / name, tensors, metadata, take))
 
 
-def check_parts(head: Path, parts: list[dict[str, Any]]) -> None:
-    """`OSError` where this rank does not see what others wrote: the folder is not one for all."""
-    folder = folder_of(head)
-    for part in parts:
-        if not (folder / part["file"]).exists():
+def check_shards(index: Path, shards: list[Shard]) -> None:
+    """`OSError` where this rank does not see the shards of others: each has a folder of its own."""
+    for shard in shards:
+        if not shard.path(index).exists():
             raise OSError(
-                f"{folder / part['file']}, which another rank wrote, is not there: all ranks must "
-                "see the same folder"
+                f"{shard.path(index)}, which another rank wrote, is not there: all ranks must see "
+                "the same folder"
             )
 
 
-def unused_number(head: Path) -> int:
-    """The least number that no part has, once what a killed run left is removed."""
-    remove_unused(head)
+def unused_number(index: Path) -> int:
+    """The least number that no shard has, once what a killed run left is removed."""
+    remove_unused(index)
     with contextlib.suppress(FileNotFoundError):
-        taken = {entry.name.partition("-")[0] for entry in folder_of(head).iterdir()}
+        taken = {entry.name.partition("-")[0] for entry in folder_of(index).iterdir()}
         return next(k for k in itertools.count() if str(k) not in taken)
     return 0
 
 
-def remove_unused(head: Path) -> None:
-    """Remove parts that the checkpoint at `head` does not name: of an older one, or half written.
+def remove_unused(index: Path) -> None:
+    """Remove shards that the checkpoint at `index` does not name: older ones, or half written.
 
-    What cannot be removed stays; the next time tries again.
+    A file that cannot be removed stays; the next call tries again.
     """
-    folder, used = folder_of(head), set()
+    folder, used = folder_of(index), set()
     if not folder.is_dir():
         return
-    if head.exists():
+    if index.exists():
         try:
-            with ChecksummedFile(head, "checkpoint", verify=False) as file:
-                used = {part["file"] for part in file.metadata.get("parts", [])}
+            with ChecksummedFile(index, "checkpoint", verify=False) as file:
+                used = {stored["file"] for stored in file.metadata.get("parts", [])}
         except InputError:
             return  # it may name any of them
     for entry in folder.iterdir():
@@ -126,11 +138,11 @@ def remove_unused(head: Path) -> None:
             folder.rmdir()
 
 
-def remove(head: Path) -> None:
-    """Remove a checkpoint: the head first, so that at no time it lacks a part."""
-    head.unlink(missing_ok=True)
-    remove_partial(head)
-    shutil.rmtree(folder_of(head), ignore_errors=True)
+def remove(index: Path) -> None:
+    """Remove a checkpoint: the index first, so that at no time it lacks a shard."""
+    index.unlink(missing_ok=True)
+    remove_partial(index)
+    shutil.rmtree(folder_of(index), ignore_errors=True)
 
 
 def _remove(entry: Path) -> None:
@@ -144,48 +156,50 @@ def _remove(entry: Path) -> None:
 class Samples:
     """Rows ``start:stop`` of the samples of a checkpoint, wherever they lie; a context.
 
-    Entered by all ranks together. Each part is verified by the rank that holds its first sample.
+    Entered by all ranks together. Each shard is verified by the rank that holds its first sample.
 
     Parameters
     ----------
-    head : Path
-    parts : list of Part
-        All parts, in order.
+    index : Path
+    shards : list of Shard
+        All shards, in order.
     start, stop : int
-        What this rank needs.
+        The samples that this rank needs.
     ranks : Ranks
         Those that read.
 
     Raises
     ------
     InputError
-        On entering, on all ranks: a part is missing, damaged or of another checkpoint.
+        On entering, on all ranks: a shard is missing, damaged or of another checkpoint.
     """
 
-    def __init__(self, head: Path, parts: list[Part], start: int, stop: int, ranks: Ranks) -> None:
+    def __init__(
+        self, index: Path, shards: list[Shard], start: int, stop: int, ranks: Ranks
+    ) -> None:
         self.start, self.stop = start, stop
-        self._head, self._ranks = head, ranks
-        self._parts = [part for part in parts if part.start < stop and start < part.stop]
+        self._index, self._ranks = index, ranks
+        self._shards = [shard for shard in shards if shard.start < stop and start < shard.stop]
         self._files: list[ChecksummedFile] = []
 
     def __enter__(self) -> Samples:
         try:
             with collective_errors(self._ranks, apart=True):
-                for part in self._parts:
-                    self._files.append(self._open(part))
+                for shard in self._shards:
+                    self._files.append(self._open(shard))
         except BaseException:
             self.__exit__()
             raise
         return self
 
-    def _open(self, part: Part) -> ChecksummedFile:
-        path = part.path(self._head)
-        # The head itself was verified as it was read.
-        verify = bool(part.file) and self.start <= part.start
+    def _open(self, shard: Shard) -> ChecksummedFile:
+        path = shard.path(self._index)
+        # The index itself was verified as it was read.
+        verify = bool(shard.file) and self.start <= shard.start
         file = ChecksummedFile(path, "checkpoint", verify=verify)
-        if file.metadata.get("checksum") != part.checksum:
+        if file.metadata.get("checksum") != shard.checksum:
             file.close()
-            raise InputError(f"{path} is not the part that {self._head} names: restore both")
+            raise InputError(f"{path} is not the shard that {self._index} names: restore both")
         return file
 
     def __exit__(self, *exception: object) -> None:
@@ -194,8 +208,8 @@ class Samples:
 
     def blocks(self, name: str) -> Iterator[tuple[slice, Any]]:
         """The rows of tensor `name`, some at a time: where they go, from 0, and they themselves."""
-        for part, file in zip(self._parts, self._files, strict=True):
-            first, last = max(self.start, part.start), min(self.stop, part.stop)
-            for row, block in file.blocks(name, first - part.start, last - part.start):
-                place = part.start + row - self.start
+        for shard, file in zip(self._shards, self._files, strict=True):
+            first, last = max(self.start, shard.start), min(self.stop, shard.stop)
+            for row, block in file.blocks(name, first - shard.start, last - shard.start):
+                place = shard.start + row - self.start
                 yield slice(place, place + len(block)), block

@@ -91,15 +91,15 @@ class CPUBatches:
         return bool(number > 0.0)
 
     def renew_metric(self, metric: Any, S: Array) -> bool:
-        """Directions, eigenvalues and level from the singular values of the image; see `renew`."""
+        """Directions, eigenvalues and level from the singular values of the sketch; see `renew`."""
         before, d = metric.level, len(metric.Q)
-        trace = float(metric._trace_sum) / metric._batches
-        image = metric._image.astype(np.float64) / metric._batches
-        metric._image[:] = 0.0
-        metric._batches, metric._trace_sum = 0, 0.0
-        if not (np.isfinite(image).all() and np.isfinite(trace)):
+        trace = float(metric.trace_sum) / metric.batches
+        sketch = metric.sketch.astype(np.float64) / metric.batches
+        metric.sketch[:] = 0.0
+        metric.batches, metric.trace_sum = 0, 0.0
+        if not (np.isfinite(sketch).all() and np.isfinite(trace)):
             return False
-        Q, R = qr(image)
+        Q, R = qr(sketch)
         # |G q| of orthonormal q: the eigenvalue where q is an eigenvector, else between them.
         left, e, _ = svd(R)
         rest = max(trace - float(e.sum()), 0.0) / max(d - metric.rank, 1)

@@ -14,7 +14,7 @@ from typing import Any
 def expanded(path: str | bytes | os.PathLike[str]) -> str:
     """`path`, where a leading ``~`` is the user's folder and ``~name`` that of another user.
 
-    Letters that the locale lacks, of a path that was stored elsewhere, are names in UTF-8.
+    A path that was stored elsewhere may have letters that the locale lacks: they become UTF-8.
     """
     text = os.path.expanduser(os.fsdecode(path))
     try:
@@ -30,7 +30,7 @@ def user_path(path: str | bytes | os.PathLike[str]) -> Path:
 
 
 def partial(path: Path) -> Path:
-    """The folder in which `replacing` writes what will be `path`."""
+    """The folder in which `replacing` writes the file that will be `path`."""
     return path.with_name(path.name + ".partial")
 
 
@@ -39,8 +39,8 @@ def replacing(path: Path) -> Iterator[Path]:
     """A name beside `path` to write to, which becomes `path` at the end of the context.
 
     A reader sees the old file or the new one. After an exception the old one is untouched and
-    nothing else is left. The name lies in a folder of its own, `partial`, so that nothing that a
-    library puts beside it stays behind: what a killed process left there goes at the next time.
+    nothing else is left. The name lies in a folder of its own, `partial`, which also takes the
+    files that a library may put beside it. If a killed process leaves it, the next call removes it.
     """
     folder = partial(path)
     remove_partial(path)
@@ -57,7 +57,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def remove_partial(path: Path) -> None:
-    """Remove what a killed process left of writing `path`."""
+    """Remove the files that a killed process left when it wrote `path`."""
     shutil.rmtree(partial(path), ignore_errors=True)
 
 

@@ -1,4 +1,4 @@
-"""Files of arrays that know when they are damaged: safetensors with a checksum of every byte.
+"""Files of arrays with a checksum of every byte, so that damage is noticed: safetensors files.
 
 They are written and read in blocks of rows, so that arrays may be larger than memory.
 """
@@ -23,7 +23,7 @@ from fastbcd.files.tensor_header import compose, parse
 
 Array = NDArray[Any]
 Take = Callable[[Any, slice], AbstractContextManager[Array]]
-# Where the checksum stands while it is computed.
+# This stands in the place of the checksum while it is computed.
 BLANK = b"0" * 64
 # The header holds our JSON as a string, its quotes escaped.
 KEY = rb"\"checksum\": \""
@@ -39,19 +39,19 @@ def write_checksummed(
 ) -> str:
     """Write arrays and metadata, whole or not at all; the same content gives the same bytes.
 
-    A safetensors file that any reader of such files can open. Its metadata are one JSON text
-    under ``fastbcd``, in which ``checksum`` is the SHA-256 of the whole file, that checksum's own
-    64 digits counted as zeros. Needs memory for a block of rows of some MB, not for the arrays.
+    Any reader of safetensors files can open it. Its metadata are one JSON text under ``fastbcd``,
+    in which ``checksum`` is the SHA-256 of the whole file, with that checksum's own 64 digits
+    counted as zeros. Writing needs memory for a block of rows of some MB, not for the arrays.
 
     Parameters
     ----------
     path : Path
     tensors : mapping of str to array
     metadata : dict
-        What JSON can hold.
+        Anything that JSON can hold.
     take : callable, optional
-        ``take(array, rows)`` is a context of a NumPy array of those rows of an array, where
-        they are more than ``array[rows]``.
+        ``take(array, rows)`` is a context of a NumPy array of those rows of an array; for arrays
+        of which ``array[rows]`` is none, such as those of a graphics card.
 
     Returns
     -------
@@ -61,11 +61,11 @@ def write_checksummed(
     Raises
     ------
     OSError
-        The file cannot be written; what was there before is untouched.
+        The file cannot be written; the file that was there before is untouched.
     """
     ordered = json.loads(json.dumps(metadata, sort_keys=True))
     blank = {"checksum": BLANK.decode()}
-    text = json.dumps(blank | ordered | blank)  # first: that is where it is found
+    text = json.dumps(blank | ordered | blank)  # the checksum comes first: readers look there
     order, start = compose(tensors, text)
     digest = hashlib.sha256(start)
     with replacing(path) as temporary, temporary.open("wb") as file:
@@ -113,8 +113,8 @@ class ChecksummedFile:
     ----------
     path : Path
     kind : str
-        What the file should be, for errors: "model", "checkpoint".
-    unsealed_formats : tuple of int
+        Kind of the file, for errors: "model", "checkpoint".
+    formats_without_checksum : tuple of int
         Values of the metadata's ``format`` for which a file needs no checksum.
     verify : bool
         Whether to compute the checksum of the whole file.
@@ -132,19 +132,23 @@ class ChecksummedFile:
     """
 
     def __init__(
-        self, path: Path, kind: str, unsealed_formats: tuple[int, ...] = (), verify: bool = True
+        self,
+        path: Path,
+        kind: str,
+        formats_without_checksum: tuple[int, ...] = (),
+        verify: bool = True,
     ) -> None:
         self.path, self.kind = path, kind
         with self._blamed():
             self._file = path.open("rb")
         try:
             with self._blamed():
-                self._read_header(unsealed_formats, verify)
+                self._read_header(formats_without_checksum, verify)
         except BaseException:
             self.close()
             raise
 
-    def _read_header(self, unsealed_formats: tuple[int, ...], verify: bool) -> None:
+    def _read_header(self, formats_without_checksum: tuple[int, ...], verify: bool) -> None:
         file = self._file
         size = os.fstat(file.fileno()).st_size
         length = int.from_bytes(file.read(8), "little")
@@ -161,7 +165,7 @@ class ChecksummedFile:
         self.metadata = json.loads(texts["fastbcd"])
         if not isinstance(self.metadata, dict):
             raise ValueError("its metadata are no table")
-        if found < 0 and self.metadata["format"] not in unsealed_formats:
+        if found < 0 and self.metadata["format"] not in formats_without_checksum:
             raise InputError(f"{self.path} is damaged: it has no checksum")
 
     def read(self, name: str) -> Array:
@@ -205,7 +209,7 @@ class ChecksummedFile:
 
     @contextmanager
     def _blamed(self) -> Iterator[None]:
-        """Errors name the file, whatever they are."""
+        """Every error within becomes one that names the file."""
         try:
             yield
         except FileNotFoundError:
@@ -215,17 +219,17 @@ class ChecksummedFile:
         except (InputError, MemoryError):
             raise
         except Exception as error:
-            # Whatever a file that we did not write can break: it is the file's fault.
+            # A file that we did not write may break anything here: the file is to blame.
             raise InputError(
                 f"{self.path} is not a fastbcd {self.kind}, or damaged: {error}"
             ) from None
 
 
-def read_sealed(
-    path: Path, kind: str, unsealed_formats: tuple[int, ...] = ()
+def read_checksummed(
+    path: Path, kind: str, formats_without_checksum: tuple[int, ...] = ()
 ) -> tuple[dict[str, Array], dict[str, Any]]:
     """All arrays and the metadata of a file; parameters and errors as for `ChecksummedFile`."""
-    with ChecksummedFile(path, kind, unsealed_formats) as file:
+    with ChecksummedFile(path, kind, formats_without_checksum) as file:
         return {name: file.read(name) for name in file.tensors}, file.metadata
 
 

@@ -5,6 +5,17 @@
     8 bytes: length of the header, little-endian;  the header: JSON;  the tensors, one after another
 
 Source: the format's description at https://github.com/huggingface/safetensors.
+
+The package ``safetensors`` reads and writes such files, too; tests compare our bytes with its. It
+cannot replace this module:
+
+- It writes a file in one call, for which all arrays must be whole, contiguous and in the machine's
+  memory. Ours may be larger than memory or on a graphics card: we write blocks of rows, and compute
+  the checksum in the same pass. There is no call that makes the header alone.
+- It opens a file by its name and, before version 0.8, maps it to memory. When a mapped file becomes
+  shorter, the next read ends the process by a signal; ours raises an error that names the file. And
+  the file of that name may have been replaced since we verified the checksum of the one that we
+  have open.
 """
 
 from __future__ import annotations

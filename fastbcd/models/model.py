@@ -109,7 +109,7 @@ class Model:
 
     @property
     def inputs(self) -> Inputs:
-        """What is known of the inputs, to compare others with."""
+        """All that is known of the inputs, to compare others with."""
         width = self.network.widths[0]
         return Inputs(width, self.feature_names, self.input_kind, self.image_shape)
 
@@ -193,11 +193,11 @@ class Model:
             The model has a part that such a file cannot hold: an activation that is not one of
             `ACTIVATIONS`, say.
         """
-        write_model(user_path(path), vars(self))
+        write_model(user_path(path), self)
 
     @classmethod
     def load(cls, path: Path | str) -> Model:
-        """Read what `save` wrote to `path`; runs no code from the file.
+        """Read a model that `save` wrote to `path`; runs no code from the file.
 
         Raises
         ------
@@ -205,9 +205,9 @@ class Model:
             No such file, damaged in any of its bytes, or not a model of ours.
         """
         path = user_path(path)
-        parts = read_model(path)
+        arguments = read_model(path)
         try:
-            return cls(**parts)
+            return cls(**arguments)
         except InputError as error:
             raise InputError(f"{path} is not a fastbcd model, or damaged: {error}") from None
 

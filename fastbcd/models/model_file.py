@@ -1,4 +1,4 @@
-"""The file of a model, format 4: which arrays it has, which metadata, and how old files differ."""
+"""The file of a model, format 4: its arrays and metadata, and how older formats differ."""
 
 from __future__ import annotations
 
@@ -10,29 +10,38 @@ from numpy.typing import NDArray
 
 from fastbcd.data.preprocessing import Preprocessing
 from fastbcd.errors import InputError
-from fastbcd.files.checksummed import read_sealed, write_checksummed
+from fastbcd.files.checksummed import read_checksummed, write_checksummed
 from fastbcd.kernels import ACTIVATIONS
 from fastbcd.models.network import Network
 from fastbcd.support.parameters import parse
+from fastbcd.support.stored import check_state_dict
 from fastbcd.support.version import __version__
 
 # Format 2 knows inputs that are cut at a limit. Format 3 has a checksum, the loss, the type of
 # the classes, and regression. Format 4 knows the kind of inputs and the shape of images.
-FORMAT, SEALED, UNSEALED = 4, (3, 4), (1, 2)
-OPTIONAL = ("target_shift", "target_scale")
+FORMAT, WITHOUT_CHECKSUM = 4, (1, 2)
+# Keys of the metadata, by the first format that has them, and those that a file may lack.
+KEYS = {
+    1: ("format", "widths", "activations", "residual", "classes"),
+    3: ("fastbcd", "feature_names", "loss"),
+    4: ("input_kind", "image_shape"),
+}
+MAY_LACK = ("checksum", "feature_names", "limit")
+# Arrays that only regression has.
+TARGETS = ("target_shift", "target_scale")
 # Kinds of classes: bool, integers, floats, texts, and Python's own texts.
 KINDS = "biufUO"
 
 
-def write_model(path: Path, parts: dict[str, Any]) -> None:
-    """Write the fields of a `Model`, as `read_model` returns them.
+def write_model(path: Path, model: Any) -> None:
+    """Write a `Model`, under keys that are independent of the names of its attributes.
 
     Raises
     ------
     InputError
-        A part that cannot be written so that it is read again the same.
+        The model has a part that would not be the same after reading.
     """
-    network, preprocessing = parts["network"], parts["preprocessing"]
+    network, preprocessing = model.network, model.preprocessing
     network.require_dense("a model file")
     for activation in network.activations:
         if activation.name not in ACTIVATIONS or activation != parse(
@@ -42,20 +51,21 @@ def write_model(path: Path, parts: dict[str, Any]) -> None:
                 f"activation: {activation.name} is not one of this package's, and a model file "
                 f"holds no code; those it can name: {', '.join(ACTIVATIONS)}"
             )
+    targets = {"target_shift": model.target_shift, "target_scale": model.target_scale}
     tensors = {f"W{l}": W for l, W in enumerate(network.W, start=1)}
     tensors |= {"shift": preprocessing.shift, "scale": preprocessing.scale}
-    tensors |= {name: parts[name] for name in OPTIONAL if parts[name] is not None}
+    tensors |= {name: array for name, array in targets.items() if array is not None}
     metadata = {
         "format": FORMAT,
         "fastbcd": __version__,
         "widths": list(network.widths),
         "activations": [repr(activation) for activation in network.activations],
         "residual": [bool(residual) for residual in network.residual],
-        "classes": _classes_as_json(parts["classes"]),
-        "feature_names": texts(parts["feature_names"], "feature_names"),
-        "loss": parts["loss"],
-        "input_kind": parts.get("input_kind"),
-        "image_shape": parts.get("image_shape"),
+        "classes": _classes_as_json(model.classes),
+        "feature_names": texts(model.feature_names, "feature_names"),
+        "loss": model.loss,
+        "input_kind": model.input_kind,
+        "image_shape": model.image_shape,
     }
     if np.isfinite(preprocessing.limit):
         metadata["limit"] = float(preprocessing.limit)
@@ -63,40 +73,50 @@ def write_model(path: Path, parts: dict[str, Any]) -> None:
 
 
 def read_model(path: Path) -> dict[str, Any]:
-    """Fields of the `Model` that a file holds; runs no code from it.
+    """Arguments of `Model` from a file; runs no code from it.
 
     Raises
     ------
     InputError
-        No such file, damaged, or not a model of ours.
+        No such file, damaged, or not a model of ours; names keys that are missing or unknown.
     """
-    tensors, metadata = read_sealed(path, "model", UNSEALED)
+    tensors, metadata = read_checksummed(path, "model", WITHOUT_CHECKSUM)
     found = metadata.get("format")
-    if found not in (*UNSEALED, *SEALED):
+    if found not in range(1, FORMAT + 1):
         raise InputError(f"{path} has format {found}; this version reads 1 to {FORMAT}")
     try:
-        return _parts(tensors, metadata)
-    except KeyError as error:
-        reason = f"it has no {error}"
+        return _arguments(tensors, metadata)
     except Exception as error:
-        # Whatever a file that we did not write can break: it is the file's fault.
-        reason = str(error)
-    raise InputError(f"{path} is not a fastbcd model, or damaged: {reason}")
+        # A file that we did not write may break anything here: the file is to blame.
+        raise InputError(f"{path} is not a fastbcd model, or damaged: {error}") from None
 
 
-def _parts(tensors: dict[str, NDArray[Any]], metadata: dict[str, Any]) -> dict[str, Any]:
-    old = metadata["format"] in UNSEALED
+def _arguments(tensors: dict[str, NDArray[Any]], metadata: dict[str, Any]) -> dict[str, Any]:
+    _check_keys(tensors, metadata)
+    old = metadata["format"] in WITHOUT_CHECKSUM
     limit = float(metadata.get("limit", np.inf))
     return {
         "network": _network(tensors, metadata),
         "classes": (np.array if old else _classes_as_array)(metadata["classes"]),
         "preprocessing": Preprocessing(tensors["shift"], tensors["scale"], limit),
         "feature_names": texts(metadata.get("feature_names"), "feature_names"),
-        "loss": None if old else metadata["loss"],
+        "loss": metadata.get("loss"),
         "input_kind": metadata.get("input_kind"),
         "image_shape": metadata.get("image_shape"),
-        **{name: tensors.get(name) for name in OPTIONAL},
+        "target_shift": tensors.get("target_shift"),
+        "target_scale": tensors.get("target_scale"),
     }
+
+
+def _check_keys(tensors: dict[str, NDArray[Any]], metadata: dict[str, Any]) -> None:
+    """`InputError` unless there are exactly the keys and arrays of the file's format."""
+    found = metadata["format"]
+    keys = [key for first, added in KEYS.items() if first <= found for key in added]
+    lacking = [key for key in MAY_LACK if key in metadata]
+    check_state_dict(metadata, dict.fromkeys([*keys, *lacking]), "metadata")
+    names = [f"W{l}" for l in range(1, len(metadata["widths"]))]
+    names += ["shift", "scale", *(name for name in TARGETS if name in tensors)]
+    check_state_dict(tensors, dict.fromkeys(names), "arrays")
 
 
 def _network(tensors: dict[str, NDArray[Any]], metadata: dict[str, Any]) -> Network:

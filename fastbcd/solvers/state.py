@@ -7,6 +7,7 @@ from typing import Any
 
 from fastbcd.support.own import make_own
 from fastbcd.support.renamed import renamed
+from fastbcd.support.stored import check_state_dict
 from fastbcd.training.clock import BlockClock
 from fastbcd.training.descent_log import DescentLog
 
@@ -63,6 +64,31 @@ class State:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "cache": {}, "descent_log": None, "clock": None}
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that continues a run, for a checkpoint; the arrays are those of this state.
+
+        X, Y and the weights of samples are data: a checkpoint has their hash.
+        """
+        return {
+            "version": 1,
+            "W": [None, *self.W[1:]],
+            "V": [None, *self.V[1:]],
+            "U": [None, *self.U[1:]],
+            "iteration": self.iteration,
+            "n_total": self.n_total,
+            "sum_of_weights": self.sum_of_weights,
+        }
+
+    def load_state_dict(self, stored: dict[str, Any]) -> None:
+        """Go on from `stored`, which `state_dict` gave; its arrays become those of this state.
+
+        `InputError` names keys that are missing or unknown, and another version.
+        """
+        check_state_dict(stored, self.state_dict(), "State")
+        self.W[1:], self.V[1:], self.U[1:] = (stored[name][1:] for name in "WVU")
+        self.iteration, self.n_total = stored["iteration"], stored["n_total"]
+        self.sum_of_weights = stored["sum_of_weights"]
 
     def make_own(self) -> None:
         """Copy what an iteration updates and must not be written to; X and Y never are."""

@@ -1,4 +1,4 @@
-"""The theorems' promises, held against what a run measured."""
+"""The promises of the theorems, compared with what a run measured."""
 
 from __future__ import annotations
 
@@ -8,14 +8,35 @@ from typing import Any
 import numpy as np
 
 from fastbcd.support.floating_point import own_errstate_in
+from fastbcd.support.stored import load_attributes, state_dict_of
 
 # By how much rounding may raise F, relative to F: sums of squares in the storage type.
 ROUNDING = {"float32": 1e-7, "float64": 1e-12}
+# Keys in a file, and the attributes that they stand for.
+STORED = {
+    "dtype": "dtype",
+    "promised": "promised",
+    "floor": "floor",
+    "start": "start",
+    "tracked": "tracked",
+    "evaluated": "_evaluated",
+    "first_iteration": "_first_iteration",
+    "iterations": "iterations",
+    "largest_rise": "largest_rise",
+    "largest_bound": "largest_bound",
+    "tracking_error": "tracking_error",
+    "smallest_decrease": "smallest_decrease",
+    "rising": "_rising",
+    "failing": "_failing",
+    "stuck": "_stuck",
+    "measured": "_measured",
+    "squared": "_squared",
+}
 
 
 @own_errstate_in
 class Certificate:
-    """What Theorems 1 to 3 promise, and what happened; `str` puts it in words.
+    """Compares a run with the promises of Theorems 1 to 3; `str` puts the result in words.
 
     .. code-block:: text
 
@@ -34,7 +55,7 @@ class Certificate:
     iteration : int, default=0
         Iterations done before.
     floor : float, default=0
-        Below this size changes of F are rounding, however small F is.
+        Changes of F below this size count as rounding, however small F is.
 
     Attributes
     ----------
@@ -76,13 +97,13 @@ class Certificate:
         objective: float | None = None,
         squared_subgradient: float | None = None,
     ) -> dict[str, float]:
-        """Add an iteration; the row of history that describes it (NaN where not measured).
+        """Add an iteration; return its row of the history, with NaN where nothing was measured.
 
         Parameters
         ----------
         iteration : int
         decrease : float
-            By how much F fell, by what blocks report.
+            By how much F fell; the sum of what the blocks report.
         squared_step : float
             ``|P - P'|^2``.
         objective : float, optional
@@ -101,7 +122,7 @@ class Certificate:
                 f"the certificate ends at iteration {iteration}: the objective, a step or a "
                 f"subgradient is not finite in {self.dtype}; scale the inputs or use float64"
             )
-        # What is tracked may drift below F; what was evaluated last says how large F was.
+        # The tracked F may drift below F; the F that was evaluated last tells how large F was.
         eps = float(np.finfo(self.dtype).eps)
         scale = max(abs(self.tracked), eps * abs(self._evaluated), np.finfo(np.float64).tiny)
         noise = ROUNDING[self.dtype] * scale + self.floor
@@ -142,7 +163,7 @@ class Certificate:
             bound = math.sqrt(squared / squared_step)
             self.largest_bound = max(self.largest_bound, bound)
         else:
-            # Standing still is allowed at a critical point alone.
+            # A step of zero is allowed at a critical point only.
             self._stuck += squared > ROUNDING[self.dtype] * self._squared[0]
         return {
             "subgradient": math.sqrt(squared),
@@ -167,10 +188,10 @@ class Certificate:
 
     @property
     def rate(self) -> float:
-        """P of ``mean_{t <= T} |g^t|^2 ~ T^p``, fitted to the second half of the run.
+        """Exponent p of ``mean_{t <= T} |g^t|^2 ~ T^p``, fitted to the second half of the run.
 
-        The theorem's O(1/T) is -1, which no run can fall below in the long term: the mean
-        of T numbers keeps 1/T of the first. NaN below four measurements.
+        The O(1/T) of the theorem is p = -1. No run can fall faster in the long term, because the
+        mean of T numbers keeps 1/T of the first. NaN with fewer than four measurements.
         """
         if len(self._squared) < 4 or self._squared[0] <= 0.0:
             return math.nan
@@ -181,14 +202,22 @@ class Certificate:
 
     @property
     def rate_bound(self) -> float:
-        """``b^2 / (a M) (F^0 - F^T)``: what the ratios imply for the mean of M numbers, or NaN."""
+        """``b^2 / (a M) (F^0 - F^T)``, the bound of the mean of M numbers by a and b; or NaN."""
         a, b, fall = self.smallest_decrease, self.largest_bound, self.start - self.tracked
         if not (0.0 < a < math.inf and b > 0.0 and fall > 0.0):
             return math.nan
         return b * b / (a * len(self._squared)) * fall
 
+    def state_dict(self) -> dict[str, Any]:
+        """All numbers so far, for a checkpoint; its lists are those of this object."""
+        return state_dict_of(self, STORED, version=1)
+
+    def load_state_dict(self, stored: dict[str, Any]) -> None:
+        """Go on from `stored`, which `state_dict` gave; `InputError` names keys that are wrong."""
+        load_attributes(self, stored, STORED)
+
     def as_dict(self) -> dict[str, Any]:
-        """StepScalars and verdicts, for a file; None where a number was not measured."""
+        """Numbers and verdicts, for summary.json; None where a number was not measured."""
         numbers: dict[str, Any] = {
             "iterations": self.iterations,
             "largest_rise": self.largest_rise,

@@ -16,7 +16,8 @@ if os.environ.get("NUMBA_ENABLE_CUDASIM") != "1":
 
 from host_library import REPLAYS, WAITS, on_simulator
 
-from fastbcd import Problem, one_hot
+from fastbcd import Problem, one_hot, resume
+from fastbcd.callbacks import SaveCheckpoint
 from fastbcd.kernels.cuda import target
 from fastbcd.solvers.mini_batch import MiniBatchThreeSplitting
 
@@ -58,6 +59,20 @@ def test_a_pass_takes_the_cpus_steps(name: str) -> None:
             float(theirs.metrics[l].level[0]), ours.metrics[l].level, rtol=1e-2
         )
     np.testing.assert_allclose(numbers[1], numbers[0], rtol=1e-4)
+
+
+def test_a_run_goes_on_from_a_checkpoint_to_the_bits_of_one_never_stopped(tmp_path: Any) -> None:
+    path = tmp_path / "c.safetensors"
+    whole = on_simulator(make()).fit(X, Y, max_iter=3, seed=4, callbacks=[SaveCheckpoint(path, 2)])
+    resumed = resume(path, on_simulator(make()), X, Y).state
+    assert resumed.iteration == 3
+    for l, metric in enumerate(resumed.metrics[1:], start=1):
+        for block in ("W", "mean_W", "S"):
+            ours, theirs = (getattr(state, block)[l] for state in (whole.state, resumed))
+            np.testing.assert_array_equal(np.asarray(theirs), np.asarray(ours))
+        for key, array in metric.state_dict().items():
+            expected = whole.state.metrics[l].state_dict()[key]
+            np.testing.assert_array_equal(np.asarray(array), np.asarray(expected))
 
 
 def test_a_pass_reads_nothing_from_the_gpu_but_at_its_end() -> None:

@@ -219,7 +219,7 @@ class CUDABatches:
         squares, vectors = (b.array((r, r), np.float64) for b in (work.squares, work.vectors))
         coefficients, scale = work.values.array((2, max(r, 1)), np.float64)
         shrinkage = work.shrinkage.array((1,), np.float64)
-        image[...] = metric._image
+        image[...] = metric.sketch
         if r:
             library.gemm(squares, image, image, transpose_A=True)
             rotations = work.rotations.array((2, r), np.float64)
@@ -231,8 +231,8 @@ class CUDABatches:
             metric.level,
             squares,
             vectors,
-            metric._trace_sum,
-            metric._batches,
+            metric.trace_sum,
+            metric.batches,
             d,
             metric.damping,
             metric.ceiling,
@@ -244,6 +244,6 @@ class CUDABatches:
                 metric.Q, metric.directions, new, metric.first, scale[:r], coefficients[:r]
             )
         device.scaled(S, S, shrinkage)
-        for sums in (metric._image, metric._batches, metric._trace_sum):
+        for sums in (metric.sketch, metric.batches, metric.trace_sum):
             sums[...] = 0.0
         return True

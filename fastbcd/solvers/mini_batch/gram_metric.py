@@ -9,6 +9,17 @@ import numpy as np
 
 from fastbcd.devices.protocol import Device
 from fastbcd.kernels.dense import qr
+from fastbcd.support.stored import load_attributes, state_dict_of
+
+# Keys in a file, and the attributes that they stand for; the others are hyperparameters.
+STORED = {
+    "Q": "Q",
+    "level": "level",
+    "directions": "directions",
+    "sketch": "sketch",
+    "batches": "batches",
+    "trace_sum": "trace_sum",
+}
 
 
 class GramMetric:
@@ -63,8 +74,16 @@ class GramMetric:
         self.Q = device.copy(self.first)
         self.level = device.batches.scalar(1.0)
         self.directions = device.zeros((self.rank, d), dtype)
-        self._image = device.zeros((d, self.rank), dtype)
-        self._batches, self._trace_sum = device.batches.scalar(0), device.batches.scalar(0.0)
+        self.sketch = device.zeros((d, self.rank), dtype)
+        self.batches, self.trace_sum = device.batches.scalar(0), device.batches.scalar(0.0)
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that batches have changed, for a checkpoint; the arrays are those of this object."""
+        return state_dict_of(self, STORED, version=1)
+
+    def load_state_dict(self, stored: dict[str, Any]) -> None:
+        """Go on from `stored`, which `state_dict` gave; `InputError` names keys that are wrong."""
+        load_attributes(self, stored, STORED)
 
     def project(self, kernels: Any, out: Any, A: Any) -> None:
         """``out = A Q``; out (m, rank), A (m, d), V^ of some samples or N."""
@@ -72,15 +91,15 @@ class GramMetric:
 
     def add(self, kernels: Any, V: Any, projected: Any) -> None:
         """Count a batch: V (m, d), and what `project` made of it."""
-        self._trace_sum += kernels.squared_norm(V) / len(V)
-        kernels.transposed_product(self._image, V, projected, 1.0 / len(V), 1.0)
-        self._batches += 1
+        self.trace_sum += kernels.squared_norm(V) / len(V)
+        kernels.transposed_product(self.sketch, V, projected, 1.0 / len(V), 1.0)
+        self.batches += 1
 
-    def add_products(self, image: Any, trace: Any) -> None:
+    def add_products(self, sketch: Any, trace: Any) -> None:
         """Count a batch by ``V^^T (V^ Q) / m`` (d, rank) and ``|V^|^2 / m``."""
-        self._image += image
-        self._trace_sum += trace
-        self._batches += 1
+        self.sketch += sketch
+        self.trace_sum += trace
+        self.batches += 1
 
     def renew(self, device: Device, S: Any) -> bool:
         """Directions and level from the batches since the last time.

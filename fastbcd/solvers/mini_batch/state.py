@@ -9,11 +9,12 @@ import numpy as np
 
 from fastbcd.solvers.mini_batch.settings import Settings
 from fastbcd.support.own import make_own
+from fastbcd.support.stored import check_state_dict
 from fastbcd.training.clock import BlockClock
 
 # What a batch updates in place: of a state, and of its metrics.
 UPDATED = ("W", "mean_W", "S", "gains", "rms_U", "rms_D", "batch_loss")
-UPDATED_IN_METRICS = ("Q", "directions", "_image")
+UPDATED_IN_METRICS = ("Q", "directions", "sketch")
 
 
 @dataclass
@@ -85,6 +86,47 @@ class MiniBatchState:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "cache": {}, "clock": None}
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that continues a run, for a checkpoint; the arrays are those of this state.
+
+        X and Y are data: a checkpoint has their hash. Settings are hyperparameters.
+        """
+        return {
+            "version": 1,
+            "W": [None, *self.W[1:]],
+            "mean_W": [None, *self.mean_W[1:]],
+            "S": [None, *self.S[1:]],
+            "metrics": [None, *(metric and metric.state_dict() for metric in self.metrics[1:])],
+            "output_unit": self.output_unit,
+            "length": self.length,
+            "rng": self.rng.bit_generator.state,
+            "sample_weight": self.sample_weight,
+            "gains": self.gains,
+            "rms_U": self.rms_U,
+            "rms_D": self.rms_D,
+            "batch_loss": self.batch_loss,
+            "batches": self.batches,
+            "iteration": self.iteration,
+            "n_total": self.n_total,
+        }
+
+    def load_state_dict(self, stored: dict[str, Any]) -> None:
+        """Go on from `stored`, which `state_dict` gave; its arrays become those of this state.
+
+        `InputError` names keys that are missing or unknown, and another version.
+        """
+        check_state_dict(stored, self.state_dict(), "MiniBatchState")
+        self.W[1:], self.mean_W[1:], self.S[1:] = (stored[key][1:] for key in ("W", "mean_W", "S"))
+        for metric, own in zip(self.metrics[1:], stored["metrics"][1:], strict=True):
+            if metric is not None:
+                metric.load_state_dict(own)
+        self.output_unit, self.length = stored["output_unit"], stored["length"]
+        self.rng.bit_generator.state = stored["rng"]
+        self.sample_weight, self.gains = stored["sample_weight"], stored["gains"]
+        self.rms_U, self.rms_D = stored["rms_U"], stored["rms_D"]
+        self.batch_loss, self.batches = stored["batch_loss"], stored["batches"]
+        self.iteration, self.n_total = stored["iteration"], stored["n_total"]
 
     def make_own(self) -> None:
         """Copy what batches update and must not be written to; samples are never written to."""

@@ -9,8 +9,9 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import load_file, save
 
-from fastbcd import InputError, sealed
-from fastbcd.files.checksummed import ChecksummedFile, read_sealed, write_checksummed
+from fastbcd import InputError
+from fastbcd.files import checksummed
+from fastbcd.files.checksummed import ChecksummedFile, read_checksummed, write_checksummed
 
 ARRAYS = {
     "a": np.arange(12.0).reshape(3, 4),
@@ -28,7 +29,7 @@ def path(tmp_path):
 
 
 def test_arrays_and_metadata_come_back_as_they_were_written(path):
-    arrays, metadata = read_sealed(path, "thing")
+    arrays, metadata = read_checksummed(path, "thing")
     assert arrays.keys() == ARRAYS.keys()
     for name, array in ARRAYS.items():
         assert arrays[name].dtype == array.dtype
@@ -39,7 +40,9 @@ def test_arrays_and_metadata_come_back_as_they_were_written(path):
 
 def test_arrays_that_are_not_contiguous_are_written_row_by_row(tmp_path):
     write_checksummed(tmp_path / "file", {"a": ARRAYS["a"].T[::2]}, {"format": 1})
-    np.testing.assert_array_equal(read_sealed(tmp_path / "file", "x")[0]["a"], ARRAYS["a"].T[::2])
+    np.testing.assert_array_equal(
+        read_checksummed(tmp_path / "file", "x")[0]["a"], ARRAYS["a"].T[::2]
+    )
 
 
 def test_the_same_content_gives_the_same_bytes_in_any_order(path, tmp_path):
@@ -96,7 +99,7 @@ def test_memory_for_a_block_is_enough_for_arrays_of_any_size(tmp_path):
 
 @pytest.mark.parametrize("rows", [(0, 3), (1, 2), (2, 3), (1, 1), (0, None), (1, 9)])
 def test_some_rows_are_read_without_the_others(path, rows, monkeypatch):
-    monkeypatch.setattr(sealed, "CHUNK", 32)
+    monkeypatch.setattr(checksummed, "CHUNK", 32)
     with ChecksummedFile(path, "thing") as file:
         blocks = [block for _, block in file.blocks("a", *rows)]
     assert all(len(block) == 1 for block in blocks)
@@ -113,17 +116,17 @@ def test_a_header_that_points_outside_of_the_file_is_refused(tmp_path):
         header = header.replace(b"}" + b" " * longer, b"}", 1) if longer else header
         path.write_bytes(content[:8] + header)
         with pytest.raises(InputError, match="is not a fastbcd thing, or damaged"):
-            read_sealed(path, "thing", (2,))
+            read_checksummed(path, "thing", (2,))
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 64, 1000])
 def test_the_checksum_does_not_depend_on_how_the_file_is_read(path, monkeypatch, chunk):
-    monkeypatch.setattr(sealed, "CHUNK", chunk)
-    np.testing.assert_array_equal(read_sealed(path, "thing")[0]["a"], ARRAYS["a"])
+    monkeypatch.setattr(checksummed, "CHUNK", chunk)
+    np.testing.assert_array_equal(read_checksummed(path, "thing")[0]["a"], ARRAYS["a"])
     content = path.read_bytes()
     path.write_bytes(content[:-1] + b"\xff")
     with pytest.raises(InputError, match="its checksum is wrong"):
-        read_sealed(path, "thing")
+        read_checksummed(path, "thing")
 
 
 def test_each_changed_byte_of_the_whole_file_is_noticed(path):
@@ -134,15 +137,15 @@ def test_each_changed_byte_of_the_whole_file_is_noticed(path):
         path.write_bytes(damaged)
         with pytest.raises(InputError, match="damaged"):
             # No byte may turn a file with a checksum into one that needs none.
-            read_sealed(path, "thing", unsealed_formats=(1, 2))
+            read_checksummed(path, "thing", formats_without_checksum=(1, 2))
 
 
 def test_a_file_without_checksum_passes_only_where_its_format_had_none(tmp_path):
     path = tmp_path / "file"
     path.write_bytes(save({"a": ARRAYS["a"]}, {"fastbcd": json.dumps({"format": 2})}))
-    np.testing.assert_array_equal(read_sealed(path, "thing", (1, 2))[0]["a"], ARRAYS["a"])
+    np.testing.assert_array_equal(read_checksummed(path, "thing", (1, 2))[0]["a"], ARRAYS["a"])
     with pytest.raises(InputError, match="is damaged: it has no checksum"):
-        read_sealed(path, "thing", (1,))
+        read_checksummed(path, "thing", (1,))
 
 
 @pytest.mark.parametrize(
@@ -152,14 +155,14 @@ def test_other_safetensors_files_are_refused(tmp_path, metadata):
     path = tmp_path / "file"
     path.write_bytes(save({"a": ARRAYS["a"]}, metadata))
     with pytest.raises(InputError, match="is not a fastbcd thing, or damaged"):
-        read_sealed(path, "thing", (1,))
+        read_checksummed(path, "thing", (1,))
 
 
 def test_files_that_cannot_be_read_are_named(tmp_path):
     with pytest.raises(InputError, match="nowhere does not exist"):
-        read_sealed(tmp_path / "nowhere", "thing")
+        read_checksummed(tmp_path / "nowhere", "thing")
     with pytest.raises(InputError, match="cannot be read: Is a directory"):
-        read_sealed(tmp_path, "thing")
+        read_checksummed(tmp_path, "thing")
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(path):
