@@ -10,12 +10,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastbcd.data.label_values import is_missing
 from fastbcd.errors import InputError
-from fastbcd.kernels import TARGETS, Formula, Loss
-from fastbcd.problem import Problem
-from fastbcd.support.parameters import choice, plain
+from fastbcd.kernels import TARGETS, Loss
+from fastbcd.support.parameters import plain
 
 DTYPES = ("float32", "float64")
-LOSS_UPDATES = ("prox", "prox-linear")
 NOTHING_LEFT = "{} is zero for every sample: nothing is left to learn from"
 
 Blocks = Callable[[Any], Iterable[slice]]
@@ -180,49 +178,3 @@ def _fits(Y: NDArray[Any], loss: Loss) -> bool:
     if loss.targets == "distribution":
         return bool((Y >= 0).all() and (abs(Y.sum(axis=1) - 1) <= 2e-5).all())
     return True
-
-
-def check_loss_update(loss_update: str, problem: Problem, alpha: float) -> str:
-    """The kind of V_L-update; prox-linear only where Theorem 2 holds."""
-    loss_update = choice(loss_update, LOSS_UPDATES, "loss_update")
-    if loss_update == "prox-linear":
-        lipschitz = problem.loss.lipschitz
-        if lipschitz is None:
-            raise InputError(
-                f"loss_update: prox-linear needs a loss whose gradient is Lipschitz continuous, "
-                f"which that of {problem.loss.name} is not; use prox"
-            )
-        least = max(0.0, (lipschitz - problem.gamma) / 2)
-        if not alpha > least:
-            raise InputError(
-                f"alpha must be above {least:g} = max(0, (L - gamma) / 2) for prox-linear updates "
-                f"of the {problem.loss.name} loss (L = {lipschitz:g}), got {alpha:g}"
-            )
-    return loss_update
-
-
-def check_formula(formula: Formula, function: str, kind: str, user: str) -> None:
-    """`InputError` where a formula of the user's lacks an optional function that `user` needs."""
-    if function not in formula.functions:
-        raise InputError(
-            f"{kind}: {formula.name} has no function {function!r}, which {user} needs; see "
-            "CONTRIBUTING for what it must compute"
-        )
-
-
-def check_output_penalty(problem: Problem, loss_update: str) -> None:
-    """A penalty on output states that is no ridge wants a proximal operator of its own."""
-    if problem.state_penalties[-1].ridge is None and loss_update == "prox":
-        check_formula(problem.loss, "row_prox_penalised", "loss", "a penalty on output states")
-
-
-def check_subgradient(problem: Problem) -> None:
-    """`InputError` where a formula lacks what the subgradient of the objective needs."""
-    needed: list[tuple[Formula, str, str]] = [
-        *((activation, "derivative", "activation") for activation in problem.activations),
-        *((r, "subdifferential", "weight_penalty") for r in problem.weight_penalties),
-        *((s, "subdifferential", "state_penalty") for s in problem.state_penalties),
-        (problem.loss, "row_subdifferential", "loss"),
-    ]
-    for formula, function, kind in needed:
-        check_formula(formula, function, kind, "the subgradient of the certificate")

@@ -15,8 +15,6 @@ from fastbcd.data.validation import (
     check_dtype,
     check_inputs,
     check_loss_targets,
-    check_loss_update,
-    check_output_penalty,
     check_targets,
 )
 from fastbcd.devices import CPU, get_device
@@ -26,6 +24,7 @@ from fastbcd.devices.tiles import Tile
 from fastbcd.errors import InputError
 from fastbcd.problem import Problem
 from fastbcd.problem.initialization import INITIALIZATIONS, initial_weights
+from fastbcd.problem.requirements import check_loss_update, check_output_penalty
 from fastbcd.solvers import sample_weights
 from fastbcd.solvers.budget import planned_bytes
 from fastbcd.solvers.state import State

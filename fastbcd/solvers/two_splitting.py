@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from fastbcd.data.validation import check_formula
 from fastbcd.devices.tiles import Tile
 from fastbcd.errors import InputError
 from fastbcd.kernels import Formula, linear
 from fastbcd.problem import Problem
+from fastbcd.problem.requirements import check_formula
 from fastbcd.solvers.base import BlockCoordinateDescent
 from fastbcd.solvers.state import State
 from fastbcd.support.floating_point import own_errstate_in
