@@ -1,4 +1,4 @@
-"""Tiles of samples, shared among threads, with sums added up in the order of the tiles."""
+"""Threads share tiles of samples, and add up sums in the order of the tiles."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 
 class Scratch:
-    """Work arrays of one thread, kept from tile to tile."""
+    """Work arrays of one thread; they keep their memory from tile to tile."""
 
     def __init__(self) -> None:
         self._arrays: dict[tuple[str, np.dtype], NDArray[Any]] = {}
 
     def array(self, name: str, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
-        """A contiguous array with arbitrary contents; the same memory for the same name."""
+        """Return a contiguous array of arbitrary contents; each (name, dtype) has one memory."""
         key, size = (name, np.dtype(dtype)), int(np.prod(shape))
         if key not in self._arrays or self._arrays[key].size < size:
             self._arrays[key] = np.empty(size, dtype)
@@ -27,7 +27,7 @@ class Scratch:
 
 
 class _Turns:
-    """Lets threads through one by one, in the order of their tiles."""
+    """A queue that lets threads pass one by one, in the order of their tiles."""
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
@@ -35,33 +35,33 @@ class _Turns:
         self.failed = False
 
     def wait(self, index: int) -> None:
-        """Until all tiles before `index` are done."""
+        """Wait until all tiles before `index` are done."""
         with self._condition:
             self._condition.wait_for(lambda: self._next == index or self.failed)
             if self.failed:
                 raise AbandonedError
 
     def done(self, index: int) -> None:
-        """Let the tile after `index` through."""
+        """Let the tile after `index` pass."""
         self.wait(index)
         with self._condition:
             self._next = index + 1
             self._condition.notify_all()
 
     def fail(self) -> None:
-        """Release all who wait; they give up."""
+        """Release all waiting threads, which then raise `AbandonedError`."""
         with self._condition:
             self.failed = True
             self._condition.notify_all()
 
 
 class AbandonedError(Exception):
-    """Another thread failed; its exception is the one to report."""
+    """Raised in a thread that stops because another one failed; that one's error is reported."""
 
 
 @dataclass
 class Tile:
-    """Rows ``start:stop`` of all sample arrays, and what its thread may use for them."""
+    """Rows ``start:stop`` of all sample arrays, with the work arrays of its thread."""
 
     index: int
     rows: slice
@@ -69,16 +69,16 @@ class Tile:
     _turns: _Turns
 
     def wait_for_turn(self) -> None:
-        """Return once all tiles before this one are done.
+        """Wait until all tiles before this one are done.
 
-        Sums added up behind this line are the same to the last bit, however many threads
-        there are. Put it last: tiles wait for each other from here on.
+        Sums that are added up after this call have the same bits on any number of threads. Call it
+        as late as possible, because tiles wait for each other from here on.
         """
         self._turns.wait(self.index)
 
 
 def even_size(n: int, at_most: int) -> int:
-    """Size of the fewest parts of n of `at_most` each, as equal as they can be."""
+    """Return the size of equal parts when `n` is cut into as few parts of `at_most` as possible."""
     return -(-n // -(-n // at_most))
 
 
@@ -89,9 +89,10 @@ def for_each_tile(
     scratches: list[Scratch],
     pool: ThreadPoolExecutor | None,
 ) -> None:
-    """Call ``body(tile)`` once for each tile of n rows, on one thread per scratch.
+    """Call ``body(tile)`` once for each tile of `tile_rows` of `n` rows.
 
-    An exception in any thread ends the others and is raised here.
+    Each of the `scratches` belongs to one thread; the first to this one, the others to threads of
+    `pool`. An exception in any thread ends the others and is raised here.
     """
     n_tiles = -(-n // tile_rows)
     turns, lock, pending = _Turns(), threading.Lock(), iter(range(n_tiles))
@@ -115,7 +116,7 @@ def for_each_tile(
     if pool is None or n_tiles == 1:
         work(scratches[0])
         return
-    # This thread works, too: it is awake already.
+    # This thread works, too, because it is awake already.
     futures: list[Future[None]] = []
     try:
         futures += [pool.submit(work, scratch) for scratch in scratches[1:n_tiles]]
@@ -123,7 +124,7 @@ def for_each_tile(
         for future in futures:
             future.result()
     finally:
-        # After Ctrl-C here, too, no thread may go on writing behind the caller's back.
+        # No thread may go on writing after this call ends, not even after Ctrl-C.
         if not all(future.done() for future in futures):
             turns.fail()
             wait(futures)
