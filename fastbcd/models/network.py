@@ -32,7 +32,7 @@ class Network:
     Raises
     ------
     InputError
-        Widths of two layers disagree, or a type that is neither float32 nor float64.
+        The widths of two layers disagree, or weights are neither float32 nor float64.
     """
 
     @own_errstate
@@ -42,7 +42,7 @@ class Network:
         activations: Sequence[Formula],
         residual: Sequence[bool],
     ) -> None:
-        # In the machine's order of bytes, which kernels need.
+        # Kernels need the machine's byte order.
         dtype = check_dtype(np.asarray(W[0]).dtype)
         self.W = [np.ascontiguousarray(w, dtype) for w in W]
         for l, (below, own) in enumerate(pairwise(self.W), start=2):
@@ -60,9 +60,9 @@ class Network:
         return (self.W[0].shape[1] - 1, *(len(W) for W in self.W))
 
     def forward(self, X: ArrayLike, n_threads: int | None = None) -> NDArray[Any]:
-        """Outputs V_L (n, d_L) for inputs X (n, d_0), in the type of the weights.
+        """Compute the outputs V_L (n, d_L) for inputs X (n, d_0), in the type of the weights.
 
-        `n_threads` as in `fastbcd.ThreeSplitting`; `InputError` where X does not fit.
+        `n_threads` is as in `fastbcd.ThreeSplitting`. An X that does not fit is an `InputError`.
         """
         device, dtype = CPU(n_threads), self.W[0].dtype
         inputs = device.array(check_inputs(device.as_input(X), self.widths[0]), dtype)
@@ -72,7 +72,7 @@ class Network:
         def through_layers(tile: Tile) -> None:
             V = inputs[tile.rows]
             for l, layer in enumerate(layers):
-                # Two work arrays in turn: a product must not overwrite its own input.
+                # Two work arrays take turns, because a product must not overwrite its own input.
                 B = device.forward(tile, layer, V, name=f"V{l % 2}")
                 device.kernels.activate(B, self.activations[l], B, V if self.residual[l] else None)
                 V = B
