@@ -1,4 +1,4 @@
-"""Checks of arrays that users hand in."""
+"""Checks of arrays that users give."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ DTYPES = ("float32", "float64")
 NOTHING_LEFT = "{} is zero for every sample: nothing is left to learn from"
 
 Blocks = Callable[[Any], Iterable[slice]]
-"""Slices of rows of an array, to go through it in pieces."""
+"""Returns slices of rows of an array, for a pass over it in pieces."""
 
 
 def all_rows(array: Any) -> Iterable[slice]:
-    """All rows in one piece."""
+    """Return all rows of `array` as one slice."""
     return [slice(0, len(array))]
 
 
 def check_dtype(dtype: Any) -> np.dtype:
-    """float32 or float64 as a NumPy dtype."""
+    """Return float32 or float64 as a NumPy dtype."""
     dtype = plain(dtype)
     try:
         name = "" if dtype is None else np.dtype(dtype).name  # NumPy takes None for float64
@@ -40,10 +40,10 @@ def check_dtype(dtype: Any) -> np.dtype:
 def check_matrix(
     data: ArrayLike, name: str, may_be_empty: bool = False, blocks: Blocks = all_rows
 ) -> NDArray[Any]:
-    """`data` as a finite, numeric array of samples by features, at least one of each.
+    """Return `data` as a finite, numeric array of samples by features, at least one of each.
 
-    With `may_be_empty` there need be no sample: other ranks have them. StepScalars are looked at in
-    `blocks` of rows.
+    With `may_be_empty` there may be no sample, because other ranks have some. The numbers are
+    checked in `blocks` of rows.
     """
     numeric = as_numbers(data, name)
     if numeric.ndim != 2:
@@ -56,9 +56,9 @@ def check_matrix(
 
 
 def as_numbers(data: ArrayLike, name: str) -> NDArray[Any]:
-    """`data` as a numeric array: objects and texts become float64."""
+    """Return `data` as a numeric array; objects and texts become float64."""
     try:
-        # An array of the GPU stays there; the device has made sure that it is its own.
+        # An array on the GPU stays there; the device has checked that it is its own.
         on_gpu = hasattr(data, "__cuda_array_interface__")
         if isinstance(data, np.ma.MaskedArray) and np.ma.getmaskarray(data).any():
             raise InputError(f"{name} has masked numbers, which are missing: fill them in")
@@ -73,7 +73,7 @@ def as_numbers(data: ArrayLike, name: str) -> NDArray[Any]:
 
 
 def _from_objects(array: NDArray[Any], name: str) -> NDArray[Any]:
-    """Objects or texts as float64; `InputError` that names the first missing value."""
+    """Convert objects or texts to float64; an `InputError` names the first missing value."""
     try:
         return array.astype(np.float64)
     except (TypeError, ValueError):
@@ -82,7 +82,7 @@ def _from_objects(array: NDArray[Any], name: str) -> NDArray[Any]:
 
 
 def check_present(data: Any, name: str) -> None:
-    """`InputError` for the first None, NaN, NaT or pandas' NA among the objects of an array."""
+    """Raise an `InputError` for the first None, NaN, NaT or pandas' NA in an array of objects."""
     array = np.asarray(data)
     for place, value in np.ndenumerate(array) if array.dtype.kind == "O" else ():
         if is_missing(value):
@@ -93,7 +93,7 @@ def check_present(data: Any, name: str) -> None:
 
 
 def check_finite(array: NDArray[Any], name: str, row: int = 0, column: int = 0) -> None:
-    """`InputError` for NaN or infinity in a 2-d `array`, which `name` has at (row, column)."""
+    """Raise an `InputError` for NaN or infinity in `array`, the part of `name` at (row, column)."""
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         i, j = np.argwhere(~np.isfinite(array))[0]
         raise InputError(
@@ -104,7 +104,7 @@ def check_finite(array: NDArray[Any], name: str, row: int = 0, column: int = 0) 
 def check_inputs(
     X: ArrayLike, width: int, may_be_empty: bool = False, blocks: Blocks = all_rows
 ) -> NDArray[Any]:
-    """X as (n, width); see `check_matrix`."""
+    """Return X as (n, width); see `check_matrix`."""
     X = check_matrix(X, "X", may_be_empty, blocks)
     if X.shape[1] != width:
         raise InputError(f"X has {X.shape[1]} features, but the network's first width is {width}")
@@ -118,7 +118,7 @@ def check_targets(
     may_be_empty: bool = False,
     blocks: Blocks = all_rows,
 ) -> NDArray[Any]:
-    """Y as (n, width); see `check_matrix`."""
+    """Return Y as (n, width); see `check_matrix`."""
     if np.ndim(Y) == 1:
         hint = "one-hot rows for classes (fastbcd.one_hot), a column for one number a sample"
         raise InputError(f"Y must be 2-d, samples by outputs: {hint}")
@@ -131,7 +131,7 @@ def check_targets(
 
 
 def check_sample_weight(sample_weight: ArrayLike, n: int) -> NDArray[np.float64]:
-    """Weights (n,) of samples, finite and not negative, as float64; one number is that for all."""
+    """Return sample weights (n,), finite and not negative, as float64; one number is for all."""
     try:
         given: Any = np.asarray(sample_weight)
         if given.dtype.kind not in "fiubOUS":
@@ -154,13 +154,13 @@ def check_sample_weight(sample_weight: ArrayLike, n: int) -> NDArray[np.float64]
 
 
 def check_some_weight(weight: NDArray[np.float64], name: str = "sample_weight") -> None:
-    """`InputError` where all weights (n,) are zero."""
+    """Raise an `InputError` if all weights (n,) are zero."""
     if not weight.any():
         raise InputError(NOTHING_LEFT.format(name))
 
 
 def check_loss_targets(Y: NDArray[Any], loss: Loss, blocks: Blocks = all_rows) -> None:
-    """`InputError` where the loss is not made for such targets; says which one is."""
+    """Raise an `InputError` if `loss` does not take targets such as Y."""
     k = Y.shape[1]
     if loss.targets == "two classes" and k > 2:
         raise InputError(
@@ -172,7 +172,7 @@ def check_loss_targets(Y: NDArray[Any], loss: Loss, blocks: Blocks = all_rows) -
 
 
 def _fits(Y: NDArray[Any], loss: Loss) -> bool:
-    """Whether targets are what the loss asks for."""
+    """Whether targets are of the kind that `loss` takes."""
     if loss.targets in ("binary", "two classes"):
         return bool(((Y == 0) | (Y == 1)).all())
     if loss.targets == "distribution":
