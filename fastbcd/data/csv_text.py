@@ -87,7 +87,7 @@ def _unpacked(path: Path) -> Iterator[Any]:
         magic = raw.read(6)
     if magic.startswith(b"PK"):
         raise InputError(
-            f"{path} is no CSV file but a zip archive or an Excel workbook; save it as CSV"
+            f"{path} is not a CSV file but a zip archive or an Excel workbook; save it as CSV"
         )
     unpack = next((unpack for start, unpack in PACKED.items() if magic.startswith(start)), None)
     with path.open("rb") if unpack is None else unpack(path) as file:
@@ -102,7 +102,7 @@ def _encoding_of(path: Path) -> str:
             return encoding
     if b"\0" in start:
         raise InputError(
-            f"{path} cannot be read as CSV: it has zero bytes, as no UTF-8 text has them; if it is "
+            f"{path} cannot be read as CSV: it has zero bytes, which UTF-8 text has not; if it is "
             "UTF-16 without a byte-order mark, save it as UTF-8"
         )
     return "utf-8"

@@ -112,7 +112,7 @@ def class_labels(y: Any, n: int, name: str) -> NDArray[Any]:
         if not (np.isfinite(y) & (y == np.round(y))).all():
             raise InputError(f"{name} must hold class labels, but has numbers that are not whole")
         if np.abs(y.astype(np.float64)).max(initial=0) > LARGEST_LABEL:
-            raise InputError(f"{name} has labels beyond 2^53, which no float tells apart")
+            raise InputError(f"{name} has labels beyond 2^53, which floats cannot tell apart")
     if y.dtype.kind == "U" and len(y):
         letters = np.ascontiguousarray(y, y.dtype.newbyteorder("=")).view(np.uint32)
         if ((letters >= SURROGATES[0]) & (letters <= SURROGATES[1])).any():

@@ -43,11 +43,11 @@ def _described(folder: Path) -> str:
     names = [f"{path.name}/" if path.is_dir() else path.name for path in entries]
     held = ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" * (len(names) > SHOWN))
     if {"config.json", "history.csv"} <= set(names):
-        return "is the folder of a run, no data"
+        return "is the folder of a run, not data"
     for path in entries:
         if path.is_dir() and (npy_files(path) or shards_of(path) or idx_files(path)):
             return f"holds {held}, and the data seem to lie in {path}: name that"
     tables = [path for path in entries if path.is_file() and is_table(path)]
     if tables:
         return f"is a folder that holds {held}; to read a table, name the file: {tables[0]}"
-    return f"holds none of the files that are needed, but {held}"
+    return f"has none of the needed files; it holds {held}"

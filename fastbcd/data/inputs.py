@@ -116,7 +116,7 @@ class Inputs:
                 raise InputError(
                     f"{name} holds {X.dtype.name} with {part[i, j]} in row {rows.start + i}, "
                     f"column {j}, but the model was trained on {KINDS[self.kind]}: were they "
-                    "scaled on the way? Hand them in as in training"
+                    "scaled? Give them as in training"
                 )
 
 

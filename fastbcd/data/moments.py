@@ -56,6 +56,14 @@ def weight_sum(weight: Vector, ranks: Ranks) -> float:
     return math.fsum(ranks.gather(math.fsum(weight)))
 
 
+def largest_magnitude(X: NDArray[Any]) -> float:
+    """Return the largest magnitude in X (n, d), in blocks of rows; 0 if n is 0."""
+    largest = 0.0
+    for rows in blocks(X, rows_of_block(X.shape[1])):
+        largest = max(largest, abs(float(X[rows].min())), abs(float(X[rows].max())))
+    return largest
+
+
 def is_constant(mean: Vector, deviation: Vector) -> NDArray[np.bool_]:
     """Whether columns of this mean and standard deviation are constant up to rounding."""
     return np.asarray(deviation <= 1e-12 * np.maximum(np.abs(mean), 1e-300))

@@ -47,7 +47,7 @@ def by_role(names: Iterable[str], where: str) -> dict[str, str]:
             continue
         if role in found and name != role:
             raise InputError(
-                f"{where} has both {found[role]} and {name}; name the one that is meant {role}"
+                f"{where} has both {found[role]} and {name}; rename the right one to {role}"
             )
         found[role] = name
     return found

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastbcd.data.blocks import blocks, release, rows_of_block
-from fastbcd.data.moments import is_constant, moments
+from fastbcd.data.moments import is_constant, largest_magnitude, moments
 from fastbcd.devices.ranks import SINGLE_PROCESS, Ranks
 from fastbcd.errors import InputError
 from fastbcd.support.floating_point import own_errstate_in
@@ -60,10 +60,7 @@ class Preprocessing:
         if kind == "none":
             return cls(np.zeros(1), np.ones(1))
         if kind == "unit":
-            largest = np.zeros(1)
-            for rows in blocks(X, rows_of_block(X.shape[1])):
-                part = X[rows]
-                largest[0] = max(largest[0], abs(float(part.min())), abs(float(part.max())))
+            largest = np.array([largest_magnitude(X)])
             ranks.max(largest)
             # The reciprocal of a subnormal number would be infinite.
             divisor = np.maximum(largest, np.finfo(np.float64).tiny)

@@ -36,7 +36,7 @@ def takes_streams(estimator: Any) -> bool:
     solver = plain(estimator.solver)
     if not isinstance(solver, str) or solver != MINI_BATCH:
         raise AttributeError(
-            f"partial_fit needs solver={MINI_BATCH!r}; {solver!r} wants all samples at once"
+            f"partial_fit needs solver={MINI_BATCH!r}; {solver!r} needs all samples at once"
         )
     return True
 

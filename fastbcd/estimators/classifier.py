@@ -292,7 +292,7 @@ class BCDClassifier(ClassifierMixin, BaseBCD):
         if isinstance(class_weight, str) and class_weight == "balanced":
             if stream:
                 raise InputError(
-                    "class_weight: a part of a stream says nothing of all classes' frequencies; "
+                    "class_weight: a part of a stream does not show how frequent the classes are; "
                     "give partial_fit a dict of weights, or sample_weight"
                 )
             # n / (k n_c), with weights of samples.

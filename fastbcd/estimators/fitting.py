@@ -117,11 +117,11 @@ class Fitting(Parameters):
             parts = "two parts" if labels is None else "two parts with all classes in each"
             raise InputError(
                 f"early_stopping: validation_fraction={fraction} of {len(rows)} {kind} does not "
-                f"leave {parts}; another fraction, more samples, or early_stopping=False would do"
+                f"leave {parts}; change it, give more samples, or set early_stopping=False"
             ) from None
         if len(test) < 2:
             raise InputError(
-                f"validation_fraction: {fraction} of {len(codes)} {kind} is one alone; more are "
+                f"validation_fraction: {fraction} of {len(codes)} {kind} is only one; more are "
                 "needed"
             )
         return np.sort(train), np.sort(test)

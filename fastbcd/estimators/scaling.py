@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastbcd.data.moments import largest_magnitude
 from fastbcd.data.preprocessing import Preprocessing
 from fastbcd.estimators.moments import ENOUGH, Moments, RecentMoments, Vector
 
@@ -67,12 +68,12 @@ class Scaling:
             variance = np.where(np.isfinite(variance), variance, 0.0)
             input_moments = RecentMoments.of(Moments(weight, inputs.shift, variance))
         target_moments = RecentMoments.of(Moments.of(T, sample_weight))
-        largest = _largest(X) if by_largest else None
+        largest = largest_magnitude(X) if by_largest else None
         return cls(inputs, targets, kind, input_moments, target_moments, largest)
 
     def follow(self, X: Array, T: Array, sample_weight: Array | None) -> Scaling:
         """Return the scaling after more samples X (m, d), T (m, k) of these weights (m,)."""
-        largest = None if self.largest is None else max(self.largest, _largest(X))
+        largest = None if self.largest is None else max(self.largest, largest_magnitude(X))
         if largest is None:
             inputs, input_moments = self._follow_moments(X, sample_weight)
         else:
@@ -139,10 +140,6 @@ class Scaling:
         deviation = self.target_moments.moments.deviation / (1.0 if scale is None else scale)
         unit = float(np.sqrt(np.mean(deviation**2)))
         return unit if unit > 0.0 and not 1.0 / FACTOR <= unit / now <= FACTOR else now
-
-
-def _largest(X: Array) -> float:
-    return max(abs(float(X.min())), abs(float(X.max())))
 
 
 def _restart_constant(

@@ -73,7 +73,7 @@ class Stream:
                 name = name.removeprefix("problem.")
                 raise InputError(
                     f"{NAMES.get(name, name)}: it was {before} in the first partial_fit, and is "
-                    f"{now} now; a stream keeps it: set it back, or begin anew, with fit or a "
+                    f"{now} now, but must stay the same: set it back, or begin anew, with fit or a "
                     "clone"
                 )
 

@@ -97,7 +97,7 @@ class Model:
                 require_integer(size, "image_shape", at_least=1) for size in self.image_shape
             )
             if math.prod(shape) != d:
-                raise InputError(f"image_shape {shape} has not the {d} elements of an input")
+                raise InputError(f"image_shape {shape} does not have the {d} elements of an input")
 
     def _scalings(self) -> dict[str, NDArray[Any]]:
         """Return shifts and scales of inputs and targets; the latter are for regression only."""

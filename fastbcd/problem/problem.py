@@ -161,7 +161,9 @@ def _penalties(given: PenaltySpec, n_layers: int, argument: str) -> tuple[Penalt
     elif isinstance(given, str):
         parts = [part.strip() for part in given.split("/")]
         if "" in parts:
-            raise InputError(f"{argument}: a penalty is empty in {given!r}; write none for none")
+            raise InputError(
+                f"{argument}: a penalty is empty in {given!r}; write none for no penalty"
+            )
     elif isinstance(given, Sequence | np.ndarray):
         parts = list(given)
     else:
