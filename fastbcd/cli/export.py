@@ -9,12 +9,12 @@ from typing import Any
 
 from fastbcd.cli.parser import user_path
 from fastbcd.cli.run_folder import RunFolder
-from fastbcd.data.validation import DTYPES
 from fastbcd.errors import InputError
 from fastbcd.export import onnx_model, torch_source, torch_state
 from fastbcd.export.support import input_dtype, library
 from fastbcd.files.atomic import replacing, write_atomically
 from fastbcd.models.model import Model
+from fastbcd.support.parameters import DTYPES
 
 
 def add_command(commands: Any) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from typing import Any
 
-from fastbcd.data.validation import DTYPES, check_dtype
 from fastbcd.devices import DEVICES, PRECISIONS, get_device
 from fastbcd.errors import InputError
 from fastbcd.kernels import ACTIVATIONS, LOSSES, PENALTIES
@@ -19,6 +18,7 @@ from fastbcd.solvers.mini_batch import MiniBatchThreeSplitting
 from fastbcd.solvers.mini_batch.schedule import SCHEDULES
 from fastbcd.solvers.three_splitting import ThreeSplitting
 from fastbcd.solvers.two_splitting import TwoSplitting
+from fastbcd.support.parameters import DTYPES, check_dtype
 
 # Algorithm 3 is Algorithm 2 with residual layers: one solver.
 ALGORITHMS: dict[str, type[ThreeSplitting] | type[TwoSplitting]] = {

@@ -11,9 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from fastbcd.data.label_values import is_missing
 from fastbcd.errors import InputError
 from fastbcd.kernels import TARGETS, Loss
-from fastbcd.support.parameters import plain
 
-DTYPES = ("float32", "float64")
 NOTHING_LEFT = "{} is zero for every sample: nothing is left to learn from"
 
 Blocks = Callable[[Any], Iterable[slice]]
@@ -23,18 +21,6 @@ Blocks = Callable[[Any], Iterable[slice]]
 def all_rows(array: Any) -> Iterable[slice]:
     """Return all rows of `array` as one slice."""
     return [slice(0, len(array))]
-
-
-def check_dtype(dtype: Any) -> np.dtype:
-    """Return float32 or float64 as a NumPy dtype."""
-    dtype = plain(dtype)
-    try:
-        name = "" if dtype is None else np.dtype(dtype).name  # NumPy takes None for float64
-    except (TypeError, ValueError):
-        name = ""
-    if name not in DTYPES:
-        raise InputError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
-    return np.dtype(name)
 
 
 def check_matrix(

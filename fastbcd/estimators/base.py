@@ -12,7 +12,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from fastbcd.data.validation import check_dtype, check_sample_weight, check_some_weight
+from fastbcd.data.validation import check_sample_weight, check_some_weight
 from fastbcd.devices.tiles import even_size
 from fastbcd.errors import InputError
 from fastbcd.estimators.canonical import canonical
@@ -28,7 +28,7 @@ from fastbcd.models.network import Network
 from fastbcd.solvers.mini_batch.batches import mean_one
 from fastbcd.solvers.mini_batch.schedule import SCHEDULES
 from fastbcd.support.floating_point import own_errstate, own_errstate_in
-from fastbcd.support.parameters import choice, flag, plain
+from fastbcd.support.parameters import check_dtype, choice, flag, plain
 
 
 def takes_streams(estimator: Any) -> bool:

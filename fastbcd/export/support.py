@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastbcd.data.validation import check_dtype
 from fastbcd.errors import InputError
 from fastbcd.kernels import ACTIVATIONS
 from fastbcd.models.model import Model
 from fastbcd.models.probabilities import LINKS
+from fastbcd.support.parameters import check_dtype
 
 # Deviations from 0 that cost float32 five of its 24 bits, which leaves 2e-6 of a deviation.
 FAR = 32.0

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastbcd.data.validation import check_dtype, check_inputs
+from fastbcd.data.validation import check_inputs
 from fastbcd.devices import CPU
 from fastbcd.devices.tiles import Tile
 from fastbcd.errors import InputError
 from fastbcd.kernels import Formula
 from fastbcd.support.floating_point import own_errstate, own_errstate_in
+from fastbcd.support.parameters import check_dtype
 
 
 @own_errstate_in

@@ -12,7 +12,6 @@ from numpy.typing import ArrayLike
 
 from fastbcd.data.moments import weight_sum
 from fastbcd.data.validation import (
-    check_dtype,
     check_inputs,
     check_loss_targets,
     check_targets,
@@ -30,7 +29,7 @@ from fastbcd.solvers.budget import planned_bytes
 from fastbcd.solvers.state import State
 from fastbcd.solvers.subgradient import squared_subgradient
 from fastbcd.support.floating_point import own_errstate_in
-from fastbcd.support.parameters import LARGEST, parse, require, require_integer
+from fastbcd.support.parameters import LARGEST, check_dtype, parse, require, require_integer
 from fastbcd.support.renamed import renamed
 from fastbcd.training.loop import Callback, Result, run
 

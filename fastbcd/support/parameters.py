@@ -19,6 +19,7 @@ T = TypeVar("T")
 # Products of weights beyond these bounds would leave the range of float32.
 LARGEST = 1e15
 SMALLEST = 1e-15
+DTYPES = ("float32", "float64")
 
 
 def parse(text: str, known: Mapping[str, Callable[..., T]], argument: str) -> T:
@@ -118,3 +119,15 @@ def require_integer(value: int, argument: str, *, at_least: int, at_most: int = 
     if whole > at_most:
         raise InputError(f"{argument} must be an integer of at most {at_most}, got {given!r}")
     return whole
+
+
+def check_dtype(dtype: Any) -> np.dtype:
+    """Return float32 or float64 as a NumPy dtype."""
+    dtype = plain(dtype)
+    try:
+        name = "" if dtype is None else np.dtype(dtype).name  # NumPy takes None for float64
+    except (TypeError, ValueError):
+        name = ""
+    if name not in DTYPES:
+        raise InputError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
+    return np.dtype(name)

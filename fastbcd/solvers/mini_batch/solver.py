@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fastbcd.data.validation import (
-    check_dtype,
     check_inputs,
     check_loss_targets,
     check_sample_weight,
@@ -39,7 +38,7 @@ from fastbcd.solvers.mini_batch.settings import Settings, passes_for, settings_f
 from fastbcd.solvers.mini_batch.state import MiniBatchState
 from fastbcd.solvers.mini_batch.sweep import BatchSweep, StepScalars
 from fastbcd.support.floating_point import own_errstate_in
-from fastbcd.support.parameters import SMALLEST, require, require_integer
+from fastbcd.support.parameters import SMALLEST, check_dtype, require, require_integer
 from fastbcd.training.loop import Callback, Result, network_of, run
 
 # Samples, at least, by which the first weights are scaled.
