@@ -30,7 +30,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def _joined(arguments: Sequence[str]) -> list[str]:
-    """Numbers below 0 as parts of the options that they follow."""
+    """StepScalars below 0 as parts of the options that they follow."""
     joined: list[str] = []
     for i, argument in enumerate(arguments):
         if argument == "--":

@@ -188,7 +188,7 @@ class Certificate:
         return b * b / (a * len(self._squared)) * fall
 
     def as_dict(self) -> dict[str, Any]:
-        """Numbers and verdicts, for a file; None where a number was not measured."""
+        """StepScalars and verdicts, for a file; None where a number was not measured."""
         numbers: dict[str, Any] = {
             "iterations": self.iterations,
             "largest_rise": self.largest_rise,
