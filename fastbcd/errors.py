@@ -1,4 +1,4 @@
-"""What a user can do wrong, as one exception: a sentence that names the culprit and the cure."""
+"""The exception for mistakes of a user: its message names the culprit and the cure."""
 
 from __future__ import annotations
 

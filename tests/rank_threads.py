@@ -23,13 +23,13 @@ class RankThread(Part):
 
     def __init__(self, rank, size, shared, barrier):
         super().__init__(rank, size)
-        self.shared, self.barrier = shared, barrier
+        self.shared, self._all_here = shared, barrier
 
     def gather(self, value):
         self.shared[self.rank] = value
-        self.barrier.wait()
+        self._all_here.wait()
         values = list(self.shared)
-        self.barrier.wait()
+        self._all_here.wait()
         return values
 
     def sum(self, array):

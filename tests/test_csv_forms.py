@@ -148,7 +148,7 @@ WRONG = [
     (PLAIN.encode("utf-16-le"), "it has zero bytes, .* UTF-16 without a byte-order mark, save it"),
     (PLAIN.replace("u", "ü").encode("latin-1"), "it is not utf-8 text .*; save it as UTF-8"),
     (PLAIN.encode("utf-16")[:-1], "it is not utf-16 text .truncated data.; save it as UTF-8"),
-    (b"PK\x03\x04 workbook", "is no CSV file but a zip archive or an Excel workbook"),
+    (b"PK\x03\x04 workbook", "is not a CSV file but a zip archive or an Excel workbook"),
     (
         gzip.compress(PLAIN.encode() * 99, mtime=0)[:-9],
         "cannot be read as CSV: Compressed file end",

@@ -19,7 +19,8 @@ import pytest
 from numpydoc.docscrape import NumpyDocString
 
 import fastbcd
-from fastbcd import callbacks, data, export, kernels, mini_batch, plots
+from fastbcd import callbacks, data, export, kernels, plots
+from fastbcd.solvers import mini_batch
 
 # What users import from; names in `__all__` are public.
 PUBLIC = (fastbcd, callbacks, data, export, mini_batch, plots, kernels)

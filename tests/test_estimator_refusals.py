@@ -95,7 +95,7 @@ def test_early_stopping_says_what_it_cannot_hold_out():
     full = quick(solver="three-splitting", loss="squared", **early)
     with pytest.raises(InputError, match=message.format("samples")):
         full.fit(four, [0, 0, 1, 1])
-    with pytest.raises(InputError, match=r"does not leave two parts; another fraction"):
+    with pytest.raises(InputError, match=r"does not leave two parts; change it"):
         BCDRegressor(validation_fraction=0.99, **early).fit(X[:3], [1.0, 2.0, 3.0])
 
 

@@ -166,7 +166,7 @@ def test_streams_refuse_what_has_no_meaning_for_them():
         started.partial_fit(X, y + 5)
     with pytest.raises(InputError, match="schedule: partial_fit takes a stream without an end"):
         quick(schedule="cosine").partial_fit(X, y, classes=[0, 1, 2])
-    with pytest.raises(InputError, match="class_weight: a part of a stream says nothing"):
+    with pytest.raises(InputError, match="class_weight: a part of a stream does not show"):
         quick(class_weight="balanced").partial_fit(X, y, classes=[0, 1, 2])
     assert not hasattr(quick(solver="three-splitting"), "partial_fit")
 

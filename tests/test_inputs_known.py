@@ -236,7 +236,7 @@ def test_the_source_for_torch_says_what_the_inputs_are():
     ("parts", "message"),
     [
         ({"input_kind": "x"}, "input_kind must be one of b, u, i, f, n, got 'x'"),
-        ({"image_shape": (2, 2)}, r"image_shape \(2, 2\) has not the 3 elements of an input"),
+        ({"image_shape": (2, 2)}, r"image_shape \(2, 2\) does not have the 3 elements of an input"),
         ({"image_shape": "3"}, "image_shape must be sizes, got '3'"),
         ({"feature_names": [1, 2, 3]}, "feature_names must be texts"),
     ],

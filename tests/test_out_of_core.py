@@ -24,7 +24,7 @@ from fastbcd import (
     resume,
 )
 from fastbcd.callbacks import Accuracy, Callback, Certify, Objective, SaveCheckpoint
-from fastbcd.devices import storage
+from fastbcd.devices.storage import arrays as storage
 from fastbcd.devices.storage.arrays import Disk, parse_bytes
 from fastbcd.devices.storage.pages import Pages, pages_of
 

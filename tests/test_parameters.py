@@ -194,7 +194,7 @@ def solver_cases():
 
 @pytest.mark.parametrize(("kind", "place", "entry", "name"), [*solver_cases()])
 def test_each_parameter_of_problem_and_solvers(kind, place, entry, name, monkeypatch):
-    from fastbcd.devices import storage
+    from fastbcd.devices.storage import arrays as storage
 
     monkeypatch.setattr(storage, "file_system", lambda path: "ext4")
     value, more = entry

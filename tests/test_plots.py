@@ -319,7 +319,7 @@ def test_without_matplotlib_an_error_says_what_to_install(folders, monkeypatch, 
 
 
 def counts_in(ax):
-    """StepScalars in a confusion matrix by (row, column)."""
+    """Numbers in a confusion matrix by (row, column)."""
     return {
         (round(y), round(x)): int(text.get_text())
         for text in ax.texts

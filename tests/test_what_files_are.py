@@ -135,12 +135,12 @@ def folder_of(*names):
 DESCRIBED = [
     (folder_of(), "is an empty folder; DATA must be a folder of"),
     (folder_of(".DS_Store", "__MACOSX/"), "is an empty folder"),
-    (folder_of("cat/", "dog/"), "holds none of the files that are needed, but cat/, dog/; DATA"),
+    (folder_of("cat/", "dog/"), "has none of the needed files; it holds cat/, dog/; DATA"),
     (
         folder_of("train.csv", "x.txt"),
         "is a folder that holds train.csv, x.txt; to read a table, name the file: .*",
     ),
-    (folder_of("config.json", "history.csv"), "is the folder of a run, no data"),
+    (folder_of("config.json", "history.csv"), "is the folder of a run, not data"),
     (folder_of(*"abcdefghij"), "holds .*, but a, b, c, d, e, f, g, h and 2 more"),
     (
         lambda path: write_idx(path / "raw", str),

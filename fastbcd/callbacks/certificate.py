@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from fastbcd.callbacks.measurements import Every
-from fastbcd.data.validation import check_subgradient
 from fastbcd.errors import InputError
+from fastbcd.problem.requirements import check_subgradient
 from fastbcd.training.certificate import Certificate
 from fastbcd.training.descent_log import DescentLog
 from fastbcd.training.loop import Record, Result

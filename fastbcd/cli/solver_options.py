@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from typing import Any
 
-from fastbcd.data.validation import LOSS_UPDATES
 from fastbcd.devices import DEVICES, PRECISIONS, get_device
 from fastbcd.errors import InputError
 from fastbcd.kernels import ACTIVATIONS, LOSSES, PENALTIES
 from fastbcd.problem import REDUCTIONS, Problem
 from fastbcd.problem.initialization import INITIALIZATIONS
+from fastbcd.problem.requirements import LOSS_UPDATES
 from fastbcd.solvers.defaults import ALPHA, FULL_BATCH, ITERATIONS, WEIGHT_PENALTY, AnySolver
 from fastbcd.solvers.mini_batch import MiniBatchThreeSplitting
 from fastbcd.solvers.mini_batch.schedule import SCHEDULES

@@ -1,9 +1,8 @@
-"""Reading data, one rank's part of it: digits, folders of arrays, .npz archives, CSV files."""
+"""Reading of data, or one rank's share: digits, folders of arrays, .npz archives, CSV files."""
 
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,7 @@ from fastbcd.data.npz import open_archive
 from fastbcd.data.preprocessing import PREPROCESSINGS, Preprocessing
 from fastbcd.data.reading import Allocate, Sets, Unit, read, share
 from fastbcd.data.split import split
-from fastbcd.data.table import load_csv
+from fastbcd.data.table import is_table, load_csv
 from fastbcd.devices.ranks import Ranks, SingleProcess, collective_errors
 from fastbcd.errors import InputError
 from fastbcd.files.atomic import user_path
@@ -25,7 +24,6 @@ FORMS = (
     "a folder of MNIST-style IDX files, of four .npy arrays or of .npz shards, an .npz archive, or "
     "a .csv or .tsv file (packed or not: .csv.gz)"
 )
-TABLES = (".csv", ".tsv", ".tab")
 
 
 @own_errstate
@@ -42,47 +40,47 @@ def load(
     allocate: Allocate | None = None,
     unit: Unit = lambda n_features: 1,
 ) -> Dataset:
-    """Read `source`, this rank's rows of it; None is the digits set that scikit-learn ships.
+    """Read this rank's rows of `source`; None is the digits set of scikit-learn.
 
-    Headers come first, then blocks of the rows that are wanted: no rank ever holds more than these
-    and a block. Features that lie in a file as memory needs them, uncompressed and with the
-    machine's order of bytes, stay there: such an array is a `numpy.memmap`. What is compressed is
-    read from its beginning, so that damage behind a rank's rows is found by others. CSV files and
-    digits are small: every rank reads them whole, splits them in the same way, and cuts.
+    The headers are read first, then the wanted rows in blocks: no rank ever holds more than these
+    and one block. Uncompressed features in the machine's byte order stay in their file, as a
+    `numpy.memmap`. A compressed file is read from its beginning to the last wanted row; damage
+    after that row is found by the ranks that read on. CSV files and digits are small: each rank
+    reads all of them, splits them in the same way, and takes its rows.
 
     Parameters
     ----------
     source : str, Path or None
-        A folder of IDX files, of ``X_train.npy``, ``y_train.npy``, ``X_test.npy``, ``y_test.npy``,
-        or of ``.npz`` shards, an ``.npz``, a ``.csv`` or ``.tsv``, packed (``.gz``) or not, or
-        None. Endings may have letters of any case, and arrays their other usual names, such as
-        ``x_train`` and ``train_images``. ``~`` is the user's folder.
+        A folder of IDX files, a folder of ``X_train.npy``, ``y_train.npy``, ``X_test.npy`` and
+        ``y_test.npy``, a folder of ``.npz`` shards, an ``.npz``, a ``.csv`` or ``.tsv``,
+        compressed (``.gz``) or not, or None. Endings may have letters of any case, and arrays may
+        have other usual names, such as ``x_train`` and ``train_images``. ``~`` is the user's home.
     target : str, optional
-        Column of a CSV that holds the labels.
+        Column of a CSV file with the labels.
     target_required : bool, default=False
-        The user asked for `target`: it is an error where it cannot be had.
+        The user asked for `target`: raise an error if there is no such column.
     test_fraction : float, default=0.2
-        Of digits or a CSV that is held out, in (0, 1).
+        Share, in (0, 1), of digits or a CSV file that is held out.
     training : bool, default=True
-        False: only what is to be predicted is read and demanded.
+        If False, only the data for prediction are read and required.
     held_out : bool, default=False
-        For prediction on a CSV: the rows that training held out, not all.
+        For prediction on a CSV file: read only the rows that training held out.
     index : bool, default=False
-        Keep columns of row numbers, which a CSV by pandas has in front and without a name.
+        Keep leading columns of row numbers without a name, as pandas writes them.
     ranks : Ranks, optional
-        Each gets its ``ranks.rows`` of the training set and of the test set, and may get none.
-        Default: one process, all rows.
+        Each rank gets its ``ranks.rows`` of the training set and of the test set, which may be
+        none. Default: one process gets all rows.
     allocate : callable, optional
-        ``allocate(shape, dtype)`` makes the array that features are read into, where they do not
-        stay in their file. Default: `numpy.empty`. Labels are always in memory.
+        ``allocate(shape, dtype)`` makes the array for features that do not stay in their file.
+        Default: `numpy.empty`. Labels are always in memory.
     unit : callable, optional
-        ``unit(n_features)``: of so many rows of the training set, or whole multiples, are the
-        shares of ranks, as in `fastbcd.devices.ranks.Ranks.rows`. Default: 1.
+        ``unit(n_features)`` is a number of rows; each rank's share of the training set is a
+        multiple of it, as in `fastbcd.devices.ranks.Ranks.rows`. Default: 1.
 
     Raises
     ------
     InputError
-        Naming the file and what would be right; on all ranks where one finds something wrong.
+        The message names the file and the remedy. All ranks raise what one of them finds.
     """
     ranks = SingleProcess() if ranks is None else ranks
     into: Allocate = np.empty if allocate is None else allocate
@@ -111,41 +109,35 @@ def _find(
     held_out: bool,
     index: bool,
 ) -> Sets | Dataset:
-    """Sources to read from, or all of what is read as a whole."""
+    """Open the sources of `source`, or read all of it if it is small."""
     if source is not None and not isinstance(source, str):
         raise InputError(f"DATA must be a path, got {source!r}; it is {FORMS}")
     if not 0 < test_fraction < 1:
         raise InputError(f"test fraction must lie between 0 and 1, got {test_fraction}")
     if source is not None and not Path(source).exists():
         raise InputError(f"{source} does not exist; DATA must be {FORMS}")
-    if target_required and (source is None or not _is_table(Path(source))):
+    if target_required and (source is None or not is_table(Path(source))):
         raise InputError(f"--target names a column of a CSV file, but DATA is {source or 'digits'}")
     if source is None:
         from sklearn.datasets import load_digits
 
         X, y = load_digits(return_X_y=True)
-        # 8 x 8 images with 17 grey levels, kept as integers: see `Preprocessing`.
+        # `Preprocessing` scales integers as grey levels: these are 8 x 8 images with 17 of them.
         return split("digits", X.astype(np.uint8), y, test_fraction)
     path = Path(source)
     if path.is_dir() and (path / path.name).is_file():
-        path = path / path.name  # some archives unpack a file into a folder of its name
+        path = path / path.name  # some archives unpack a file into a folder of the same name
     if path.is_dir():
         return open_folder(path, training, FORMS)
-    if _is_table(path):
+    if is_table(path):
         return load_csv(path, target, target_required, test_fraction, training, held_out, index)
     if path.suffix.lower() == ".npz":
         return open_archive(path, training)
     raise InputError(f"{path} {_refused(path)}; DATA must be {FORMS}")
 
 
-def _is_table(path: Path) -> bool:
-    """Whether a file's name is that of a table, in letters of any case, packed or not."""
-    name = re.sub(r"\.(gz|bz2|xz)$", "", path.name.lower())
-    return name.endswith(TABLES)
-
-
 def _refused(path: Path) -> str:
-    """What a file is that cannot be DATA, as far as its first bytes say it."""
+    """Describe a file that cannot be DATA, by its first bytes."""
     with path.open("rb") as file:
         magic = file.read(6)
     if magic == b"\x93NUMPY":

@@ -1,4 +1,4 @@
-"""Going through the rows of an array, wherever it lies."""
+"""Passes over the rows of an array in memory or in a file."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from numpy.typing import NDArray
 
 from fastbcd.devices.storage.pages import release
 
-# StepScalars of a block: 4 MiB in float64.
-NUMBERS = 2**19
+# A block has so many elements: 4 MiB in float64.
+BLOCK_SIZE = 2**19
 
 
 def rows_of_block(d: int) -> int:
-    """How many rows of `d` numbers make a block."""
-    return max(1, NUMBERS // max(1, d))
+    """Return the number of rows of `d` elements in a block."""
+    return max(1, BLOCK_SIZE // max(1, d))
 
 
 def blocks(X: NDArray[Any], rows: int) -> Iterator[slice]:
-    """Slices of at most `rows` rows each that are all of X (n, d), in order.
+    """Yield slices of at most `rows` rows each that cover X (n, d), in order.
 
-    Where X is mapped from a file its pages leave memory when the next slice is asked for, so that
-    a pass over a file needs no more than a block.
+    If X is mapped from a file, the pages of a slice leave memory when the next one is requested,
+    so that a pass over a file needs the memory of one block.
     """
     for start in range(0, len(X), rows):
         part = slice(start, min(start + rows, len(X)))

@@ -1,4 +1,4 @@
-"""The text of a CSV file: how it is packed, which letters it has, and what separates its fields."""
+"""The text of a CSV file: its compression, its encoding, and the separator of its fields."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from typing import Any, TextIO
 from fastbcd.errors import InputError
 
 Row = tuple[int, list[str]]
-"""Line number and fields."""
+"""A line number and the fields of that line."""
 
 PACKED: dict[bytes, Callable[[Path], Any]] = {
     b"\x1f\x8b": gzip.open,
     b"BZh": bz2.open,
     b"\xfd7zXZ": lzma.open,
 }
-# Marks at the beginning of a text; those of four bytes first, as one begins like one of two.
+# Byte-order marks. Those of four bytes come first, because one of them begins like one of two.
 MARKS = {
     codecs.BOM_UTF32_LE: "utf-32",
     codecs.BOM_UTF32_BE: "utf-32",
@@ -36,33 +36,33 @@ MARKS = {
     codecs.BOM_UTF16_BE: "utf-16",
 }
 SEPARATORS = (",", ";", "\t", "|")
-# So much of a file, and so many of its rows, say what separates its fields.
+# The separator is found in so many characters and rows at the beginning of a file.
 SAMPLE, SAMPLE_ROWS = 2**16, 50
-# Excel's way to say it.
-SAID = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
+# A line with which Excel declares the separator.
+DECLARED = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
 
 
 def read_rows(path: Path) -> list[Row]:
-    """The rows of `path` that are not blank, the header's first.
+    """Return the rows of `path` that are not blank, the header's first.
 
-    Files may be packed by gzip, bzip2 or xz. Text is UTF-8, or what a byte-order mark says. Fields
-    are separated by commas, semicolons, tabs or bars: by what makes most columns of the header and
-    as many in the rows behind it.
+    Files may be compressed by gzip, bzip2 or xz. The encoding is UTF-8 unless there is a byte-order
+    mark. The separator is a comma, semicolon, tab or bar: the one that gives the header the most
+    columns, with as many in the rows below it.
 
     Raises
     ------
     InputError
-        No such file, no text, or quotes that do not close.
+        There is no such file, it is not text, or a quote is not closed.
     """
     with _reporting(path), _open(path) as file:
         sample = file.read(SAMPLE)
-        separator, said = _separator(sample, path)
+        separator, declared = _separator(sample, path)
     with _reporting(path), _open(path) as file:
-        spaced = _spaced(sample, separator, said)
+        spaced = _spaced(sample, separator, declared)
         reader = csv.reader(file, delimiter=separator, skipinitialspace=spaced, strict=True)
         rows = [(reader.line_num, row) for row in reader if any(map(str.strip, row)) or row[1:]]
-    rows = rows[1:] if said else rows
-    if rows and rows[0][1][0].startswith("\ufeff"):  # two programs each wrote a mark
+    rows = rows[1:] if declared else rows
+    if rows and rows[0][1][0].startswith("\ufeff"):  # a second mark, written by another program
         rows[0][1][0] = rows[0][1][0].removeprefix("\ufeff").strip('"')
     return rows
 
@@ -87,7 +87,7 @@ def _unpacked(path: Path) -> Iterator[Any]:
         magic = raw.read(6)
     if magic.startswith(b"PK"):
         raise InputError(
-            f"{path} is no CSV file but a zip archive or an Excel workbook; save it as CSV"
+            f"{path} is not a CSV file but a zip archive or an Excel workbook; save it as CSV"
         )
     unpack = next((unpack for start, unpack in PACKED.items() if magic.startswith(start)), None)
     with path.open("rb") if unpack is None else unpack(path) as file:
@@ -102,7 +102,7 @@ def _encoding_of(path: Path) -> str:
             return encoding
     if b"\0" in start:
         raise InputError(
-            f"{path} cannot be read as CSV: it has zero bytes, as no UTF-8 text has them; if it is "
+            f"{path} cannot be read as CSV: it has zero bytes, which UTF-8 text has not; if it is "
             "UTF-16 without a byte-order mark, save it as UTF-8"
         )
     return "utf-8"
@@ -116,10 +116,10 @@ def _open(path: Path) -> Iterator[TextIO]:
 
 
 def _separator(sample: str, path: Path) -> tuple[str, bool]:
-    """What separates fields, and whether a line says so and is not the header."""
-    said = SAID.fullmatch(sample.removeprefix("\ufeff").split("\n", 1)[0].strip(" \r"))
-    if said:
-        return said[1], True
+    """Return the separator, and whether a line before the header declares it."""
+    declared = DECLARED.fullmatch(sample.removeprefix("\ufeff").split("\n", 1)[0].strip(" \r"))
+    if declared:
+        return declared[1], True
     first = "\t" if path.name.lower().split(".", 1)[-1].startswith(("tsv", "tab")) else ","
 
     def columns(separator: str) -> tuple[bool, int, bool]:
@@ -134,16 +134,16 @@ def _separator(sample: str, path: Path) -> tuple[str, bool]:
 
 
 def _some_rows(sample: str, separator: str) -> list[list[str]]:
-    """The first rows of a sample; the last one may be cut, and is left out where it may."""
+    """Return the first rows of a sample, without a last one that may be cut off."""
     whole = sample if len(sample) < SAMPLE else sample[: sample.rfind("\n") + 1]
     reader = csv.reader(io.StringIO(whole, newline=""), delimiter=separator)
     rows: list[list[str]] = []
-    with contextlib.suppress(csv.Error):  # whoever reads all of it finds it again
+    with contextlib.suppress(csv.Error):  # `read_rows` finds the error again
         rows.extend(itertools.islice(reader, SAMPLE_ROWS))
     return rows
 
 
-def _spaced(sample: str, separator: str, said: bool) -> bool:
-    """Whether a blank follows each separator of the header, and so belongs to it."""
-    rows = [row for row in _some_rows(sample, separator) if row][said:]
+def _spaced(sample: str, separator: str, declared: bool) -> bool:
+    """Whether a blank follows each separator of the header, and so is part of the separator."""
+    rows = [row for row in _some_rows(sample, separator) if row][declared:]
     return bool(rows) and len(rows[0]) > 1 and all(name.startswith(" ") for name in rows[0][1:])

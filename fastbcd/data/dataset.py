@@ -1,4 +1,4 @@
-"""Labelled samples for training and testing, as they were read."""
+"""Labelled samples for training and testing, as they are read."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from fastbcd.data.validation import check_matrix
 from fastbcd.errors import InputError
 
 LARGEST_LABEL = 2**53
-# Halves of characters in UTF-16, which are none.
+# Half characters of UTF-16; a single one is not valid text.
 SURROGATES = (0xD800, 0xDFFF)
-# By a type's kind: labels of one family may stand in one array.
+# Family by kind of type; labels of one family may be in one array.
 LABEL_FAMILY = {"i": "integer", "u": "integer", "b": "bool", "f": "float", "U": "text"}
 
 
@@ -26,22 +26,22 @@ class Dataset:
     Parameters
     ----------
     name : str
-        Of the data, for messages and the run's folder.
+        Name of the data, for messages and the run's folder.
     X_train, y_train : (n, d), (n,) array or None
-        None where only prediction is asked for.
+        None if the data are for prediction only.
     X_test, y_test : (n, d), (n,) array
-        Labels are None where they are unknown.
+        Labels are None if they are unknown.
     feature_names : list of str, optional
-        Columns of a CSV.
+        Columns of a CSV file.
     n_train, n_test : int, optional
-        Samples of all ranks; default: as many as there are here.
+        Numbers of samples of all ranks; default: those of the arrays.
     image_shape : tuple of int, optional
-        Of one sample, where samples are images.
+        Shape of one sample, if samples are images.
 
     Raises
     ------
     InputError
-        The two sets have different numbers of features, or numbers of different kinds.
+        The two sets differ in the number of features, or in the kind of their numbers.
     """
 
     name: str
@@ -64,12 +64,12 @@ class Dataset:
 
     @property
     def input_kind(self) -> str | None:
-        """Kind of the numbers in training; a table's are read as floats, whatever they are."""
+        """Kind of the numbers in training; those of a table are read as floats in any case."""
         return ANY if self.feature_names is not None else str(self.X_train.dtype.kind)
 
 
 def check_same_features(name: str, train: int, test: int) -> None:
-    """`InputError` where training and test set of `name` differ in their numbers of features."""
+    """Raise an `InputError` if the sets of `name` differ in the number of features."""
     if train != test:
         raise InputError(
             f"{name}: the training set has {train} features, but the test set has {test}"
@@ -77,7 +77,7 @@ def check_same_features(name: str, train: int, test: int) -> None:
 
 
 def flat_samples(X: Any, name: str) -> NDArray[Any]:
-    """X with everything behind the first axis (an image's rows and columns) made one axis."""
+    """Flatten all axes of X after the first, such as the rows and columns of an image."""
     X = np.asarray(X)
     if X.ndim > 2 and X.size > 0:
         X = X.reshape(len(X), -1)
@@ -85,7 +85,7 @@ def flat_samples(X: Any, name: str) -> NDArray[Any]:
 
 
 def check_label_shape(shape: tuple[int, ...], n: int, name: str) -> None:
-    """`InputError` where an array of such a shape has not one label for each of n samples."""
+    """Raise an `InputError` unless an array of this `shape` has one label for each of n samples."""
     if len(shape) != 1 and (len(shape) != 2 or shape[1] != 1):
         hint = "; of one-hot rows these are .argmax(axis=1)" if len(shape) == 2 else ""
         raise InputError(f"{name} must hold one label for each sample, got shape {shape}{hint}")
@@ -94,12 +94,12 @@ def check_label_shape(shape: tuple[int, ...], n: int, name: str) -> None:
 
 
 def class_labels(y: Any, n: int, name: str) -> NDArray[Any]:
-    """Y as a vector of n class labels, with the type that it has: whole numbers, bools or text.
+    """Return `y` as a vector of n class labels of its own type: whole numbers, bools or text.
 
     Raises
     ------
     InputError
-        Wrong length, or numbers that are not whole: no classes.
+        `y` has another length, or numbers that are not whole, and so no classes.
     """
     y = np.asarray(y)
     check_label_shape(y.shape, n, name)
@@ -112,7 +112,7 @@ def class_labels(y: Any, n: int, name: str) -> NDArray[Any]:
         if not (np.isfinite(y) & (y == np.round(y))).all():
             raise InputError(f"{name} must hold class labels, but has numbers that are not whole")
         if np.abs(y.astype(np.float64)).max(initial=0) > LARGEST_LABEL:
-            raise InputError(f"{name} has labels beyond 2^53, which no float tells apart")
+            raise InputError(f"{name} has labels beyond 2^53, which floats cannot tell apart")
     if y.dtype.kind == "U" and len(y):
         letters = np.ascontiguousarray(y, y.dtype.newbyteorder("=")).view(np.uint32)
         if ((letters >= SURROGATES[0]) & (letters <= SURROGATES[1])).any():
@@ -123,12 +123,12 @@ def class_labels(y: Any, n: int, name: str) -> NDArray[Any]:
 
 
 def common_label_type(kinds: list[tuple[str, np.dtype[Any]]]) -> np.dtype[Any]:
-    """The type that has all labels of arrays, given as (name, type), without changing any.
+    """Return a type that holds the labels of all arrays, given as (name, type), unchanged.
 
     Raises
     ------
     InputError
-        Texts beside numbers, bools beside numbers, or integers that only a float could hold.
+        Texts or bools are mixed with numbers, or only a float could hold all integers.
     """
     first, dtype = kinds[0]
     for name, other in kinds[1:]:

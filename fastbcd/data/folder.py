@@ -1,4 +1,4 @@
-"""Which form the files of a folder have, and what to say of a folder that has none."""
+"""The form of the files in a folder, and the message for a folder without data."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from fastbcd.data.idx_folder import idx_files, open_idx_folder
 from fastbcd.data.npy import npy_files, open_npy_folder
 from fastbcd.data.npz import open_shards, shards_of
 from fastbcd.data.reading import Sets
+from fastbcd.data.table import is_table
 from fastbcd.errors import InputError
 
-# So many names of files are enough to recognise a folder by.
+# A message shows so many names of files.
 SHOWN = 8
-TABLES = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 
 
 def open_folder(folder: Path, training: bool, forms: str) -> Sets:
-    """Whichever form its files have.
+    """Open the data in `folder`; for prediction (not `training`) only what that needs.
 
     Raises
     ------
     InputError
-        None of `forms`: says what the folder holds, and what would be right.
+        The files have none of the `forms`. The message says what the folder holds.
     """
     try:
         if npy_files(folder):
@@ -36,18 +36,18 @@ def open_folder(folder: Path, training: bool, forms: str) -> Sets:
 
 
 def _described(folder: Path) -> str:
-    """What is wrong with a folder, in words."""
+    """Describe a folder that has no data."""
     entries = sorted(path for path in folder.iterdir() if not path.name.startswith((".", "__")))
     if not entries:
         return "is an empty folder"
     names = [f"{path.name}/" if path.is_dir() else path.name for path in entries]
     held = ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" * (len(names) > SHOWN))
     if {"config.json", "history.csv"} <= set(names):
-        return "is the folder of a run, no data"
+        return "is the folder of a run, not data"
     for path in entries:
         if path.is_dir() and (npy_files(path) or shards_of(path) or idx_files(path)):
             return f"holds {held}, and the data seem to lie in {path}: name that"
-    tables = [path for path in entries if path.is_file() and path.name.lower().endswith(TABLES)]
+    tables = [path for path in entries if path.is_file() and is_table(path)]
     if tables:
         return f"is a folder that holds {held}; to read a table, name the file: {tables[0]}"
-    return f"holds none of the files that are needed, but {held}"
+    return f"has none of the needed files; it holds {held}"

@@ -1,4 +1,4 @@
-"""Folders of MNIST-style IDX files, under the names that they have in the wild."""
+"""Folders of MNIST-style IDX files, with all file names that are in use."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fastbcd.data.names import NAMES
 from fastbcd.data.reading import Pair, Sets
 from fastbcd.errors import InputError
 
-# MNIST's, EMNIST's with the name of a set before them, and as Kaggle spells them.
+# File names of MNIST, of EMNIST (with the name of a set in front), and as Kaggle spells them.
 FORM = re.compile(
     r"(?:(?P<set>.+)-)?(?P<part>train|t10k|test)-(?P<what>images|labels)[-.]idx\d[-.]ubyte(?P<gz>\.gz)?",
     re.IGNORECASE,
@@ -26,18 +26,18 @@ STEMS = {
 
 @dataclass(frozen=True)
 class Found:
-    """A file of such a name: of which set and array, and, lower first, its rank among equals."""
+    """An IDX file with its set and array; among equal ones the lowest `priority` is taken."""
 
     path: Path
     set: str
     role: str
-    rank: tuple[bool, bool, bool, str]
+    priority: tuple[bool, bool, bool, str]
 
 
 def idx_files(folder: Path) -> list[Found]:
-    """Files in `folder` with such names, and, behind them, those in folders with such names.
+    """Find the IDX files in `folder`, then those in its subfolders that are named as such a file.
 
-    Some archives unpack each file into a folder of its name.
+    Some archives unpack each file into a folder of the same name.
     """
     entries = sorted(path for path in folder.iterdir() if FORM.fullmatch(path.name))
     found = [_found(path, False) for path in entries if path.is_file()]
@@ -54,17 +54,17 @@ def _found(path: Path, inside: bool) -> Found:
     what = "X" if form["what"].lower() == "images" else "y"
     part = "train" if form["part"].lower() == "train" else "test"
     packed = form["gz"] is not None
-    rank = (inside, ".idx" in path.name.lower(), packed, path.name)
-    return Found(path, (form["set"] or "").lower(), f"{what}_{part}", rank)
+    priority = (inside, ".idx" in path.name.lower(), packed, path.name)
+    return Found(path, (form["set"] or "").lower(), f"{what}_{part}", priority)
 
 
 def open_idx_folder(folder: Path, training: bool) -> Sets:
-    """The four files of `folder`; only the two test files unless `training`.
+    """Open the four files of `folder`, or only the two test files unless `training`.
 
     Raises
     ------
     InputError
-        One of them lacks, or there are files of several sets.
+        A file is missing, or there are files of several sets.
     """
     found = idx_files(folder)
     sets = sorted({file.set for file in found})
@@ -74,7 +74,7 @@ def open_idx_folder(folder: Path, training: bool) -> Sets:
             "them in a folder of its own"
         )
     chosen: dict[str, Path] = {}
-    for file in sorted(found, key=lambda file: file.rank, reverse=True):
+    for file in sorted(found, key=lambda file: file.priority, reverse=True):
         if file.set == sets[0]:
             chosen[file.role] = file.path
     for role in NAMES if training else NAMES[2:]:

@@ -1,4 +1,4 @@
-"""What a model knows of its inputs, and what it says of others."""
+"""Properties of a model's training inputs, and checks that other inputs have them."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ class Inputs:
     Parameters
     ----------
     width : int
-        How many there are.
+        Number of features.
     names : list of str, optional
-        Of columns, in the order of training.
+        Names of the columns, in the order of training.
     kind : {"b", "u", "i", "f", "n"}, optional
-        Of the type that the features had, as `numpy.dtype.kind`; "n" where a table of text was
-        read, which says nothing of types.
+        Kind of the features' type, as `numpy.dtype.kind`; "n" if they were read from text, which
+        has no types.
     shape : tuple of int, optional
-        Of an image, whose elements are the features.
+        Shape of an image, if the features are its elements.
     """
 
     width: int
@@ -43,21 +43,22 @@ class Inputs:
     shape: tuple[int, ...] | None = None
 
     def take(self, X: Any, names: Sequence[str] | None = None) -> NDArray[Any]:
-        """X as (n, width) numbers, compared with what is known; a data frame or (n, ...) images.
+        """Return X as (n, width) numbers, after comparing it with the training inputs.
 
-        Where only one of X and the model has names there is a `UserWarning`, as scikit-learn's.
-        Models of before format 4, whose `kind` is not known, give none.
+        If only one of X and the model has names there is a `UserWarning`, as in scikit-learn.
+        Models from before format 4, which have no `kind`, do not warn.
 
         Parameters
         ----------
         X : array or data frame
+            (n, width), or (n, ...) images.
         names : sequence of str, optional
-            Of the columns of an array.
+            Names of the columns of an array.
 
         Raises
         ------
         InputError
-            Naming the first difference.
+            X differs from the training inputs. The message names the first difference.
         """
         self._check_names(names_of(X) if names is None else list(names))
         X = self._flat(X)
@@ -81,7 +82,7 @@ class Inputs:
         if self.names is not None and given is not None:
             check_same_names(self.names, given, "X")
         elif self.kind is None:
-            return  # a model of an earlier version, with which nobody was warned
+            return  # earlier versions, which wrote such models, did not warn
         elif given is not None:
             warnings.warn("X has feature names, but the model was trained without", stacklevel=5)
         elif self.names is not None:
@@ -92,10 +93,10 @@ class Inputs:
             )
 
     def check_kind(self, X: NDArray[Any], name: str = "X") -> None:
-        """`InputError` where numbers of X (n, d) cannot be of the kind that was trained on.
+        """Raise an `InputError` if X (n, d), called `name`, cannot be of the kind in training.
 
-        Whole numbers may come as floats, but no fractions where there were grey levels, which an
-        image divided by 255 has, and no grey levels where there were floats.
+        Whole numbers may come as floats. But a model of grey levels takes no fractions, as in
+        images divided by 255, and a model of floats takes no grey levels.
         """
         if self.kind == "f" and X.dtype.kind in "ub":
             raise InputError(
@@ -115,14 +116,14 @@ class Inputs:
                 raise InputError(
                     f"{name} holds {X.dtype.name} with {part[i, j]} in row {rows.start + i}, "
                     f"column {j}, but the model was trained on {KINDS[self.kind]}: were they "
-                    "scaled on the way? Hand them in as in training"
+                    "scaled? Give them as in training"
                 )
 
 
 def names_of(X: Any) -> list[str] | None:
-    """Names of the columns of a data frame (pandas, polars, Arrow); None where it has none."""
+    """Return the column names of a data frame (pandas, polars, Arrow), or None without names."""
     columns = getattr(X, "columns", None)
-    if hasattr(X, "column_names"):  # an Arrow table's columns are arrays
+    if hasattr(X, "column_names"):  # in an Arrow table, `columns` are arrays
         columns = X.column_names
     names = None if columns is None else list(columns)
     if not names or not all(isinstance(name, str) for name in names):
@@ -131,16 +132,16 @@ def names_of(X: Any) -> list[str] | None:
 
 
 def check_same_names(trained: list[str], given: list[str], name: str) -> None:
-    """`InputError` that names the first difference between columns of training and those `given`.
+    """Raise an `InputError` if the columns `given` of data `name` are not those `trained` on.
 
-    `name` is that of the data.
+    The message names the first difference.
     """
     if given == trained:
         return
-    lacks = [column for column in trained if column not in given]
-    if lacks:
+    missing = [column for column in trained if column not in given]
+    if missing:
         raise InputError(
-            f"{name} has no column {lacks[0]!r}, which the model was trained on; it has "
+            f"{name} has no column {missing[0]!r}, which the model was trained on; it has "
             f"{', '.join(map(repr, given[:10]))}{', ...' if len(given) > 10 else ''}"
         )
     more = [column for column in given if column not in trained]
@@ -159,9 +160,9 @@ def check_same_names(trained: list[str], given: list[str], name: str) -> None:
 def check_same_shape(
     trained: tuple[int, ...], given: tuple[int, ...], first: str, second: str
 ) -> None:
-    """`InputError` where images have other shapes, axes of length 1 aside.
+    """Raise an `InputError` if shapes of images differ; axes of length 1 do not count.
 
-    The sentence is ``{first} of shape ..., but {second} ...``.
+    The message is ``{first} of shape {trained}, but {second} {given}``.
     """
     one, other = (tuple(d for d in shape if d != 1) for shape in (trained, given))
     if one != other:

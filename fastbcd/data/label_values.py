@@ -1,4 +1,4 @@
-"""Class labels as they were given: an array that has the same values, or an error."""
+"""Conversion of class labels to an array without changing any value."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastbcd.errors import InputError
+from fastbcd.support.parameters import plain
 
-# What stands for a missing value in pandas: NA and NaT. pandas itself is not needed to know them.
+# Types of pandas' NA and NaT, by name, so that pandas need not be installed.
 MISSING_TYPES = ("NAType", "NaTType")
 KINDS: tuple[tuple[str, Callable[[Any], bool]], ...] = (
     ("bool", lambda label: isinstance(label, bool | np.bool_)),
@@ -20,35 +21,35 @@ KINDS: tuple[tuple[str, Callable[[Any], bool]], ...] = (
     ("float", lambda label: isinstance(label, Real)),
     ("text", lambda label: isinstance(label, str)),
 )
-# Python's own types, none of whose values is missing.
+# Python's own types, which have no missing values.
 PLAIN = {str: "text", int: "whole number", bool: "bool"}
 
 
 def faithful(labels: Any, name: str) -> NDArray[Any]:
-    """`labels` as an array in which each is equal to what was given, and of the same kind.
+    """Return `labels` as an array whose elements equal the given ones, in value and kind.
 
-    `numpy.asarray` would make texts of numbers that stand beside texts, floats of pandas' nullable
-    whole numbers, and take NUL characters from the ends of texts. Arrays of numbers, bools, texts
-    or dates are returned as they are, and so is what is not a vector.
+    `numpy.asarray` would turn numbers beside texts into texts and pandas' nullable whole numbers
+    into floats, and would strip NUL characters from the ends of texts. Arrays of numbers, bools,
+    texts or dates are returned unchanged, and so is anything that is not a vector.
 
     Parameters
     ----------
     labels : array, sequence, pandas or polars Series
     name : str
-        Of the labels, for the error.
+        Name of the labels, for the error.
 
     Raises
     ------
     InputError
-        A label is missing; labels are of several kinds, or of one that is none of number, bool and
-        text; a whole number is beyond 64 bits.
+        A label is missing; labels are of several kinds, or neither numbers, bools nor texts; a
+        whole number needs more than 64 bits.
     """
     if isinstance(labels, np.ma.MaskedArray) and np.ma.getmaskarray(labels).any():
         raise InputError(f"{name}: some of its labels are masked, so they are missing")
     if isinstance(labels, list | tuple):
         return _of_sequence(labels, name)
     if getattr(labels, "ndim", 1) == 2 and len(getattr(labels, "columns", ())) == 1:
-        # A data frame of one column has a type of its own, too.
+        # A column of a data frame may have a type of pandas' or polars' own.
         return faithful(labels[labels.columns[0]], name)[:, None]
     array = np.asarray(labels)
     if array.ndim == 2 and array.shape[1] == 1 and array.dtype.kind == "O":
@@ -63,20 +64,20 @@ def faithful(labels: Any, name: str) -> NDArray[Any]:
 
 
 def _of_sequence(labels: Sequence[Any], name: str) -> NDArray[Any]:
-    """The same of a list or tuple."""
-    plain = set(map(type, labels)) <= PLAIN.keys()
-    if len(labels) == 0 or not (plain or all(np.ndim(label) == 0 for label in labels)):
-        return np.asarray(labels)  # no vector: whoever takes it says so
+    """Apply `faithful` to a list or tuple."""
+    scalars = set(map(type, labels)) <= PLAIN.keys() or all(np.ndim(each) == 0 for each in labels)
+    if len(labels) == 0 or not scalars:
+        return np.asarray(labels)  # not a vector: the caller reports it
     if _kind(labels, name) != "text":
         return _numbers(labels, name)
-    loses = any(label.endswith("\0") for label in labels)
-    return np.array(labels, object if loses else np.str_)
+    stripped = any(label.endswith("\0") for label in labels)
+    return np.array(labels, object if stripped else np.str_)
 
 
 def _kind(labels: Sequence[Any], name: str) -> str:
-    """The one kind of all labels; whole numbers among floats are floats."""
+    """Return the common kind of all labels; whole numbers among floats count as floats."""
     types = set(map(type, labels))
-    if len(types) == 1 and types <= PLAIN.keys():  # as nearly always, and soon seen
+    if len(types) == 1 and types <= PLAIN.keys():  # the usual case, and quick to check
         return PLAIN[types.pop()]
     first: dict[str, int] = {}
     for i, label in enumerate(labels):
@@ -100,19 +101,15 @@ def _kind(labels: Sequence[Any], name: str) -> str:
 
 
 def _numbers(labels: Sequence[Any], name: str) -> NDArray[Any]:
-    """Bools, whole numbers or floats, none of them changed."""
-    plain = [_plain(label) for label in labels]
-    array = np.array(plain)
-    if array.dtype.kind == "f" and min(plain) >= 0 and max(plain) >= 2**63:
-        with contextlib.suppress(OverflowError):  # NumPy makes floats of 2^63 beside 1
-            array = np.array(plain, np.uint64)
-    if array.dtype.kind not in "biuf" or array.tolist() != plain:
+    """Return bools, whole numbers or floats as an array, none of them changed."""
+    values = [plain(label) for label in labels]
+    array = np.array(values)
+    if array.dtype.kind == "f" and min(values) >= 0 and max(values) >= 2**63:
+        with contextlib.suppress(OverflowError):  # NumPy turns 2^63 beside 1 into floats
+            array = np.array(values, np.uint64)
+    if array.dtype.kind not in "biuf" or array.tolist() != values:
         raise InputError(f"{name}: its whole numbers do not all fit into 64 bits; use texts")
     return array
-
-
-def _plain(label: Any) -> Any:
-    return label.item() if isinstance(label, np.generic) else label
 
 
 def is_missing(label: Any) -> bool:

@@ -7,18 +7,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fastbcd.data.blocks import blocks, rows_of_block
 from fastbcd.data.label_values import faithful
 from fastbcd.devices.ranks import Ranks
-from fastbcd.devices.storage.pages import release
 from fastbcd.errors import InputError
 from fastbcd.support.floating_point import own_errstate
-from fastbcd.support.parameters import require_integer
+from fastbcd.support.parameters import plain, require_integer
 
-# Of a block of targets.
-NUMBERS = 2**19
-# Labels that are Python objects at a time.
+# So many labels at a time become Python objects.
 BLOCK = 2**16
-# Classes that an error names, at most.
+# An error names so many classes at most.
 SHOWN = 10
 
 
@@ -31,16 +29,16 @@ def one_hot(
     Parameters
     ----------
     labels : (n,) array of int
-        From 0 to n_classes - 1.
+        Class indices from 0 to n_classes - 1.
     n_classes : int, optional
-        Default: the largest label plus one. Where it is given there need be no samples.
+        Default: the largest label plus one. If it is given, n may be 0.
     out : (n, n_classes) array, optional
-        Of any type, to write to and return; default: a new one.
+        Array of any type to write to and return; default: a new one.
 
     Raises
     ------
     InputError
-        Labels that are not a vector of integers in range, or `out` of another shape.
+        Labels are not a vector of integers in range, or `out` has another shape.
     """
     indices = faithful(labels, "labels")
     too_few = len(indices) == 0 and n_classes is None if indices.ndim == 1 else True
@@ -57,31 +55,28 @@ def one_hot(
         out = np.zeros(shape, np.float32)
     elif out.shape != shape:
         raise InputError(f"out must have shape {shape}, got {out.shape}")
-    step = max(1, NUMBERS // max(1, count))
-    for start in range(0, len(indices), step):
-        part = indices[start : start + step]
-        rows = out[start : start + step]
-        rows[...] = 0.0
-        rows[np.arange(len(part)), part] = 1.0
-        release(rows)
+    for rows in blocks(out, rows_of_block(count)):
+        part = indices[rows]
+        out[rows] = 0.0
+        out[rows][np.arange(len(part)), part] = 1.0
     return out
 
 
 def classes_of(labels: NDArray[Any], ranks: Ranks, name: str) -> NDArray[Any]:
-    """The sorted classes (k,) among `labels` (n,) of all ranks, some of which may have none.
+    """Return the sorted classes (k,) among the labels of all ranks.
 
     Parameters
     ----------
     labels : (n,) array
-        Of the samples that this rank trains on.
+        Labels of this rank's training samples; n may be 0.
     ranks : Ranks
     name : str
-        Of the data, for the error.
+        Name of the data, for the error.
 
     Raises
     ------
     InputError
-        Fewer than two classes.
+        There are fewer than two classes.
     """
     parts = [part for part in ranks.gather(np.unique(labels)) if len(part)]
     classes = np.unique(np.concatenate(parts))
@@ -93,10 +88,10 @@ def classes_of(labels: NDArray[Any], ranks: Ranks, name: str) -> NDArray[Any]:
 
 
 def encode(labels: ArrayLike, classes: NDArray[Any], name: str) -> NDArray[np.intp]:
-    """`indices_of` for labels that were read from files, which may write one class in two ways.
+    """Apply `indices_of` to labels from files, which may write one class in two ways.
 
-    A column with "1", "2" and "x" is one of texts; 1 and 2 alone, later, are read as numbers. And
-    models of earlier versions have the class 1 where the file has "01".
+    A column with "1", "2" and "x" has texts, while one with 1 and 2 only is read as numbers.
+    Models of earlier versions have the class 1 for "01" in the file.
     """
     labels = np.asarray(labels)
     texts = labels.dtype.kind == "U"
@@ -110,7 +105,7 @@ def encode(labels: ArrayLike, classes: NDArray[Any], name: str) -> NDArray[np.in
 
 
 def _number(text: str) -> Any:
-    """The number that a text stands for, or the text."""
+    """Return the number that a text stands for, or else the text."""
     try:
         return float(text)
     except ValueError:
@@ -118,20 +113,20 @@ def _number(text: str) -> Any:
 
 
 def indices_of(labels: ArrayLike, classes: NDArray[Any], name: str) -> NDArray[np.intp]:
-    """Index in `classes` of each label; a number is no text, whatever type arrays have.
+    """Return the index in `classes` of each label; a number never equals a text.
 
     Parameters
     ----------
     labels : (n,) array
     classes : (k,) array
-        Each once.
+        The classes, each of them once.
     name : str
-        Of the labels, for the error.
+        Name of the labels, for the error.
 
     Raises
     ------
     InputError
-        A label that is not among the classes.
+        A label is not among the classes.
     """
     known = {label: k for k, label in enumerate(classes.tolist())}
     labels = np.asarray(labels)
@@ -148,12 +143,7 @@ def indices_of(labels: ArrayLike, classes: NDArray[Any], name: str) -> NDArray[n
     return found
 
 
-def plain(label: Any) -> Any:
-    """`label` as Python has it, to be shown: no ``np.int64(1)``."""
-    return label.item() if isinstance(label, np.generic) else label
-
-
 def _listed(classes: NDArray[Any]) -> str:
-    """The first few of `classes`, in words."""
+    """List the first few of `classes`."""
     shown = [repr(plain(label)) for label in classes[:SHOWN]]
     return ", ".join(shown) + (f" and {len(classes) - SHOWN} more" if len(classes) > SHOWN else "")

@@ -10,13 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastbcd.data.blocks import blocks, rows_of_block
-from fastbcd.devices.ranks import Ranks, SingleProcess
+from fastbcd.devices.ranks import SINGLE_PROCESS, Ranks
 from fastbcd.kernels import add_compensated
 
 Vector = NDArray[np.float64]
-# Makes float64 terms of some rows of X, given which.
+# Computes float64 terms from a block of X and the slice of its rows.
 Terms = Callable[[NDArray[Any], slice], NDArray[np.float64]]
-SINGLE_PROCESS = SingleProcess()
 
 
 def moments(
@@ -24,17 +23,17 @@ def moments(
 ) -> tuple[Vector, Vector]:
     """``mean_j = sum_i w_i X_ij / sum w``, ``deviation_j^2 = sum_i w_i (X_ij - mean_j)^2 / sum w``.
 
-    Over the rows of all ranks, each (d,) float64. Sums keep what rounding takes from them, so
-    that the result has the same bits however the rows are spread over blocks and ranks.
+    Both are (d,) float64, over the rows of all ranks. The sums are compensated for rounding, so
+    that the result has the same bits however the rows are distributed over blocks and ranks.
 
     Parameters
     ----------
     X : (n, d) array
-        StepScalars of any type; in memory is a block of it at a time.
+        Numbers of any type; one block of it at a time is in memory.
     weight : (n,) float64 array, optional
         w, not negative; default: 1 for each.
     ranks : Ranks, optional
-        Each with rows of its own, of which it may have none.
+        Each rank has rows of its own; n may be 0 on some.
     """
     count = sum(ranks.gather(len(X))) if weight is None else weight_sum(weight, ranks)
 
@@ -53,16 +52,29 @@ def moments(
 
 
 def weight_sum(weight: Vector, ranks: Ranks) -> float:
-    """Sum of the weights (n,) of all ranks."""
+    """Return the sum of the weights (n,) of all ranks."""
     return math.fsum(ranks.gather(math.fsum(weight)))
 
 
+def largest_magnitude(X: NDArray[Any]) -> float:
+    """Return the largest magnitude in X (n, d), in blocks of rows; 0 if n is 0."""
+    largest = 0.0
+    for rows in blocks(X, rows_of_block(X.shape[1])):
+        largest = max(largest, abs(float(X[rows].min())), abs(float(X[rows].max())))
+    return largest
+
+
+def is_constant(mean: Vector, deviation: Vector) -> NDArray[np.bool_]:
+    """Whether columns of this mean and standard deviation are constant up to rounding."""
+    return np.asarray(deviation <= 1e-12 * np.maximum(np.abs(mean), 1e-300))
+
+
 def _sums(X: NDArray[Any], terms_of: Terms, ranks: Ranks) -> Vector:
-    """Sum of the terms of all rows, for each column."""
+    """Sum the terms of all rows for each column."""
     total, lost = np.zeros((2, X.shape[1]))
     for rows in blocks(X, rows_of_block(X.shape[1])):
         add_compensated(total, lost, terms_of(X[rows], rows))
     parts = np.concatenate(ranks.gather(np.stack([total, lost])))
-    # Where numbers overflow there is no exact sum; the caller finds infinity or NaN.
+    # A column that overflows has no exact sum; the caller finds NaN.
     finite = np.isfinite(parts).all(axis=0)
     return np.array([math.fsum(c) if ok else np.nan for c, ok in zip(parts.T, finite, strict=True)])

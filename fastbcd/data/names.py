@@ -1,4 +1,4 @@
-"""Names under which people keep the four arrays: X_train, x_train, train_images and others."""
+"""Usual names of the four arrays, such as X_train, x_train and train_images."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FORMS = (
 
 
 def role_of(name: str) -> str | None:
-    """Which of `NAMES` an array of this name is; None where it is another one."""
+    """Return which of `NAMES` an array called `name` is, or None."""
     for form in FORMS:
         found = form.fullmatch(name)
         if found:
@@ -33,12 +33,12 @@ def role_of(name: str) -> str | None:
 
 
 def by_role(names: Iterable[str], where: str) -> dict[str, str]:
-    """Name of the array for each of `NAMES` that is there; our own names come first.
+    """Map those of `NAMES` that `names` have to the name found; `NAMES` themselves come first.
 
     Raises
     ------
     InputError
-        `where` has two names for one array.
+        Two names mean the same array; the message says `where`.
     """
     found: dict[str, str] = {}
     for name in names:
@@ -47,7 +47,7 @@ def by_role(names: Iterable[str], where: str) -> dict[str, str]:
             continue
         if role in found and name != role:
             raise InputError(
-                f"{where} has both {found[role]} and {name}; name the one that is meant {role}"
+                f"{where} has both {found[role]} and {name}; rename the right one to {role}"
             )
         found[role] = name
     return found

@@ -1,4 +1,4 @@
-"""NumPy archives with X_train, y_train, X_test, y_test, and folders of them."""
+"""NumPy archives with X_train, y_train, X_test and y_test, and folders of such archives."""
 
 from __future__ import annotations
 
@@ -13,34 +13,39 @@ from typing import Any
 from fastbcd.data.names import NAMES, by_role
 from fastbcd.data.npy import read_header
 from fastbcd.data.reading import Sets
-from fastbcd.data.source import Forward, Source
+from fastbcd.data.source import Forward, Source, reporting
 from fastbcd.errors import InputError
 
 ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
-# Of a member: the size of its header, and where that has the lengths of name and extra field,
-# which lie between it and the content.
+# Size of a member's header, and its bytes with the lengths of the name and the extra field, which
+# lie between the header and the content.
 HEADER, NAME, EXTRA = 30, slice(26, 28), slice(28, 30)
+# RuntimeError: encrypted. NotImplementedError: compressed by an unknown method.
+ERRORS: tuple[type[Exception], ...] = (OSError, EOFError, ValueError, RuntimeError)
+ERRORS += (zipfile.BadZipFile, zlib.error, NotImplementedError)
+FORM = " as an .npz archive"
 
 
 @dataclass(frozen=True)
 class Member(Source):
     """The array `member` of an archive.
 
-    Stored ones lie in the archive as in a file of their own, from byte `at` on. Compressed ones are
-    read from their beginning, and `at` is 0.
+    An uncompressed member begins at byte `at` of the archive. A compressed one is read from its
+    beginning, and `at` is 0.
     """
 
     member: str = ""
     at: int = 0
 
     has_checksum = True
+    errors, form = ERRORS, FORM
 
     def map(self, rows: slice) -> Any:
-        """`rows` as they lie in the file; None where they are compressed."""
+        """Map `rows` of the file, or return None if they are compressed."""
         return super().map(rows) if self.at else None
 
     def verify(self) -> None:
-        """Read all of it."""
+        """Read the whole array."""
         for _ in self.pieces(slice(0, len(self))):
             pass
 
@@ -53,45 +58,26 @@ class Member(Source):
             with zipfile.ZipFile(self.path) as archive, archive.open(self.member) as file:
                 yield Forward(file, self.at)  # type: ignore[arg-type]
 
-    @contextlib.contextmanager
-    def _reporting(self) -> Iterator[None]:
-        with _reporting(self.path):
-            yield
-
     def _truncated(self, size: int) -> InputError:
         return _too_short(self.path, self.member)
 
     def _check_end(self, stream: Forward) -> None:
-        stream.read(1)  # where there is none the checksum is compared
+        stream.read(1)  # at the end zipfile compares the checksum
 
 
 def _too_short(path: Path, member: str) -> InputError:
     return InputError(f"{path} cannot be read as an .npz archive: {member} is truncated")
 
 
-@contextlib.contextmanager
-def _reporting(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except InputError:
-        raise
-    # The last two: encrypted, and compressed by a method that is not known.
-    except (
-        *(OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error),
-        *(RuntimeError, NotImplementedError),
-    ) as error:
-        raise InputError(f"{path} cannot be read as an .npz archive: {error}") from None
-
-
 def open_npz(path: Path, required: tuple[str, ...]) -> dict[str, Source]:
-    """Those of `NAMES` that the archive has, each as a source.
+    """Open those of `NAMES` that the archive has.
 
     Raises
     ------
     InputError
-        Not an archive, or one that lacks a `required` array; damage is found where it is read.
+        It is not an archive, or lacks a `required` array. Damage is found when it is read.
     """
-    with _reporting(path):
+    with reporting(path, ERRORS, FORM):
         with path.open("rb") as file:
             magic = file.read(4)
         if magic not in ZIP_MAGIC:
@@ -127,23 +113,24 @@ def _open_member(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo, na
 
 
 def open_archive(path: Path, training: bool) -> Sets:
-    """The four arrays of `path`; for prediction X_test alone is enough."""
+    """Open the four arrays of `path`; for prediction (not `training`) X_test is enough."""
     arrays = open_npz(path, NAMES if training else ("X_test",))
     return Sets.of(path.stem, training, lambda name: [arrays[name]] if name in arrays else [])
 
 
 def open_shards(folder: Path, training: bool) -> Sets:
-    """The archives of `folder` in the order of their names, samples numbered through.
+    """Join the archives of `folder` in the order of their names.
 
-    Each has X_train and y_train; those that have X_test and y_test, too, make the test set.
+    Each has X_train and y_train; the test set is X_test and y_test of the archives with these. For
+    prediction (not `training`) X_test is enough.
     """
     shards = [
         open_npz(path, ("X_train", "y_train") if training else ()) for path in shards_of(folder)
     ]
     for arrays in shards:
         for X, y in (("X_test", "y_test"), ("y_test", "X_test")):
-            lacks = X in arrays and y not in arrays
-            if lacks and (training or any(y in others for others in shards)):
+            lacking = X in arrays and y not in arrays
+            if lacking and (training or any(y in others for others in shards)):
                 raise InputError(f"{arrays[X].path} has {X}, but no {y}")
     if not any("X_test" in arrays for arrays in shards):
         raise InputError(f"{folder}: none of its {len(shards)} .npz archives has X_test")
@@ -155,7 +142,7 @@ def open_shards(folder: Path, training: bool) -> Sets:
 
 
 def shards_of(folder: Path) -> list[Path]:
-    """Archives in `folder`, by name."""
+    """Return the archives in `folder`, sorted by name."""
     return sorted(
         path
         for path in folder.iterdir()

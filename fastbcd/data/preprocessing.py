@@ -1,4 +1,4 @@
-"""Scaling of inputs, fitted on the training set and kept with the model."""
+"""Scaling of inputs, fitted to the training set and stored with the model."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastbcd.data.blocks import blocks, release, rows_of_block
-from fastbcd.data.moments import SINGLE_PROCESS, moments
-from fastbcd.devices.ranks import Ranks
+from fastbcd.data.moments import is_constant, largest_magnitude, moments
+from fastbcd.devices.ranks import SINGLE_PROCESS, Ranks
 from fastbcd.errors import InputError
 from fastbcd.support.floating_point import own_errstate_in
 from fastbcd.support.parameters import choice
 
 PREPROCESSINGS = ("auto", "none", "unit", "standard", "clipped")
-# Deviations from the mean beyond which "clipped" cuts.
+# "clipped" clips at so many deviations from the mean.
 LIMIT = 5.0
 
 
 @own_errstate_in
 @dataclass(frozen=True)
 class Preprocessing:
-    """``X -> (X - shift) * scale``, cut at -limit and limit.
+    """``X -> (X - shift) * scale``, clipped to [-limit, limit].
 
     Parameters
     ----------
@@ -43,16 +43,16 @@ class Preprocessing:
         sample_weight: NDArray[np.float64] | None = None,
         ranks: Ranks = SINGLE_PROCESS,
     ) -> Preprocessing:
-        """Choose shift and scale for training inputs X (n, d), of a `kind`; else an `InputError`.
+        """Choose shift and scale for training inputs X (n, d); `InputError` for an unknown `kind`.
 
-        With `ranks`, X are the samples of this rank, and it may have none: all get the same
-        shift and scale, those of all samples. In memory is a block of X at a time.
+        With `ranks`, X has the samples of this rank, n may be 0, and all ranks get the shift and
+        scale of all samples. One block of X at a time is in memory.
 
-        ``"none"``: as they are. ``"unit"``: divided by the largest magnitude of all, so
-        images stay images. ``"standard"``: each feature to mean 0 and variance 1 (a constant
-        feature to 0). ``"clipped"``: the same, and cut at 5 deviations from the mean, so that a
-        few extreme values do not decide what is learned. ``"auto"``: unit for unsigned integers
-        (grey levels), else clipped. Mean and variance count each sample `sample_weight` (n,) times.
+        ``"none"`` leaves inputs as they are. ``"unit"`` divides all by the largest magnitude, so
+        that images stay images. ``"standard"`` gives each feature mean 0 and variance 1 (a constant
+        feature becomes 0). ``"clipped"`` also clips at 5 deviations from the mean, so that a few
+        extreme values do not decide what is learned. ``"auto"`` is unit for unsigned integers
+        (grey levels), else clipped. Mean and variance are weighted by `sample_weight` (n,).
         """
         kind = choice(kind, PREPROCESSINGS, "preprocess")
         if kind == "auto":
@@ -60,12 +60,9 @@ class Preprocessing:
         if kind == "none":
             return cls(np.zeros(1), np.ones(1))
         if kind == "unit":
-            largest = np.zeros(1)
-            for rows in blocks(X, rows_of_block(X.shape[1])):
-                part = X[rows]
-                largest[0] = max(largest[0], abs(float(part.min())), abs(float(part.max())))
+            largest = np.array([largest_magnitude(X)])
             ranks.max(largest)
-            # Of the smallest numbers that float64 has, the reciprocal would be infinite.
+            # The reciprocal of a subnormal number would be infinite.
             divisor = np.maximum(largest, np.finfo(np.float64).tiny)
             return cls(np.zeros(1), 1.0 / np.where(largest > 0, divisor, 1.0))
         with np.errstate(all="ignore"):
@@ -73,23 +70,23 @@ class Preprocessing:
         if not np.isfinite(deviation).all():
             column = int(np.argmin(np.isfinite(deviation)))
             raise InputError(f"preprocess: the numbers of feature {column} are too large to scale")
-        constant = deviation <= 1e-12 * np.maximum(np.abs(shift), 1e-300)
+        constant = is_constant(shift, deviation)
         scale = np.where(constant, 0.0, 1.0 / np.where(constant, 1.0, deviation))
         return cls(shift, scale, LIMIT if kind == "clipped" else np.inf)
 
     def __call__(
         self, X: NDArray[Any], dtype: Any, out: NDArray[Any] | None = None
     ) -> NDArray[Any]:
-        """X (n, d) scaled, in `dtype`; into `out`, where there is one, of this shape and type."""
+        """Return X (n, d) scaled, in `dtype`; write to `out`, of this shape and type, if given."""
         if out is None:
             out = np.empty(X.shape, dtype)
         elif out.shape != X.shape or out.dtype != dtype:
             raise InputError(
                 f"out must be {X.shape} of {np.dtype(dtype)}, got {out.shape} of {out.dtype}"
             )
-        # Shifted in float64: a large offset would swallow the digits that matter. In blocks,
-        # so that no float64 copy of all of X exists.
-        with np.errstate(over="ignore"):  # infinity is cut, or reported where X is checked
+        # Subtract in float64, because a large shift in float32 would cost digits. Work in blocks,
+        # to have no float64 copy of all of X.
+        with np.errstate(over="ignore"):  # infinity is clipped, or reported by the check of X
             for rows in blocks(X, rows_of_block(X.shape[1])):
                 scaled = (X[rows].astype(np.float64) - self.shift) * self.scale
                 out[rows] = np.clip(scaled, -self.limit, self.limit)

@@ -1,9 +1,9 @@
-"""From sources to a data set: their headers are checked, then one rank's rows are read."""
+"""From sources to a data set: headers are checked, then one rank's rows are read."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,27 +24,27 @@ from fastbcd.data.validation import as_numbers, check_finite
 from fastbcd.devices.ranks import Ranks
 from fastbcd.errors import InputError
 
-# Makes the array, of a shape and type, that rows are read into.
+# Makes the array that rows are read into, given its shape and type.
 Allocate = Callable[[tuple[int, ...], Any], NDArray[Any]]
-# How many training samples of so many features a rank takes at a time.
+# Returns the unit of a rank's share in training samples, given the number of features.
 Unit = Callable[[int], int]
 
 
 @dataclass
 class Pair:
-    """Features and labels of one set, each from one source or several, numbered through.
+    """Features and labels of one set; the rows of several sources are numbered consecutively.
 
     Parameters
     ----------
     X : list of Source
     y : list of Source
-        Each of as many samples as its X; no sources where labels are not known.
+        Each has as many samples as its X. The list is empty if labels are unknown.
 
     Raises
     ------
     InputError
-        No samples, features that are no numbers or not those of the first source, labels that are
-        none or not as many as samples.
+        There are no samples, features are not numbers or differ from those of the first source,
+        or labels are no labels or not as many as samples.
     """
 
     X: list[Source]
@@ -55,9 +55,8 @@ class Pair:
         for X in self.X:
             _check_features(X, may_be_empty=several)
             if self.image_shape and len(X.shape) > 2:
-                check_same_shape(
-                    *(self.image_shape, X.shape[1:], f"{self.X[0].name} has images", X.name)
-                )
+                first = f"{self.X[0].name} has images"
+                check_same_shape(self.image_shape, X.shape[1:], first, X.name)
             if (X.width, _native(X)) != (self.width, _native(self.X[0])):
                 raise InputError(
                     f"{X.name} has {X.width} features of type {X.dtype.name}, but "
@@ -75,18 +74,18 @@ class Pair:
 
     @property
     def width(self) -> int:
-        """How many features there are."""
+        """Number of features."""
         return self.X[0].width
 
     @property
     def image_shape(self) -> tuple[int, ...] | None:
-        """Shape of one sample, where it is an image."""
+        """Shape of one sample if it is an image, else None."""
         return self.X[0].shape[1:] if len(self.X[0].shape) > 2 else None
 
     def features(self, rows: slice, allocate: Allocate) -> NDArray[Any]:
-        """`rows` (m, d) of X, finite: as they lie in a file where they can be mapped, else copied.
+        """Return `rows` (m, d) of X, finite: mapped from the file if possible, else copied.
 
-        In the order of the file: columns together where it has them so.
+        The copy, made by `allocate`, has the file's order of elements (by rows or by columns).
         """
         parts = list(_parts(self.X, rows))
         if len(parts) == 1:
@@ -112,7 +111,7 @@ class Pair:
         return out
 
     def labels(self, rows: slice) -> NDArray[Any] | None:
-        """`rows` (m,) of y, as `class_labels` has them; None where labels are not known."""
+        """Return `rows` (m,) of y, checked by `class_labels`; None if labels are unknown."""
         if not self.y:
             return None
         out = np.empty(rows.stop - rows.start, self.label_type)
@@ -125,7 +124,7 @@ class Pair:
 
 @dataclass
 class Sets:
-    """Sources of the data set `name`: training (None for prediction) and test set."""
+    """Sources of the training set (None for prediction) and the test set of the data `name`."""
 
     name: str
     train: Pair | None
@@ -133,9 +132,9 @@ class Sets:
 
     @classmethod
     def of(cls, name: str, training: bool, sources: Callable[[str], list[Source]]) -> Sets:
-        """Of `sources`, by names such as ``X_train``; only those of the test set for prediction.
+        """Collect what ``sources("X_train")`` and the like return, for the data `name`.
 
-        `training` says which, `name` is the set's.
+        Without `training`, for prediction, it asks for the test set only.
         """
 
         def pair(which: str) -> Pair:
@@ -145,24 +144,25 @@ class Sets:
 
 
 def read(sets: Sets, ranks: Ranks, allocate: Allocate, unit: Unit) -> Dataset:
-    """One rank's rows of both sets; see `fastbcd.data.load`."""
+    """Read one rank's rows of both sets; see `fastbcd.data.load`."""
     train, test = sets.train, sets.test
     if train is None:
         X_train = y_train = n_train = None
     else:
         check_same_features(sets.name, train.width, test.width)
         if train.image_shape and test.image_shape:
-            check_same_shape(
-                *(train.image_shape, test.image_shape),
-                f"{sets.name}: the training set has images",
-                "the test set",
-            )
+            first = f"{sets.name}: the training set has images"
+            check_same_shape(train.image_shape, test.image_shape, first, "the test set")
         rows, n_train = ranks.rows(len(train), unit(train.width)), len(train)
         X_train, y_train = train.features(rows, allocate), train.labels(rows)
     rows = ranks.rows(len(test))
     X_test, y_test = test.features(rows, allocate), test.labels(rows)
     return Dataset(
-        *(sets.name, X_train, y_train, X_test, y_test),
+        name=sets.name,
+        X_train=X_train,
+        y_train=y_train,
+        X_test=X_test,
+        y_test=y_test,
         n_train=n_train,
         n_test=len(test),
         image_shape=test.image_shape if train is None else train.image_shape,
@@ -170,7 +170,7 @@ def read(sets: Sets, ranks: Ranks, allocate: Allocate, unit: Unit) -> Dataset:
 
 
 def share(dataset: Dataset, ranks: Ranks, allocate: Allocate, unit: Unit) -> Dataset:
-    """One rank's rows of a data set that is in memory as a whole."""
+    """Copy one rank's rows of a data set that is wholly in memory."""
 
     def rows_of(array: Any, allocate: Allocate, unit: int = 1) -> Any:
         if array is None:
@@ -181,26 +181,22 @@ def share(dataset: Dataset, ranks: Ranks, allocate: Allocate, unit: Unit) -> Dat
         return out
 
     whole = 1 if dataset.X_train is None else unit(dataset.X_train.shape[1])
-    return Dataset(
-        dataset.name,
-        rows_of(dataset.X_train, allocate, whole),
-        rows_of(dataset.y_train, np.empty, whole),
-        rows_of(dataset.X_test, allocate),
-        rows_of(dataset.y_test, np.empty),
-        dataset.feature_names,
-        dataset.n_train,
-        dataset.n_test,
-        dataset.image_shape,
+    return replace(
+        dataset,
+        X_train=rows_of(dataset.X_train, allocate, whole),
+        y_train=rows_of(dataset.y_train, np.empty, whole),
+        X_test=rows_of(dataset.X_test, allocate),
+        y_test=rows_of(dataset.y_test, np.empty),
     )
 
 
 def _native(X: Source) -> np.dtype[Any]:
-    """Type of X's features in memory."""
+    """Return the type of X's features in memory."""
     return X.dtype.newbyteorder("=") if X.dtype.kind in "fiub" else np.dtype(np.float64)
 
 
 def _check_features(X: Source, may_be_empty: bool) -> None:
-    """`InputError` where X has no features; one sample stands for all."""
+    """Raise an `InputError` if X has no features; one sample is checked in place of all."""
     shape = X.shape
     if shape and (0 not in shape or may_be_empty):
         shape = (1, *shape[1:])
@@ -209,19 +205,19 @@ def _check_features(X: Source, may_be_empty: bool) -> None:
 
 
 def _check_labels(X: Source, y: Source) -> None:
-    """`InputError` where y has not one label for each sample of X."""
+    """Raise an `InputError` unless y has one label for each sample of X."""
     class_labels(np.empty(0, y.dtype), 0, y.name)
     try:
         check_label_shape(y.shape, len(X), y.name)
     except InputError:
-        X.verify()  # a damaged file would be the cause
+        X.verify()  # report a damaged file first, which would be the cause
         if y.shape:
             y.verify()
         raise
 
 
 def _parts(sources: list[Source], rows: slice) -> Iterator[tuple[Source, slice, int]]:
-    """Each source that has some of `rows`, which of its own these are, and where they go."""
+    """Yield each source with some of `rows`, its own rows, and their start within `rows`."""
     first = 0
     for source in sources:
         start, stop = max(rows.start, first), min(rows.stop, first + len(source))
@@ -231,7 +227,7 @@ def _parts(sources: list[Source], rows: slice) -> Iterator[tuple[Source, slice, 
 
 
 def _finite_pieces(X: Source, rows: slice) -> Iterator[tuple[int, int, NDArray[Any]]]:
-    """`X.pieces`, as numbers, all of them finite."""
+    """Yield `X.pieces` as numbers, after checking that all are finite."""
     for row, column, piece in X.pieces(rows):
         numbers = as_numbers(piece, X.name)
         check_finite(numbers, X.name, row, column)

@@ -1,13 +1,14 @@
-"""Arrays in files, read forwards and in pieces: in memory are a piece and what was asked for."""
+"""Arrays in files, read forwards and in pieces, with one piece at a time in memory."""
 
 from __future__ import annotations
 
 import contextlib
 import math
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,43 +18,56 @@ from fastbcd.errors import InputError
 PIECE = 2**20  # bytes
 
 
+@contextlib.contextmanager
+def reporting(
+    path: Path, errors: tuple[type[Exception], ...] = (OSError,), form: str = ""
+) -> Iterator[None]:
+    """Turn `errors` that occur while `path` is read, as a `form`, into an `InputError`."""
+    try:
+        yield
+    except InputError:
+        raise
+    except errors as error:
+        raise InputError(f"{path} cannot be read{form}: {error}") from None
+
+
 class Forward:
-    """A binary stream that only goes forwards, and its `position`; errors are `file`'s."""
+    """A binary stream `file` that is read forwards only, and its `position`."""
 
     def __init__(self, file: BinaryIO, position: int = 0) -> None:
         self.file, self.position = file, position
 
     def read(self, size: int) -> bytes:
-        """`size` bytes; fewer only at the end."""
+        """Return `size` bytes, or fewer at the end."""
         content = self.file.read(size)
         self.position += len(content)
         return content
 
     def skip_to(self, position: int) -> None:
-        """Read on, and forget, up to `position` or the end."""
+        """Skip to `position`, or to the end if that comes first."""
         while self.position < position and self.read(min(PIECE, position - self.position)):
             pass
 
     def skip_all(self) -> None:
-        """Read on to the end, and forget."""
+        """Skip to the end."""
         while self.read(PIECE):
             pass
 
 
 @dataclass(frozen=True)
 class Source:
-    """An array (n, ...) in the file `path`, uncompressed; behind the first axis it is made flat.
+    """An uncompressed array (n, ...) in the file `path`; all axes after the first are flattened.
 
     Parameters
     ----------
     name : str
-        Of the array, for messages.
+        Name of the array, for messages.
     path : Path
     shape : tuple of int
     dtype : dtype
-        In the file.
+        Type of the elements in the file.
     offset : int
-        Byte at which its elements begin.
+        Byte at which the elements begin.
     fortran : bool, default=False
         The first axis runs fastest.
     """
@@ -65,26 +79,29 @@ class Source:
     offset: int
     fortran: bool = False
 
-    # All of it passes a checksum when it is read from beginning to end.
+    # Whether reading the whole array compares a checksum.
     has_checksum = False
+    # What may go wrong in reading, and the form of file that messages name.
+    errors: ClassVar[tuple[type[Exception], ...]] = (OSError,)
+    form: ClassVar[str] = ""
 
     def __len__(self) -> int:
         return self.shape[0]
 
     @property
     def width(self) -> int:
-        """Elements of one row."""
+        """Number of elements in a row."""
         return math.prod(self.shape[1:])
 
     @property
     def end(self) -> int:
-        """Byte behind the last element."""
+        """Byte after the last element."""
         return self.offset + math.prod(self.shape) * self.dtype.itemsize
 
     def pieces(self, rows: slice) -> Iterator[tuple[int, int, NDArray[Any]]]:
-        """(row, column, elements (m, k)) that together are `rows` of the array (n, d), in order.
+        """Yield (row, column, elements (m, k)), in order, which together are `rows` of the array.
 
-        `InputError` for a file that ends too early or is damaged in what was read.
+        A file that ends too early, or is damaged in the part that was read, is an `InputError`.
         """
         size = self.dtype.itemsize
         with self._reporting(), self._open(rows) as stream:
@@ -101,21 +118,21 @@ class Source:
                 self._check_end(stream)
 
     def _runs(self, rows: slice) -> Iterator[tuple[int, int, int]]:
-        """(first element, column, columns) of what lies in one piece in the file, for `rows`."""
+        """Yield (first element, column, columns) of each contiguous run of `rows` in the file."""
         if rows.start == rows.stop or self.width == 0:
             return
         if not self.fortran:
             yield rows.start * self.width, 0, self.width
             return
-        # Where each column of the flat array, whose last axis runs fastest, lies in the file.
+        # Columns of the flattened array, whose last axis runs fastest, in the order of the file.
         columns = np.arange(self.width).reshape(self.shape[1:]).ravel(order="F")
         for k, column in enumerate(columns.tolist()):
             yield k * len(self) + rows.start, column, 1
 
     def map(self, rows: slice) -> NDArray[Any] | None:
-        """`rows` (m, d) as they lie in the file, without reading them; None where it cannot be."""
-        few = rows.start == rows.stop or self.width == 0
-        if few or not self.dtype.isnative or (self.fortran and len(self.shape) > 2):
+        """Map `rows` (m, d) of the file, without reading them; None if that is impossible."""
+        empty = rows.start == rows.stop or self.width == 0
+        if empty or not self.dtype.isnative or (self.fortran and len(self.shape) > 2):
             return None
         shape, order = (len(self), self.width), "F" if self.fortran else "C"
         with self._reporting():
@@ -123,34 +140,30 @@ class Source:
         return array[rows]
 
     def verify(self) -> None:
-        """`InputError` where the file is not as long as it should be, if that was not seen yet."""
+        """Raise an `InputError` if the file has the wrong length and that was not checked yet."""
 
     @contextlib.contextmanager
     def _open(self, rows: slice) -> Iterator[Forward]:
-        """A stream for `rows`."""
+        """Open a stream for `rows`."""
         with self.path.open("rb", buffering=0) as file:
             yield _Seekable(file)
 
-    @contextlib.contextmanager
-    def _reporting(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise InputError(f"{self.path} cannot be read: {error}") from None
+    def _reporting(self) -> AbstractContextManager[None]:
+        return reporting(self.path, self.errors, self.form)
 
     def _truncated(self, size: int) -> InputError:
         return InputError(f"{self.path} is truncated: {size} bytes of {self.end}")
 
     def _check_end(self, stream: Forward) -> None:
-        """`InputError` where what follows the last element is not as it should be."""
+        """Raise an `InputError` if the wrong bytes follow the last element."""
 
 
 class _Seekable(Forward):
-    """An unbuffered file: skipping costs nothing."""
+    """An unbuffered file, in which skipping costs nothing."""
 
     def read(self, size: int) -> bytes:
         parts = []
-        while size > 0 and (part := super().read(size)):  # a call gives 2 GiB at most
+        while size > 0 and (part := super().read(size)):  # one call reads at most 2 GiB
             parts.append(part)
             size -= len(part)
         return parts[0] if len(parts) == 1 else b"".join(parts)
@@ -160,7 +173,7 @@ class _Seekable(Forward):
 
 
 def check_size(source: Source) -> None:
-    """`InputError` where the file is not just as long as its header says."""
+    """Raise an `InputError` unless the file is exactly as long as its header says."""
     size = source.path.stat().st_size
     if size < source.end:
         raise source._truncated(size)

@@ -1,4 +1,4 @@
-"""Holding out a test set, always the same one for the same data."""
+"""A held-out test set, always the same for the same data."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SPLIT_SEED = 0
 
 
 def split(name: str, X: NDArray[Any], y: Any, test_fraction: float) -> Dataset:
-    """Stratified split; does not depend on the seed of a run, so runs are comparable."""
+    """Split samples by class; the seed of a run does not matter, so that runs are comparable."""
     from sklearn.model_selection import train_test_split
 
     classes, counts = np.unique(y, return_counts=True)

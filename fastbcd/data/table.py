@@ -1,4 +1,4 @@
-"""CSV files with a header: one column is the target, the others are numbers."""
+"""CSV files with a header: one column is the target, the others hold numbers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from fastbcd.errors import InputError
 
 logger = logging.getLogger("fastbcd")
 
-# What pandas calls the column of row numbers that it wrote without a name.
+# No name, or pandas' name for a column without one.
 UNNAMED = re.compile(r"(Unnamed: ?\d+(\.\d+)*)?")
 DECIMAL_COMMA = re.compile(r"[+-]?\d[\d.]*,\d+")
 WHOLE = re.compile(r"0|-?[1-9][0-9]*")
@@ -30,29 +30,26 @@ MISSING = ("", "na", "n/a", "nan", "null", "none", "?", "-", "<na>")
 
 @dataclass
 class Table:
-    """Names of columns, and for each sample its line and as many fields."""
+    """Names of columns, and for each sample its line number and its fields."""
 
     path: Path
     names: list[str]
     rows: list[Row]
 
     def without(self, column: int) -> Table:
-        """The table that lacks a column."""
+        """Return the table without a `column`."""
         names = self.names[:column] + self.names[column + 1 :]
-        return Table(
-            self.path,
-            names,
-            [(line, row[:column] + row[column + 1 :]) for line, row in self.rows],
-        )
+        rows = [(line, row[:column] + row[column + 1 :]) for line, row in self.rows]
+        return Table(self.path, names, rows)
 
 
 def read_table(path: Path) -> Table:
-    """The table in `path`, without the empty columns that separators at the ends of lines make.
+    """Read the table in `path`, without empty columns caused by separators at the ends of lines.
 
     Raises
     ------
     InputError
-        Naming the line: no samples, a row of another length; a name that is there twice.
+        There are no samples, a row has another length, or a name occurs twice.
     """
     rows = read_rows(path)
     if len(rows) < 2:
@@ -81,7 +78,7 @@ def _is_empty(lines: list[Row], column: int) -> bool:
 
 
 def _without_index(table: Table, target: str | None) -> Table:
-    """The table without row numbers: first columns that have no name, or pandas' name for that."""
+    """Return the table without row numbers: leading columns without a name, except `target`."""
     while len(table.names) > 1 and UNNAMED.fullmatch(table.names[0]) and table.names[0] != target:
         name = repr(table.names[0]) if table.names[0] else "without a name"
         logger.warning(
@@ -92,7 +89,7 @@ def _without_index(table: Table, target: str | None) -> Table:
 
 
 def _number(text: str, where: str) -> float:
-    """A finite number; `InputError` with its place in the file."""
+    """Return a finite number; an `InputError` says `where` in the file there is none."""
     try:
         number = float(text) if "_" not in text else math.nan
     except ValueError:
@@ -103,7 +100,7 @@ def _number(text: str, where: str) -> float:
 
 
 def _hint(text: str) -> str:
-    """What may be the matter with a number that is none."""
+    """Say why a text may fail to be a number."""
     if text.strip().lower() in MISSING:
         return ", which is a missing value: fill it in, or leave the row out"
     if DECIMAL_COMMA.fullmatch(text.strip()):
@@ -114,15 +111,15 @@ def _hint(text: str) -> str:
 def read_csv(
     path: Path, target: str | None, target_required: bool, index: bool = False
 ) -> tuple[NDArray[Any], NDArray[Any] | None, list[str]]:
-    """Features (n, d) in the order of the columns, labels (n,) of column `target`, feature names.
+    """Return features (n, d), labels (n,) of the column `target` or None, and feature names.
 
-    With `index` columns of row numbers without a name are features, too.
+    With `index`, columns of row numbers without a name are features, too.
 
     Raises
     ------
     InputError
-        Naming the line and column: no such target, text in a feature, a row of
-        another length, no rows, a column name twice.
+        There is no column `target` and `target_required`, a feature is not a number, or a label is
+        missing; or as for `read_table`. The message names the line and column.
     """
     table = read_table(path)
     table = table if index else _without_index(table, target)
@@ -152,7 +149,7 @@ def read_csv(
 
 
 def _label(text: str, where: str) -> str:
-    """A label as it stands in the file."""
+    """Return a label as it is in the file."""
     if not text.strip():
         raise InputError(f"{where} is empty")
     if "\0" in text:
@@ -161,9 +158,9 @@ def _label(text: str, where: str) -> str:
 
 
 def _typed(labels: list[str], where: str) -> NDArray[Any]:
-    """Labels as integers where each is written as Python writes it, else as the texts they are.
+    """Return labels as integers if each is written as Python writes it, else as texts.
 
-    So 02139, 1E5, +1 and 1.0 stay what they are.
+    So 02139, 1E5, +1 and 1.0 remain texts.
     """
     if all(WHOLE.fullmatch(label) for label in labels):
         numbers = [int(label) for label in labels]
@@ -172,7 +169,7 @@ def _typed(labels: list[str], where: str) -> NDArray[Any]:
     values = [_float(label) for label in labels]
     finite = [value for value in values if value is not None and math.isfinite(value)]
     if len(finite) == len(values) and any(value != round(value) for value in finite):
-        return np.array(finite)  # no classes: whoever checks labels says so
+        return np.array(finite)  # not classes: the check of labels reports it
     missing = [label for label in labels if label.strip().lower() in MISSING]
     if missing and len(finite) == len(values) - len(missing):
         raise InputError(
@@ -198,7 +195,10 @@ def load_csv(
     held_out: bool,
     index: bool = False,
 ) -> Dataset:
-    """`path`, split into training and test rows; for prediction all rows, or those `held_out`."""
+    """Read `path` and split it; for prediction (not `training`), only if the rows `held_out` count.
+
+    `target`, `target_required`, `test_fraction` and `index` are those of `fastbcd.data.load`.
+    """
     needed = training or held_out or target_required
     X, y, names = read_csv(path, target, needed, index)
     if training or held_out:
@@ -208,6 +208,11 @@ def load_csv(
     return Dataset(stem(path), None, None, X, y, names)
 
 
+def is_table(path: Path) -> bool:
+    """Whether a file's name is that of a table, in letters of any case, compressed or not."""
+    return re.search(r"\.(csv|tsv|tab)(\.(gz|bz2|xz))?$", path.name, re.IGNORECASE) is not None
+
+
 def stem(path: Path) -> str:
-    """The name of a file without what says its form: ``table`` of ``table.csv.gz``."""
+    """Return the name of a file without its endings: ``table`` for ``table.csv.gz``."""
     return re.sub(r"(\.(csv|tsv|tab|gz|bz2|xz))+$", "", path.name, flags=re.IGNORECASE) or path.name

@@ -1,4 +1,4 @@
-"""Checks of arrays that users hand in."""
+"""Checks of arrays that users give."""
 
 from __future__ import annotations
 
@@ -10,29 +10,26 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastbcd.data.label_values import is_missing
 from fastbcd.errors import InputError
-from fastbcd.kernels import TARGETS, Formula, Loss
-from fastbcd.problem import Problem
-from fastbcd.support.parameters import choice
+from fastbcd.kernels import TARGETS, Loss
 
-LOSS_UPDATES = ("prox", "prox-linear")
 NOTHING_LEFT = "{} is zero for every sample: nothing is left to learn from"
 
 Blocks = Callable[[Any], Iterable[slice]]
-"""Slices of rows of an array, to go through it in pieces."""
+"""Returns slices of rows of an array, for a pass over it in pieces."""
 
 
 def all_rows(array: Any) -> Iterable[slice]:
-    """All rows in one piece."""
+    """Return all rows of `array` as one slice."""
     return [slice(0, len(array))]
 
 
 def check_matrix(
     data: ArrayLike, name: str, may_be_empty: bool = False, blocks: Blocks = all_rows
 ) -> NDArray[Any]:
-    """`data` as a finite, numeric array of samples by features, at least one of each.
+    """Return `data` as a finite, numeric array of samples by features, at least one of each.
 
-    With `may_be_empty` there need be no sample: other ranks have them. StepScalars are looked at in
-    `blocks` of rows.
+    With `may_be_empty` there may be no sample, because other ranks have some. The numbers are
+    checked in `blocks` of rows.
     """
     numeric = as_numbers(data, name)
     if numeric.ndim != 2:
@@ -45,9 +42,9 @@ def check_matrix(
 
 
 def as_numbers(data: ArrayLike, name: str) -> NDArray[Any]:
-    """`data` as a numeric array: objects and texts become float64."""
+    """Return `data` as a numeric array; objects and texts become float64."""
     try:
-        # An array of the GPU stays there; the device has made sure that it is its own.
+        # An array on the GPU stays there; the device has checked that it is its own.
         on_gpu = hasattr(data, "__cuda_array_interface__")
         if isinstance(data, np.ma.MaskedArray) and np.ma.getmaskarray(data).any():
             raise InputError(f"{name} has masked numbers, which are missing: fill them in")
@@ -62,7 +59,7 @@ def as_numbers(data: ArrayLike, name: str) -> NDArray[Any]:
 
 
 def _from_objects(array: NDArray[Any], name: str) -> NDArray[Any]:
-    """Objects or texts as float64; `InputError` that names the first missing value."""
+    """Convert objects or texts to float64; an `InputError` names the first missing value."""
     try:
         return array.astype(np.float64)
     except (TypeError, ValueError):
@@ -71,7 +68,7 @@ def _from_objects(array: NDArray[Any], name: str) -> NDArray[Any]:
 
 
 def check_present(data: Any, name: str) -> None:
-    """`InputError` for the first None, NaN, NaT or pandas' NA among the objects of an array."""
+    """Raise an `InputError` for the first None, NaN, NaT or pandas' NA in an array of objects."""
     array = np.asarray(data)
     for place, value in np.ndenumerate(array) if array.dtype.kind == "O" else ():
         if is_missing(value):
@@ -82,7 +79,7 @@ def check_present(data: Any, name: str) -> None:
 
 
 def check_finite(array: NDArray[Any], name: str, row: int = 0, column: int = 0) -> None:
-    """`InputError` for NaN or infinity in a 2-d `array`, which `name` has at (row, column)."""
+    """Raise an `InputError` for NaN or infinity in `array`, the part of `name` at (row, column)."""
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         i, j = np.argwhere(~np.isfinite(array))[0]
         raise InputError(
@@ -93,7 +90,7 @@ def check_finite(array: NDArray[Any], name: str, row: int = 0, column: int = 0) 
 def check_inputs(
     X: ArrayLike, width: int, may_be_empty: bool = False, blocks: Blocks = all_rows
 ) -> NDArray[Any]:
-    """X as (n, width); see `check_matrix`."""
+    """Return X as (n, width); see `check_matrix`."""
     X = check_matrix(X, "X", may_be_empty, blocks)
     if X.shape[1] != width:
         raise InputError(f"X has {X.shape[1]} features, but the network's first width is {width}")
@@ -107,7 +104,7 @@ def check_targets(
     may_be_empty: bool = False,
     blocks: Blocks = all_rows,
 ) -> NDArray[Any]:
-    """Y as (n, width); see `check_matrix`."""
+    """Return Y as (n, width); see `check_matrix`."""
     if np.ndim(Y) == 1:
         hint = "one-hot rows for classes (fastbcd.one_hot), a column for one number a sample"
         raise InputError(f"Y must be 2-d, samples by outputs: {hint}")
@@ -120,7 +117,7 @@ def check_targets(
 
 
 def check_sample_weight(sample_weight: ArrayLike, n: int) -> NDArray[np.float64]:
-    """Weights (n,) of samples, finite and not negative, as float64; one number is that for all."""
+    """Return sample weights (n,), finite and not negative, as float64; one number is for all."""
     try:
         given: Any = np.asarray(sample_weight)
         if given.dtype.kind not in "fiubOUS":
@@ -143,13 +140,13 @@ def check_sample_weight(sample_weight: ArrayLike, n: int) -> NDArray[np.float64]
 
 
 def check_some_weight(weight: NDArray[np.float64], name: str = "sample_weight") -> None:
-    """`InputError` where all weights (n,) are zero."""
+    """Raise an `InputError` if all weights (n,) are zero."""
     if not weight.any():
         raise InputError(NOTHING_LEFT.format(name))
 
 
 def check_loss_targets(Y: NDArray[Any], loss: Loss, blocks: Blocks = all_rows) -> None:
-    """`InputError` where the loss is not made for such targets; says which one is."""
+    """Raise an `InputError` if `loss` does not take targets such as Y."""
     k = Y.shape[1]
     if loss.targets == "two classes" and k > 2:
         raise InputError(
@@ -161,55 +158,9 @@ def check_loss_targets(Y: NDArray[Any], loss: Loss, blocks: Blocks = all_rows) -
 
 
 def _fits(Y: NDArray[Any], loss: Loss) -> bool:
-    """Whether targets are what the loss asks for."""
+    """Whether targets are of the kind that `loss` takes."""
     if loss.targets in ("binary", "two classes"):
         return bool(((Y == 0) | (Y == 1)).all())
     if loss.targets == "distribution":
         return bool((Y >= 0).all() and (abs(Y.sum(axis=1) - 1) <= 2e-5).all())
     return True
-
-
-def check_loss_update(loss_update: str, problem: Problem, alpha: float) -> str:
-    """The kind of V_L-update; prox-linear only where Theorem 2 holds."""
-    loss_update = choice(loss_update, LOSS_UPDATES, "loss_update")
-    if loss_update == "prox-linear":
-        lipschitz = problem.loss.lipschitz
-        if lipschitz is None:
-            raise InputError(
-                f"loss_update: prox-linear needs a loss whose gradient is Lipschitz continuous, "
-                f"which that of {problem.loss.name} is not; use prox"
-            )
-        least = max(0.0, (lipschitz - problem.gamma) / 2)
-        if not alpha > least:
-            raise InputError(
-                f"alpha must be above {least:g} = max(0, (L - gamma) / 2) for prox-linear updates "
-                f"of the {problem.loss.name} loss (L = {lipschitz:g}), got {alpha:g}"
-            )
-    return loss_update
-
-
-def check_formula(formula: Formula, function: str, kind: str, user: str) -> None:
-    """`InputError` where a formula of the user's lacks an optional function that `user` needs."""
-    if function not in formula.functions:
-        raise InputError(
-            f"{kind}: {formula.name} has no function {function!r}, which {user} needs; see "
-            "CONTRIBUTING for what it must compute"
-        )
-
-
-def check_output_penalty(problem: Problem, loss_update: str) -> None:
-    """A penalty on output states that is no ridge wants a proximal operator of its own."""
-    if problem.state_penalties[-1].ridge is None and loss_update == "prox":
-        check_formula(problem.loss, "row_prox_penalised", "loss", "a penalty on output states")
-
-
-def check_subgradient(problem: Problem) -> None:
-    """`InputError` where a formula lacks what the subgradient of the objective needs."""
-    needed: list[tuple[Formula, str, str]] = [
-        *((activation, "derivative", "activation") for activation in problem.activations),
-        *((r, "subdifferential", "weight_penalty") for r in problem.weight_penalties),
-        *((s, "subdifferential", "state_penalty") for s in problem.state_penalties),
-        (problem.loss, "row_subdifferential", "loss"),
-    ]
-    for formula, function, kind in needed:
-        check_formula(formula, function, kind, "the subgradient of the certificate")

@@ -1,4 +1,4 @@
-"""How many processors this process may use: affinity, and the share that a container is given."""
+"""The number of processors that this process may use, by affinity and by its container's quota."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ ROOT = Path("/")
 
 
 def available_processors() -> int:
-    """Processors that this process may keep busy, at least 1: the smallest of several numbers.
+    """Return the number of processors that this process may keep busy, at least 1.
 
-    The processor affinity, the quota of the control group and of those around it, rounded up,
-    Python's own number (``PYTHON_CPU_COUNT``), and ``LOKY_MAX_CPU_COUNT``, as for scikit-learn.
+    It is the smallest of the processor affinity, the quota of the control group and of those
+    around it (rounded up), Python's own number (``PYTHON_CPU_COUNT``), and
+    ``LOKY_MAX_CPU_COUNT``, which scikit-learn obeys, too.
     """
     if hasattr(os, "sched_getaffinity"):
         number = len(os.sched_getaffinity(0))
@@ -34,20 +35,19 @@ def _number_in(variable: str) -> int | None:
 
 @cache
 def quota(root: Path) -> int | None:
-    """Processors that the control groups of this process allow, rounded up; None: all of them.
+    """Return how many processors the control groups allow, rounded up; None without a limit.
 
-    Version 2 (``cpu.max``) and version 1 (``cpu.cfs_quota_us``), the group of this process and
-    all around it. Files are looked for below `root`.
+    It reads version 2 (``cpu.max``) and version 1 (``cpu.cfs_quota_us``) of this process's group
+    and of all groups around it, from files below `root`.
     """
     shares = [share for group in _groups(root) if (share := _share(group)) is not None]
     return max(1, math.ceil(round(min(shares), 6))) if shares else None
 
 
 def _groups(root: Path) -> Iterator[Path]:
-    """Folders of the control groups of this process, from the innermost outwards."""
-    own: dict[
-        str | None, str
-    ] = {}  # the path of this process's group, by controller; "" for version 2
+    """Yield the folders of this process's control groups, from the innermost outwards."""
+    # Path of this process's group by controller; "" is the key for version 2.
+    own: dict[str | None, str] = {}
     for line in _lines(root / "proc/self/cgroup"):
         _, controllers, path = line.split(":", 2)
         own.update(dict.fromkeys(controllers.split(","), path))
@@ -61,7 +61,7 @@ def _groups(root: Path) -> Iterator[Path]:
             continue
         path = own[controller]
         top, place = (_unescaped(field) for field in fields[3:5])
-        # In a container the mount may begin within the path that the host has for the group.
+        # In a container the mount may begin inside the group's path as the host sees it.
         inside = path.removeprefix(top.rstrip("/")) if path.startswith(top) else ""
         parts = [part for part in inside.split("/") if part not in ("", "..")]
         mount = root / place.lstrip("/")
@@ -70,7 +70,7 @@ def _groups(root: Path) -> Iterator[Path]:
 
 
 def _share(group: Path) -> float | None:
-    """Processors that one control group allows; None where it does not limit them."""
+    """Return how many processors one control group allows; None if it sets no limit."""
     for names in (("cpu.max",), ("cpu.cfs_quota_us", "cpu.cfs_period_us")):
         numbers = " ".join(line for name in names for line in _lines(group / name)).split()
         if len(numbers) == 2 and all(number.isdecimal() for number in numbers):

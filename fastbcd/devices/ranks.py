@@ -1,4 +1,4 @@
-"""Processes that share the samples of one run: each holds some of them, and sums go over all."""
+"""Ranks are processes that share the samples of one run; sums go over all of them."""
 
 from __future__ import annotations
 
@@ -15,129 +15,130 @@ from numpy.typing import NDArray
 from fastbcd.errors import InputError
 from fastbcd.kernels.streams import write_line
 
-# Seconds that a rank which failed waits for the others.
+# A rank with an error waits so many seconds for the others.
 PATIENCE = 5.0
 Array = NDArray[Any]
 T = TypeVar("T")
 
 
 class Ranks(Protocol):
-    """What a run needs of the processes it is spread over; all of them call the same methods."""
+    """The operations among the processes of a run; all of them call the same methods in order."""
 
     rank: int
-    """Of this process, from 0."""
+    """Number of this process, from 0."""
     size: int
-    """How many there are."""
+    """Number of processes."""
     sharing_processors: int
-    """How many of them may run on processors of this one, itself included."""
+    """Number of ranks, this one included, that may run on the processors of this one."""
     rank_on_this_machine: int
-    """Of this process among those of its machine."""
+    """Number of this process among those of its machine, from 0."""
 
     def sum(self, array: Array) -> None:
-        """A contiguous `array` becomes the sum of those of all ranks, in place."""
+        """Replace a contiguous `array` by the sum of those of all ranks."""
 
     def max(self, array: Array) -> None:
-        """A contiguous `array` becomes the largest of those of all ranks, by elements, in place."""
+        """Replace a contiguous `array` by the elementwise maximum of those of all ranks."""
 
     def gather(self, value: T) -> list[T]:
-        """A small object of each rank, in their order, on all of them."""
+        """Return the `value`, a small object, of each rank in their order, on all ranks."""
 
     def barrier(self, error: Exception | None) -> None:
-        """Wait until all ranks are here; one that comes with an `error` does not wait for long.
+        """Wait until all ranks are here; a rank with an `error` waits for `PATIENCE` seconds.
 
-        After `PATIENCE` seconds it ends all of them: they wait for it elsewhere, in a sum.
+        Then it ends the job, because the others wait for it elsewhere, in a sum.
         """
 
     def rows(self, n: int, unit: int = 1) -> slice:
-        """The share of `n` rows: consecutive, as even as whole units of `unit` rows can be.
+        """Return this rank's share of `n` consecutive rows, as even as whole units can be.
 
-        Shares of all ranks, in their order, are the n rows; some may be empty.
+        A unit is `unit` rows. The shares of all ranks, in their order, are the n rows; some may be
+        empty.
         """
 
     def share_rows(self, array: Array) -> None:
-        """Each rank's `rows` of a contiguous `array` go to all others, in place."""
+        """Copy each rank's `rows` of a contiguous `array` into the arrays of all others."""
 
 
 def bounds(n: int, size: int, unit: int = 1) -> list[int]:
-    """Where the shares of `size` ranks begin, and the last one ends; see `Ranks.rows`.
+    """Return the row at which each of `size` ranks' shares begins, and then `n`.
 
-    `n` rows, in whole units of `unit` rows but for the last.
+    All begin at a multiple of `unit`; see `Ranks.rows`.
     """
     units = -(-n // unit)
     return [min(n, units * rank // size * unit) for rank in range(size + 1)]
 
 
 class SingleProcess:
-    """One process: it has all samples, and nothing is to be exchanged."""
+    """A single process: it has all samples, and exchanges nothing."""
 
     rank, size = 0, 1
     sharing_processors, rank_on_this_machine = 1, 0
 
     def sum(self, array: Array) -> None:
-        """Nothing: `array` is the sum."""
+        """Do nothing: `array` is the sum."""
 
     def max(self, array: Array) -> None:
-        """Nothing: `array` is the largest."""
+        """Do nothing: `array` is the maximum."""
 
     def gather(self, value: T) -> list[T]:
-        """``[value]``."""
+        """Return ``[value]``."""
         return [value]
 
     def barrier(self, error: Exception | None) -> None:
-        """Nothing: there is nobody to wait for, `error` or not."""
+        """Do nothing, with or without an `error`: there are no others to wait for."""
 
     def rows(self, n: int, unit: int = 1) -> slice:
-        """All `n` rows, whatever the `unit`."""
+        """Return all `n` rows, whatever the `unit`."""
         return slice(0, n)
 
     def share_rows(self, array: Array) -> None:
-        """Nothing: all rows of `array` are here."""
+        """Do nothing: all rows of `array` are here."""
 
 
 SINGLE_PROCESS = SingleProcess()
 
 
 class MPIRanks:
-    """The processes of an MPI communicator; `get_ranks` makes one for each.
+    """The processes of an MPI communicator; `get_ranks` makes one such object for each.
 
     Parameters
     ----------
     comm : mpi4py.MPI.Comm
-        Messages of ours travel on duplicates of it, so that they meet no others.
+        Messages travel on duplicates of it, apart from those of other users.
     """
 
     def __init__(self, comm: Any) -> None:
         from mpi4py import MPI
 
-        self._MPI, self.comm, self._meetings = MPI, comm.Dup(), comm.Dup()
+        self._MPI, self.comm, self._barriers = MPI, comm.Dup(), comm.Dup()
         self.rank, self.size = self.comm.rank, self.comm.size
         neighbours = self.comm.Split_type(MPI.COMM_TYPE_SHARED)
         self.rank_on_this_machine = neighbours.rank
-        # A launcher may have given each rank processors of its own.
+        # A launcher may have bound each rank to other processors.
         sets = neighbours.allgather(_processors())
         self.sharing_processors = sum(not sets[neighbours.rank].isdisjoint(other) for other in sets)
         neighbours.Free()
 
     def free(self) -> None:
-        """Give back what was made for the communicator, before it goes."""
+        """Free the duplicates before the communicator itself is freed."""
         self.comm.Free()
-        self._meetings.Free()
+        self._barriers.Free()
 
     def sum(self, array: Array) -> None:
-        """``MPI_Allreduce`` of `array`, in place."""
+        """Call ``MPI_Allreduce`` of `array`, in place."""
         self.comm.Allreduce(self._MPI.IN_PLACE, array, self._MPI.SUM)
 
     def max(self, array: Array) -> None:
-        """``MPI_Allreduce`` of `array` with the maximum, in place."""
+        """Call ``MPI_Allreduce`` of `array` with the maximum, in place."""
         self.comm.Allreduce(self._MPI.IN_PLACE, array, self._MPI.MAX)
 
     def gather(self, value: T) -> list[T]:
-        """``MPI_Allgather`` of `value`, pickled."""
+        """Call ``MPI_Allgather`` of the pickled `value`."""
         return list(self.comm.allgather(value))
 
     def barrier(self, error: Exception | None) -> None:
-        """``MPI_Ibarrier``; with an `error` the job is aborted where it does not complete."""
-        request = self._meetings.Ibarrier()
+        """Call ``MPI_Ibarrier``; with an `error`, abort the job if it does not complete in time."""
+        request = self._barriers.Ibarrier()
         if error is None:
             request.Wait()
             return
@@ -149,36 +150,36 @@ class MPIRanks:
             time.sleep(0.01)
 
     def rows(self, n: int, unit: int = 1) -> slice:
-        """The share of this rank of `n` rows, in whole units of `unit` rows but for the last."""
+        """Return this rank's share of `n` rows, in whole units of `unit` rows but for the last."""
         return slice(*bounds(n, self.size, unit)[self.rank : self.rank + 2])
 
     def share_rows(self, array: Array) -> None:
-        """``MPI_Iallgatherv`` of rows of `array`, in place: on all ranks the same bits."""
+        """Call ``MPI_Iallgatherv`` of rows of `array`, in place: all ranks get the same bits."""
         row = array[:1].size
         starts = [row * start for start in bounds(len(array), self.size)]
         counts = np.diff(starts)
-        # MPICH's blocking one sends long messages in pieces, each after a handshake.
+        # MPICH's blocking call sends long messages in pieces, each after a handshake.
         self.comm.Iallgatherv(self._MPI.IN_PLACE, [array, (counts, starts[:-1])]).Wait()
 
 
 def get_ranks(comm: Any) -> Ranks:
-    """Of a communicator; None is one process.
+    """Return the ranks of a communicator, or a `SingleProcess` for None.
 
     Parameters
     ----------
     comm : mpi4py.MPI.Intracomm or None
-        It keeps what is made for it, so that any number of solvers take two duplicates of it.
+        It keeps its `MPIRanks`, so that all solvers together need only two duplicates of it.
 
     Raises
     ------
     InputError
-        Not an intracommunicator of mpi4py.
+        `comm` is not an intracommunicator of mpi4py, or mpi4py cannot be imported.
     """
     if comm is None:
         return SingleProcess()
     try:
         from mpi4py import MPI
-    except (ImportError, RuntimeError) as error:  # the latter where no MPI library is found
+    except (ImportError, RuntimeError) as error:  # RuntimeError: no MPI library was found
         raise InputError(
             f"comm: mpi4py cannot be used ({error}); pip install 'fastbcd[mpi]'"
         ) from None
@@ -193,7 +194,7 @@ def get_ranks(comm: Any) -> Ranks:
 
 
 def _processors() -> frozenset[int]:
-    """Those that this process may run on."""
+    """Return the processors that this process may run on."""
     if hasattr(os, "sched_getaffinity"):
         return frozenset(os.sched_getaffinity(0))
     return frozenset(range(os.cpu_count() or 1))
@@ -201,7 +202,7 @@ def _processors() -> frozenset[int]:
 
 @cache
 def _key() -> int:
-    """Under which a communicator keeps its `MPIRanks`."""
+    """Return the key under which a communicator keeps its `MPIRanks`."""
     from mpi4py import MPI
 
     def free(comm: Any, key: int, ranks: MPIRanks) -> None:
@@ -211,17 +212,15 @@ def _key() -> int:
     return int(MPI.Comm.Create_keyval(delete_fn=free))
 
 
-# What a rank may report to the others; anything else arrives there as a RuntimeError.
-KINDS: tuple[type[Exception], ...] = (
-    *(InputError, FloatingPointError, MemoryError, OSError, RuntimeError),
-)
+# Errors that other ranks raise with the same type; of any other they raise a RuntimeError.
+KINDS: list[type[Exception]] = [InputError, FloatingPointError, MemoryError, OSError, RuntimeError]
+
+ErrorReport = tuple[int, str]
+"""Index in `KINDS`, and the message."""
 
 
-Told = tuple[int, str]
-
-
-def _told(error: BaseException) -> Told:
-    """What other ranks hear of an error."""
+def _report(error: BaseException) -> ErrorReport:
+    """Describe an error to the other ranks."""
     kind = next((k for k in KINDS if isinstance(error, k)), None)
     if kind is None:
         return KINDS.index(RuntimeError), f"{type(error).__name__}: {error}"
@@ -230,12 +229,11 @@ def _told(error: BaseException) -> Told:
 
 @contextmanager
 def collective_errors(ranks: Ranks, apart: bool = False) -> Iterator[None]:
-    """What any rank raises in this context is raised on all, so that none waits for it forever.
+    """Raise an error of one rank in this context on all `ranks`, so that none waits forever.
 
-    They all raise the error of the first rank that has one. Where the others wait in a sum for a
-    rank that failed, nothing can be raised there, and the job ends; see `Ranks.barrier`. With
-    `apart` ranks exchange nothing in the context, and one that failed waits as long as the
-    others work.
+    All raise the error of the first rank that has one. If the others wait in a sum for a failed
+    rank, they cannot raise anything, and the job ends; see `Ranks.barrier`. With `apart`, ranks
+    exchange nothing in the context, and a failed one waits as long as the others work.
     """
     own: Exception | None = None
     try:
@@ -246,7 +244,7 @@ def collective_errors(ranks: Ranks, apart: bool = False) -> Iterator[None]:
         own = error
     if not apart:
         ranks.barrier(own)
-    reports = ranks.gather(None if own is None else _told(own))
+    reports = ranks.gather(None if own is None else _report(own))
     failed = [(rank, report) for rank, report in enumerate(reports) if report is not None]
     if not failed:
         return
@@ -256,23 +254,23 @@ def collective_errors(ranks: Ranks, apart: bool = False) -> Iterator[None]:
 
 
 def on_root(ranks: Ranks, action: Callable[[], T]) -> T:
-    """What `action` returns, or raises, on the first rank: the others only hear of it.
+    """Call `action` on rank 0 only; return its result, or raise its error, on all `ranks`.
 
-    For what is to be done once: files that all ranks share, say. The result must be small.
+    Use it for what must be done once, such as writing a file that all share. Results must be small.
     """
     if ranks.size == 1:
         return action()
     value: Any = None
-    told: Told | None = None
+    report: ErrorReport | None = None
     cause: BaseException | None = None
     if ranks.rank == 0:
         try:
             value = action()
-        except BaseException as error:  # Ctrl-C, too: the others wait here
-            told, cause = _told(error), error
-    value, told = ranks.gather((value, told))[0]
+        except BaseException as error:  # Ctrl-C, too, because the others wait here
+            report, cause = _report(error), error
+    value, report = ranks.gather((value, report))[0]
     if cause is not None and not isinstance(cause, Exception):
         raise cause
-    if told is not None:
-        raise KINDS[told[0]](told[1]) from cause
+    if report is not None:
+        raise KINDS[report[0]](report[1]) from cause
     return value

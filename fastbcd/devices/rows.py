@@ -1,4 +1,4 @@
-"""Some rows at a time of arrays that may be on a graphics card, or in files larger than memory."""
+"""Access to a few rows of an array that may be on a GPU, or in a file larger than memory."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 @contextmanager
 def taken(device: Any, array: Any, rows: slice) -> Iterator[NDArray[Any]]:
-    """Rows of an `array` of `device` as a NumPy array; what was read for it need not stay."""
+    """Yield `rows` of an `array` of `device` as a NumPy array, then let their memory go."""
     yield device.numpy(array[rows])
     _done_with(device, array, rows)
 
 
 def put(device: Any, array: Any, rows: slice, block: NDArray[Any]) -> None:
-    """``array[rows] = block`` for an `array` of `device`; what was written need not stay."""
+    """Set ``array[rows] = block`` for an `array` of `device`, then let their memory go."""
     array[rows] = device.array(block, array.dtype)
     _done_with(device, array, rows)
 

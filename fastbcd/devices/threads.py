@@ -1,4 +1,4 @@
-"""How many threads, and BLAS on one thread each while our own threads share the work."""
+"""The number of threads, and the limit of one BLAS thread while threads of this package work."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from fastbcd.support.parameters import require_integer
 
 @cache
 def _libraries() -> tuple[Any, ...]:
-    # Once: finding the loaded libraries takes a millisecond. NumPy's and SciPy's
-    # BLAS are loaded by the time any kernel of ours exists.
+    # Cached, because finding the loaded libraries takes a millisecond. NumPy's and SciPy's BLAS
+    # are loaded before any kernel exists.
     found = list(ThreadpoolController().select(user_api="blas").lib_controllers)
     file = scipy_openblas()
     if file is not None and not any(os.path.samefile(file, known.filepath) for known in found):
-        found.append(_OpenBlas(file))  # early versions of threadpoolctl do not know its name
+        found.append(_OpenBlas(file))  # early versions of threadpoolctl do not find it
     return tuple(found)
 
 
 class _OpenBlas:
-    """SciPy's OpenBLAS, with what `ThreadpoolController` has for a library."""
+    """SciPy's OpenBLAS, with the attributes of a library of `ThreadpoolController`."""
 
     internal_api, threading_layer = "openblas", "pthreads"
 
@@ -43,23 +43,24 @@ class _OpenBlas:
 
 
 def _set_count(library: Any, count: int) -> None:
-    """Let `library` use `count` threads, in whichever thread this is called."""
-    if library.internal_api == "openblas" and not _has_a_count_a_thread(library):
-        # threadpoolctl 3.8 does nothing here if another thread was the first to set a limit.
+    """Let `library` use `count` threads; any thread may call this."""
+    if library.internal_api == "openblas" and not _counts_per_thread(library):
+        # threadpoolctl 3.8 has no effect here if another thread set a limit first.
         openblas_function(ctypes.CDLL(library.filepath), "set_num_threads")(count)
     else:
         library.set_num_threads(count)
 
 
-def _has_a_count_a_thread(library: Any) -> bool:
+def _counts_per_thread(library: Any) -> bool:
+    """Whether each calling thread has its own number of BLAS threads, as with OpenMP."""
     return getattr(library, "threading_layer", None) == "openmp"
 
 
 class BlasLimit:
-    """One thread for the process's BLAS libraries while anyone needs it: one owner for them all.
+    """A context in which the process's BLAS libraries use one thread.
 
-    The first to enter sets it, the last to leave restores it, in whichever threads they are.
-    Libraries that have a number for each thread are set and restored in each.
+    Several threads may be in it at once: the first to enter sets the limit, and the last to leave
+    restores it. Libraries with a number per calling thread are limited and restored in each.
     """
 
     def __init__(self) -> None:
@@ -71,7 +72,7 @@ class BlasLimit:
     def __enter__(self) -> None:
         with self._lock:
             if self._users == 0:
-                shared = [library for library in _libraries() if not _has_a_count_a_thread(library)]
+                shared = [library for library in _libraries() if not _counts_per_thread(library)]
                 self._before = [(library, library.num_threads) for library in shared]
                 for library in shared:
                     _set_count(library, 1)
@@ -93,21 +94,21 @@ class BlasLimit:
         self._before = []
 
     def limit_this_thread(self) -> list[tuple[Any, int]]:
-        """Limit the libraries that have a number for each thread; returns what they had."""
-        own = [library for library in _libraries() if _has_a_count_a_thread(library)]
+        """Limit the libraries with a number per calling thread; return their numbers before."""
+        own = [library for library in _libraries() if _counts_per_thread(library)]
         before = [(library, library.num_threads) for library in own]
         for library in own:
             _set_count(library, 1)
         return before
 
     def usual(self) -> list[int]:
-        """StepScalars of threads of all libraries, without this limit."""
+        """Return the numbers of threads that all libraries would use without this limit."""
         with self._lock:
             before = {id(library): count for library, count in self._before}
         return [before.get(id(library), library.num_threads) for library in _libraries()]
 
     def renew_after_fork(self) -> None:
-        """Lift the limit of threads that the child lacks."""
+        """Lift the limit, because the child lacks the threads that needed it."""
         self._lock, self._users = threading.Lock(), 0
         self._of_this_thread = threading.local()
         self._restore()
@@ -117,7 +118,7 @@ BLAS_LIMIT = BlasLimit()
 
 
 class _SerialBlas:
-    """Counts who calls kernels; limits BLAS where these call the process's."""
+    """Counts the users of kernels, and limits BLAS if kernels call that of the process."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -136,7 +137,7 @@ class _SerialBlas:
             self._users -= 1
 
     def renew_after_fork(self) -> None:
-        """Where a thread was within BLAS it may have held a lock of it: take another instance."""
+        """Load BLAS anew if a thread was in it, because that thread may have held a lock of it."""
         self._lock = threading.Lock()
         if self._users > 0:
             self._users = 0
@@ -149,31 +150,31 @@ renew_in_children(_SERIAL_BLAS)
 
 
 def serial_blas() -> AbstractContextManager[None]:
-    """Within the context each product of a kernel uses one thread.
+    """Return a context in which each product of a kernel uses one thread.
 
-    As a rule kernels call a BLAS of their own (`fastbcd.kernels.library`), which never uses more,
-    and nothing of the process is changed. Where they call the process's BLAS, that has one thread
-    from the first to enter to the last to leave, in whichever threads, whatever happens.
+    Usually kernels call a BLAS of their own (`fastbcd.kernels.library`), which never uses more
+    threads, and nothing changes in the process. If they call the process's BLAS, that is limited
+    to one thread while any thread is in the context.
     """
     return _SERIAL_BLAS
 
 
 def start_of_thread() -> None:
-    """What a new thread calls that is to work within `serial_blas`."""
+    """Prepare a new thread to work within `serial_blas`."""
     if not LIBRARY.own:
         BLAS_LIMIT.limit_this_thread()
 
 
 class OversubscriptionWarning(RuntimeWarning):
-    """More threads will run than there are processors for them."""
+    """More threads will run than processors are available."""
 
 
 def resolve_threads(n_threads: int | None, n_processes: int = 1) -> int:
-    """`n_threads`, or as many as BLAS would use; warns, once a process, if that is too many.
+    """Return `n_threads`, or by default as many as BLAS would use.
 
-    The default thereby honours ``OMP_NUM_THREADS`` and its like, and the limits that joblib
-    sets in its workers. It is at most this process's part of the processors that it may use
-    (`available_processors`), where `n_processes` share a machine.
+    So the default obeys ``OMP_NUM_THREADS`` and similar variables, and the limits that joblib sets
+    in its workers. It is at most this process's share of `available_processors`, of which
+    `n_processes` have equal shares. Too large a number causes one warning per process.
     """
     usual = BLAS_LIMIT.usual()
     if n_threads is None:
@@ -200,5 +201,5 @@ def _warn_once(message: str) -> None:
     global _warned
     if not _warned:
         _warned = True
-        # The line that made the solver.
+        # The warning shows the line that made the solver.
         warn(message, OversubscriptionWarning, stacklevel=6)

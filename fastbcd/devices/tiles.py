@@ -1,4 +1,4 @@
-"""Tiles of samples, shared among threads, with sums added up in the order of the tiles."""
+"""Threads share tiles of samples, and add up sums in the order of the tiles."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fastbcd.devices.workspace import Workspaces
 
 
 class _Turns:
-    """Lets threads through one by one, in the order of their tiles."""
+    """A queue that lets threads pass one by one, in the order of their tiles."""
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
@@ -19,33 +19,33 @@ class _Turns:
         self.failed = False
 
     def wait(self, index: int) -> None:
-        """Until all tiles before `index` are done."""
+        """Wait until all tiles before `index` are done."""
         with self._condition:
             self._condition.wait_for(lambda: self._next == index or self.failed)
             if self.failed:
                 raise AbandonedError
 
     def done(self, index: int) -> None:
-        """Let the tile after `index` through."""
+        """Let the tile after `index` pass."""
         self.wait(index)
         with self._condition:
             self._next = index + 1
             self._condition.notify_all()
 
     def fail(self) -> None:
-        """Release all who wait; they give up."""
+        """Release all waiting threads, which then raise `AbandonedError`."""
         with self._condition:
             self.failed = True
             self._condition.notify_all()
 
 
 class AbandonedError(Exception):
-    """Another thread failed; its exception is the one to report."""
+    """Raised in a thread that stops because another one failed; that one's error is reported."""
 
 
 @dataclass
 class Tile:
-    """Rows ``start:stop`` of all sample arrays, and what its thread may use for them."""
+    """Rows ``start:stop`` of all sample arrays, with the work arrays of its thread."""
 
     index: int
     rows: slice
@@ -53,16 +53,16 @@ class Tile:
     _turns: _Turns
 
     def wait_for_turn(self) -> None:
-        """Return once all tiles before this one are done.
+        """Wait until all tiles before this one are done.
 
-        Sums added up behind this line are the same to the last bit, however many threads
-        there are. Put it last: tiles wait for each other from here on.
+        Sums that are added up after this call have the same bits on any number of threads. Call it
+        as late as possible, because tiles wait for each other from here on.
         """
         self._turns.wait(self.index)
 
 
 def even_size(n: int, at_most: int) -> int:
-    """Size of the fewest parts of n of `at_most` each, as equal as they can be."""
+    """Return the size of equal parts when `n` is cut into as few parts of `at_most` as possible."""
     return -(-n // -(-n // at_most))
 
 
@@ -73,9 +73,10 @@ def for_each_tile(
     workspaces: list[Workspaces],
     pool: ThreadPoolExecutor | None,
 ) -> None:
-    """Call ``body(tile)`` once for each tile of n rows, on one thread for each of `workspaces`.
+    """Call ``body(tile)`` once for each tile of `tile_rows` of `n` rows.
 
-    An exception in any thread ends the others and is raised here.
+    Each of the `workspaces` belongs to one thread; the first to this one, the others to threads of
+    `pool`. An exception in any thread ends the others and is raised here.
     """
     n_tiles = -(-n // tile_rows)
     turns, lock, pending = _Turns(), threading.Lock(), iter(range(n_tiles))
@@ -99,7 +100,7 @@ def for_each_tile(
     if pool is None or n_tiles == 1:
         work(workspaces[0])
         return
-    # This thread works, too: it is awake already.
+    # This thread works, too, because it is awake already.
     futures: list[Future[None]] = []
     try:
         futures += [pool.submit(work, workspace) for workspace in workspaces[1:n_tiles]]
@@ -107,7 +108,7 @@ def for_each_tile(
         for future in futures:
             future.result()
     finally:
-        # After Ctrl-C here, too, no thread may go on writing behind the caller's back.
+        # No thread may go on writing after this call ends, not even after Ctrl-C.
         if not all(future.done() for future in futures):
             turns.fail()
             wait(futures)

@@ -1,4 +1,4 @@
-"""The classifier."""
+"""The estimator for classification."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fastbcd.data.labels import indices_of, one_hot
 from fastbcd.data.validation import check_some_weight
 from fastbcd.errors import InputError
 from fastbcd.estimators.base import BaseBCD, takes_streams
-from fastbcd.estimators.fitting import Array
+from fastbcd.estimators.samples import Array
 from fastbcd.estimators.solvers import MINI_BATCH
 from fastbcd.models.probabilities import check_has_probabilities, probabilities
 from fastbcd.support.floating_point import own_errstate, own_errstate_in
@@ -25,7 +25,7 @@ from fastbcd.support.parameters import plain
 
 
 def _has_probabilities(estimator: Any) -> bool:
-    """Whether it has `predict_proba`; an `AttributeError` that says why not."""
+    """Return True if `estimator` has `predict_proba`, else raise an `AttributeError`."""
     try:
         check_has_probabilities(_loss_name(estimator.loss))
     except InputError as error:
@@ -39,68 +39,70 @@ def _loss_name(loss: Any) -> str:
 
 @own_errstate_in
 class BCDClassifier(ClassifierMixin, BaseBCD):
-    """Network that finds classes, trained by block coordinate descent, without backpropagation.
+    """Network that predicts classes, trained by block coordinate descent, without backpropagation.
 
-    Minimises the mean of ``w_i loss(network(x_i); y_i)``, y_i being the one-hot row of a class
-    and w_i the weight of a sample, with the solver that is chosen; `predict` takes the largest
-    output, `predict_proba` what the loss makes of the outputs (`fastbcd.models.probabilities`).
+    It minimises the mean of ``w_i loss(network(x_i); y_i)`` with the chosen solver, where y_i is
+    the one-hot row of a class and w_i the weight of a sample. `predict` returns the class of the
+    largest output, `predict_proba` the probabilities that belong to the loss
+    (`fastbcd.models.probabilities`).
 
     Parameters
     ----------
     hidden_layer_sizes : int or sequence of int, default=(128, 128)
         Widths of the hidden layers; ``()`` is a linear model.
     activation : str or Formula, default="relu"
-        Of the hidden layers; see `Problem`.
+        Activation of the hidden layers; see `Problem`.
     loss : str or Loss, default="cross_entropy"
         ``"cross_entropy"``, ``"squared"``, ``"logistic"`` (two classes), ``"logistic_ovr"``,
         ``"exponential"``, or ``"hinge"``, which has no probabilities.
     solver : {"mini-batch", "three-splitting", "two-splitting"}, default="mini-batch"
-        `MiniBatchThreeSplitting`, which learns fastest; `ThreeSplitting` and `TwoSplitting`, full
-        batches, whose objective falls in every iteration.
+        `MiniBatchThreeSplitting` learns fastest. `ThreeSplitting` and `TwoSplitting` use full
+        batches, and their objective falls in every iteration.
     residual : bool, default=False
-        Equal widths of consecutive hidden layers become residual; not for two-splitting.
+        Make hidden layers residual that are as wide as the layer below; not for two-splitting.
     gamma : float, default=1
         Weight of the couplings.
     rho : float, optional
         Weight of the linear coupling; default: gamma, or 16 on mini-batches.
     proximal_weight : float, optional
-        Full batches: weight alpha of the proximal terms; default: 1e-3.
+        For full batches, weight alpha of the proximal terms; default: 1e-3.
     weight_penalty : str, Penalty, or one for each layer, optional
         See `Problem`. Default: none on mini-batches, which have `weight_decay`, and
         ``"ridge:3e-4"`` on full batches.
     state_penalty : the same, optional
-        Full batches: on the states of the layers.
+        For full batches, penalty on the states of the layers.
     batch_size, step_size, schedule, momentum, damping, rank, weight_decay, average : optional
-        Mini-batches: see `MiniBatchThreeSplitting`. What is not given follows from the number of
-        samples and the network, or is that solver's default.
+        For mini-batches, see `MiniBatchThreeSplitting`. Their defaults are those of the solver, or
+        follow from the number of samples and the network.
     max_iter : int, optional
         Passes over the samples. Default: 10 on mini-batches, or as many as make 1200 batches; 50
         on full batches.
     preprocess : {"auto", "none", "unit", "standard", "clipped"}, default="auto"
-        Scaling of inputs, fitted in `fit`: grey levels (unsigned integers) to [0, 1], other
-        numbers to mean 0 and variance 1, cut at five deviations. See `Preprocessing.fit`.
+        Scaling of inputs, fitted in `fit`. By default grey levels (unsigned integers) are scaled to
+        [0, 1], other numbers to mean 0 and variance 1 and clipped at five deviations. See
+        `Preprocessing.fit`.
     early_stopping : bool, default=False
-        Hold `validation_fraction` of the samples out, stop once their accuracy has not risen by
-        `tol` for `n_iter_no_change` passes, and keep the best weights.
+        Hold out a share `validation_fraction` of the samples, stop once their accuracy has not
+        risen by `tol` for `n_iter_no_change` passes, and keep the best weights.
     validation_fraction : float, default=0.1
     n_iter_no_change : int, default=10
     tol : float, default=1e-4
         These three are for early stopping only.
     class_weight : dict, "balanced" or None, default=None
-        Weights of classes; they multiply those of samples.
+        Weights of classes, by which those of samples are multiplied.
     warm_start : bool, default=False
-        `fit` goes on from the weights, and with the scaling, of the last `fit`.
+        `fit` goes on from the weights and the scaling of the last `fit`.
     random_state : int, RandomState or None, default=None
-        Of the first weights, the order of samples, and what is held out.
+        Seed of the initial weights, the order of samples, and the held-out samples.
     dtype : {"float32", "float64"}, default="float32"
-        Training computes in it; predictions are computed in float64.
+        Type in training; predictions are computed in float64.
     device : {"cpu", "cuda"}, default="cpu"
-        Where training computes; a GPU needs the extra ``cuda13``. Predictions use the processor.
+        Device for training; a GPU needs the extra ``cuda13``. Predictions use the processor.
     n_threads : int, optional
-        Default: as many as BLAS would use, and one where batches are too small for more. No
-        result depends on it.
+        Default: as many as BLAS would use, or one if batches are too small for more. No result
+        depends on it.
     verbose : bool, default=False
-        A progress bar in a terminal or notebook, else lines of the logger ``fastbcd``.
+        Show a progress bar in a terminal or notebook, else lines of the logger ``fastbcd``.
 
     Attributes
     ----------
@@ -112,15 +114,15 @@ class BCDClassifier(ClassifierMixin, BaseBCD):
     n_features_in_, feature_names_in_
         As everywhere in scikit-learn.
     n_iter_ : int
-        Passes, or calls of `partial_fit`.
+        Number of passes, or of calls of `partial_fit`.
     loss_curve_ : list of float
-        Of each pass the mean loss on its way, without penalties; the objective F on full batches.
+        Mean loss during each pass, without penalties; on full batches the objective F after it.
     loss_, best_loss_ : float
-        The last and the smallest of them; best_loss_ is None with early stopping.
+        The last and the smallest of these; best_loss_ is None with early stopping.
     validation_scores_, best_validation_score_ : list of float, float
-        Accuracies on what is held out; None without early stopping.
+        Accuracies on the held-out samples; None without early stopping.
     n_layers_, n_outputs_ : int
-        Layers with the input's, and outputs.
+        Number of layers, including that of the inputs, and number of outputs.
 
     Examples
     --------
@@ -217,9 +219,9 @@ class BCDClassifier(ClassifierMixin, BaseBCD):
         y : (n,) array
         classes : array, optional
             All labels that the stream may have, two or more. The first call needs them, unless
-            `fit` came before; later ones may repeat them.
+            `fit` came before; later calls may repeat them.
         sample_weight : (n,) array, optional
-            Taken as it is: 1 is the weight of a usual sample.
+            Weights are not scaled: 1 is the weight of a usual sample.
         """
         return self._partial_fit(X, y, sample_weight, classes)
 
@@ -270,27 +272,7 @@ class BCDClassifier(ClassifierMixin, BaseBCD):
         class_weight = plain(self.class_weight)
         if class_weight is None:
             return weight
-        y, k = self.classes_[codes[:, 0]], len(self.classes_)
-        if isinstance(class_weight, str) and class_weight == "balanced":
-            if stream:
-                raise InputError(
-                    "class_weight: a part of a stream says nothing of all classes' frequencies; "
-                    "give partial_fit a dict of weights, or sample_weight"
-                )
-            # n / (k n_c), samples counting their weights.
-            totals = np.bincount(codes[:, 0], weight, minlength=k)
-            each = totals.sum() / (k * np.where(totals > 0.0, totals, 1.0))
-        else:
-            if isinstance(class_weight, dict):
-                for label, given in class_weight.items():
-                    if not np.isreal(plain(given)) or isinstance(plain(given), bool):
-                        raise InputError(
-                            f"class_weight of {label!s} must be a number, got {given!r}"
-                        )
-            each = compute_class_weight(class_weight, classes=self.classes_, y=y)
-        each = np.asarray(each, np.float64)
-        if not (np.isfinite(each) & (each >= 0.0)).all():
-            raise InputError(f"class_weight must be finite and not negative, got {each}")
+        each = self._weight_of_classes(class_weight, codes[:, 0], weight, stream)
         factors = each[codes[:, 0]]
         check_some_weight(factors, "class_weight")
         if weight is None:
@@ -301,6 +283,31 @@ class BCDClassifier(ClassifierMixin, BaseBCD):
             raise InputError("class_weight: its product with sample_weight overflows")
         check_some_weight(product, "class_weight times sample_weight")
         return product
+
+    def _weight_of_classes(
+        self, class_weight: Any, codes: Array, weight: Array | None, stream: bool
+    ) -> Array:
+        """Return the weight of each class, (k,) float64."""
+        k = len(self.classes_)
+        if isinstance(class_weight, str) and class_weight == "balanced":
+            if stream:
+                raise InputError(
+                    "class_weight: a part of a stream does not show how frequent the classes are; "
+                    "give partial_fit a dict of weights, or sample_weight"
+                )
+            # n / (k n_c), with weights of samples.
+            totals = np.bincount(codes, weight, minlength=k)
+            each = totals.sum() / (k * np.where(totals > 0.0, totals, 1.0))
+        else:
+            for label, given in class_weight.items() if isinstance(class_weight, dict) else ():
+                if not np.isreal(plain(given)) or isinstance(plain(given), bool):
+                    raise InputError(f"class_weight of {label!s} must be a number, got {given!r}")
+            y = self.classes_[codes]
+            each = compute_class_weight(class_weight, classes=self.classes_, y=y)
+        each = np.asarray(each, np.float64)
+        if not (np.isfinite(each) & (each >= 0.0)).all():
+            raise InputError(f"class_weight must be finite and not negative, got {each}")
+        return each
 
     def _fit_targets(self, codes: Array, weight: Array | None) -> dict[str, Any]:
         return {"classes": self.classes_}
@@ -316,23 +323,23 @@ class BCDClassifier(ClassifierMixin, BaseBCD):
         return float(accuracy_score(right, found, sample_weight=weight))
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
-        """Label of each row of X (n, d): the class of the largest output."""
+        """Return the class of the largest output for each row of X (n, d)."""
         outputs = self._outputs(X)
         return np.asarray(self.classes_[outputs.argmax(axis=1)])
 
     def decision_function(self, X: ArrayLike) -> NDArray[np.float64]:
-        """Outputs (n, k) of the network for X (n, d); of two classes second less first, (n,)."""
+        """Return outputs (n, k) for X (n, d); for two classes the second less the first, (n,)."""
         outputs = self._outputs(X)
         return outputs[:, 1] - outputs[:, 0] if outputs.shape[1] == 2 else outputs
 
     @available_if(_has_probabilities)
     @own_errstate
     def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:
-        """Probabilities (n, k) of the classes, in the order of `classes_`.
+        """Return probabilities (n, k) of the classes for X (n, d), in the order of `classes_`.
 
-        By the link of the loss: softmax for cross-entropy, the nearest vector of probabilities
-        for the squared loss, the logistic function of each class against the rest, made to add
-        up to 1, for the others. With the hinge loss the method does not exist.
+        The link belongs to the loss: softmax for cross-entropy, the nearest vector of probabilities
+        for the squared loss, and for the others the logistic function of each class against the
+        rest, divided by their sum. With the hinge loss the method does not exist.
         """
         outputs = self._outputs(X)
         return probabilities(_loss_name(self.model_.loss), outputs)
@@ -340,6 +347,6 @@ class BCDClassifier(ClassifierMixin, BaseBCD):
     @available_if(_has_probabilities)
     @own_errstate
     def predict_log_proba(self, X: ArrayLike) -> NDArray[np.float64]:
-        """Logarithms of `predict_proba`; minus infinity where a probability is 0."""
+        """Return logarithms of `predict_proba` for X; -infinity for a probability of 0."""
         with np.errstate(divide="ignore"):
             return np.asarray(np.log(self.predict_proba(X)))

@@ -1,4 +1,4 @@
-"""The pieces of training: what is held out, scaled, watched and kept."""
+"""The steps of training: validation, held-out samples, scaling, callbacks and attributes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import math
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.base import is_classifier
 from sklearn.model_selection import train_test_split
 from sklearn.utils.validation import validate_data
@@ -17,6 +16,7 @@ from fastbcd.data.preprocessing import PREPROCESSINGS, Preprocessing
 from fastbcd.data.validation import check_present
 from fastbcd.errors import InputError
 from fastbcd.estimators.parameters import Parameters
+from fastbcd.estimators.samples import Array, Samples
 from fastbcd.estimators.scaling import Scaling
 from fastbcd.estimators.score import ValidationScore
 from fastbcd.estimators.solvers import MINI_BATCH, check_fraction, hidden_widths
@@ -26,71 +26,69 @@ from fastbcd.solvers.mini_batch import MiniBatchThreeSplitting
 from fastbcd.support.parameters import choice, flag, plain, require_integer
 from fastbcd.training.loop import Callback, Result
 
-Array = NDArray[Any]
-
-# What a model knows of its targets.
+# Arguments of `Model` that describe the targets.
 TARGETS = ("classes", "target_shift", "target_scale")
 
 
 class Fitting(Parameters):
-    """What `BaseBCD` trains with, and what classifier and regressor fill in."""
+    """The steps of `BaseBCD`, and methods that classifier and regressor define."""
 
     classes_: Array
-    """Of a classifier."""
+    """Classes of a classifier."""
     _scaling: Scaling
-    """Of the last fit or partial_fit."""
+    """Scaling of the last fit or partial_fit."""
 
-    # -- what classifier and regressor differ in ------------------------------------------------
+    # -- methods that classifier and regressor define -----------------------------------------
 
     def _validate(self, X: Any, y: Any, reset: bool) -> tuple[Array, Array]:
-        """X (n, d) and y (n, ...) as arrays, checked."""
+        """Check X (n, d) and y (n, ...), and return them as arrays."""
         raise NotImplementedError
 
     def _encode(self, y: Array, go_on: bool, stream: bool = False, classes: Any = None) -> Array:
-        """Targets (n, c), numbers, of validated y; sets what follows from y.
+        """Return targets (n, c), numbers, of validated y; set the attributes that follow from y.
 
-        `go_on`: to a network that is there; `stream`: for partial_fit, which has `classes`.
+        With `go_on` there is a network already. `stream` and `classes` are for partial_fit.
         """
         raise NotImplementedError
 
     def _check_kept(self, codes: Array) -> None:
-        """`InputError` where what is left of the samples cannot be learned from."""
+        """Raise an `InputError` if nothing can be learned from the samples that are left."""
 
     def _with_class_weight(
         self, codes: Array, weight: Array | None, stream: bool = False
     ) -> Array | None:
-        """Weights of samples, times those of their classes."""
+        """Return the weights of samples, times those of their classes."""
         return weight
 
     def _fit_targets(self, codes: Array, weight: Array | None) -> dict[str, Any]:
-        """What `Model` has to know of the targets."""
+        """Return the arguments of `Model` that describe the targets."""
         raise NotImplementedError
 
     def _network_targets(self, codes: Array, targets: dict[str, Any]) -> Array:
-        """Y (n, k) for the network, `targets` being what `_fit_targets` gave."""
+        """Return Y (n, k) for the network; `targets` is a result of `_fit_targets`."""
         raise NotImplementedError
 
     def _raw(self, codes: Array) -> Array:
-        """Targets (n, k), not scaled."""
+        """Return targets (n, k) in their own units."""
         raise NotImplementedError
 
     def _score(self, outputs: Array, Y: Array, weight: Array | None) -> float:
-        """Accuracy or R^2 of outputs (n, k) of the network, for its targets Y."""
+        """Return the accuracy or R^2 of the network's outputs (n, k) for targets Y (n, k)."""
         raise NotImplementedError
 
     def _validated(self, X: Any, *y: Any, reset: bool, **more: Any) -> Any:
-        """`validate_data` of X, or X and y, and of the kind of X's numbers.
+        """Call `validate_data` for X, or X and y, and check the kind of X's numbers.
 
-        X must be of the kind that the scaling was fitted to; `reset`: this is that kind.
+        It must be the kind to which the scaling was fitted; with `reset` it becomes that kind.
         """
         try:
             checked = validate_data(self, X, *y, reset=reset, **more)
-        except TypeError:  # of what neither NumPy nor scikit-learn can look at: pandas' NA
+        except TypeError:  # NumPy and scikit-learn cannot compare pandas' NA
             for name, array in zip(("X", "y"), (X, *y), strict=False):
                 check_present(array, name)
             raise
         A = checked[0] if y else checked
-        if A.dtype.kind in "mM":  # which scikit-learn lets pass
+        if A.dtype.kind in "mM":  # scikit-learn accepts dates
             raise InputError(f"X must hold numbers only, got {A.dtype}")
         self._check_kind(A, reset)
         return checked
@@ -101,16 +99,16 @@ class Fitting(Parameters):
         else:
             Inputs(X.shape[1], kind=getattr(self, "_input_kind", None)).check_kind(X)
 
-    # -- pieces of `fit` and `partial_fit` --------------------------------------------------------
+    # -- steps of `fit` and `partial_fit` ---------------------------------------------------------
 
     def _split(self, codes: Array, seed: int, merged: bool) -> tuple[Array, Array]:
-        """Rows to train on and rows held out; equal samples have been `merged`, or not."""
+        """Return rows to train on and rows to hold out; `merged`: equal samples are one."""
         fraction = check_fraction(self.validation_fraction)
         labels = codes[:, 0] if is_classifier(self) else None
         rows = np.arange(len(codes))
-        what = "different samples (equal ones are one)" if merged else "samples"
+        kind = "different samples (equal ones are one)" if merged else "samples"
         if labels is not None:
-            self._check_split(labels, what)
+            self._check_split(labels, kind)
         try:
             train, test = train_test_split(
                 rows, test_size=fraction, stratify=labels, random_state=seed
@@ -118,44 +116,38 @@ class Fitting(Parameters):
         except ValueError:
             parts = "two parts" if labels is None else "two parts with all classes in each"
             raise InputError(
-                f"early_stopping: validation_fraction={fraction} of {len(rows)} {what} does not "
-                f"leave {parts}; another fraction, more samples, or early_stopping=False would do"
+                f"early_stopping: validation_fraction={fraction} of {len(rows)} {kind} does not "
+                f"leave {parts}; change it, give more samples, or set early_stopping=False"
             ) from None
         if len(test) < 2:
             raise InputError(
-                f"validation_fraction: {fraction} of {len(codes)} {what} is one alone; more are "
+                f"validation_fraction: {fraction} of {len(codes)} {kind} is only one; more are "
                 "needed"
             )
         return np.sort(train), np.sort(test)
 
-    def _check_split(self, labels: Array, what: str) -> None:
-        """`InputError` for a class, of indices `labels` (n,), that is not there twice."""
+    def _check_split(self, labels: Array, kind: str) -> None:
+        """Raise an `InputError` for a class, of indices `labels` (n,), with one sample only."""
         there, counts = np.unique(labels, return_counts=True)
         if counts.min() < 2:
             label = self.classes_[there[counts.argmin()]]
             raise InputError(
-                f"early_stopping: the class {label!s} needs two {what}, one to train on and one to "
+                f"early_stopping: the class {label!s} needs two {kind}, one to train on and one to "
                 "hold out, but has 1; give it more, or early_stopping=False"
             )
 
     def _scale(
-        self,
-        previous: Model | None,
-        X: Array,
-        codes: Array,
-        weight: Array | None,
-        all_at_once: bool = False,
+        self, previous: Model | None, samples: Samples, all_at_once: bool = False
     ) -> Scaling:
-        """Of inputs and targets: fitted to these samples, or that of the run that goes on.
+        """Fit the scaling to these samples, or go on with that of the `previous` run.
 
-        With `all_at_once` the latter follows what these samples show; a stream's does so by parts.
+        With `all_at_once` the latter follows these samples; in a stream it follows its batches.
         """
+        X, raw, weight = samples.X, self._raw(samples.codes), samples.weight
         if previous is None:
             inputs = Preprocessing.fit(X, self.preprocess, weight)
-            targets = self._fit_targets(codes, weight)
-            return Scaling.of(
-                *(inputs, targets, plain(self.preprocess), X, self._raw(codes), weight)
-            )
+            targets = self._fit_targets(samples.codes, weight)
+            return Scaling.of(inputs, targets, plain(self.preprocess), X, raw, weight)
         hidden = hidden_widths(self.hidden_layer_sizes)
         widths = (X.shape[1], *hidden, previous.network.widths[-1])
         if widths != previous.network.widths:
@@ -164,24 +156,18 @@ class Fitting(Parameters):
                 f"but now they should be {widths}; fit a new estimator"
             )
         before = getattr(self, "_scaling", None)
-        if before is None:  # pickled by an earlier version: these samples stand for all before
+        if before is None:
+            # Pickled by an earlier version: these samples stand for all earlier ones.
+            inputs = previous.preprocessing
             targets = {name: getattr(previous, name) for name in TARGETS}
-            before = self._scaling = Scaling.of(
-                *(
-                    previous.preprocessing,
-                    targets,
-                    plain(self.preprocess),
-                    X,
-                    self._raw(codes),
-                    weight,
-                )
-            )
+            before = Scaling.of(inputs, targets, plain(self.preprocess), X, raw, weight)
+            self._scaling = before
         if choice(self.preprocess, PREPROCESSINGS, "preprocess") != before.kind:
             raise InputError(
                 f"preprocess: the run so far has {before.kind!r}, and goes on with it; set it "
                 "back, or fit a new estimator"
             )
-        return before.follow(X, self._raw(codes), weight) if all_at_once else before
+        return before.follow(X, raw, weight) if all_at_once else before
 
     def _iterations(self, solver: AnySolver, n: int) -> int:
         if self.max_iter is not None:
@@ -201,26 +187,24 @@ class Fitting(Parameters):
             callbacks.append(Progress())
         return callbacks
 
-    def _keep(
-        self, result: Result, preprocessing: Preprocessing, targets: dict[str, Any], go_on: bool
-    ) -> None:
-        """What is known after training."""
+    def _keep(self, result: Result, scaling: Scaling, go_on: bool) -> None:
+        """Set the attributes that are known after training; with `go_on` extend the history."""
         names = getattr(self, "feature_names_in_", None)
         network = result.network
         self.model_ = Model(
             network,
-            preprocessing=preprocessing,
+            preprocessing=scaling.inputs,
             feature_names=None if names is None else [str(name) for name in names],
             loss=getattr(self.loss, "name", plain(self.loss)),
             input_kind=getattr(self, "_input_kind", None),
-            **targets,
+            **scaling.targets,
         )
         self.network_ = network
         quantity = "batch_loss" if self.solver == MINI_BATCH else "objective"
-        # After Ctrl-C the last record may lack it, and there may be none.
+        # After Ctrl-C the last record may lack the quantity, or there may be no record.
         curve: list[float] = [row[quantity] for row in result.history if quantity in row]
         best = min(curve, default=math.inf)
-        if go_on:  # in place: a stream has no end, and each part of it is to cost the same
+        if go_on:  # in place, because a part of an endless stream must not cost more than the last
             known = self.best_loss_
             best = min(best, min(self.loss_curve_, default=math.inf) if known is None else known)
             self.loss_curve_.extend(curve)

@@ -1,4 +1,4 @@
-"""Ctrl-C in a fit: what was learned so far is kept."""
+"""After Ctrl-C a fit keeps the weights so far."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from fastbcd.training.loop import Callback, Result, network_of, run
 def run_until_interrupted(
     solver: AnySolver, state: Any, max_iter: int, callbacks: list[Callback]
 ) -> tuple[Result, bool]:
-    """`run`, and whether Ctrl-C ended it: then the result is that of the weights so far.
+    """Call `run`; return the result, after Ctrl-C that of the weights so far, and whether it came.
 
-    Blocks of W are replaced one at a time, so that in the middle of an iteration, too, there is a
-    network. `KeyboardInterrupt` where none of them has been.
+    Blocks of W are replaced one at a time, so that there is a network in the middle of an
+    iteration, too. Before the first of them is replaced, Ctrl-C is a `KeyboardInterrupt`.
     """
     result = Result(state, network_of(solver, state), callbacks=callbacks)
-    callbacks = [*callbacks, Remember(result)]
+    callbacks = [*callbacks, KeepResult(result)]
     try:
         return run(solver, state, max_iter, callbacks), False
     except KeyboardInterrupt:
@@ -28,8 +28,8 @@ def run_until_interrupted(
         return callbacks[-1].result, True
 
 
-class Remember(Callback):
-    """Holds the result of a run that an exception ends, `result` until the run sets it."""
+class KeepResult(Callback):
+    """Holds the `result` of a run, which the run replaces even if an exception ends it."""
 
     def __init__(self, result: Result) -> None:
         self.result = result

@@ -1,4 +1,4 @@
-"""Mean and deviation of each column of what a stream has brought lately: half of it, or more."""
+"""Mean and deviation of each column of a stream, over its last half or more."""
 
 from __future__ import annotations
 
@@ -8,36 +8,46 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastbcd.data.moments import is_constant
+
 Array = NDArray[Any]
 Vector = NDArray[np.float64]
 
-# A single number counts as being so many deviations from the mean, at most,
+# Outliers are clipped at so many deviations from the mean,
 FURTHEST = 20.0
-# unless this share of the samples that come with it lies as far out.
+# unless more than this share of the samples in a part lies as far out.
 MANY = 0.05
-# As few samples say little of a column's size by themselves.
+# Fewer samples than these do not determine the scale of a column.
 ENOUGH = 10
 
 
 @dataclass(frozen=True)
-class Seen:
-    """Weight of the samples so far, and of each column mean and variance, (d,) float64."""
+class Moments:
+    """Total weight of some samples, and mean and variance of each column, (d,) float64."""
 
     weight: float
     mean: Vector
     variance: Vector
 
     @classmethod
-    def nothing(cls, d: int) -> Seen:
-        """Of no sample with d columns."""
+    def empty(cls, d: int) -> Moments:
+        """Return the moments of no samples with d columns."""
         return cls(0.0, np.zeros(d), np.zeros(d))
 
-    def also(self, X: Array, sample_weight: Array | None = None, known: Seen | None = None) -> Seen:
-        """With samples X (m, d), whose weights (m,) are not negative, and by default 1.
+    @classmethod
+    def of(cls, X: Array, sample_weight: Array | None = None) -> Moments:
+        """Return the moments of samples X (m, d); see `updated`."""
+        return cls.empty(X.shape[1]).updated(X, sample_weight)
 
-        A few extreme values decide nothing: each is taken to lie within `FURTHEST` deviations of
-        what is `known` (default: this), or within the range of all but `MANY` of the samples X,
-        unless its column was constant so far. Where numbers overflow a column stays as it was.
+    def updated(
+        self, X: Array, sample_weight: Array | None = None, known: Moments | None = None
+    ) -> Moments:
+        """Add samples X (m, d) of weights (m,), by default 1 and never negative.
+
+        So that a few extreme values decide nothing, values are clipped to `FURTHEST` deviations of
+        the moments `known` (default: these), or to the range of all but a share `MANY` of X, if
+        that is wider. Columns that were constant are not clipped, and columns whose moments
+        overflow stay as they were.
         """
         weight = np.ones(len(X)) if sample_weight is None else sample_weight
         added = float(weight.sum())
@@ -54,14 +64,14 @@ class Seen:
             variance += share * (1.0 - share) * apart * apart
             mean = self.mean + share * apart
         finite = np.isfinite(mean) & np.isfinite(variance)
-        return Seen(
+        return Moments(
             self.weight + added,
             np.where(finite, mean, self.mean),
             np.where(finite, variance, self.variance),
         )
 
     def without_extremes(self, X: Array) -> Array:
-        """X (m, d) float64, a new array in which a few far numbers are as far as `also` says."""
+        """Return a copy of X (m, d), float64, clipped as `updated` says."""
         reach = np.where(self.deviation > 0.0, FURTHEST * self.deviation, np.inf)
         low, high = self.mean - reach, self.mean + reach
         far = np.flatnonzero((np.clip(X, low, high) != X).any(axis=0))
@@ -72,65 +82,65 @@ class Seen:
             high[far] = np.fmax(high[far], ordered[-1 - few])
         return np.clip(X, low, high)
 
-    def and_those_of(self, other: Seen) -> Seen:
-        """Of the samples of both."""
+    def combined(self, other: Moments) -> Moments:
+        """Return the moments of the samples of both."""
         total = self.weight + other.weight
         share = other.weight / total if total else 0.0
         with np.errstate(all="ignore"):
             apart = other.mean - self.mean
             variance = (1.0 - share) * self.variance + share * other.variance
             variance += share * (1.0 - share) * apart * apart
-        return Seen(total, self.mean + share * apart, variance)
+        return Moments(total, self.mean + share * apart, variance)
 
     @property
     def deviation(self) -> Vector:
-        """Standard deviations (d,), 0 for what is constant but for rounding."""
+        """Standard deviations (d,); 0 for columns that are constant up to rounding."""
         deviation = np.sqrt(self.variance)
-        return np.where(deviation <= 1e-12 * np.maximum(np.abs(self.mean), 1e-300), 0.0, deviation)
+        return np.where(is_constant(self.mean, deviation), 0.0, deviation)
 
 
 @dataclass(frozen=True)
-class Lately:
-    """What the last samples were, at least half of all: what came first decides nothing for ever.
+class RecentMoments:
+    """Moments of the last samples of a stream, at least half of all; older ones are forgotten.
 
     Parameters
     ----------
     weight : float
-        Of all samples so far.
-    older, newer : Seen
-        When `newer` has half of the weight it takes the place of `older`, which is forgotten.
+        Total weight of all samples so far.
+    older, newer : Moments
+        When `newer` has half of the weight, it replaces `older`.
     """
 
     weight: float
-    older: Seen
-    newer: Seen
+    older: Moments
+    newer: Moments
 
     @classmethod
-    def of(cls, seen: Seen) -> Lately:
-        """Where nothing else has been seen."""
-        return cls(seen.weight, seen, Seen.nothing(len(seen.mean)))
+    def of(cls, moments: Moments) -> RecentMoments:
+        """Begin with the `moments` of the first samples."""
+        return cls(moments.weight, moments, Moments.empty(len(moments.mean)))
 
     @property
-    def seen(self) -> Seen:
-        """Of both."""
-        return self.older.and_those_of(self.newer)
+    def moments(self) -> Moments:
+        """Moments of the older and the newer samples together."""
+        return self.older.combined(self.newer)
 
-    def also(self, X: Array, sample_weight: Array | None = None) -> Lately:
-        """With samples X (m, d) of these weights (m,); see `Seen.also`."""
-        newer = self.newer.also(X, sample_weight, known=self.seen)
+    def updated(self, X: Array, sample_weight: Array | None = None) -> RecentMoments:
+        """Add samples X (m, d) of weights (m,); see `Moments.updated`."""
+        newer = self.newer.updated(X, sample_weight, known=self.moments)
         weight = self.weight + newer.weight - self.newer.weight
         if 2.0 * newer.weight >= weight:
-            return Lately(weight, newer, Seen.nothing(X.shape[1]))
-        return Lately(weight, self.older, newer)
+            return RecentMoments(weight, newer, Moments.empty(X.shape[1]))
+        return RecentMoments(weight, self.older, newer)
 
-    def like(self, seen: Seen, columns: NDArray[np.bool_]) -> Lately:
-        """As if in these `columns` (d,) all samples had been as those that were `seen`."""
+    def replaced(self, columns: NDArray[np.bool_], moments: Moments) -> RecentMoments:
+        """Replace mean and variance in these `columns` (d,) by those of `moments`."""
 
-        def changed(part: Seen) -> Seen:
+        def changed(part: Moments) -> Moments:
             return replace(
                 part,
-                mean=np.where(columns, seen.mean, part.mean),
-                variance=np.where(columns, seen.variance, part.variance),
+                mean=np.where(columns, moments.mean, part.mean),
+                variance=np.where(columns, moments.variance, part.variance),
             )
 
-        return Lately(self.weight, changed(self.older), changed(self.newer))
+        return RecentMoments(self.weight, changed(self.older), changed(self.newer))

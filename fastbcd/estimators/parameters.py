@@ -1,4 +1,4 @@
-"""The parameters that classifier and regressor have in common."""
+"""The common parameters of classifier and regressor."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fastbcd.estimators.solvers import MINI_BATCH
 
 
 class Parameters(BaseEstimator):
-    """Keeps parameters as given, as scikit-learn wants it; `BCDClassifier` describes them."""
+    """Stores parameters unchanged, as scikit-learn requires; `BCDClassifier` describes them."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""The regressor."""
+"""The estimator for regression."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import MultiOutputMixin, RegressorMixin
 from sklearn.metrics import r2_score
 
-from fastbcd.data.moments import moments
+from fastbcd.data.moments import is_constant, moments
 from fastbcd.errors import InputError
 from fastbcd.estimators.base import BaseBCD
-from fastbcd.estimators.fitting import Array
+from fastbcd.estimators.samples import Array
 from fastbcd.support.floating_point import own_errstate_in
 
 
@@ -20,27 +20,27 @@ from fastbcd.support.floating_point import own_errstate_in
 class BCDRegressor(MultiOutputMixin, RegressorMixin, BaseBCD):
     """Network that predicts numbers, trained by block coordinate descent, without backpropagation.
 
-    Minimises the mean of ``w_i loss(network(x_i); y_i)``, each output of y standardised
-    beforehand (mean 0, variance 1, weights of samples included) and scaled back in `predict`.
+    It minimises the mean of ``w_i loss(network(x_i); y_i)``. Before, each output of y is
+    standardised (weighted mean 0, variance 1); `predict` scales it back.
 
     Parameters
     ----------
     hidden_layer_sizes, activation
-        As in `BCDClassifier`, and so is all that is not described here.
+        As in `BCDClassifier`, like all parameters that are not described here.
     loss : str or Loss, default="squared"
-        Of standardised targets; the others that fastbcd has are for classes.
+        Loss of the standardised targets; the other built-in losses are for classes.
     solver, residual, gamma, rho, proximal_weight, weight_penalty, state_penalty
     batch_size, step_size, schedule, momentum, damping, rank, weight_decay, average
     max_iter, preprocess
     early_stopping : bool, default=False
-        By R^2 on what is held out.
+        The criterion is R^2 on the held-out samples.
     validation_fraction, n_iter_no_change, tol, warm_start, random_state
     dtype, device, n_threads, verbose
 
     Attributes
     ----------
     model_, network_, n_iter_, loss_curve_, validation_scores_, ...
-        As in `BCDClassifier`; losses are those of standardised targets.
+        As in `BCDClassifier`; losses refer to standardised targets.
 
     Examples
     --------
@@ -62,7 +62,7 @@ class BCDRegressor(MultiOutputMixin, RegressorMixin, BaseBCD):
                 f"y has {targets.shape[1]} outputs, but had {self.n_outputs_} before; fit a new "
                 "estimator"
             )
-        # A vector stays a vector.
+        # `predict` returns a vector if y was one.
         self._y_is_vector = y.ndim == 1
         return targets
 
@@ -71,12 +71,8 @@ class BCDRegressor(MultiOutputMixin, RegressorMixin, BaseBCD):
             shift, scale = moments(codes, weight)
         if not (np.isfinite(shift) & np.isfinite(scale)).all():
             raise InputError("y: its numbers are too large to scale")
-        constant = scale <= 1e-12 * np.maximum(np.abs(shift), 1e-300)
-        return {
-            "classes": None,
-            "target_shift": shift,
-            "target_scale": np.where(constant, 1.0, scale),
-        }
+        scale = np.where(is_constant(shift, scale), 1.0, scale)
+        return {"classes": None, "target_shift": shift, "target_scale": scale}
 
     def _network_targets(self, codes: Array, targets: dict[str, Any]) -> Array:
         return np.asarray((codes - targets["target_shift"]) / targets["target_scale"])
@@ -85,11 +81,11 @@ class BCDRegressor(MultiOutputMixin, RegressorMixin, BaseBCD):
         return codes
 
     def _score(self, outputs: Array, Y: Array, weight: Array | None) -> float:
-        # R^2 of targets that are scaled and of those that are not is the same.
+        # R^2 does not depend on the scaling of targets.
         return float(r2_score(Y, outputs, sample_weight=weight))
 
     def predict(self, X: ArrayLike) -> NDArray[np.float64]:
-        """StepScalars (n,), or (n, k) where y was a matrix, for X (n, d)."""
+        """Predict numbers (n,), or (n, k) if y was a matrix, for X (n, d)."""
         outputs = self._outputs(X)
         model: Any = self.model_
         y: NDArray[np.float64] = outputs * model.target_scale + model.target_shift

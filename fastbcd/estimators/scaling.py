@@ -1,7 +1,7 @@
-"""The scaling of inputs and targets: fitted to the first samples, and anew where these misled.
+"""The scaling of inputs and targets: fitted to the first samples, and revised if they misled.
 
-A column that was constant in the first part of a stream, or of another size than it turns out to
-have, is scaled anew, by the samples that show it. Weights stay: they belong to columns of size 1.
+A column gets a new scale if it was constant in the first part of a stream, or if its size turns
+out to differ much. The weights stay, because they belong to columns of size 1.
 """
 
 from __future__ import annotations
@@ -12,39 +12,40 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastbcd.data.moments import largest_magnitude
 from fastbcd.data.preprocessing import Preprocessing
-from fastbcd.estimators.moments import ENOUGH, Lately, Seen, Vector
+from fastbcd.estimators.moments import ENOUGH, Moments, RecentMoments, Vector
 
 Array = NDArray[Any]
 
-# By how much the scale of a column may be wrong before it is chosen anew.
+# A column gets a new scale if its scale is wrong by more than this factor.
 FACTOR = 4.0
 
 
 @dataclass(frozen=True)
 class Scaling:
-    """How inputs and targets are scaled, and what has been seen of them.
+    """The scaling of inputs and targets, and the moments of the samples so far.
 
     Parameters
     ----------
     inputs : Preprocessing
     targets : dict
-        Of a `Model`: classes, target_shift, target_scale.
+        Arguments of `Model`: classes, target_shift, target_scale.
     kind : str
         The parameter `preprocess`.
-    seen_inputs : Lately or None
-        None where their scaling has no mean and deviation.
-    seen_targets : Lately
-        Of targets in their own units, or of one-hot rows.
-    largest : float
-        The largest magnitude of inputs; None where they are not divided by it.
+    input_moments : RecentMoments or None
+        None if the scaling of inputs has no mean and deviation.
+    target_moments : RecentMoments
+        Moments of the targets in their own units, or of one-hot rows.
+    largest : float or None
+        Largest magnitude of the inputs; None if they are not divided by it.
     """
 
     inputs: Preprocessing
     targets: dict[str, Any]
     kind: str
-    seen_inputs: Lately | None
-    seen_targets: Lately
+    input_moments: RecentMoments | None
+    target_moments: RecentMoments
     largest: float | None = None
 
     @classmethod
@@ -57,91 +58,108 @@ class Scaling:
         T: Array,
         sample_weight: Array | None,
     ) -> Scaling:
-        """What was fitted to samples X (n, d), T (n, k) of these weights (n,)."""
+        """Begin with `inputs` and `targets` that were fitted to weighted X (n, d) and T (n, k)."""
         by_largest = kind == "unit" or (kind == "auto" and np.isinf(inputs.limit))
-        seen = None
+        input_moments = None
         if kind != "none" and not by_largest:
             weight = float(len(X)) if sample_weight is None else float(np.sum(sample_weight))
             with np.errstate(all="ignore"):
                 variance = np.where(inputs.scale > 0.0, inputs.scale**-2.0, 0.0)
             variance = np.where(np.isfinite(variance), variance, 0.0)
-            seen = Lately.of(Seen(weight, inputs.shift, variance))
-        seen_targets = Lately.of(Seen.nothing(T.shape[1]).also(T, sample_weight))
-        largest = _largest(X) if by_largest else None
-        return cls(inputs, targets, kind, seen, seen_targets, largest)
+            input_moments = RecentMoments.of(Moments(weight, inputs.shift, variance))
+        target_moments = RecentMoments.of(Moments.of(T, sample_weight))
+        largest = largest_magnitude(X) if by_largest else None
+        return cls(inputs, targets, kind, input_moments, target_moments, largest)
 
     def follow(self, X: Array, T: Array, sample_weight: Array | None) -> Scaling:
-        """After these samples, too; the same `inputs` where they still do."""
-        seen, largest = self.seen_inputs, self.largest
-        inputs, targets = self.inputs, self.targets
-        if seen is not None:
-            alone = Seen.nothing(X.shape[1]).also(X, sample_weight)
-            # Where all columns were constant, what they were says nothing of their size.
-            begins = self.says_nothing and alone.deviation.any()
-            seen = Lately.of(alone) if begins else seen.also(X, sample_weight)
-            constant = inputs.scale == 0.0
-            if constant.any():
-                seen = _by_these(seen, constant, alone, len(X))
-            wrong = _misjudged(seen.seen, inputs.shift, inputs.scale, constant)
-            if wrong.any():
-                shift = np.where(wrong, seen.seen.mean, inputs.shift)
-                deviation = np.where(wrong, seen.seen.deviation, 1.0)
-                inputs = replace(
-                    inputs, shift=shift, scale=np.where(wrong, 1.0 / deviation, inputs.scale)
-                )
-        elif largest is not None:
-            largest = max(largest, _largest(X))
-            # Nothing but 0 so far: any number is a better guess than 1.
-            if largest * inputs.scale[0] > FACTOR or (self.largest == 0.0 and largest > 0.0):
-                inputs = replace(inputs, scale=np.array([1.0 / largest]))
-        seen_targets = self.seen_targets.also(T, sample_weight)
-        if targets.get("target_scale") is not None:
-            shift, scale = targets["target_shift"], targets["target_scale"]
-            constant = self.seen_targets.seen.deviation == 0.0
-            if constant.any():
-                alone = Seen.nothing(T.shape[1]).also(T, sample_weight)
-                seen_targets = _by_these(seen_targets, constant, alone, len(T))
-            wrong = _misjudged(seen_targets.seen, shift, 1.0 / scale, constant)
-            if wrong.any():
-                targets = targets | {
-                    "target_shift": np.where(wrong, seen_targets.seen.mean, shift),
-                    "target_scale": np.where(wrong, seen_targets.seen.deviation, scale),
-                }
-        return Scaling(inputs, targets, self.kind, seen, seen_targets, largest)
+        """Return the scaling after more samples X (m, d), T (m, k) of these weights (m,)."""
+        largest = None if self.largest is None else max(self.largest, largest_magnitude(X))
+        if largest is None:
+            inputs, input_moments = self._follow_moments(X, sample_weight)
+        else:
+            inputs, input_moments = self._follow_largest(largest), None
+        targets, target_moments = self._follow_targets(T, sample_weight)
+        return Scaling(inputs, targets, self.kind, input_moments, target_moments, largest)
+
+    def _follow_largest(self, largest: float) -> Preprocessing:
+        # After nothing but 0, any number is a better guess of the largest than 1.
+        first = self.largest == 0.0 and largest > 0.0
+        if first or largest * self.inputs.scale[0] > FACTOR:
+            return replace(self.inputs, scale=np.array([1.0 / largest]))
+        return self.inputs
+
+    def _follow_moments(
+        self, X: Array, sample_weight: Array | None
+    ) -> tuple[Preprocessing, RecentMoments | None]:
+        if self.input_moments is None:
+            return self.inputs, None
+        shift, scale = self.inputs.shift, self.inputs.scale
+        these, constant = Moments.of(X, sample_weight), scale == 0.0
+        if self.is_uninformative and these.deviation.any():
+            recent = RecentMoments.of(these)  # constant columns say nothing of their size
+        else:
+            recent = self.input_moments.updated(X, sample_weight)
+        recent = _restart_constant(recent, constant, these, len(X))
+        moments = recent.moments
+        wrong = _misjudged(moments, shift, scale, constant)
+        if not wrong.any():
+            return self.inputs, recent
+        shift = np.where(wrong, moments.mean, shift)
+        scale = np.where(wrong, 1.0 / np.where(wrong, moments.deviation, 1.0), scale)
+        return replace(self.inputs, shift=shift, scale=scale), recent
+
+    def _follow_targets(
+        self, T: Array, sample_weight: Array | None
+    ) -> tuple[dict[str, Any], RecentMoments]:
+        recent = self.target_moments.updated(T, sample_weight)
+        if self.targets.get("target_scale") is None:
+            return self.targets, recent
+        shift, scale = self.targets["target_shift"], self.targets["target_scale"]
+        constant = self.target_moments.moments.deviation == 0.0
+        recent = _restart_constant(recent, constant, Moments.of(T, sample_weight), len(T))
+        moments = recent.moments
+        wrong = _misjudged(moments, shift, 1.0 / scale, constant)
+        if not wrong.any():
+            return self.targets, recent
+        shift = np.where(wrong, moments.mean, shift)
+        scale = np.where(wrong, moments.deviation, scale)
+        return self.targets | {"target_shift": shift, "target_scale": scale}, recent
 
     @property
-    def says_nothing(self) -> bool:
+    def is_uninformative(self) -> bool:
         """Whether all inputs so far became 0, so that nothing can have been learned from them."""
         return not self.inputs.scale.any() or self.largest == 0.0
 
     def begins(self, before: Scaling) -> bool:
-        """Whether these are the first samples that differ, after others that did not."""
-        return before.says_nothing and not self.says_nothing
+        """Whether these are the first samples whose inputs differ, after those of `before`."""
+        return before.is_uninformative and not self.is_uninformative
 
     def output_unit(self, now: float) -> float:
-        """The rms of targets, scaled, about their mean; `now` where that is about right."""
+        """Return the rms of scaled targets about their mean, or `now` if that is about right."""
         scale = self.targets.get("target_scale")
-        deviation = self.seen_targets.seen.deviation / (1.0 if scale is None else scale)
+        deviation = self.target_moments.moments.deviation / (1.0 if scale is None else scale)
         unit = float(np.sqrt(np.mean(deviation**2)))
         return unit if unit > 0.0 and not 1.0 / FACTOR <= unit / now <= FACTOR else now
 
 
-def _largest(X: Array) -> float:
-    return max(abs(float(X.min())), abs(float(X.max())))
+def _restart_constant(
+    recent: RecentMoments, constant: NDArray[np.bool_], these: Moments, m: int
+) -> RecentMoments:
+    """Give columns that were `constant` the moments of `these` m samples, if m is large enough.
 
-
-def _by_these(seen: Lately, constant: NDArray[np.bool_], alone: Seen, m: int) -> Lately:
-    """Columns that were `constant`, as in the m samples seen `alone`, if these are enough to tell.
-
-    What they were says nothing of their size, and a mean of both would lie far from both.
+    Their old values say nothing of their size, and a mean of both would be far from both.
     """
-    return seen.like(alone, constant & (alone.deviation > 0.0)) if m >= ENOUGH else seen
+    if m < ENOUGH or not constant.any():
+        return recent
+    return recent.replaced(constant & (these.deviation > 0.0), these)
 
 
-def _misjudged(seen: Seen, shift: Vector, scale: Vector, constant: Array) -> NDArray[np.bool_]:
-    """Columns whose size ``(x - shift) * scale`` is not about 1, or that were `constant` so far."""
-    deviation = seen.deviation
+def _misjudged(
+    moments: Moments, shift: Vector, scale: Vector, constant: Array
+) -> NDArray[np.bool_]:
+    """Mark columns that were `constant`, or in which ``(x - shift) * scale`` is not about 1."""
+    deviation = moments.deviation
     with np.errstate(all="ignore"):
-        size, centre = deviation * scale, np.abs(seen.mean - shift) * scale
+        size, centre = deviation * scale, np.abs(moments.mean - shift) * scale
     wrong = constant | (size > FACTOR) | (size < 1.0 / FACTOR) | (centre > FACTOR)
     return np.asarray(wrong & (deviation > 0.0))

@@ -1,4 +1,4 @@
-"""From an estimator's parameters to its solver; what a solver does not know is refused."""
+"""From an estimator's parameters to its solver, which refuses parameters of other solvers."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from fastbcd.support.parameters import choice, flag, plain, require, require_int
 MINI_BATCH = "mini-batch"
 SOLVERS = (MINI_BATCH, *FULL_BATCH)
 
-# Parameters of one kind of solver; None is its default.
+# Parameters of one kind of solver; None stands for its default.
 MINI_BATCH_ONLY = ("batch_size", *MINI_BATCH_PARAMETERS)
 FULL_BATCH_ONLY = ("proximal_weight", "state_penalty")
-# scikit-learn's checks set any parameter of the name alpha to 0.01, as if it were a penalty on
-# weights: so it is proximal_weight here.
+# It is not called alpha, because scikit-learn's checks set any parameter of that name to 0.01, as
+# if it were a penalty on weights.
 FULL_BATCH_USUAL = {"proximal_weight": ALPHA, "weight_penalty": WEIGHT_PENALTY}
 
-# Products of a batch and all weights, below which the threads would wait for each other.
+# With fewer products of samples and weights than this, threads would wait for each other.
 WORTH_A_THREAD = 2e7
 
 
 def check_solver(parameters: dict[str, Any]) -> bool:
-    """Whether the solver takes mini-batches; `InputError` where it does not know a parameter.
+    """Return whether the solver takes mini-batches; `InputError` for a parameter of another solver.
 
-    The same where one is no such thing that the call at hand makes no use of.
+    Wrong values are refused, too, even of parameters that the current call does not use.
     """
     for name in ("early_stopping", "warm_start"):
         flag(parameters[name], name)
@@ -58,7 +58,7 @@ def check_solver(parameters: dict[str, Any]) -> bool:
 
 
 def check_fraction(given: Any) -> float:
-    """``validation_fraction`` as a float between 0 and 1, neither of them included."""
+    """Return ``validation_fraction`` as a float between 0 and 1, both excluded."""
     fraction = require(given, "validation_fraction", at_least=0, at_most=1)
     if not 0.0 < fraction < 1.0:
         raise InputError(f"validation_fraction must lie between 0 and 1, got {fraction}")
@@ -66,7 +66,7 @@ def check_fraction(given: Any) -> float:
 
 
 def hidden_widths(given: Any) -> tuple[int, ...]:
-    """``hidden_layer_sizes`` as a tuple; one number is one layer."""
+    """Return ``hidden_layer_sizes`` as a tuple; one number stands for one layer."""
     given = plain(given)
     if isinstance(given, str):
         raise InputError(f"hidden_layer_sizes must be whole numbers, got {given!r}")
@@ -75,10 +75,10 @@ def hidden_widths(given: Any) -> tuple[int, ...]:
 
 
 def make_solver(
-    parameters: dict[str, Any], n_features: int, n_outputs: int, samples: int, **more: Any
+    parameters: dict[str, Any], n_features: int, n_outputs: int, samples: int
 ) -> AnySolver:
-    """The solver for so many samples; `more` replaces parameters."""
-    parameters = {name: plain(value) for name, value in (parameters | more).items()}
+    """Make the solver for so many `samples`."""
+    parameters = {name: plain(value) for name, value in parameters.items()}
     mini_batch = check_solver(parameters)
     widths = (n_features, *hidden_widths(parameters["hidden_layer_sizes"]), n_outputs)
     usual = {} if mini_batch else FULL_BATCH_USUAL
@@ -89,7 +89,8 @@ def make_solver(
         loss=parameters["loss"],
         gamma=parameters["gamma"],
         residual=parameters["residual"],
-        **_some(given, ("weight_penalty", "state_penalty", *(() if mini_batch else ("rho",)))),
+        **_some(given, ("weight_penalty", "state_penalty")),
+        **_some(given, () if mini_batch else ("rho",)),
     )
     machine: dict[str, Any] = {name: given.get(name) for name in ("dtype", "device", "n_threads")}
     if not mini_batch:
@@ -103,7 +104,7 @@ def make_solver(
 
 
 def worth_threads(widths: tuple[int, ...], samples: int) -> bool:
-    """Whether so many samples keep more than one thread busy; no result depends on it."""
+    """Whether so many `samples` keep more than one thread busy; no result depends on it."""
     return samples * float(np.dot(widths[:-1], widths[1:])) > WORTH_A_THREAD
 
 

@@ -1,4 +1,4 @@
-"""A new state that goes on from a network's weights."""
+"""A new state that starts from the weights of a network."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from fastbcd.solvers.mini_batch import MiniBatchThreeSplitting
 
 
 def continue_from(solver: AnySolver, state: Any, network: Network) -> None:
-    """Give `state`, fresh from `solver.init`, the weights of `network`.
+    """Copy the weights of `network` to a new `state` of `solver.init`.
 
-    Full-batch states are those of a forward pass, as after `init`.
+    In full batches the states V and U become those of a forward pass, as after `init`.
     """
     for own, given in zip(state.W[1:], network.W, strict=True):
         own[:] = solver.device.array(given, own.dtype)

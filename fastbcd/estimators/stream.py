@@ -1,4 +1,4 @@
-"""What `partial_fit` goes on from: a state, and the parameters that it began with."""
+"""The stream of `partial_fit`: its state, and the parameters of the first call."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from fastbcd.estimators.solvers import make_solver
 from fastbcd.solvers.mini_batch import MiniBatchThreeSplitting
 from fastbcd.solvers.mini_batch.settings import USUAL_BATCH
 from fastbcd.solvers.mini_batch.state import MiniBatchState
-from fastbcd.training.loop import Result
+from fastbcd.training.loop import Result, network_of
 
-# A solver's or a problem's name of what estimators call otherwise.
+# Names of solvers and problems, and the estimators' names for the same parameters.
 NAMES = {
     "widths": "hidden_layer_sizes",
     "activations": "activation",
@@ -25,16 +25,17 @@ NAMES = {
 
 
 def stream_solver(parameters: dict[str, Any], n_features: int, n_outputs: int) -> Any:
-    """The solver of a stream: all but the step size as for batches of `batch_size`, or 500.
+    """Make the solver of a stream, with settings for batches of `batch_size`, by default 500.
 
-    The step size, unless it is given, follows in each call from the size of its batches.
+    Only the step size, unless it is given, follows in each call from the size of its batches.
     """
     given = parameters["batch_size"]
     batch_size = USUAL_BATCH if given is None else given
     solver = make_solver(
-        *(parameters, n_features, n_outputs, batch_size),
-        batch_size=batch_size,
-        schedule="constant",
+        parameters | {"batch_size": batch_size, "schedule": "constant"},
+        n_features,
+        n_outputs,
+        samples=batch_size,
     )
     assert isinstance(solver, MiniBatchThreeSplitting)
     settings = solver.settings(batch_size)
@@ -44,20 +45,20 @@ def stream_solver(parameters: dict[str, Any], n_features: int, n_outputs: int) -
 
 
 class Stream:
-    """The state of a stream, none of its samples kept, and what must stay as it was.
+    """The state of a stream without its samples, and the parameters that must not change.
 
     Parameters
     ----------
     state : MiniBatchState
-        As `MiniBatchThreeSplitting.init` gave it; its samples are forgotten.
+        A new state of `MiniBatchThreeSplitting.init`, whose samples are removed.
     solver : MiniBatchThreeSplitting
-        Of the first call.
+        Solver of the first call.
     preprocess : str
-        Of the first call.
+        Parameter of the first call.
     """
 
     def __init__(self, state: MiniBatchState, solver: Any, preprocess: str) -> None:
-        # Not a part of the samples: a view would keep them all, and a pickle a row of them.
+        # No part of the samples: a view would keep all in memory, and a pickle would show some.
         state.X = np.zeros((1, state.X.shape[1]), state.X.dtype)
         state.Y = np.zeros((1, state.Y.shape[1]), state.Y.dtype)
         state.sample_weight = None
@@ -65,26 +66,34 @@ class Stream:
         self._began_with = self._described(solver, preprocess)
 
     def check(self, solver: Any, preprocess: str) -> None:
-        """`InputError` where `solver` or `preprocess` are not those of the first call."""
+        """Raise an `InputError` if `solver` or `preprocess` differ from those of the first call."""
         for name, now in self._described(solver, preprocess).items():
             before = self._began_with[name]
             if now != before:
                 name = name.removeprefix("problem.")
                 raise InputError(
                     f"{NAMES.get(name, name)}: it was {before} in the first partial_fit, and is "
-                    f"{now} now; a stream keeps it: set it back, or begin anew, with fit or a "
+                    f"{now} now, but must stay the same: set it back, or begin anew, with fit or a "
                     "clone"
                 )
+
+    def end_of_call(self, solver: Any) -> Result:
+        """Count a call of `partial_fit` as an iteration, and return its result."""
+        state = self.state
+        total, samples = state.batch_loss
+        state.batch_loss, state.iteration = None, state.iteration + 1
+        history = [{"iteration": state.iteration, "batch_loss": float(total / samples)}]
+        return Result(state, network_of(solver, state), history)
 
     @staticmethod
     def _described(solver: Any, preprocess: str) -> dict[str, Any]:
         words = describe(solver, None)
-        del words["problem.rho"]  # that of full batches; this solver has its own
+        del words["problem.rho"]  # the one of full batches; this solver has its own
         return words | {"dtype": solver.dtype.name, "preprocess": preprocess}
 
 
 class CallProgress:
-    """Shows how a call of `partial_fit` went, as `Progress` an iteration; made before the call."""
+    """Reports a call of `partial_fit` by `Progress`, as an iteration; make it before the call."""
 
     def __init__(self, solver: Any, state: MiniBatchState) -> None:
         self._solver, self._state, self._callback = solver, state, Progress()
@@ -92,7 +101,7 @@ class CallProgress:
         self._callback.on_start(solver, state, state.iteration + 1)
 
     def done(self, result: Result) -> None:
-        """After the call; `result` has one record."""
+        """Report the one record of `result` after the call."""
         record = {**result.history[-1], "seconds": time.perf_counter() - self._start}
         self._callback.on_iteration(self._solver, self._state, record)
         self._callback.on_end(result)

@@ -1,4 +1,4 @@
-"""What makes a call that fails one that has not been."""
+"""A failed call leaves the attributes of an estimator unchanged."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 
 @contextmanager
 def unchanged_on_error(estimator: Any) -> Iterator[None]:
-    """Give `estimator` the attributes that it had, where an exception leaves the block.
+    """Restore the attributes of `estimator` if the block raises an exception.
 
-    An array that was changed in place stays changed.
+    Arrays that were changed in place stay changed.
     """
     before = dict(vars(estimator))
     try:

@@ -1,1 +1,1 @@
-"""The trained network, and the model that a user saves, loads and predicts with."""
+"""The trained network, and the model that users save, load and predict with."""

@@ -1,4 +1,4 @@
-"""A trained model in use and on disk: network, classes or target scale, preprocessing."""
+"""A trained model: network, classes or target scale, and preprocessing, in memory and on disk."""
 
 from __future__ import annotations
 
@@ -28,31 +28,34 @@ logger = logging.getLogger("fastbcd")
 @own_errstate_in
 @dataclass
 class Model:
-    """All that prediction needs: the class of the largest output, or outputs in the targets' units.
+    """A network with everything that prediction needs.
+
+    It predicts the class of the largest output, or for regression outputs in the targets' units.
 
     Parameters
     ----------
     network : Network
-        d inputs, k outputs.
+        It has d inputs and k outputs.
     classes : (k,) array or None
-        Sorted labels, numbers, bools or texts; None for regression.
+        Sorted labels: numbers, bools or texts; None for regression.
     preprocessing : Preprocessing
-        Of the inputs.
+        Scaling of the inputs.
     feature_names : list of str, optional
-        Of the d inputs, in the order of training.
+        Names of the d inputs, in the order of training.
     loss : str, optional
         Name of the loss that the network was trained with; class probabilities follow from it.
     target_shift, target_scale : (k,) array, optional
-        float64, regression only: targets are ``outputs * target_scale + target_shift``.
+        For regression only, float64: targets are ``outputs * target_scale + target_shift``.
     input_kind : {"b", "u", "i", "f", "n"}, optional
-        Kind of the type that inputs had in training, as `numpy.dtype.kind`; "n": numbers in text.
+        Kind of the type that inputs had in training, as `numpy.dtype.kind`; "n" for numbers that
+        were read from text.
     image_shape : tuple of int, optional
-        Shape of one input in training, where it was an image.
+        Shape of one input in training, if it was an image.
 
     Raises
     ------
     InputError
-        Parts that do not fit each other.
+        The parts do not fit each other.
     """
 
     network: Network
@@ -94,10 +97,10 @@ class Model:
                 require_integer(size, "image_shape", at_least=1) for size in self.image_shape
             )
             if math.prod(shape) != d:
-                raise InputError(f"image_shape {shape} has not the {d} elements of an input")
+                raise InputError(f"image_shape {shape} does not have the {d} elements of an input")
 
     def _scalings(self) -> dict[str, NDArray[Any]]:
-        """Shifts and scales of inputs and targets, checked for whether there may be some."""
+        """Return shifts and scales of inputs and targets; the latter are for regression only."""
         scalings = {"shift": self.preprocessing.shift, "scale": self.preprocessing.scale}
         for name in ("target_shift", "target_scale"):
             if getattr(self, name) is not None:
@@ -109,29 +112,29 @@ class Model:
 
     @property
     def inputs(self) -> Inputs:
-        """All that is known of the inputs, to compare others with."""
+        """The properties of the training inputs, to which other inputs are compared."""
         width = self.network.widths[0]
         return Inputs(width, self.feature_names, self.input_kind, self.image_shape)
 
     def outputs(
         self, X: Any, n_threads: int | None = None, names: Sequence[str] | None = None
     ) -> NDArray[Any]:
-        """Network outputs (n, k) for raw inputs X (n, d).
+        """Compute the network's outputs (n, k) for raw inputs X (n, d).
 
         Parameters
         ----------
         X : (n, d) array or data frame
-            Or images, (n, ...), of the shape of training.
+            It may also be images, (n, ...), of the shape in training.
         n_threads : int, optional
             Default: as many as BLAS would use.
         names : sequence of str, optional
-            Of the columns of an array; a data frame has its own.
+            Names of the columns of an array; a data frame has its own.
 
         Raises
         ------
         InputError
-            X differs from what the model was trained on, in number, names or order of columns, in
-            the kind of numbers, or in the shape of images: names the first difference.
+            X differs from the training data in number, names or order of columns, in the kind of
+            numbers, or in the shape of images. The message names the first difference.
         """
         X = self.inputs.take(X, names)
         return self.network.forward(self.preprocessing(X, self.network.W[0].dtype), n_threads)
@@ -139,10 +142,10 @@ class Model:
     def predict(
         self, X: Any, n_threads: int | None = None, names: Sequence[str] | None = None
     ) -> NDArray[Any]:
-        """Class of the largest output for each row of X (n, d), with the type of `classes`.
+        """Return the class of the largest output for each row of X (n, d), typed as `classes`.
 
-        For regression ``outputs * target_scale + target_shift``, float64, (n,) for one target,
-        else (n, k). Parameters and errors as for `outputs`.
+        For regression return ``outputs * target_scale + target_shift``, float64, (n,) for one
+        target, else (n, k). Parameters and errors are as for `outputs`.
         """
         outputs = self.outputs(X, n_threads, names)
         if self.classes is not None:
@@ -157,22 +160,22 @@ class Model:
     def predict_proba(
         self, X: Any, n_threads: int | None = None, names: Sequence[str] | None = None
     ) -> NDArray[np.float64]:
-        """Probabilities (n, k) of the classes for X (n, d), float64; rows add up to 1.
+        """Return probabilities (n, k) of the classes for X (n, d), float64; each row adds up to 1.
 
-        Parameters as for `outputs`.
+        Parameters are as for `outputs`.
 
         Raises
         ------
         InputError
-            As for `outputs`; regression, an unknown loss, or one without probabilities: see
-            `fastbcd.models.probabilities`.
+            As for `outputs`; or the model is one for regression, its loss is unknown, or the loss
+            has no probabilities, see `fastbcd.models.probabilities`.
         """
-        from fastbcd.models.probabilities import probabilities  # scipy.special takes a while
+        from fastbcd.models.probabilities import probabilities  # scipy.special is slow to import
 
         return probabilities(self.loss_of_probabilities(), self.outputs(X, n_threads, names))
 
     def loss_of_probabilities(self) -> str:
-        """Name of the loss; `InputError` where there are no classes or it is not known."""
+        """Return the name of the loss; `InputError` if it is unknown or there are no classes."""
         if self.classes is None:
             raise InputError("probabilities: this model predicts numbers, not classes")
         if self.loss is None:
@@ -183,26 +186,26 @@ class Model:
         return self.loss
 
     def save(self, path: Path | str) -> None:
-        """Write a safetensors file to `path`: plain arrays, one JSON text of metadata, a checksum.
+        """Write a safetensors file to `path`: plain arrays, JSON metadata and a checksum.
 
-        The same model gives the same bytes, and the file is whole or not there.
+        The same model gives the same bytes. The file is never left incomplete.
 
         Raises
         ------
         InputError
-            The model has a part that such a file cannot hold: an activation that is not one of
-            `ACTIVATIONS`, say.
+            The model has a part that such a file cannot hold, such as an activation that is not
+            one of `ACTIVATIONS`.
         """
         write_model(user_path(path), self)
 
     @classmethod
     def load(cls, path: Path | str) -> Model:
-        """Read a model that `save` wrote to `path`; runs no code from the file.
+        """Read a model that `save` wrote to `path`, without running any code from the file.
 
         Raises
         ------
         InputError
-            No such file, damaged in any of its bytes, or not a model of ours.
+            There is no such file, any of its bytes is damaged, or it is not a fastbcd model.
         """
         path = user_path(path)
         arguments = read_model(path)
@@ -212,20 +215,19 @@ class Model:
             raise InputError(f"{path} is not a fastbcd model, or damaged: {error}") from None
 
     def arrange(self, X: NDArray[Any], names: list[str] | None, source: str) -> NDArray[Any]:
-        """Columns of X, called `names`, in the order of training; `InputError` where one lacks.
+        """Bring the columns of X, called `names`, into the order of training.
 
-        Columns that training did not have are left out, and the log says so. `source` says in
-        messages where X is from.
+        A missing column is an `InputError`. Columns that training did not have are left out, and
+        logged. `source` is the origin of X in messages.
         """
         if self.feature_names is None or names is None or names == self.feature_names:
             return X
         more = [name for name in names if name not in self.feature_names]
         if more and len(names) > len(self.feature_names):
+            shown = ", ".join(map(repr, more))
             logger.warning(
-                "%s: columns that the model was not trained on are left out: %s",
-                *(source, ", ".join(map(repr, more))),
+                "%s: columns that the model was not trained on are left out: %s", source, shown
             )
-        lacks = [name for name in self.feature_names if name not in names]
-        if lacks:
+        if any(name not in names for name in self.feature_names):
             check_same_names(self.feature_names, names, source)
         return X[:, [names.index(name) for name in self.feature_names]]

@@ -44,7 +44,7 @@ class Network:
     Raises
     ------
     InputError
-        Widths of two layers disagree, or a type that is neither float32 nor float64.
+        The widths of two layers disagree, or weights are neither float32 nor float64.
     """
 
     @own_errstate
@@ -55,7 +55,7 @@ class Network:
         residual: Sequence[bool],
         layers: Sequence[Layer] | None = None,
     ) -> None:
-        # In the machine's order of bytes, which kernels need.
+        # Kernels need the machine's byte order.
         dtype = check_dtype(np.asarray(W[0]).dtype)
         self.W = [np.ascontiguousarray(w, dtype) for w in W]
         if layers is None:
@@ -82,9 +82,9 @@ class Network:
         return (self.layers[0].d_in, *(layer.d_out for layer in self.layers))
 
     def forward(self, X: ArrayLike, n_threads: int | None = None) -> NDArray[Any]:
-        """Outputs V_L (n, d_L) for inputs X (n, d_0), in the type of the weights.
+        """Compute the outputs V_L (n, d_L) for inputs X (n, d_0), in the type of the weights.
 
-        `n_threads` as in `fastbcd.ThreeSplitting`; `InputError` where X does not fit.
+        `n_threads` is as in `fastbcd.ThreeSplitting`. An X that does not fit is an `InputError`.
         """
         device = CPU(n_threads)
         inputs = check_inputs(device.as_input(X), self.widths[0])

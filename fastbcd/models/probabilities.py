@@ -20,10 +20,10 @@ def simplex(v: Array) -> Array:
     """``p = argmin_{p >= 0, sum p = 1} |p - v|^2``, rows of v (n, k).
 
     ``p_j = max(v_j - t, 0)`` with ``t = max_m (v_(1) + ... + v_(m) - 1) / m``, v_(1) being the
-    largest. For the squared loss on one-hot targets, whose minimiser is the vector of
+    largest. It belongs to the squared loss on one-hot targets, whose minimiser is the vector of
     probabilities.
     """
-    # What lies 1 below the largest gets nothing, however far below it lies.
+    # An output 1 or more below the largest has probability 0, so the clipping changes nothing.
     v = np.maximum(_below_largest(v), -1.0)
     means = (np.cumsum(-np.sort(-v, axis=1), axis=1) - 1.0) / np.arange(1, v.shape[1] + 1)
     return np.maximum(v - means.max(axis=1, keepdims=True), 0.0)
@@ -32,10 +32,10 @@ def simplex(v: Array) -> Array:
 def one_against_rest(v: Array, slope: float) -> Array:
     """``p_j`` proportional to ``1 / (1 + exp(-slope v_j))``.
 
-    Slope 1 for the logistic loss, 2 for the exponential one: what minimises the expected loss
-    of class j against the rest.
+    With `slope` 1 for the logistic loss and 2 for the exponential one, the sigmoid inverts the
+    minimiser of the expected loss of class j against the rest.
     """
-    with np.errstate(over="ignore"):  # at infinity the logarithm is 0 or minus infinity
+    with np.errstate(over="ignore"):  # at infinity the logarithm is 0 or -infinity
         logarithms = log_expit(slope * v)
     return softmax(np.maximum(logarithms, LOWEST))
 
@@ -47,7 +47,7 @@ def softmax(v: Array) -> Array:
 
 
 def _below_largest(v: Array) -> Array:
-    """``v_j - max_i v_i``, infinite where that is beyond float64."""
+    """``v_j - max_i v_i``, or -infinity if that is beyond float64."""
     with np.errstate(over="ignore"):
         return v - v.max(axis=1, keepdims=True)
 
@@ -61,14 +61,15 @@ FUNCTIONS: dict[str, Callable[..., Array]] = {
 
 @dataclass(frozen=True)
 class Link:
-    """What makes probabilities of outputs: one of `FUNCTIONS`, and its slope where it has one."""
+    """The map from outputs to probabilities: one of `FUNCTIONS`, and its slope if it has one."""
 
     kind: str
     slope: float | None = None
 
     def __call__(self, v: Array) -> Array:
-        """Probabilities (n, k) of outputs (n, k)."""
-        return FUNCTIONS[self.kind](v, *(() if self.slope is None else (self.slope,)))
+        """Return probabilities (n, k) for outputs (n, k)."""
+        function = FUNCTIONS[self.kind]
+        return function(v) if self.slope is None else function(v, slope=self.slope)
 
 
 LINKS: dict[str, Link] = {
@@ -78,18 +79,18 @@ LINKS: dict[str, Link] = {
     "logistic_ovr": Link("one_against_rest", 1.0),
     "exponential": Link("one_against_rest", 2.0),
 }
-"""By name of the loss; the hinge loss has none, it finds the likelier class only."""
+"""Links by name of the loss; the hinge loss has none, because it only finds the likelier class."""
 
 
 def probabilities(loss: str, outputs: ArrayLike) -> Array:
-    """Probabilities (n, k), float64, rows of which add up to 1, from outputs (n, k).
+    """Return probabilities (n, k), float64, from outputs (n, k); each row adds up to 1.
 
     Parameters
     ----------
     loss : str
         Name of the loss that the network was trained with, see `LINKS`.
     outputs : (n, k) array
-        One column a class, as `Network.forward` gives them.
+        One column per class, as `Network.forward` returns them.
 
     Raises
     ------
@@ -101,7 +102,7 @@ def probabilities(loss: str, outputs: ArrayLike) -> Array:
 
 
 def check_has_probabilities(loss: str) -> str:
-    """`loss`; `InputError` where it has no probabilities."""
+    """Return `loss`; `InputError` if it has no probabilities."""
     if loss not in LINKS:
         raise InputError(f"loss: {loss} gives no probabilities; those that do: {', '.join(LINKS)}")
     return loss

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fastbcd.data.label_values import faithful
-from fastbcd.data.labels import plain
 from fastbcd.errors import InputError
 from fastbcd.plots.style import axes_or_new, style
 from fastbcd.plots.text import literal
 from fastbcd.support.floating_point import own_errstate
+from fastbcd.support.parameters import plain
 
 # With more classes than this, counts would not be readable: colours and their scale remain.
 COUNTED = 20

@@ -13,22 +13,22 @@ from fastbcd.kernels import activate
 from fastbcd.problem import Problem
 from fastbcd.support.parameters import require
 
-# Standard deviation of one layer's weights, given its number of inputs and, for a
-# residual layer, how many of these the network has (0 for a plain layer).
+# Returns the standard deviation of a layer's weights, given its number of inputs and the number
+# of residual layers in the network (0 if the layer is plain).
 Deviation = Callable[[int, int], float]
 
 
 def he() -> Deviation:
     """``W ~ N(0, 2 / d_in)`` (He et al. 2015), which keeps the scale of ReLU states.
 
-    In residual layers the deviation is divided by their number: each adds to the
-    state below, and with full-sized additions states would grow exponentially with depth.
+    In residual layers the deviation is divided by their number, because each adds to the state
+    below: with full-sized additions states would grow exponentially with depth.
     """
     return lambda d_in, n_residual: float(np.sqrt(2.0 / d_in)) / max(n_residual, 1)
 
 
 def normal(std: float = 0.01) -> Deviation:
-    """``W ~ N(0, std^2)``; the published experiments use 0.01."""
+    """``W ~ N(0, std^2)``; the published experiments use `std` 0.01."""
     std = require(std, "std", at_least=0)
     return lambda d_in, n_residual: std
 
@@ -39,9 +39,9 @@ INITIALIZATIONS: dict[str, Callable[..., Deviation]] = {"he": he, "normal": norm
 def initial_weights(
     problem: Problem, deviation: Deviation, bias: float, seed: int, dtype: np.dtype
 ) -> list[NDArray[np.floating]]:
-    """``[W_1, ..., W_L]``, as each layer draws them, with biases that are `bias`.
+    """Draw ``[W_1, ..., W_L]``, each layer its own; their biases are `bias`.
 
-    Drawn in float64 whatever `dtype` is, so float32 and float64 runs start alike.
+    They are drawn in float64 for any `dtype`, so that float32 and float64 runs start alike.
     """
     rng = np.random.default_rng(seed)
     n_residual = sum(problem.residual)
@@ -59,17 +59,16 @@ def scaled_weights(
     dtype: np.dtype,
     sample_weight: NDArray[Any] | None = None,
 ) -> list[NDArray[np.floating]]:
-    """He weights, each W_l scaled so that ``rms(U_l)`` over samples X (m, d_0) is 1.
+    """He weights, with each W_l scaled so that ``rms(U_l)`` over samples X (m, d_0) is 1.
 
-    The output layer: a third of ``rms(Y - mean Y)`` for the squared loss, 1 for others; its
-    biases start at the mean of Y, weighted by `sample_weight` (m,), for the squared loss, else
-    at 0. So neither the scale of the
-    data nor the activation decides how fast a network learns.
+    For the squared loss the output layer differs: ``rms(U_L)`` is a third of ``rms(Y - mean Y)``,
+    and its biases start at the mean of Y, weighted by `sample_weight` (m,). All other biases are
+    0. So the speed of learning depends neither on the scale of the data nor on the activation.
 
     Raises
     ------
     InputError
-        States overflow.
+        The states overflow.
     """
     drawn = initial_weights(problem, he(), 0.0, seed, dtype)
     V = np.asarray(X, np.float64)
@@ -95,7 +94,7 @@ def scaled_weights(
 def output_unit(
     problem: Problem, Y: NDArray[Any], sample_weight: NDArray[Any] | None = None
 ) -> float:
-    """The scale of the outputs: ``rms(Y - mean Y)`` for the squared loss, 1 for others."""
+    """``rms(Y - mean Y)``, the scale of the outputs, for the squared loss; 1 for others."""
     if problem.loss.name != "squared":
         return 1.0
     if sample_weight is None:
@@ -105,8 +104,8 @@ def output_unit(
 
 
 def weighted_mean(Y: NDArray[Any], sample_weight: NDArray[Any] | None) -> NDArray[Any]:
-    """Mean of the rows of Y (m, k); the plain one where no weight is above 0."""
+    """Weighted mean of the rows of Y (m, k); the plain mean if no weight is above 0."""
     if sample_weight is None or not sample_weight.any():
-        half = np.asarray(Y).dtype == np.float16  # whose means would be rounded to three digits
+        half = np.asarray(Y).dtype == np.float16  # a mean in float16 would have three digits
         return np.asarray(np.mean(Y, axis=0, dtype=np.float64 if half else None))
     return np.asarray(np.average(np.asarray(Y, np.float64), axis=0, weights=sample_weight))

@@ -1,11 +1,12 @@
-"""The training problem: network, loss, penalties and couplings; no data, no arrays."""
+"""The training problem: network, loss, penalties and couplings, without any data."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -21,6 +22,8 @@ from fastbcd.support.parameters import (
     require,
     require_integer,
 )
+
+T = TypeVar("T")
 
 REDUCTIONS = ("mean", "sum")
 PenaltySpec = str | Penalty | Sequence[str | Penalty]
@@ -39,16 +42,16 @@ class Problem:
         two-splitting: the same with U_l = V^_{l-1} W_l^T, plain layers only
 
     with ``V^ = [V, 1]``, ``V_0 = X``, ``act_L`` the identity and ``S_l = 1`` for residual
-    layers, 0 for plain ones. With ``reduction="mean"`` everything summed over samples
-    (losses, couplings, state penalties) is divided by their number n. With weights of samples
-    all that belongs to sample i counts c_i times, and the divisor is the sum of the weights.
+    layers, 0 for plain ones. With ``reduction="mean"`` all sums over samples (losses, couplings,
+    state penalties) are divided by the number n of samples. With sample weights, all terms of
+    sample i are multiplied by c_i, and the divisor is the sum of the weights.
 
     Parameters
     ----------
     widths : sequence of int
         ``(d_0, ..., d_L)``: inputs, hidden layers, outputs; at least two numbers.
     activation : str or Formula, default="relu"
-        Of the hidden layers: ``"relu"``, ``"leaky_relu[:SLOPE]"``, ``"linear"``,
+        Activation of the hidden layers: ``"relu"``, ``"leaky_relu[:SLOPE]"``, ``"linear"``,
         ``"sigmoid"``, ``"tanh"``, ``"softplus"``, ``"polynomial:P0,P1,..."``.
     loss : str or Loss, default="squared"
         ``"squared"``; for targets 0 and 1 also ``"logistic"`` (two classes),
@@ -57,16 +60,16 @@ class Problem:
     gamma : float, default=1
         Weight of the couplings, > 0.
     rho : float, optional
-        Weight of the linear coupling where it differs from `gamma`, > 0.
+        Weight of the linear coupling, > 0. Default: `gamma`.
     weight_penalty : str, Penalty, or one of these for each layer, default="none"
         ``r_l``: ``"none"``, ``"ridge:STRENGTH"``, ``"l1:STRENGTH"``,
-        ``"elastic_net:STRENGTH,RATIO"``, ``"nonnegative"``, ``"box:LOW,HIGH"``; biases
-        are not penalised. Layers differ in a sequence of L, or in a text with slashes:
+        ``"elastic_net:STRENGTH,RATIO"``, ``"nonnegative"``, ``"box:LOW,HIGH"``. Biases are not
+        penalised. A sequence of L, or a text with slashes, gives each layer its own:
         ``"l1:1e-4/none/ridge:1e-3"``.
     state_penalty : the same, default="none"
         ``s_l``, on the states ``V_1, ..., V_L``.
     residual : bool or sequence of bool, default=False
-        ``S_1, ..., S_L``, or True for all hidden layers as wide as the layer below.
+        ``S_1, ..., S_L``. True stands for all hidden layers that are as wide as the layer below.
     reduction : {"mean", "sum"}, default="mean"
         ``"mean"`` makes gamma, alpha and the result independent of n;
         ``"sum"`` is the convention of the published experiments.
@@ -76,7 +79,7 @@ class Problem:
     Raises
     ------
     InputError
-        Naming the parameter and what would be right.
+        The message names the parameter and what would be right.
 
     Notes
     -----
@@ -119,23 +122,12 @@ class Problem:
         if len(checked) < 2:
             raise InputError(f"widths needs inputs and outputs at least, got {checked}")
         reduction = choice(reduction, REDUCTIONS, "reduction")
-        activation, loss = plain(activation), plain(loss)
-        if isinstance(activation, str):
-            activation = parse(activation, ACTIVATIONS, "activation")
-        if isinstance(loss, str):
-            loss = parse(loss, LOSSES, "loss")
-        checks: tuple[tuple[object, type, str], ...] = (
-            (activation, Formula, "activation"),
-            (loss, Loss, "loss"),
-        )
-        for given, kind, name in checks:
-            if not isinstance(given, kind):
-                raise InputError(f"{name} must be a name or a {kind.__name__}, got {given!r}")
+        hidden = _formula(activation, ACTIVATIONS, Formula, "activation")
         gamma = require(gamma, "gamma", at_least=SMALLEST)
         fields: dict[str, object] = {
             "widths": checked,
-            "activations": (activation,) * (len(checked) - 2) + (linear(),),
-            "loss": loss,
+            "activations": (hidden,) * (len(checked) - 2) + (linear(),),
+            "loss": _formula(loss, LOSSES, Loss, "loss"),
             "gamma": gamma,
             "rho": gamma if rho is None else require(rho, "rho", at_least=SMALLEST),
             "weight_penalties": _penalties(weight_penalty, len(checked) - 1, "weight_penalty"),
@@ -158,34 +150,43 @@ class Problem:
 
     @property
     def n_layers(self) -> int:
-        """L, the number of weight matrices."""
+        """The number L of weight matrices."""
         return len(self.widths) - 1
 
     def per_sample(self, n: float) -> float:
-        """What a sample counts, 1/n or 1: the one place that knows about `reduction`.
+        """Factor of a sample's terms in F: 1/n, or 1 with ``reduction="sum"``.
 
         `n` is the number of samples, or the sum of their weights.
         """
         return 1.0 / n if self.reduction == "mean" else 1.0
 
 
+def _formula(given: Any, known: Mapping[str, Callable[..., T]], kind: type[T], argument: str) -> T:
+    """Build the formula that a text names in `known`; return `given` itself if it is of `kind`."""
+    formula = plain(given)
+    if isinstance(formula, str):
+        formula = parse(formula, known, argument)
+    if not isinstance(formula, kind):
+        raise InputError(f"{argument} must be a name or a {kind.__name__}, got {formula!r}")
+    return formula
+
+
 def _penalties(given: PenaltySpec, n_layers: int, argument: str) -> tuple[Penalty, ...]:
-    """One penalty for each layer."""
+    """Return one penalty for each layer."""
     given = plain(given)
     if isinstance(given, Penalty):
         parts: Sequence[str | Penalty] = [given]
     elif isinstance(given, str):
         parts = [part.strip() for part in given.split("/")]
         if "" in parts:
-            raise InputError(f"{argument}: a penalty is empty in {given!r}; write none for none")
+            raise InputError(
+                f"{argument}: a penalty is empty in {given!r}; write none for no penalty"
+            )
     elif isinstance(given, Sequence | np.ndarray):
-        parts = [plain(part) for part in given]
+        parts = list(given)
     else:
         raise InputError(f"{argument} must be a name or a Penalty, got {given!r}")
-    penalties = [parse(p, PENALTIES, argument) if isinstance(p, str) else p for p in parts]
-    for penalty in penalties:
-        if not isinstance(penalty, Penalty):
-            raise InputError(f"{argument} must be a name or a Penalty, got {penalty!r}")
+    penalties = [_formula(part, PENALTIES, Penalty, argument) for part in parts]
     if len(penalties) not in (1, n_layers):
         raise InputError(
             f"{argument} must be one penalty or one for each of {n_layers} layers, "
@@ -195,7 +196,7 @@ def _penalties(given: PenaltySpec, n_layers: int, argument: str) -> tuple[Penalt
 
 
 def _residual_layers(widths: tuple[int, ...], residual: bool | Sequence[bool]) -> tuple[bool, ...]:
-    """``S_1, ..., S_L``; `InputError` that names a residual layer whose widths disagree."""
+    """Return ``S_1, ..., S_L``; an `InputError` names a residual layer whose widths disagree."""
     below, own = widths[:-1], widths[1:]
     if isinstance(residual, str) or not isinstance(plain(residual), Iterable):
         wanted = flag(residual, "residual")

@@ -15,8 +15,6 @@ from fastbcd.data.moments import weight_sum
 from fastbcd.data.validation import (
     check_inputs,
     check_loss_targets,
-    check_loss_update,
-    check_output_penalty,
     check_targets,
 )
 from fastbcd.devices.execution import Execution
@@ -28,6 +26,7 @@ from fastbcd.errors import InputError
 from fastbcd.layers import WeightBlock
 from fastbcd.problem import Problem
 from fastbcd.problem.initialization import INITIALIZATIONS, initial_weights
+from fastbcd.problem.requirements import check_loss_update, check_output_penalty
 from fastbcd.solvers import sample_weights
 from fastbcd.solvers.budget import planned_bytes
 from fastbcd.solvers.output_block import update_output_states

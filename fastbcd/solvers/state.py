@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from fastbcd.support.own import make_own
+from fastbcd.support.borrowed import copy_borrowed
 from fastbcd.support.renamed import renamed
 from fastbcd.support.stored import check_state_dict
 from fastbcd.training.clock import BlockClock
@@ -92,7 +92,7 @@ class State:
 
     def make_own(self) -> None:
         """Copy what an iteration updates and must not be written to; X and Y never are."""
-        make_own(self, names=("W", "V", "U"), but=self.X)
+        copy_borrowed(self, names=("W", "V", "U"), keep=self.X)
 
     @property
     def weights(self) -> list[Any]:

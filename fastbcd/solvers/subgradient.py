@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fastbcd.data.validation import check_subgradient
 from fastbcd.devices.tiles import Tile
 from fastbcd.devices.workspace import Buffer, Workspace
+from fastbcd.problem.requirements import check_subgradient
 from fastbcd.solvers.state import State
 
 if TYPE_CHECKING:

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from fastbcd.data.validation import check_formula
 from fastbcd.devices.execution import Execution
 from fastbcd.devices.tiles import Tile
 from fastbcd.devices.workspace import Buffer, Workspace
@@ -14,6 +13,7 @@ from fastbcd.errors import InputError
 from fastbcd.kernels import Formula, linear
 from fastbcd.layers.nonlinear_states import NonlinearStateBlock
 from fastbcd.problem import Problem
+from fastbcd.problem.requirements import check_formula
 from fastbcd.solvers.base import BlockCoordinateDescent, BlockOfSamples, LayerBlocks
 from fastbcd.solvers.state import State
 from fastbcd.support.floating_point import own_errstate_in

@@ -1,1 +1,1 @@
-"""What every package stands on: parameters, settings of floating-point numbers, forks."""
+"""Helpers for all other packages: parameters, floating-point settings, forks, renamed members."""

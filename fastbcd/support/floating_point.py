@@ -1,8 +1,8 @@
-"""What NumPy does where a number underflows, overflows or is undefined: its own default.
+"""Public functions compute under NumPy's default handling of underflow, overflow and NaN.
 
-``np.seterr`` is the caller's setting for the caller's arithmetic. Ours counts on numbers that
-underflow to 0, and says in sentences what is too large; so every public function and method
-computes under the settings that NumPy starts with, and leaves the caller's as they were.
+The caller may have changed it by ``np.seterr``. This package relies on underflow to 0, and
+reports overflow in messages of its own. So each public function and method sets the defaults,
+and restores the caller's settings when it returns.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def own_errstate(function: F) -> F:
-    """`function` under the settings of floating point that NumPy starts with."""
+    """Wrap `function`, so that it computes under NumPy's default floating-point settings."""
 
     @functools.wraps(function)
     def call(*arguments: Any, **named: Any) -> Any:
-        # A new one each time: one that is shared would be so by threads, too.
+        # A new context in each call, because threads must not share one.
         with np.errstate(**DEFAULTS):
             return function(*arguments, **named)
 
@@ -38,7 +38,7 @@ def own_errstate(function: F) -> F:
 
 
 def own_errstate_in(cls: type[T]) -> type[T]:
-    """Put `own_errstate` around all public methods and properties that `cls` itself defines."""
+    """Wrap all public methods and properties that `cls` itself defines in `own_errstate`."""
     for name, member in list(vars(cls).items()):
         if name.startswith("_") and name not in SPECIAL:
             continue

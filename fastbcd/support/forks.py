@@ -1,4 +1,4 @@
-"""What a child of `fork` makes anew: locks that other threads held, threads that it lacks."""
+"""A child of `fork` renews objects whose locks other threads held, or whose threads it lacks."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from weakref import WeakSet
 
 
 class Renewable(Protocol):
-    """Has locks, threads, or memory that other threads change."""
+    """An object with locks, threads, or memory that other threads change."""
 
     def renew_after_fork(self) -> None:
-        """Called in a child of `fork`, where only the thread that forked goes on."""
+        """Make the object usable in a child of `fork`, where only the forking thread runs."""
 
 
 _OBJECTS: WeakSet[Renewable] = WeakSet()
 
 
 def renew_in_children(renewable: Renewable) -> None:
-    """From now on each child of `fork` calls ``renewable.renew_after_fork()``."""
+    """Make each later child of `fork` call ``renewable.renew_after_fork()``."""
     _OBJECTS.add(renewable)
 
 
 class ForkSafeLock:
-    """A lock that one thread may take several times, and that is free in a child of `fork`."""
+    """A reentrant lock that is free in a child of `fork`."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
@@ -37,7 +37,7 @@ class ForkSafeLock:
         self._lock.release()
 
     def renew_after_fork(self) -> None:
-        """A free lock."""
+        """Replace the lock by a free one."""
         self._lock = threading.RLock()
 
 

@@ -1,7 +1,7 @@
-"""What users give as parameters: names such as ``"leaky_relu:0.1"``, numbers, flags, choices.
+"""Checks of users' parameters: names such as ``"leaky_relu:0.1"``, numbers, flags, choices.
 
-Each is taken as Python's own, as NumPy's scalar or as an array without axes, and handed on as
-Python's own, so that no other type reaches a file, a checkpoint or a kernel.
+A value may be Python's own, a NumPy scalar or a 0-d array. The checks return Python's own type,
+so that no other type reaches a file, a checkpoint or a kernel.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from fastbcd.errors import InputError
 
 T = TypeVar("T")
 
-# Weights beyond these leave the range of float32 when they are combined.
+# Products of weights beyond these bounds would leave the range of float32.
 LARGEST = 1e15
 SMALLEST = 1e-15
 DTYPES = ("float32", "float64")
 
 
 def parse(text: str, known: Mapping[str, Callable[..., T]], argument: str) -> T:
-    """Build what ``"NAME"`` or ``"NAME:NUMBER[,NUMBER...]"`` names in the table `known`.
+    """Build the entry of the table `known` for a `text` ``"NAME"`` or ``"NAME:NUMBER[,...]"``.
 
     Raises
     ------
     InputError
-        For an unknown name, parameters that are not numbers, too many of
-        them, or values that the constructor refuses; names `argument`.
+        The name is unknown, a parameter is not a number, there are too many, or the constructor
+        refuses their values. The message names `argument`.
     """
     text = plain(text)
     if not isinstance(text, str):
@@ -52,16 +52,16 @@ def parse(text: str, known: Mapping[str, Callable[..., T]], argument: str) -> T:
 
 
 def plain(value: Any) -> Any:
-    """A NumPy scalar or an array without axes as Python has it; anything else as it is."""
+    """Convert a NumPy scalar or 0-d array to Python's own type; return other values unchanged."""
     if isinstance(value, np.generic) or (isinstance(value, np.ndarray) and value.ndim == 0):
         return value.item()
     return value
 
 
 def flag(value: Any, argument: str, levels: bool = False) -> bool:
-    """True or False, 1 or 0, or an `InputError` that names `argument`.
+    """Return True for True or 1, False for False or 0; else an `InputError` names `argument`.
 
-    With `levels` any number above 1 is True: of how much is said.
+    With `levels`, as for verbosity, larger integers are True.
     """
     given = plain(value)
     if not isinstance(given, bool | int) or given < 0 or (given > 1 and not levels):
@@ -70,7 +70,7 @@ def flag(value: Any, argument: str, levels: bool = False) -> bool:
 
 
 def choice(value: Any, known: Iterable[str], argument: str) -> str:
-    """One of the names that are `known`, or an `InputError` that names `argument`."""
+    """Return `value` if it is one of the `known` names; else an `InputError` names `argument`."""
     given, names = plain(value), tuple(known)
     if not isinstance(given, str) or given not in names:
         raise InputError(f"{argument} must be one of {', '.join(names)}, got {given!r}")
@@ -84,9 +84,9 @@ def require(
     at_least: float = -LARGEST,
     at_most: float = LARGEST,
 ) -> float:
-    """A float between two bounds, or an `InputError` that names `argument`.
+    """Return a float from `at_least` to `at_most`; else an `InputError` names `argument`.
 
-    A bool is no number, nor is a text or an array that has axes.
+    Bools, texts and arrays with axes are not numbers.
     """
     given = plain(value)
     try:
@@ -103,9 +103,9 @@ def require(
 
 
 def require_integer(value: int, argument: str, *, at_least: int, at_most: int = 2**31 - 1) -> int:
-    """An integer between two bounds, or an `InputError` that names `argument`.
+    """Return an integer from `at_least` to `at_most`; else an `InputError` names `argument`.
 
-    2.0 is none, nor is True: whoever gives them may have meant another parameter.
+    2.0 and True are refused, because they may have been meant for another parameter.
     """
     given = plain(value)
     try:
@@ -122,7 +122,7 @@ def require_integer(value: int, argument: str, *, at_least: int, at_most: int = 
 
 
 def check_dtype(dtype: Any) -> np.dtype:
-    """float32 or float64 as a NumPy dtype."""
+    """Return float32 or float64 as a NumPy dtype."""
     dtype = plain(dtype)
     try:
         name = "" if dtype is None else np.dtype(dtype).name  # NumPy takes None for float64

@@ -1,4 +1,4 @@
-"""Names of the release before: they still work, with a `DeprecationWarning`, until the next one."""
+"""Names of the previous release still work, with a `DeprecationWarning`, for one release."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from fastbcd.kernels.streams import warn
 
 
 def renamed(old: str, new: str) -> Any:
-    """A property that stands for the attribute or method `new` under its name `old`.
+    """Return a property `old` that reads and sets the attribute or method called `new`.
 
-    To be used in the body of a class::
+    Use it in the body of a class::
 
         energy = renamed("energy", "magnitude_bound")
     """
@@ -23,7 +23,8 @@ def renamed(old: str, new: str) -> Any:
         _announce(self, old, new)
         setattr(self, new, value)
 
-    return property(get, put, doc=f"The name of `{new}` in the release before.")
+    get.__doc__ = f"`{new}` had this name in the previous release."
+    return property(get, put)
 
 
 def _announce(owner: Any, old: str, new: str) -> None:

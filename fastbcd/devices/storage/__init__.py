@@ -1,1 +1,1 @@
-"""Where arrays of samples are: in memory, or in files that are larger than it."""
+"""Storage of arrays of samples: in memory, or in files that are larger than memory."""

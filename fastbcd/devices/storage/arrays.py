@@ -1,4 +1,4 @@
-"""Where arrays of all samples are: in memory, or in files of which a few tiles are in memory."""
+"""Storage of arrays of all samples: in memory, or in files with a few tiles in memory."""
 
 from __future__ import annotations
 
@@ -32,110 +32,110 @@ UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12} | {
 }
 # Machine code, the compiler where kernels are not cached yet, and BLAS's buffers.
 CODE_BYTES = 224 * MIB
-# Of an array that is gone through by rows without tiles: so much at a time.
+# A block of rows, when an array is traversed without tiles.
 BLOCK_BYTES = 16 * MIB
-# Tiles that are read ahead or still to be written, at most. They hide that neither the disk nor
-# the threads are equally fast all the time; a pass ends when all of them are written.
+# At most so many tiles are read ahead or wait to be written. They compensate for changes in the
+# speed of the disk and the threads; a pass ends when all of them are written.
 MOST_TILES = 16
-# Besides those of the threads: one that is read, one that is written.
+# At least one tile is being read and one written, besides those of the threads.
 LEAST_TILES = 2
-# File systems whose files are memory.
+# File systems whose files lie in memory.
 IN_MEMORY = ("tmpfs", "ramfs", "devtmpfs")
 
 
 class Storage(Protocol):
-    """What a device needs of the place where arrays of samples are."""
+    """The operations of a device on the place where arrays of samples are stored."""
 
     def plan(self, work: int, tile: int, n_threads: int, held: Sequence[Any]) -> None:
-        """Before a run: `work` bytes besides samples, `tile` bytes a tile, on `n_threads`.
+        """Check before a run that memory suffices; `InputError` if it does not.
 
-        `held` are arrays of the caller's that the run goes through. `InputError` where memory
-        does not suffice.
+        The run needs `work` bytes besides samples and `tile` bytes per tile, on `n_threads`; `held`
+        are the caller's arrays that it reads.
         """
 
     def allocate(self, shapes: Sequence[tuple[int, ...]], dtype: Any) -> list[Array]:
-        """New arrays with arbitrary contents; `InputError` where there is no room for them."""
+        """Make new arrays with arbitrary contents; `InputError` if there is no room for them."""
 
     def place(self, data: Any, dtype: Any) -> Array:
-        """`data` (n, ...) as a contiguous array of that type here; in place where it is one."""
+        """Return `data` (n, ...) as a contiguous array of `dtype` here; copy it only if needed."""
 
     def blocks(self, array: Any) -> Iterator[slice]:
-        """Slices of rows of `array`, in order, to be read or written before the next is asked for.
+        """Yield slices of rows of `array`, in order; earlier rows may leave memory.
 
-        What is done need not stay in memory.
+        Read or write each slice before you ask for the next.
         """
 
     def done_with(self, array: Any, rows: slice) -> None:
-        """These rows of `array`, read or written outside a pass, need not stay in memory."""
+        """Let these rows of `array`, read or written outside a pass, leave memory."""
 
     def read_by_rows(self, array: Any) -> None:
-        """From now on rows of `array` are read in any order."""
+        """Announce that rows of `array` will be read in any order from now on."""
 
     def prefetch(self, array: Any, rows: slice) -> None:
-        """These rows of `array` will be read next."""
+        """Announce that these rows of `array` will be read next."""
 
     def drop_mapping(self, array: Any) -> None:
-        """No row of `array` is needed for now; the system may keep those that were read."""
+        """Take all rows of `array` out of this process; the system may keep them in its cache."""
 
     def stream(
         self, n: int, tile_rows: int, arrays: Sequence[Any], n_threads: int
     ) -> AbstractContextManager[Around]:
-        """What to put around the body of a pass over n rows of `arrays`."""
+        """Return a context whose value wraps the body of a pass over `n` rows of `arrays`."""
 
 
 class Memory:
-    """Arrays in memory."""
+    """Storage of arrays in memory."""
 
     def plan(self, work: int, tile: int, n_threads: int, held: Sequence[Any]) -> None:
-        """Nothing: memory is what the system gives."""
+        """Do nothing: memory has no budget."""
 
     def allocate(self, shapes: Sequence[tuple[int, ...]], dtype: Any) -> list[Array]:
-        """Uninitialised arrays."""
+        """Make uninitialised arrays."""
         return [np.empty(shape, dtype) for shape in shapes]
 
     def place(self, data: Any, dtype: Any) -> Array:
-        """`data` as a contiguous array, not copied where it is one already."""
+        """Return `data` as a contiguous array, without a copy if it is one already."""
         return np.ascontiguousarray(data, dtype)
 
     def blocks(self, array: Any) -> Iterator[slice]:
-        """All rows at once."""
+        """Yield all rows at once."""
         yield slice(0, len(array))
 
     def done_with(self, array: Any, rows: slice) -> None:
-        """Nothing: they stay."""
+        """Do nothing: rows stay in memory."""
 
     def read_by_rows(self, array: Any) -> None:
-        """Nothing: memory has no order."""
+        """Do nothing: the order does not matter in memory."""
 
     def prefetch(self, array: Any, rows: slice) -> None:
-        """Nothing: they are there."""
+        """Do nothing: rows are in memory already."""
 
     def drop_mapping(self, array: Any) -> None:
-        """Nothing: they stay."""
+        """Do nothing: rows stay in memory."""
 
     def stream(
         self, n: int, tile_rows: int, arrays: Sequence[Any], n_threads: int
     ) -> AbstractContextManager[Around]:
-        """The body as it is."""
-        return nullcontext(_as_it_is)
+        """Return a context that leaves the body as it is."""
+        return nullcontext(_unchanged)
 
 
 class Disk:
-    """Arrays in mapped files, through which passes go with a few tiles in memory.
+    """Storage of arrays in mapped files; passes over them have a few tiles in memory.
 
     Parameters
     ----------
     memory : int or str
         Bytes of resident memory that the process may have, see `parse_bytes`.
     folder : str or Path, optional
-        Where the files are; they have no names, so that nothing is left behind. Default: the
+        Folder of the files, which have no names, so that none is left behind. Default: the
         system's folder for temporary files.
 
     Raises
     ------
     InputError
-        No number of bytes, no folder that can be written to, a folder in memory, or a system
-        without the means.
+        `memory` is not a number of bytes, `folder` cannot be written to or lies in memory, or this
+        system takes no advice about pages.
     """
 
     def __init__(self, memory: int | str, folder: str | Path | None = None) -> None:
@@ -146,7 +146,7 @@ class Disk:
         self._room = 0
 
     def plan(self, work: int, tile: int, n_threads: int, held: Sequence[Any]) -> None:
-        """What the budget leaves for tiles; `InputError` where it is too little for the fewest."""
+        """Compute the bytes that the budget leaves for tiles; `InputError` if they are too few."""
         for array in held:
             pages = pages_of(array)
             if pages is not None:
@@ -165,13 +165,12 @@ class Disk:
         self._room = self.memory - process - work
 
     def allocate(self, shapes: Sequence[tuple[int, ...]], dtype: Any) -> list[Array]:
-        """Zeros in files whose space on the disk is taken now; all of them or none."""
+        """Make arrays of zeros in files, and reserve their space on the disk; all or none."""
         try:
             return [new_array(self.folder, shape, dtype) for shape in shapes]
         except OSError as error:
             full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
             needed = sum(int(np.prod(shape)) for shape in shapes) * np.dtype(dtype).itemsize
-            # What was allocated until here has gone with the list.
             problem = (
                 f"{needed} bytes are needed for arrays of samples, and "
                 f"{shutil.disk_usage(self.folder).free} are free ({error.strerror}); make room, "
@@ -179,10 +178,11 @@ class Disk:
                 if full
                 else f"files cannot be made there ({error.strerror}); give another folder"
             )
+        # Arrays that were made before the error are gone with the list.
         raise InputError(f"folder: {self.folder}: {problem}")
 
     def place(self, data: Any, dtype: Any) -> Array:
-        """`data` itself where it is mapped and fits, else copied to a file, block by block."""
+        """Return `data` itself if it is mapped and has the type; else copy it to a file."""
         dtype = np.dtype(dtype)
         if pages_of(data) is not None and data.dtype == dtype:
             return np.asarray(data)
@@ -193,7 +193,7 @@ class Disk:
         return array
 
     def blocks(self, array: Any) -> Iterator[slice]:
-        """Rows of `BLOCK_BYTES` at a time."""
+        """Yield slices of about `BLOCK_BYTES` each."""
         n, pages = len(array), pages_of(array)
         row_bytes = max(1, array.nbytes // max(n, 1))
         step = max(1, BLOCK_BYTES // row_bytes)
@@ -208,29 +208,29 @@ class Disk:
                     pages.write(rows)
                     pages.evict(rows)
                 else:
-                    release(array)  # where rows of a file are not together
+                    release(array)  # the rows of a mapped file may not be contiguous
 
     def done_with(self, array: Any, rows: slice) -> None:
-        """Written where they changed, and let go of."""
+        """Write changes to the disk, and evict the rows."""
         pages = pages_of(array)
         if pages is not None:
             pages.write(rows)
             pages.evict(rows)
 
     def read_by_rows(self, array: Any) -> None:
-        """Nothing is read besides the rows that are asked for."""
+        """Turn read-ahead off: only the requested rows are read."""
         pages = pages_of(array)
         if pages is not None:
             pages.read_by_rows()
 
     def prefetch(self, array: Any, rows: slice) -> None:
-        """The system starts to read them."""
+        """Let the system start to read the rows."""
         pages = pages_of(array)
         if pages is not None:
             pages.prefetch(rows)
 
     def drop_mapping(self, array: Any) -> None:
-        """All rows leave this process."""
+        """Take all rows out of this process."""
         pages = pages_of(array)
         if pages is not None:
             pages.drop_mapping(slice(0, len(array)))
@@ -239,26 +239,30 @@ class Disk:
     def stream(
         self, n: int, tile_rows: int, arrays: Sequence[Any], n_threads: int
     ) -> Iterator[Around]:
-        """The body once its tile is in memory; as many tiles ahead as the budget has room for."""
+        """Yield a wrapper that calls the body once its tile is in memory.
+
+        Tiles are read ahead as far as the budget has room for them.
+        """
         mapped = [(array, pages_of(array)) for array in arrays]
         pages = [part for _, part in mapped if part is not None]
         if not pages:
-            yield _as_it_is
+            yield _unchanged
             return
         tile = sum(tile_rows * array.nbytes // n for array, part in mapped if part is not None)
         window = min(self._room // max(tile, 1), n_threads + MOST_TILES)
         for part in pages:
             part.read_by_rows()
         try:
-            with Prefetcher(pages, n, tile_rows, max(window, n_threads + LEAST_TILES)) as stream:
-                yield stream.around
+            window = max(window, n_threads + LEAST_TILES)
+            with Prefetcher(pages, n, tile_rows, window) as prefetcher:
+                yield prefetcher.around
         finally:
             for part in pages:
                 part.read_in_order()
 
 
 def get_storage(memory: int | str | None, folder: str | Path | None) -> Memory | Disk:
-    """`Disk` where `memory` is given; `InputError` for a folder without it."""
+    """Return a `Disk` if `memory` is given, else a `Memory`; `InputError` for a `folder` alone."""
     if memory is not None:
         return Disk(memory, folder)
     if folder is not None:
@@ -267,9 +271,9 @@ def get_storage(memory: int | str | None, folder: str | Path | None) -> Memory |
 
 
 def parse_bytes(value: int | str, argument: str) -> int:
-    """A whole number of bytes, or a text such as ``"2GiB"``, ``"1.5 GB"``, ``"800MB"``.
+    """Return a number of bytes; `value` may be a text such as ``"2GiB"`` or ``"1.5 GB"``.
 
-    KB, MB, GB, TB are powers of 1000; KiB, MiB, GiB, TiB of 1024. `InputError` names `argument`.
+    KB, MB, GB, TB are powers of 1000; KiB, MiB, GiB, TiB of 1024. An `InputError` names `argument`.
     """
     number: Any = plain(value)
     unit, is_bool = "", isinstance(number, bool)
@@ -290,7 +294,7 @@ def parse_bytes(value: int | str, argument: str) -> int:
 
 
 def check_folder(folder: str | Path) -> Path:
-    """A folder on a disk that can be written to; `InputError` else."""
+    """Return the path of `folder`; `InputError` unless it is a writable folder on a disk."""
     try:
         path = user_path(plain(folder)).absolute()
     except TypeError:
@@ -308,7 +312,7 @@ def check_folder(folder: str | Path) -> Path:
 
 
 def file_system(folder: Path) -> str:
-    """The kind of file system of a folder, by ``/proc``; empty where there is none."""
+    """Return the kind of file system of `folder`, or "" on a system without ``/proc``."""
     device = os.stat(folder).st_dev
     number = f"{os.major(device)}:{os.minor(device)}"
     try:
@@ -327,7 +331,7 @@ def file_system(folder: Path) -> str:
 
 
 def resident_bytes() -> int:
-    """Resident memory of this process, now; 0 where the system does not say."""
+    """Return the resident memory of this process now, or 0 on a system without ``/proc``."""
     try:
         pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
     except OSError:
@@ -335,7 +339,7 @@ def resident_bytes() -> int:
     return pages * mmap.PAGESIZE
 
 
-def _as_it_is(body: Body) -> Body:
+def _unchanged(body: Body) -> Body:
     return body
 
 

@@ -1,6 +1,6 @@
-"""Arrays in mapped files: pages are read before they are needed, and let go of when they are not.
+"""Arrays in mapped files, whose pages are prefetched before their use and evicted after it.
 
-All of this is advice: an array holds the same numbers whatever was asked for or let go of.
+All of this is advice to the system: it never changes the contents of an array.
 """
 
 from __future__ import annotations
@@ -19,29 +19,29 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
-# Of Linux: advice to `madvise`, and `sync_file_range` that waits for the pages it writes.
+# Linux constants: advice to `madvise`, and flags with which `sync_file_range` waits for its writes.
 POPULATE_READ = 22
 WRITE_AND_WAIT = 1 | 2 | 4
 SUPPORTED = hasattr(mmap, "MADV_WILLNEED") and hasattr(os, "posix_fadvise")
-"""Whether this system takes such advice."""
+"""Whether this system takes advice about pages."""
 
 
 class Mapping(mmap.mmap):
-    """A file without a name, mapped into memory; it goes with the last array in it."""
+    """A mapped file without a name; it is deleted with the last array in it."""
 
     descriptor: int
 
 
 def new_array(folder: str, shape: tuple[int, ...], dtype: Any) -> Array:
-    """Zeros in a new file of `folder`, whose space is taken now; `OSError` where there is none.
+    """Make an array of zeros in a new file of `folder`; `OSError` if the disk has no room.
 
-    The file has no name, so that whatever ends this process, nothing of it stays behind.
+    The file has no name, so that nothing is left behind, however this process ends.
     """
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
     if size == 0:
         return np.zeros(shape, dtype)
     with tempfile.TemporaryFile(dir=folder) as file:
-        # Else a disk that is full would not be an error, but the end of the process.
+        # Without it, a full disk would kill the process at a later write.
         os.posix_fallocate(file.fileno(), 0, size)
         mapping = Mapping(file.fileno(), size)
         mapping.descriptor = os.dup(file.fileno())
@@ -57,27 +57,32 @@ class Pages:
     ----------
     array : (n, ...) array
     mapping : mmap.mmap
-        What it lies in.
+        The mapping that contains it.
     file_start : int
-        Where in its file the mapping starts.
+        Byte of the file at which the mapping starts.
     descriptor : int or None
-        Of the file, where it is known.
-    ours : bool
-        Whether it may have been written to.
+        Descriptor of the file, if it is known.
+    writable : bool
+        Whether the array may have been written to; its file is then one of `new_array`.
     """
 
     def __init__(
-        self, array: Array, mapping: mmap.mmap, file_start: int, descriptor: int | None, ours: bool
+        self,
+        array: Array,
+        mapping: mmap.mmap,
+        file_start: int,
+        descriptor: int | None,
+        writable: bool,
     ) -> None:
         self._keep = array
         whole: Array = np.ndarray(len(mapping), np.uint8, buffer=mapping)
         self._address, self._size = whole.ctypes.data, whole.size
         self._offset = array.ctypes.data - self._address
         self._n, self._row_bytes = len(array), array.strides[0]
-        self._file_start, self._descriptor, self.ours = file_start, descriptor, ours
+        self._file_start, self._descriptor, self.writable = file_start, descriptor, writable
 
     def _range(self, rows: slice) -> tuple[int, int]:
-        """Start and length of all pages with a byte of these rows, within the mapping."""
+        """Return start and length, within the mapping, of all pages with a byte of these rows."""
         start = self._offset + rows.start * self._row_bytes
         stop = self._offset + min(rows.stop, self._n) * self._row_bytes
         start -= start % mmap.PAGESIZE
@@ -85,23 +90,23 @@ class Pages:
         return start, stop - start
 
     def prefetch(self, rows: slice) -> None:
-        """Start to read these rows, and return."""
+        """Start to read these rows; do not wait for them."""
         self._advise(rows, mmap.MADV_WILLNEED)
 
     def fetch(self, rows: slice) -> None:
-        """Read these rows, and return when they are there."""
+        """Read these rows, and wait until they are in memory."""
         if self._advise(rows, POPULATE_READ) != 0:
             number = ctypes.get_errno()
             if number not in (errno.EINVAL, errno.ENOSYS):
                 raise OSError(number, f"out of core: a file cannot be read: {os.strerror(number)}")
-            # An older system: a byte of each page, all other threads going on meanwhile.
+            # Older systems: read a byte of each page, while other threads go on.
             start, length = self._range(rows)
             view = (ctypes.c_char * length).from_address(self._address + start)
             np.ndarray(length, np.uint8, buffer=memoryview(view))[:: mmap.PAGESIZE].max()
 
     def write(self, rows: slice) -> None:
-        """Write what changed in these rows to the disk; `OSError` where that fails."""
-        if not self.ours:
+        """Write changes in these rows to the disk; `OSError` if that fails."""
+        if not self.writable:
             return
         start, length = self._range(rows)
         assert self._descriptor is not None
@@ -114,14 +119,14 @@ class Pages:
             raise OSError(number, f"out of core: a file cannot be written: {os.strerror(number)}")
 
     def drop_mapping(self, rows: slice) -> None:
-        """Take these rows out of this process; the system may keep what it has no better use for.
+        """Take these rows out of this process; the system may keep them in its cache.
 
-        What was not written yet stays with the system until it is.
+        It keeps changes that are not on the disk yet.
         """
         self._advise(rows, mmap.MADV_DONTNEED)
 
     def evict(self, rows: slice) -> None:
-        """Take these rows out of memory, but for what was not written yet."""
+        """Take these rows out of memory, except for changes that are not on the disk yet."""
         self.drop_mapping(rows)
         if self._descriptor is not None:
             start, length = self._range(rows)
@@ -130,16 +135,16 @@ class Pages:
             )
 
     def read_by_rows(self) -> None:
-        """Read what is asked for and nothing beyond it."""
+        """Turn read-ahead off."""
         self._advise(slice(0, self._n), mmap.MADV_RANDOM)
 
     def read_in_order(self) -> None:
-        """Read on beyond what is asked for, as usual."""
+        """Turn the usual read-ahead on."""
         self._advise(slice(0, self._n), mmap.MADV_NORMAL)
 
     def _advise(self, rows: slice, advice: int) -> int:
         start, length = self._range(rows)
-        # By ctypes, because `mmap.madvise` keeps the interpreter from other threads meanwhile.
+        # By ctypes, because `mmap.madvise` blocks the interpreter's other threads.
         place = (ctypes.c_void_p(self._address + start), ctypes.c_size_t(length))
         return int(_libc().madvise(*place, advice))
 
@@ -150,7 +155,10 @@ def _libc() -> Any:
 
 
 def pages_of(array: Any) -> Pages | None:
-    """Those of an array of `new_array` or of `numpy.memmap`, or a view of one; None of another."""
+    """Return the pages of a contiguous array in a mapped file, or None for any other `array`.
+
+    Such arrays are those of `new_array` and `numpy.memmap`, and views of them.
+    """
     if not isinstance(array, np.ndarray) or array.size == 0 or array.ndim == 0:
         return None
     if not array.flags.c_contiguous:
@@ -161,16 +169,15 @@ def pages_of(array: Any) -> Pages | None:
             return _pages_of_memmap(array, base)
         base = base.base
     if isinstance(base, Mapping):
-        return Pages(array, base, 0, base.descriptor, ours=True)
+        return Pages(array, base, 0, base.descriptor, writable=True)
     return None
 
 
 def release(array: Any) -> None:
-    """Rows of an array that were read or written need not stay in this process.
+    """Take the pages of an `array` in a mapped file out of this process.
 
-    What lies in a file of ours is written first, and leaves the system's memory, too. Where rows
-    are not together, all pages of the file have some of them, and all go. Of an array in memory
-    nothing happens.
+    Those of `new_array` are written to the disk first, and leave the system's cache, too. If the
+    array is not contiguous, all pages of its file go. Arrays in memory are not affected.
     """
     if not SUPPORTED:
         return
@@ -181,7 +188,7 @@ def release(array: Any) -> None:
             mapping.madvise(mmap.MADV_DONTNEED)
         return
     rows = slice(0, len(array))
-    if pages.ours:
+    if pages.writable:
         pages.write(rows)
         pages.evict(rows)
     else:
@@ -189,7 +196,7 @@ def release(array: Any) -> None:
 
 
 def _shared_mapping(array: Any) -> mmap.mmap | None:
-    """The mapping of a file in which `array` lies, whose pages are not their only copy."""
+    """Return the mapping that contains `array`, unless its pages are the only copy of the data."""
     base = array
     while isinstance(base, np.ndarray):
         if isinstance(base, np.memmap):
@@ -200,9 +207,9 @@ def _shared_mapping(array: Any) -> mmap.mmap | None:
 
 
 def _pages_of_memmap(array: Array, origin: np.memmap) -> Pages | None:
-    """Those of a view of a `numpy.memmap`, whose file is opened again for advice on it."""
+    """Return the pages of a view of a `numpy.memmap`; its file is opened again for advice."""
     mapping = getattr(origin, "_mmap", None)
-    # What a ufunc made of one lies in memory, and of mode "c" there is no other copy.
+    # The result of a ufunc lies in memory, and pages of mode "c" are the only copy.
     if mapping is None or origin.mode == "c":
         return None
     descriptor = None
@@ -210,9 +217,9 @@ def _pages_of_memmap(array: Array, origin: np.memmap) -> Pages | None:
         try:
             descriptor = os.open(origin.filename, os.O_RDONLY)
         except OSError:
-            descriptor = None  # it has gone or moved: its pages can still be unmapped
+            descriptor = None  # the file was removed or moved; its pages can still be unmapped
     start = origin.offset - origin.offset % mmap.ALLOCATIONGRANULARITY
-    pages = Pages(array, mapping, start, descriptor, ours=False)
+    pages = Pages(array, mapping, start, descriptor, writable=False)
     if descriptor is not None:
         weakref.finalize(pages, os.close, descriptor)
     return pages

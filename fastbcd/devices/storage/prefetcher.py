@@ -1,4 +1,4 @@
-"""Tiles that come from a disk before they are needed, and go back to it when they are done."""
+"""A prefetcher reads tiles from a disk before their use, and writes them back after it."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from fastbcd.devices.tiles import AbandonedError, Tile
 class Prefetcher:
     """A pass over n rows of some arrays, of which at most `window` tiles are in memory.
 
-    Two threads work beside those that compute: one reads the next tiles, one writes what has
-    changed in those that are done and lets go of them. An exception in either ends the pass and
-    is raised in the caller.
+    Two threads work beside those that compute: one reads the next tiles, the other writes changes
+    in finished tiles and evicts them. An exception in either ends the pass and is raised in the
+    caller.
 
     Parameters
     ----------
     pages : sequence of Pages
-        Of the arrays.
+        The pages of the arrays.
     n, tile_rows : int
     window : int
-        More than the number of threads that compute.
+        It must exceed the number of threads that compute.
     """
 
     def __init__(self, pages: Sequence[Pages], n: int, tile_rows: int, window: int) -> None:
         self._pages, self._n, self._tile_rows, self._window = pages, n, tile_rows, window
         self._n_tiles = -(-n // tile_rows)
         self._condition = threading.Condition()
-        self._arrived = self._gone = 0
+        self._arrived = self._evicted = 0
         self._done: deque[int] = deque()
         self._stopped, self._failure = False, None
         self._threads = [
@@ -55,19 +55,21 @@ class Prefetcher:
         try:
             if error is None:
                 with self._condition:
-                    self._condition.wait_for(lambda: self._gone == self._n_tiles or self._stopped)
+                    self._condition.wait_for(
+                        lambda: self._evicted == self._n_tiles or self._stopped
+                    )
         finally:
             self._stop()
             for thread in self._threads:
                 thread.join()
-            if self._gone < self._n_tiles:
+            if self._evicted < self._n_tiles:
                 for pages in self._pages:
                     pages.evict(slice(0, self._n))
         if error is None and self._failure is not None:
             raise self._failure
 
     def around(self, body: Callable[[Tile], None]) -> Callable[[Tile], None]:
-        """`body` of a tile, once the tile is there; then it may go."""
+        """Wrap `body`: wait until its tile is in memory, and release the tile when it is done."""
 
         def within(tile: Tile) -> None:
             try:
@@ -106,18 +108,18 @@ class Prefetcher:
         return slice(index * self._tile_rows, min(self._n, (index + 1) * self._tile_rows))
 
     def _read(self) -> None:
-        asked = 0
+        requested = 0
         for index in range(self._n_tiles):
             with self._condition:
-                while not (index < self._gone + self._window or self._stopped):
+                while not (index < self._evicted + self._window or self._stopped):
                     self._condition.wait()
                 if self._stopped:
                     return
-                end = min(self._gone + self._window, self._n_tiles)
-            while asked < end:
+                end = min(self._evicted + self._window, self._n_tiles)
+            while requested < end:
                 for pages in self._pages:
-                    pages.prefetch(self._rows(asked))
-                asked += 1
+                    pages.prefetch(self._rows(requested))
+                requested += 1
             for pages in self._pages:
                 pages.fetch(self._rows(index))
             with self._condition:
@@ -135,5 +137,5 @@ class Prefetcher:
                 pages.write(rows)
                 pages.evict(rows)
             with self._condition:
-                self._gone += 1
+                self._evicted += 1
                 self._condition.notify_all()

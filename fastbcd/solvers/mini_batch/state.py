@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastbcd.solvers.mini_batch.settings import Settings
-from fastbcd.support.own import make_own
+from fastbcd.support.borrowed import copy_borrowed
 from fastbcd.support.stored import check_state_dict
 from fastbcd.training.clock import BlockClock
 
@@ -130,8 +130,8 @@ class MiniBatchState:
 
     def make_own(self) -> None:
         """Copy what batches update and must not be written to; samples are never written to."""
-        make_own(self, names=UPDATED, mapped=True)
-        make_own(*self.metrics[1:], names=UPDATED_IN_METRICS, mapped=True)
+        copy_borrowed(self, names=UPDATED, mapped=True)
+        copy_borrowed(*self.metrics[1:], names=UPDATED_IN_METRICS, mapped=True)
 
     @property
     def weights(self) -> list[Any]:

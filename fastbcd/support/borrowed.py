@@ -1,4 +1,4 @@
-"""Arrays that a run updates in place: they must be its own, wherever its state came from."""
+"""Copies of borrowed arrays: a run that updates arrays in place must own them."""
 
 from __future__ import annotations
 
@@ -7,28 +7,30 @@ from typing import Any
 import numpy as np
 
 
-def make_own(*holders: Any, names: tuple[str, ...], mapped: bool = False, but: Any = None) -> None:
+def copy_borrowed(
+    *holders: Any, names: tuple[str, ...], mapped: bool = False, keep: Any = None
+) -> None:
     """Replace arrays of `holders` that must not be written to by copies with the same values.
 
-    A state that was read by ``joblib.load(mmap_mode=...)``, or that joblib handed to a worker,
-    has arrays that are read-only, or that are a file's. An array that two attributes share is
-    copied once, so that they share it still. All other arrays stay where they are.
+    A state has read-only arrays, or arrays in a file, after ``joblib.load(mmap_mode=...)`` or when
+    joblib passes it to a worker process. An array that two attributes share is copied once, and
+    they go on sharing it. All other arrays stay where they are.
 
     Parameters
     ----------
     holders : objects
     names : tuple of str
-        Attributes of theirs that are an array, a list of arrays or anything else; what a holder
-        lacks is passed over.
+        Attributes that may be an array or a list of arrays. Other values, and attributes that a
+        holder lacks, are skipped.
     mapped : bool, default=False
-        Whether arrays of a mapped file are copied, too, that may be written to.
-    but : array, optional
-        This one stays: nobody writes to it.
+        Copy writable arrays of mapped files, too.
+    keep : array, optional
+        An array that stays as it is, because nothing is written to it.
     """
     copies: dict[int, Any] = {}
 
     def own(value: Any) -> Any:
-        if value is but or not isinstance(value, np.ndarray):
+        if value is keep or not isinstance(value, np.ndarray):
             return value
         if value.flags.writeable and not (mapped and isinstance(value, np.memmap)):
             return value
