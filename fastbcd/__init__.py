@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastbcd.checkpoints.checkpoint import resume
 from fastbcd.data.labels import one_hot
+from fastbcd.devices.execution import Execution
 from fastbcd.devices.threads import OversubscriptionWarning
 from fastbcd.errors import InputError
 from fastbcd.models.model import Model
@@ -30,6 +31,7 @@ __all__ = [
     "BCDClassifier",
     "BCDRegressor",
     "DescentWarning",
+    "Execution",
     "InputError",
     "MiniBatchThreeSplitting",
     "Model",

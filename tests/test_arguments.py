@@ -39,7 +39,6 @@ PROBLEMS = [
     ({"state_penalty": []}, "state_penalty must be one penalty or one for each of 2 layers"),
     ({"state_penalty": "l1:-1/none"}, "state_penalty: l1: strength must lie between 0"),
     ({"residual": True}, "residual: no hidden layer is as wide as the layer below it"),
-    ({"residual": [False, True]}, "residual: layer 2 has width 2, but the layer below it has 4"),
     ({"residual": [False]}, "residual must have one flag for each of 2 layers, got 1"),
     ({"reduction": "max"}, "reduction must be one of mean, sum"),
 ]

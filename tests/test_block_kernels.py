@@ -143,7 +143,7 @@ def test_the_noise_that_a_solve_reckons_with_is_that_of_the_storage_type(dtype, 
     solver = ThreeSplitting(Problem((4, 2)), alpha=0.0, dtype=dtype, n_threads=1)
     state = solver.step(solver.init(A, U))
     equations = state.cache["input equations"]
-    assert equations._method == getattr(kernels.gram_solve, method)
+    assert equations._system.method == getattr(kernels.gram_solve, method)
 
 
 @pytest.mark.parametrize("scale", [1e-6, 1e6])

@@ -15,6 +15,7 @@ from fastbcd import (
     resume,
 )
 from fastbcd.callbacks import Callback, Certify, Objective, SaveCheckpoint
+from fastbcd.layers import Dense
 from fastbcd.training.descent_log import DescentLog
 
 N, WIDTHS = 50, (6, 8, 8, 3)
@@ -189,11 +190,11 @@ def test_a_weight_of_2_doubles_a_sum():
 
 def test_sums_that_are_exact_have_the_bits_of_copies():
     whole = RNG.integers(-9, 10, size=(N, 6)).astype(np.float32)
-    device, W = three({"dtype": "float32"}).device, np.zeros((3, 7), np.float32)
+    device = three({"dtype": "float32"}).device
     sums = []
     for rows, weight in ((KEPT, COUNTS[KEPT].astype(float)), (COPIES, None)):
         V, R = whole[rows], np.ascontiguousarray(whole[rows, :3])
-        equations = device.normal_equations(W, own_gram=True)
+        equations = Dense(6, 3).weight_block(device, same_inputs=True)
         equations.start(keep_gram=False)
         with device.session():
             device.for_each_tile(

@@ -19,8 +19,9 @@ from fastbcd import (
 from fastbcd.callbacks import Certify
 from fastbcd.data import Preprocessing
 from fastbcd.devices import CPU
+from fastbcd.export.pieces import pieces
 from fastbcd.kernels import l1, none, nonnegative, ridge
-from fastbcd.layers import Dense
+from fastbcd.layers import Dense, Skip
 from fastbcd.layers.normal_equations import NormalEquations
 from fastbcd.solvers.three_splitting import ThreeSplittingBlocks
 from fastbcd.training.descent_log import DescentLog
@@ -107,8 +108,11 @@ def test_the_numpy_form_and_the_gain_are_those_of_the_operator(layer):
 
 @pytest.mark.parametrize("penalty", [none(), ridge(0.5), l1(0.3), nonnegative()], ids=str)
 @pytest.mark.parametrize("weighted", [False, True])
-def test_the_state_block_is_the_minimiser_and_knows_its_decrease(layer, penalty, weighted):
+@pytest.mark.parametrize("columns", [False, True])
+def test_the_state_block_is_the_minimiser_and_knows_its_decrease(layer, penalty, weighted, columns):
     rng, device, kappa, rho = np.random.default_rng(4), CPU(1), 1.3, 0.8
+    if columns:
+        kappa = kappa * (1.0 + (np.arange(layer.d_in) < 2))
     W, C = weights_of(layer, rng), rng.standard_normal((M, layer.d_in))
     U, V = rng.standard_normal((M, layer.d_out)), np.abs(rng.standard_normal((M, layer.d_in)))
     weight = (rng.random(M),) if weighted else ()
@@ -178,6 +182,12 @@ SETTINGS = {
     "residual": {"residual": True},
     "nonsmooth states": {"state_penalty": "nonnegative"},
     "tanh": {"activation": "tanh", "loss": "cross_entropy"},
+}
+# Skip connections between different widths: S cuts, or puts zeros behind.
+SKIPS = {
+    "narrower": ((6, 8, 5, 3), (False, True, False)),
+    "wider": ((6, 5, 8, 3), (False, True, False)),
+    "everywhere": ((6, 8, 5, 3), (True, True, True)),
 }
 
 
@@ -312,3 +322,111 @@ def test_the_log_has_every_block():
     state.descent_log = DescentLog()
     solver.step(state)
     assert set(state.descent_log.blocks) == {(kind, l) for kind in "VUW" for l in (1, 2, 3)}
+
+
+def as_matrix(skip):
+    return np.eye(skip.d_out, skip.d_in)
+
+
+@pytest.mark.parametrize("sizes", [(5, 5), (5, 3), (3, 5)])
+def test_a_skip_is_its_matrix(sizes):
+    skip, V, found = Skip(*sizes), RNG.standard_normal((7, sizes[0])), []
+    CPU(1).for_each_tile(7, sizes, "float64", lambda tile: found.append(skip.apply(tile, V).copy()))
+    S = as_matrix(skip)
+    np.testing.assert_array_equal(found[0], V @ S.T)
+    kappa = np.broadcast_to(skip.curvature(3.0), sizes[0])
+    np.testing.assert_array_equal(np.diag(kappa), 3.0 * (np.eye(sizes[0]) + S.T @ S))
+
+
+@pytest.mark.parametrize("states", ["none", "ridge:1e-1", "nonnegative"])
+@pytest.mark.parametrize("name", SKIPS)
+def test_algorithm_3_descends_with_skips_between_different_widths(name, states):
+    widths, residual = SKIPS[name]
+    problem = Problem(widths, "softplus", residual=residual, state_penalty=states)
+    solver = ThreeSplitting(problem, alpha=0.1, dtype="float64", tile_rows=13)
+    result = solver.fit(X, Y, max_iter=6, callbacks=[Certify(every=2)])
+    certificate = result.certificate
+    assert certificate.descended
+    assert certificate.decreased_sufficiently
+    assert certificate.tracking_error < 1e-9, str(certificate)
+    # The objective by its formula, with matrices.
+    state, F = result.state, 0.0
+    for l, (skip, activation) in enumerate(
+        zip(problem.skips, problem.activations, strict=True), start=1
+    ):
+        act = np.empty_like(state.U[l])
+        kernels.activate(act, activation, state.U[l], None)
+        below = 0.0 if skip is None else state.V[l - 1] @ as_matrix(skip).T
+        F += 0.5 * np.sum((state.V[l] - below - act) ** 2) / M
+        linear = state.V[l - 1] @ state.W[l][:, :-1].T + state.W[l][:, -1]
+        F += 0.5 * np.sum((state.U[l] - linear) ** 2) / M
+        F += np.vectorize(problem.state_penalties[l - 1].value)(state.V[l]).sum() / M
+    F += 0.5 * np.sum((state.V[-1] - Y) ** 2) / M
+    assert solver.objective(state) == pytest.approx(F)
+
+
+@pytest.mark.parametrize("name", SKIPS)
+def test_the_subgradient_and_the_network_know_skips_between_different_widths(name):
+    widths, residual = SKIPS[name]
+    problem = Problem(widths, "softplus", residual=residual)
+    solver = ThreeSplitting(problem, dtype="float64")
+    state = solver.init(X, Y)
+    network = Network(state.W[1:], problem.activations, residual)
+    np.testing.assert_allclose(network.forward(X), state.V[-1], atol=1e-12)
+    solver.step(state)
+    squared, total = solver.squared_subgradient(state), 0.0
+    for A in state.V[1:]:
+        for index in np.ndindex(A.shape):
+            kept = A[index]
+            A[index] = kept + 1e-6
+            above = solver.objective(state)
+            A[index] = kept - 1e-6
+            total += ((above - solver.objective(state)) / 2e-6) ** 2 * M
+            A[index] = kept
+    others = 0.0
+    for A, weight in [*((W, 1.0) for W in state.W[1:]), *((U, M) for U in state.U[1:])]:
+        for index in np.ndindex(A.shape):
+            kept = A[index]
+            A[index] = kept + 1e-6
+            above = solver.objective(state)
+            A[index] = kept - 1e-6
+            others += ((above - solver.objective(state)) / 2e-6) ** 2 * weight
+            A[index] = kept
+    assert squared == pytest.approx(total + others, rel=1e-4)
+
+
+@pytest.mark.parametrize("name", SKIPS)
+def test_mini_batches_follow_the_gradient_with_skips_between_different_widths(name):
+    widths, residual = SKIPS[name]
+    problem = Problem(widths, "softplus", residual=residual)
+    solver = MiniBatchThreeSplitting(problem, dtype="float64", displacement=1e-6, batch_size=M)
+    before = solver.init(X, Y, passes=20)
+    state = solver.step(solver.init(X, Y, passes=20))
+    batch = state.cache["batches"][M]
+
+    def loss(W):
+        outputs = Network(W, problem.activations, residual).forward(X)
+        return kernels.loss_sum(problem.loss, outputs, np.ascontiguousarray(Y))
+
+    for l in range(1, problem.n_layers + 1):
+        gradient, W = np.zeros_like(before.W[l]), [w.copy() for w in before.W[1:]]
+        for index in np.ndindex(gradient.shape):
+            kept = W[l - 1][index]
+            W[l - 1][index] = kept + 1e-6
+            above = loss(W)
+            W[l - 1][index] = kept - 1e-6
+            gradient[index] = (above - loss(W)) / 2e-6
+            W[l - 1][index] = kept
+        N = batch.D[l].T @ batch.V[l - 1]
+        cosine = -np.sum(N * gradient) / np.linalg.norm(N) / np.linalg.norm(gradient)
+        assert cosine > 0.99, (l, cosine)
+
+
+def test_exports_refuse_skips_between_different_widths(tmp_path):
+    widths, residual = SKIPS["wider"]
+    network = ThreeSplitting(Problem(widths, residual=residual)).fit(X, Y, max_iter=1).network
+    model = Model(network, [0, 1, 2], Preprocessing(np.zeros(1), np.ones(1)))
+    model.save(tmp_path / "model")
+    np.testing.assert_array_equal(Model.load(tmp_path / "model").outputs(X), model.outputs(X))
+    with pytest.raises(InputError, match="skip connection of layer 2 joins widths 5 and 8"):
+        pieces(model)

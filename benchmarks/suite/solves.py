@@ -9,7 +9,6 @@ from __future__ import annotations
 import numpy as np
 
 from fastbcd import kernels
-from fastbcd.devices.tiles import Scratch
 
 from .measure import BLAS_LIMIT, gemm_rate, seconds
 
@@ -29,7 +28,7 @@ class Products:
     def setup(self, kernel, d):
         self.V, self.R, self.out = draw(ROWS, d), draw(ROWS, d), np.empty((ROWS, d), np.float32)
         self.W, self.M, self.square = draw(d, d), draw(d, d) / d, np.empty((d, d), np.float32)
-        self.bias, self.sums, self.scratch = draw(d), np.empty(d), Scratch()
+        self.bias, self.sums, self.residual = draw(d), np.empty(d), np.empty_like(self.out)
         self.flops = ROWS * d * d * {"solve_state": 4, "tile_gram": 1}.get(kernel, 2)
         self.time_call(kernel, d)
 
@@ -39,14 +38,11 @@ class Products:
                 kernels.affine(self.out, self.V, self.W, self.bias)
             elif kernel == "solve_state":
                 np.copyto(self.out, self.V)
-                kernels.solve_state(self.out, self.R, self.W, self.bias, self.M, self.square_like())
+                kernels.solve_state(self.out, self.R, self.W, self.bias, self.M, self.residual)
             elif kernel == "tile_cross":
                 kernels.tile_cross(self.square, self.sums, self.R, self.V)
             else:
                 kernels.tile_gram(self.square, self.sums, self.V)
-
-    def square_like(self):
-        return self.scratch.array("residual", self.out.shape, np.float32)
 
     def track_share_of_gemm_rate(self, kernel, d):
         rate = self.flops / seconds(lambda: self.time_call(kernel, d), 5)

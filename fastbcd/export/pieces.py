@@ -61,6 +61,7 @@ def pieces(model: Model) -> list[Piece]:
     ``Linear``, or, after an activation, another such ``Conv1d``.
     """
     model.network.require_dense("an export")
+    model.network.require_equal_skips("an export")
     check_activations(model)
     network, preprocessing = model.network, model.preprocessing
     first, last = 0, len(network.W) - 1

@@ -57,6 +57,7 @@ def onnx_model(model: Model, dtype: str | None = None) -> Any:
         onnx is not installed, an activation is a user's own, or numbers are beyond `dtype`.
     """
     model.network.require_dense("an export")
+    model.network.require_equal_skips("an export")
     check_activations(model)
     check_classes(model)
     network, outer = model.network, input_dtype(model, dtype)

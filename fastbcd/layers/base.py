@@ -46,8 +46,11 @@ class StateBlock(Protocol):
         """S."""
 
     @property
-    def scale(self) -> float:
-        """C is multiplied with this before `solve` gets it: a ridge in s is merged with it."""
+    def scale(self) -> Any:
+        """C is multiplied with this before `solve` gets it: a ridge in s is merged with it.
+
+        A number, or one for each column of V.
+        """
 
     def center(self, tile: Tile, V: Array, measured: bool) -> Array:
         """Memory for C: V's own, unless the solve still needs the old V."""
@@ -144,9 +147,12 @@ class Layer(ABC):
 
     @abstractmethod
     def state_block(
-        self, device: Device, W: Array, penalty: Penalty, kappa: float, rho: Any
+        self, device: Device, W: Array, penalty: Penalty, kappa: Any, rho: Any
     ) -> StateBlock:
-        """The block of the states below this layer, ready for all samples; kappa, rho > 0."""
+        """The block of the states below this layer, ready for all samples; kappa, rho > 0.
+
+        kappa is a number, or an array (d_in,) with one for each column of V.
+        """
 
     @abstractmethod
     def weight_block(self, device: Device, same_inputs: bool) -> WeightBlock:

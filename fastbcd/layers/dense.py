@@ -60,7 +60,7 @@ class Dense(Layer):
         return DenseOperator(device.kernels, W)
 
     def state_block(
-        self, device: Device, W: Any, penalty: Penalty, kappa: float, rho: Any
+        self, device: Device, W: Any, penalty: Penalty, kappa: Any, rho: Any
     ) -> DenseStateBlock:
         """See `DenseStateBlock`."""
         return DenseStateBlock(device, self.on(device, W), penalty, kappa, rho)

@@ -51,8 +51,8 @@ class DenseStateBlock:
         W and its bias, of the layer above the states.
     penalty : Penalty
         s.
-    kappa : float
-        > 0.
+    kappa : float, or (d_in,) array
+        > 0; an array has a weight for each column of V.
     rho : float, or array (1,) of a GPU
         > 0.
 
@@ -63,24 +63,53 @@ class DenseStateBlock:
     """
 
     def __init__(
-        self, device: Device, operator: DenseOperator, penalty: Penalty, kappa: float, rho: Any
+        self, device: Device, operator: DenseOperator, penalty: Penalty, kappa: Any, rho: Any
     ) -> None:
         self.operator, self.penalty, self.kappa, self.rho = operator, penalty, kappa, rho
         self._device = device
-        ridge = penalty.ridge
+        self._ratio: Any = None
+        self._more: Any = None
+        ridge, columns = penalty.ridge, None if np.ndim(kappa) == 0 else kappa
         # The ridge and the term of C merge: kappa/2 |v - C|^2 + ridge/2 |v|^2.
         self.scale = 1.0 if ridge is None else kappa / (kappa + ridge)
+        self.kappa = kappa if columns is None else float(columns.min())
+        dtype = operator.bias.dtype
         (d_out, d_in), prepared = operator.W.shape, device.work.of(PreparedBlock)
         W = device.pool.borrow((d_out, d_in))
         W[...] = operator.W
         if ridge is None:
             self._hessian = prepared.hessian.array((d_in, d_in), np.float64)
-            device.solves.state_hessian(self._hessian, W, kappa, rho)
+            device.solves.state_hessian(self._hessian, W, self.kappa, rho)
         else:
-            self.kappa = kappa + ridge
-            self._M = prepared.M.array((d_out, d_in), operator.bias.dtype)
-            device.solves.state_operator(self._M, W, self.kappa / rho)
+            self.kappa += ridge
+            self._M = prepared.M.array((d_out, d_in), dtype)
+        if columns is None:
+            if ridge is not None:
+                device.solves.state_operator(self._M, W, self.kappa / rho)
+        else:
+            self._prepare_columns(W, columns, dtype)
         device.pool.give_back(W)
+
+    def _prepare_columns(self, W: Any, columns: Any, dtype: Any) -> None:
+        """The same where columns of V differ: K = diag(columns) in place of kappa I.
+
+        .. code-block:: text
+
+            s a ridge    M = W' (I/rho + W'^T W')^-1 K^-1/2,  W' = W K^-1/2,  K with the ridge
+            any other s  K/2 (v - C)^2 is least/2 (v - C')^2, C' = v' + K/least (C - v'), in slope,
+                         and the Hessian has K - least more on its diagonal
+        """
+        device, least, ridge = self._device, columns.min(), self.penalty.ridge
+        if ridge is None:
+            diagonal = self._hessian.reshape(-1)[:: len(columns) + 1]
+            diagonal += device.array(columns - least, np.float64)
+            self._ratio = device.array(columns / least, dtype)
+        else:
+            roots = 1.0 / np.sqrt(columns + ridge)
+            W *= device.array(roots, np.float64)
+            device.solves.state_operator(self._M, W, 1.0 / self.rho)
+            self._M *= device.array(roots, dtype)
+        self._more = device.array(np.sqrt(columns - least), dtype)
 
     def center(self, tile: Tile, V: Any, measured: bool) -> Any:
         """Memory for C: V's own, unless the solve still needs the old V."""
@@ -94,6 +123,10 @@ class DenseStateBlock:
         W, bias = self.operator.W, self.operator.bias
         residual = work.residual.array(U.shape, V.dtype)
         if self.penalty.ridge is None:
+            if self._ratio is not None:
+                C -= V
+                C *= self._ratio
+                C += V
             rows = self._device.solves.rows_at_once(len(V))
             kernels.solve_state_penalised(
                 V,
@@ -125,3 +158,6 @@ class DenseStateBlock:
             kernels.state_decrease(
                 decrease, V, old, W, self.kappa, self.rho, residual, *sample_weight
             )
+            if self._more is not None:  # `old` holds the step
+                old *= self._more
+                decrease[0] += 0.5 * kernels.squared_norm(old, *sample_weight)

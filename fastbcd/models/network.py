@@ -16,7 +16,7 @@ from fastbcd.devices.tiles import Tile
 from fastbcd.devices.workspace import Buffer, Workspace
 from fastbcd.errors import InputError
 from fastbcd.kernels import Formula
-from fastbcd.layers import Dense, Layer
+from fastbcd.layers import Dense, Layer, Skip
 from fastbcd.support.floating_point import own_errstate, own_errstate_in
 from fastbcd.support.parameters import check_dtype
 
@@ -69,6 +69,17 @@ class Network:
                 )
         self.activations = list(activations)
         self.residual = list(residual)
+        pieces = zip(self.residual, self.layers, strict=True)
+        self.skips = [Skip(layer.d_in, layer.d_out) if skips else None for skips, layer in pieces]
+
+    def require_equal_skips(self, what: str) -> None:
+        """`InputError` where a skip connection joins different widths; `what` has no such ones."""
+        for l, skip in enumerate(self.skips, start=1):
+            if skip is not None and skip.d_in != skip.d_out:
+                raise InputError(
+                    f"residual: the skip connection of layer {l} joins widths {skip.d_in} and "
+                    f"{skip.d_out}, and {what} has those of equal widths only"
+                )
 
     def require_dense(self, what: str) -> None:
         """`InputError` where a layer is not dense; `what` says which holder has dense ones only."""
@@ -105,7 +116,9 @@ class Network:
                 # Two work arrays in turn: a product must not overwrite its own input.
                 U = tile.work.of(StateWork, l % 2).U.array((len(V), layer.d_out), dtype)
                 operator.apply(U, V)
-                kernels.activate(U, self.activations[l], U, V if self.residual[l] else None)
+                skip = self.skips[l]
+                below = None if skip is None else skip.apply(tile, V)
+                kernels.activate(U, self.activations[l], U, below)
                 V = U
             outputs[tile.rows] = V
 

@@ -77,15 +77,19 @@ def scaled_weights(
         wanted[-1] = output_unit(problem, Y, sample_weight) / 3
         drawn[-1][:, -1] = weighted_mean(Y, sample_weight)
     for layer, W, size, activation, skip in zip(
-        problem.layers, drawn, wanted, problem.activations, problem.residual, strict=True
+        problem.layers, drawn, wanted, problem.activations, problem.skips, strict=True
     ):
         U = layer.linear_part(V, W)
         rms = float(np.sqrt(np.mean(U * U)))
         factor = size / rms if rms > 0.0 and layer.has_weights else 1.0
         W[:, :-1] *= dtype.type(factor)
         U *= factor
-        below, V = V, np.empty_like(U)
-        activate(V, activation, U, below if skip else None)
+        below = None
+        if skip is not None:
+            below = np.empty_like(U)
+            skip.write(below, V)
+        V = np.empty_like(U)
+        activate(V, activation, U, below)
     if not all(np.isfinite(W).all() for W in drawn):
         raise InputError(f"X: states overflow {dtype} in the first forward pass; scale the inputs")
     return drawn

@@ -12,7 +12,7 @@ import numpy as np
 
 from fastbcd.errors import InputError
 from fastbcd.kernels import ACTIVATIONS, LOSSES, PENALTIES, Formula, Loss, Penalty, linear
-from fastbcd.layers import Dense, Layer
+from fastbcd.layers import Dense, Layer, Skip
 from fastbcd.support.parameters import (
     SMALLEST,
     choice,
@@ -70,6 +70,8 @@ class Problem:
         ``s_l``, on the states ``V_1, ..., V_L``.
     residual : bool or sequence of bool, default=False
         ``S_1, ..., S_L``. True stands for all hidden layers that are as wide as the layer below.
+        Where a flag joins different widths, S_l cuts V_{l-1} or puts zeros behind it: see
+        `fastbcd.layers.Skip`.
     reduction : {"mean", "sum"}, default="mean"
         ``"mean"`` makes gamma, alpha and the result independent of n;
         ``"sum"`` is the convention of the published experiments.
@@ -139,6 +141,12 @@ class Problem:
         for field, value in fields.items():
             object.__setattr__(self, field, value)
 
+    @property
+    def skips(self) -> tuple[Skip | None, ...]:
+        """``S_1, ..., S_L`` as operators; None for a plain layer."""
+        pieces = zip(self.residual, pairwise(self.widths), strict=True)
+        return tuple(Skip(*sizes) if skips else None for skips, sizes in pieces)
+
     def narrowed(self, widest: int) -> Problem:
         """The same problem, no layer being wider than `widest`."""
         narrow = copy(self)
@@ -196,7 +204,7 @@ def _penalties(given: PenaltySpec, n_layers: int, argument: str) -> tuple[Penalt
 
 
 def _residual_layers(widths: tuple[int, ...], residual: bool | Sequence[bool]) -> tuple[bool, ...]:
-    """Return ``S_1, ..., S_L``; an `InputError` names a residual layer whose widths disagree."""
+    """Return ``S_1, ..., S_L`` as flags."""
     below, own = widths[:-1], widths[1:]
     if isinstance(residual, str) or not isinstance(plain(residual), Iterable):
         wanted = flag(residual, "residual")
@@ -212,12 +220,6 @@ def _residual_layers(widths: tuple[int, ...], residual: bool | Sequence[bool]) -
         raise InputError(
             f"residual must have one flag for each of {len(own)} layers, got {len(flags)}"
         )
-    for l, (skips, d, e) in enumerate(zip(flags, below, own, strict=True), start=1):
-        if skips and d != e:
-            raise InputError(
-                f"residual: layer {l} has width {e}, but the layer below it has {d}; "
-                "a residual layer needs equal widths"
-            )
     return tuple(flags)
 
 

@@ -306,7 +306,8 @@ class BlockCoordinateDescent:
 
     def _skipped(self, tile: Tile, state: State, l: int) -> Any:
         """``S_l V_{l-1}`` of a tile; None where layer l is plain."""
-        return state.V[l - 1][tile.rows] if self.problem.residual[l - 1] else None
+        skip = self.problem.skips[l - 1]
+        return None if skip is None else skip.apply(tile, state.V[l - 1][tile.rows])
 
     @contextmanager
     def _weight_block(self, state: State, l: int) -> Iterator[WeightBlock]:

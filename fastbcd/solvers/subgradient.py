@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastbcd.devices.tiles import Tile
 from fastbcd.devices.workspace import Buffer, Workspace
@@ -27,7 +27,7 @@ def squared_subgradient(solver: BlockCoordinateDescent, state: State) -> float:
 
     .. code-block:: text
 
-        g_V_l = gamma (A_l - S_{l+1} A_{l+1}) - R_{l+1} W_{l+1} + ds_l(V_l)     l < L
+        g_V_l = gamma (A_l - S_{l+1}^T A_{l+1}) - R_{l+1} W_{l+1} + ds_l(V_l)     l < L
         g_V_L = dloss(V_L) + ds_L(V_L) + gamma A_L
         g_W_l = -R_l^T V^_{l-1} + dr_l(W_l)
         g_U_l = R_l - gamma act'(U_l) A_l                                       three-splitting
@@ -56,7 +56,8 @@ def squared_subgradient(solver: BlockCoordinateDescent, state: State) -> float:
         def add_states(tile: Tile) -> None:
             rows, part, products = tile.rows, 0.0, []
             weight = state.weight_of(rows)
-            A_next = R_next = None
+            A_next: Any = None
+            R_next: Any = None
             for l in range(L, 0, -1):
                 V, penalty = state.V[l][rows], problem.state_penalties[l - 1]
                 A, R, squared_U = solver.coupling_residuals(tile, state, l, operators[l - 1])
@@ -67,7 +68,13 @@ def squared_subgradient(solver: BlockCoordinateDescent, state: State) -> float:
                         problem.loss, penalty, V, G, state.Y[rows], work, *weight
                     )
                 else:
-                    G = gamma * (A - A_next if problem.residual[l] else A)
+                    skip = problem.skips[l]
+                    if skip is not None and skip.d_in == skip.d_out:
+                        G = gamma * (A - A_next)
+                    else:
+                        G = gamma * A
+                        if skip is not None:
+                            G[:, : skip.shared] -= gamma * A_next[:, : skip.shared]
                     slope = tile.work.of(SlopeWork).slope.array(G.shape, G.dtype)
                     operators[l].adjoint(slope, R_next)
                     G -= slope

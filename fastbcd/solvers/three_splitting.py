@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from fastbcd.devices.tiles import Tile
+from fastbcd.layers.skip import column_groups, curvature
 from fastbcd.solvers.base import BlockCoordinateDescent, BlockOfSamples, LayerBlocks
 from fastbcd.solvers.state import State
 from fastbcd.support.floating_point import own_errstate_in
@@ -88,7 +91,7 @@ class ThreeSplittingBlocks(LayerBlocks):
         """Factor the Hessian that all samples of the V_l-block share."""
         problem, l = self.problem, self.l
         if l < self.L:
-            kappa = problem.gamma * (1 + problem.residual[l])
+            kappa = curvature(problem.skips[l], problem.gamma)
             self.V_block = problem.layers[l].state_block(
                 self.device,
                 self.state.W[l + 1],
@@ -111,7 +114,7 @@ class ThreeSplittingBlocks(LayerBlocks):
             V_L = argmin s_L(V_L) + loss(V_L; Y) + gamma/2 |V_L - S_L V_{L-1} - U_L|^2
                          + alpha/2 |V_L - V_L'|^2
             V_l = argmin s_l(V_l) + gamma/2 |V_l - S_l V_{l-1} - act(U_l)|^2
-                         + gamma/2 S_{l+1} |V_{l+1} - V_l - act(U_{l+1})|^2
+                         + gamma/2 |V_{l+1} - S_{l+1} V_l - act(U_{l+1})|^2 (residual)
                          + rho/2 |U_{l+1} - V^_l W_{l+1}^T|^2
         """
         problem, state, l, rows = self.problem, self.state, self.l, tile.rows
@@ -121,11 +124,19 @@ class ThreeSplittingBlocks(LayerBlocks):
             return
         block, U_next = self.V_block, state.U[l + 1][rows]
         activation, next_activation = problem.activations[l - 1 : l + 1]
-        V_next = state.V[l + 1][rows] if problem.residual[l] else None
         C = block.center(tile, V, self.measured)
-        self.device.kernels.state_center(
-            C, activation, U, below, next_activation, U_next, V_next, block.scale
-        )
+        for columns, reach_next in column_groups(problem.skips[l]):
+            V_next = state.V[l + 1][rows][:, columns] if reach_next else None
+            self.device.kernels.state_center(
+                C[:, columns],
+                activation,
+                U[:, columns],
+                None if below is None else below[:, columns],
+                next_activation,
+                U_next[:, columns],
+                V_next,
+                float(np.broadcast_to(block.scale, V.shape[1:])[columns][0]),
+            )
         block.solve(tile, V, C, U_next, decrease, *state.weight_of(rows))
 
     def update_U(self, tile: Tile, decrease: Any) -> None:

@@ -44,6 +44,11 @@ class Batch:
             device.empty((m, d), dtype) if skip else None
             for d, skip in zip(widths[1:], problem.residual, strict=True)
         ]
+        # ``S_l V_{l-1}`` where it is no view of V_{l-1}: its last columns are 0.
+        self.skipped: list[Any] = [None] + [
+            device.zeros((m, skip.d_out), dtype) if skip and skip.d_in < skip.d_out else None
+            for skip in problem.skips
+        ]
         self.projected: list[Any] = [None, *arrays(*ranks)]
         self.Y = device.empty((m, widths[-1]), dtype)
         self.weight = device.empty((m,), np.float64)

@@ -159,7 +159,7 @@ class BatchSweep:
         gains, rms_D = np.ones(L + 1), np.ones(L + 1)
         for l in range(1, L):
             gain = problem.layers[l].gain(device.kernels, state.W[l + 1])
-            gains[l] = self._response(l) * (gain + problem.residual[l])
+            gains[l] = self._response(l) * (gain + self._share_of_skip(l + 1))
         rms_D[L] = self._response(L) * state.output_unit
         state.gains, state.rms_D = device.array(gains, np.float64), device.array(rms_D, np.float64)
         state.rms_U = device.array(np.ones(L + 1), np.float64)
@@ -203,8 +203,8 @@ class BatchSweep:
             state.metrics[l].project(kernels, batch.projected[l][rows], below)
         U = batch.U[l][rows]
         problem.layers[l - 1].batch_apply(kernels, U, below, state.W[l])
-        skip = below if problem.residual[l - 1] else None
-        return kernels.activate_augmented(batch.V[l][rows], problem.activations[l - 1], U, skip)
+        skipped = self._skipped(batch, l, rows)
+        return kernels.activate_augmented(batch.V[l][rows], problem.activations[l - 1], U, skipped)
 
     def _displace(
         self,
@@ -224,26 +224,51 @@ class BatchSweep:
         U, D, T = batch.U[l][rows], batch.D[l][rows], batch.T[l]
         if l == L:
             # V_L = argmin loss(V_L; Y) + gamma/2 |V_L - S_L V_{L-1} - U_L|^2
-            V, below = batch.V[L][rows, :-1], batch.V[L - 1][rows] if problem.residual[-1] else None
+            V, below = batch.V[L][rows, :-1], self._skipped(batch, L, rows)
             D[:] = V
             update_output_states(device, tile, problem, D, U, below, batch.Y[rows], alpha=0.0)
             D -= V
             if sample_weight is not None:
                 device.kernels.scale_rows(D, sample_weight)
         else:
-            # V_l: gamma (1 + S_{l+1}) (V_l - V_l') = gamma S_{l+1} T_{l+1} + rho D_{l+1} W
-            skips = problem.residual[l]
-            share = scale / (1.0 + skips)
-            if skips:
-                device.scaled(D, batch.T[l + 1][rows], share)
-            weight, above = share * self._solver.rho / problem.gamma, problem.layers[l]
-            above.batch_adjoint(
-                device.kernels, D, batch.D[l + 1][rows], state.W[l + 1], weight, float(skips)
-            )
+            self._displace_states(state, batch, l, scale, rows)
         lap("V", l)
         # U_l = argmin gamma/2 |V_l - S_l V_{l-1} - act(U_l)|^2 + rho/2 |U_l - V^_{l-1} W_l^T|^2
         act, T = problem.activations[l - 1], None if T is None else T[rows]
         return device.kernels.displacement(D, T, U, act, problem.gamma, self._solver.rho)
+
+    def _displace_states(
+        self, state: MiniBatchState, batch: Batch, l: int, scale: Any, rows: slice
+    ) -> None:
+        """Block V_l of a hidden layer, as a step, in D_l.
+
+        ``gamma (1 + S_{l+1}^T S_{l+1}) (V_l - V_l') = gamma S_{l+1}^T T_{l+1} + rho D_{l+1} W``
+        """
+        problem, device, D = self._problem, self._device, batch.D[l][rows]
+        skip, above, W = problem.skips[l], problem.layers[l], state.W[l + 1]
+        # A column that reaches V_{l+1} through the skip has twice the curvature of another one.
+        all_reach = skip is not None and skip.shared == skip.d_in
+        share = scale / (2.0 if all_reach else 1.0)
+        if skip is not None:
+            device.scaled(D[:, : skip.shared], batch.T[l + 1][rows][:, : skip.shared], share)
+            D[:, skip.shared :] = 0.0
+        weight, keep = share * self._solver.rho / problem.gamma, float(skip is not None)
+        above.batch_adjoint(device.kernels, D, batch.D[l + 1][rows], W, weight, keep)
+        if skip is not None and not all_reach:
+            D[:, : skip.shared] *= 0.5
+
+    def _skipped(self, batch: Batch, l: int, rows: slice) -> Any:
+        """``S_l V_{l-1}`` in the first columns; None where layer l is plain."""
+        skip, V = self._problem.skips[l - 1], batch.V[l - 1][rows]
+        if skip is None or batch.skipped[l] is None:
+            return None if skip is None else V
+        skip.write(batch.skipped[l][rows], V)
+        return batch.skipped[l][rows]
+
+    def _share_of_skip(self, l: int) -> float:
+        """The share of the columns of V_{l-1} that reach V_l through S_l."""
+        skip = self._problem.skips[l - 1]
+        return 0.0 if skip is None else skip.shared / skip.d_in
 
     def _response(self, l: int) -> float:
         """By how much a unit of ``D_{l+1} W_{l+1}`` (l = L: of the loss's slope) displaces U_l."""
@@ -251,7 +276,7 @@ class BatchSweep:
         share = problem.gamma / (problem.gamma + self._solver.rho)
         if l == problem.n_layers:
             return share / (1.0 + problem.gamma)
-        return share * self._solver.rho / problem.gamma / (1.0 + problem.residual[l])
+        return share * self._solver.rho / problem.gamma / (1.0 + self._share_of_skip(l + 1))
 
     # -- metrics and weights ------------------------------------------------------------------
 

@@ -1,0 +1,46 @@
+"""Where the work runs is one record; its fields may be keywords by themselves."""
+
+import numpy as np
+import pytest
+
+from fastbcd import (
+    Execution,
+    InputError,
+    MiniBatchThreeSplitting,
+    Problem,
+    ThreeSplitting,
+    TwoSplitting,
+)
+
+SOLVERS = [ThreeSplitting, TwoSplitting, MiniBatchThreeSplitting]
+PROBLEM = Problem((3, 4, 2))
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_record_and_keywords_give_the_same_solver(solver):
+    record = Execution(dtype="float64", n_threads=2, tile_rows=7)
+    for made in (solver(PROBLEM, execution=record), solver(PROBLEM, dtype="float64", n_threads=2)):
+        assert made.dtype == np.float64
+        assert made.device.n_threads == 2
+    assert solver(PROBLEM, execution=record).device.tile_rows((3, 4, 2), "float64") == 7
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_one_record_serves_several_solvers_which_share_nothing(solver):
+    record = Execution(n_threads=1)
+    one, two = (solver(PROBLEM, execution=record) for _ in range(2))
+    assert one.device is not two.device
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_errors_name_the_field(solver):
+    with pytest.raises(TypeError, match="unexpected keyword argument 'threads'; known: .*n_thread"):
+        solver(PROBLEM, threads=2)
+    with pytest.raises(InputError, match="execution: it has the field 'dtype', too; give one"):
+        solver(PROBLEM, execution=Execution(), dtype="float64")
+    with pytest.raises(InputError, match="execution must be an Execution, got 'cuda'"):
+        solver(PROBLEM, execution="cuda")
+    with pytest.raises(InputError, match="dtype must be one of float32, float64, got 'half'"):
+        solver(PROBLEM, dtype="half")
+    with pytest.raises(InputError, match="device: unknown name 'tpu'|device must be one of"):
+        solver(PROBLEM, device="tpu")
