@@ -42,6 +42,8 @@ ONCE = {"n_threads"}
 
 def modules():
     for found in pkgutil.walk_packages(fastbcd.__path__, "fastbcd."):
+        if found.name == "fastbcd.mini_batch":
+            continue  # an old name, which warns
         try:
             yield importlib.import_module(found.name)
         except ModuleNotFoundError as error:

@@ -1,5 +1,7 @@
 """Where the work runs is one record; its fields may be keywords by themselves."""
 
+import importlib
+
 import numpy as np
 import pytest
 
@@ -44,3 +46,22 @@ def test_errors_name_the_field(solver):
         solver(PROBLEM, dtype="half")
     with pytest.raises(InputError, match="device: unknown name 'tpu'|device must be one of"):
         solver(PROBLEM, device="tpu")
+
+
+def test_names_of_the_release_before_still_work_and_say_what_they_are_called_now():
+    from fastbcd import kernels
+    from fastbcd.training.descent_log import DescentLog
+
+    solver = ThreeSplitting(PROBLEM)
+    state = solver.init(np.ones((4, 3)), np.ones((4, 2)))
+    with pytest.warns(DeprecationWarning, match=r"State.ledger is now called descent_log"):
+        state.ledger = DescentLog()
+    with pytest.warns(DeprecationWarning, match="ThreeSplitting.energy is now called magnitude_bo"):
+        assert solver.energy(state) == solver.magnitude_bound(state)
+    for old, new in kernels.RENAMED.items():
+        with pytest.warns(DeprecationWarning, match=f"fastbcd.kernels.{old} is now called {new}"):
+            assert getattr(kernels, old) is getattr(kernels, new)
+    with pytest.warns(DeprecationWarning, match=r"fastbcd.mini_batch is now called fastbcd.solv"):
+        importlib.import_module("fastbcd.mini_batch")
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = kernels.nothing

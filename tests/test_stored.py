@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from fastbcd import (
+    Execution,
     InputError,
     MiniBatchThreeSplitting,
     Problem,
@@ -272,11 +273,12 @@ def test_a_run_is_described_by_exactly_its_hyperparameters(name):
     described = checkpoint.describe(solver, solver.init(X, Y))
     of_problem = [f"problem.{parameter}" for parameter in checkpoint.OF_PROBLEMS]
     assert sorted(described) == sorted(["solver", "dtype", "tile_rows", *own, *of_problem])
-    parameters = {*inspect.signature(make).parameters} - OF_THE_MACHINE
-    assert parameters == {"problem", "dtype", *own}
+    parameters = {*inspect.signature(make).parameters} - {"execution", "where"}
+    assert parameters == {"problem", *own}
+    assert {*inspect.signature(Execution).parameters} == {"dtype", *OF_THE_MACHINE}
     # A penalty for all layers is stored as one for each.
     plural = {"activation", "weight_penalty", "state_penalty"}
-    given = {*inspect.signature(Problem).parameters}
+    given = {*inspect.signature(Problem).parameters} - {"layers"}  # dense ones need no word
     assert given <= {*checkpoint.OF_PROBLEMS} | plural
 
 

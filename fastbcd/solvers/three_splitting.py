@@ -30,8 +30,10 @@ class ThreeSplitting(BlockCoordinateDescent):
         The V_L-block takes the loss itself, or the loss linearised at the old states. Prox-linear
         needs a loss with a Lipschitz gradient (constant L) and ``alpha > max(0, (L - gamma) / 2)``.
     execution : Execution, optional
-        Where and how the work runs; its fields may also be given as keywords by themselves:
-        device, dtype, n_threads, tile_rows, comm, memory, folder, precision.
+        Where and how the work runs.
+    **where
+        The fields of `Execution` by themselves, where they are not given as a record: device,
+        dtype, n_threads, tile_rows, comm, memory, folder, precision.
 
     Notes
     -----

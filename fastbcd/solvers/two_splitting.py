@@ -46,7 +46,9 @@ class TwoSplitting(BlockCoordinateDescent):
         Models solved in each nonlinear block. More lower F a little further in each
         iteration, one is the fastest in time (benchmarks/NOTES.md).
     execution : Execution, optional
-        Where and how the work runs, as in `ThreeSplitting`; or its fields as keywords.
+        Where and how the work runs, as in `ThreeSplitting`.
+    **where
+        The fields of `Execution` by themselves, as in `ThreeSplitting`.
 
     Raises
     ------
@@ -91,7 +93,7 @@ class TwoSplitting(BlockCoordinateDescent):
         return TwoSplittingBlocks(self, state, l, measured)
 
     def steps(self, activation: Formula) -> int:
-        """Surrogates of a block: one is exact where the layer is linear."""
+        """Surrogates of a block: one is exact where the `activation` is linear."""
         return 1 if activation == linear() else self.inner_steps
 
     def _couplings(self, tile: Tile, state: State, l: int, operator: Any) -> tuple[Any, Any]:

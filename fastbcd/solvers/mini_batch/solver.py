@@ -105,7 +105,9 @@ class MiniBatchThreeSplitting:
         Decay, a batch, of the mean of weights that predicts; 0 for the last weights. The mean
         takes the weights of every fourth batch, where a pass has 32 or more.
     execution : Execution, optional
-        Where and how the work runs, as in `ThreeSplitting`; or its fields as keywords. A batch
+        Where and how the work runs, as in `ThreeSplitting`.
+    **where
+        The fields of `Execution` by themselves, as in `ThreeSplitting`. A batch
         has samples of all ranks of `comm`, as they are spread. With `memory` nothing is copied to
         files: of samples that are memory-mapped already, only those of one batch are in memory.
 

@@ -159,7 +159,7 @@ class BatchSweep:
         gains, rms_D = np.ones(L + 1), np.ones(L + 1)
         for l in range(1, L):
             gain = problem.layers[l].gain(device.kernels, state.W[l + 1])
-            gains[l] = self._response(l) * (gain + self._share_of_skip(l + 1))
+            gains[l] = self._response(l) * (gain + problem.residual[l])
         rms_D[L] = self._response(L) * state.output_unit
         state.gains, state.rms_D = device.array(gains, np.float64), device.array(rms_D, np.float64)
         state.rms_U = device.array(np.ones(L + 1), np.float64)
@@ -242,20 +242,18 @@ class BatchSweep:
     ) -> None:
         """Block V_l of a hidden layer, as a step, in D_l.
 
-        ``gamma (1 + S_{l+1}^T S_{l+1}) (V_l - V_l') = gamma S_{l+1}^T T_{l+1} + rho D_{l+1} W``
+        ``gamma (1 + S_{l+1}) (V_l - V_l') = gamma S_{l+1}^T T_{l+1} + rho D_{l+1} W``, S_{l+1}
+        being 1 on the left wherever there is a skip: a column that S cuts off gets a proximal
+        term instead, so that small updates follow the gradient.
         """
         problem, device, D = self._problem, self._device, batch.D[l][rows]
         skip, above, W = problem.skips[l], problem.layers[l], state.W[l + 1]
-        # A column that reaches V_{l+1} through the skip has twice the curvature of another one.
-        all_reach = skip is not None and skip.shared == skip.d_in
-        share = scale / (2.0 if all_reach else 1.0)
+        share = scale / (1.0 if skip is None else 2.0)
         if skip is not None:
             device.scaled(D[:, : skip.shared], batch.T[l + 1][rows][:, : skip.shared], share)
             D[:, skip.shared :] = 0.0
         weight, keep = share * self._solver.rho / problem.gamma, float(skip is not None)
         above.batch_adjoint(device.kernels, D, batch.D[l + 1][rows], W, weight, keep)
-        if skip is not None and not all_reach:
-            D[:, : skip.shared] *= 0.5
 
     def _skipped(self, batch: Batch, l: int, rows: slice) -> Any:
         """``S_l V_{l-1}`` in the first columns; None where layer l is plain."""
@@ -265,18 +263,13 @@ class BatchSweep:
         skip.write(batch.skipped[l][rows], V)
         return batch.skipped[l][rows]
 
-    def _share_of_skip(self, l: int) -> float:
-        """The share of the columns of V_{l-1} that reach V_l through S_l."""
-        skip = self._problem.skips[l - 1]
-        return 0.0 if skip is None else skip.shared / skip.d_in
-
     def _response(self, l: int) -> float:
         """By how much a unit of ``D_{l+1} W_{l+1}`` (l = L: of the loss's slope) displaces U_l."""
         problem = self._problem
         share = problem.gamma / (problem.gamma + self._solver.rho)
         if l == problem.n_layers:
             return share / (1.0 + problem.gamma)
-        return share * self._solver.rho / problem.gamma / (1.0 + self._share_of_skip(l + 1))
+        return share * self._solver.rho / problem.gamma / (1.0 + problem.residual[l])
 
     # -- metrics and weights ------------------------------------------------------------------
 
