@@ -1,4 +1,4 @@
-"""Whether two commits train the same weights, to the last bit.
+"""Check whether two commits train the same weights, to the last bit.
 
     python benchmarks/compare_weights.py BEFORE [AFTER]
 
@@ -39,7 +39,7 @@ WIDTHS = (12, 17, 17, 3)
 
 
 def settings() -> Iterator[dict[str, Any]]:
-    """Parameters of `Problem` in which runs of all solvers differ."""
+    """Keywords of `Problem` for the runs that all solvers make."""
     yield {}
     yield {"reduction": "sum"}
     yield {"widths": (12, 3)}

@@ -1,4 +1,4 @@
-"""What mini-batches choose by themselves, on small data sets of every kind; beside scikit-learn.
+"""Results of the settings that mini-batches choose, on small data sets, beside scikit-learn.
 
     python benchmarks/defaults.py [--hidden D1,D2,...] [--seeds N] [--only SET ...]
 
@@ -6,7 +6,7 @@ Twelve sets that scikit-learn ships or makes, seven of classes and five of numbe
 quarters of each are trained on, inputs cut at five deviations as the command line does unless
 a line says otherwise; the table has the error on the rest in per cent, wrong classes or
 ``1 - R^2``, in the mean over seeds of the split and the weights. The last column is the
-geometric mean of errors relative to the first line, 0.2 added to each.
+geometric mean of the errors relative to the first line, after 0.2 is added to each.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Predict = Callable[[Any], Any]
 
 
 def upper_half_of_digits() -> tuple[Any, Any]:
-    """From the upper halves of digits, how much ink the lower halves have."""
+    """Inputs are the upper halves of digits, targets the amount of ink in the lower halves."""
     X = datasets.load_digits().data
     return X[:, :32], X[:, 32:].sum(axis=1)
 
@@ -112,7 +112,7 @@ def error(
     mlp: bool = False,
     **change: Any,
 ) -> float:
-    """Of one run on the quarter held out."""
+    """Error of one run on the quarter that is held out."""
     X, y = SETS[key]()
     order = np.random.default_rng(100 + seed).permutation(len(X))
     train, test = np.split(order, [len(X) * 3 // 4])

@@ -1,12 +1,12 @@
-"""The pictures of docs/choosing.md: what gamma, alpha, ridge, batch and step size do on digits.
+"""The pictures of docs/choosing.md: effects of gamma, alpha, ridge, batch and step size on digits.
 
     python benchmarks/parameters.py [--out DIR] [--only NAME ...] [--format svg|png]
 
-Network 64-128-128-10, ReLU, squared loss, seeds 0, 1, 2; all that a picture does not vary is the
-default. Trains on four fifths of the digits' training part and validates on the rest; the test
-set is not read. One thread; the same numbers, and the same files, every time on one machine.
-Takes two minutes. Lines are medians over the seeds; the last point of each goes to standard
-output, too.
+Network 64-128-128-10, ReLU, squared loss, seeds 0, 1, 2; a picture varies one parameter, and the
+others have their defaults. Trains on four fifths of the digits' training part and validates on the
+rest; the test set is not read. One thread; the same numbers, and the same files, every time on one
+machine. Takes two minutes. Lines are medians over the seeds; the last point of each goes to
+standard output, too.
 """
 
 from __future__ import annotations

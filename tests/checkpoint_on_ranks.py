@@ -1,4 +1,4 @@
-"""What `test_checkpoint_ranks` runs on four ranks, ``FOLDER``; it prints what it found as JSON."""
+"""Program of `test_checkpoint_ranks` for four ranks, ``FOLDER``; it prints its results as JSON."""
 
 import json
 import resource

@@ -1,4 +1,4 @@
-"""What a caller has set for its own work changes no result of ours, and is as before afterwards."""
+"""Settings of a caller change no result of ours, and are as before afterwards."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The canonical form of samples: by their values alone, equal ones merged, exactly."""
+"""The canonical form of samples depends on their values only, and merges equal ones exactly."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""The constraint gap agrees with plain NumPy, and comes with the objective in one pass."""
+"""The constraint violation agrees with plain NumPy, and comes with the objective in one pass."""
 
 import numpy as np
 import pytest

@@ -1,6 +1,6 @@
-"""Every parameter is Python's own, a NumPy scalar or an array without axes, to the same effect.
+"""A parameter may be a Python number, a NumPy scalar or an array without axes, to the same effect.
 
-Whatever else it may be, there is one sentence that names it.
+Anything else gives one sentence that names the parameter.
 """
 
 import inspect

@@ -1,4 +1,4 @@
-"""Rates of this machine and of what joins its ranks, measured in half a minute.
+"""Rates of this machine and of the network between its ranks, measured in half a minute.
 
 Every rank measures at the same time and each of its threads works, so that they share caches and
 memory as they do in a run; the slowest rank's rates count. Processors are timed by the time that
@@ -47,7 +47,7 @@ def calibrate_machine(n_threads: int, comm: Any = None, repeat: int = 5) -> Mach
 
 
 def calibrate_network(comm: Any, repeat: int = 9) -> Network:
-    """Of the first two ranks of `comm`; others only wait.
+    """Rates of the network between the first two ranks of `comm`; the others wait.
 
     Latency from small messages there and back, bandwidth from large ones that cross each other.
     """

@@ -1,4 +1,4 @@
-"""One iteration of Algorithm 2, one pass of mini-batches: time, floor, memory, and the answers."""
+"""One iteration of Algorithm 2 and one pass of mini-batches: time, floor, memory, answers."""
 
 from __future__ import annotations
 
