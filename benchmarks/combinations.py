@@ -73,11 +73,12 @@ class Run:
 
 def in_float64(state: State) -> State:
     """The same state in float64."""
-    return State(
-        *([None if a is None else a.astype(np.float64) for a in arrays]
-          for arrays in (state.W, state.V, state.U)),
-        Y=state.Y.astype(np.float64),
-    )  # fmt: skip
+
+    def converted(arrays):
+        return [None if a is None else a.astype(np.float64) for a in arrays]
+
+    W, V, U = converted(state.W), converted(state.V), converted(state.U)
+    return State(W, V, U, Y=state.Y.astype(np.float64))
 
 
 def measure(run: Run) -> Run:

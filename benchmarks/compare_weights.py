@@ -195,7 +195,7 @@ def print_digests() -> None:
 
 
 def digests_of(tree: Path) -> dict[str, str]:
-    """What `print_digests` prints with the package that lies in `tree`."""
+    """The digests that `print_digests` prints with the package in `tree`."""
     with tempfile.TemporaryDirectory() as cache:
         environment = {**os.environ, "PYTHONPATH": str(tree), "NUMBA_CACHE_DIR": cache}
         command = [sys.executable, str(Path(__file__).resolve()), "--print"]

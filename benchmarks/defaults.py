@@ -43,8 +43,8 @@ CLASSES: dict[str, Callable[[], tuple[Any, Any]]] = {
     "cancer": lambda: datasets.load_breast_cancer(return_X_y=True),
     "wine": lambda: datasets.load_wine(return_X_y=True),
     "clusters": lambda: datasets.make_classification(
-        *(5000, 40), n_informative=12, n_redundant=8, n_classes=6, n_clusters_per_class=3,
-        flip_y=0.02, random_state=0,
+        n_samples=5000, n_features=40, n_informative=12, n_redundant=8, n_classes=6,
+        n_clusters_per_class=3, flip_y=0.02, random_state=0,
     ),
     "quantiles": lambda: datasets.make_gaussian_quantiles(
         n_samples=5000, n_features=10, n_classes=3, random_state=0

@@ -30,7 +30,7 @@ NETWORKS = {
     "784-600x10-10": ((784, *[600] * 10, 10), 1.0),
 }
 Row = tuple[str, float, str, float]
-"""What, the figure, "<=" or ">=", the limit."""
+"""Name, figure, "<=" or ">=", limit."""
 
 
 class Data:

@@ -68,7 +68,7 @@ def full(alpha: float = 1e-3, ridge: str = RIDGE, gamma: float = 1.0) -> ThreeSp
 
 
 def mini(**given: Any) -> MiniBatchThreeSplitting:
-    """Mini-batches with what the rules choose."""
+    """Mini-batches with the settings of the rules."""
     return MiniBatchThreeSplitting(Problem(WIDTHS), n_threads=THREADS, **given)
 
 
@@ -77,14 +77,18 @@ FIGURES = {
     "alpha": Figure("alpha", (0.0, 1e-4, 1e-3, 1e-2, 1e-1), lambda v: full(alpha=v)),
     "ridge": Figure("ridge", (0.0, 3e-5, 3e-4, 3e-3, 3e-2), lambda v: full(ridge=f"ridge:{v}")),
     "batch-size": Figure(
-        *("batch size", (7, 14, 28, 112, 448), lambda v: mini(batch_size=v)),
-        *(PASSES, tuple(COLUMNS)[1:]),
+        "batch size",
+        (7, 14, 28, 112, 448),
+        lambda v: mini(batch_size=v),
+        iterations=PASSES,
+        columns=tuple(COLUMNS)[1:],
     ),
     "step-size": Figure(
         "step size\nover the rule's",
         (1 / 16, 1 / 4, 1, 4, 16),
         lambda v: mini(step_size=v * mini().settings(len(DATA[0])).step_size),
-        *(PASSES, tuple(COLUMNS)[1:]),
+        iterations=PASSES,
+        columns=tuple(COLUMNS)[1:],
     ),
 }
 

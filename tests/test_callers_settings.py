@@ -152,7 +152,7 @@ def test_every_kind_of_member_computes_under_numpys_defaults():
 
         @property
         def attribute(self):
-            """What it says."""
+            """The setting of underflow."""
             return np.geterr()["under"]
 
         def _own(self):

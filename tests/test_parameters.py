@@ -114,7 +114,7 @@ def forms(value):
 
 
 def wrong(value):
-    """What is of another kind."""
+    """Values of another kind."""
     if isinstance(value, bool):
         return ["no", 2.5, -1, np.array([True, False])]
     if isinstance(value, str):

@@ -133,9 +133,8 @@ class _Work:
         kernels.ridge_solve(self.step, self.factored, self.scale, 0, self.step)
 
     def elementwise(self) -> None:
-        kernels.update_preactivation(
-            *(self.out, relu(), self.A, None, self.B, 1.0, 1.0, 1e-3, None)
-        )
+        arrays = self.out, relu(), self.A, None, self.B
+        kernels.update_preactivation(*arrays, 1.0, 1.0, 1e-3, None)
 
     def matrices(self) -> None:
         for total in self.totals:

@@ -32,9 +32,9 @@ class Machine:
     small_gram: float
     """Flops a second of a symmetric product in float64."""
     factor: float
-    """Of a Cholesky factorisation in float64."""
+    """Rate of a Cholesky factorisation in float64."""
     solve: float
-    """Of triangular solves in float64, many right-hand sides."""
+    """Rate of triangular solves in float64 with many right-hand sides."""
     elementwise: float
     """Bytes a second of the kernels between the products."""
     matrices: float

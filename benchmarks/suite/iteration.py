@@ -79,7 +79,7 @@ class MiniBatchPass:
         self.widths, n = NETWORKS[network]
         try:
             self.solver = MiniBatchThreeSplitting(
-                *(Problem(self.widths), batch_size), schedule="constant", device=device
+                Problem(self.widths), batch_size=batch_size, schedule="constant", device=device
             )
         except InputError as error:
             raise NotImplementedError(f"skipped: {error}") from error

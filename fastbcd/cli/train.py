@@ -42,7 +42,7 @@ from fastbcd.training.loop import Callback, Result, RunHistory
 from fastbcd.training.loop import run as run_loop
 
 Config = dict[str, Any]
-"""What config.json holds."""
+"""The content of config.json."""
 
 
 def add_command(commands: Any) -> None:
