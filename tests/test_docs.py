@@ -88,7 +88,7 @@ def lacks_library(code):
 
 
 def prepare(folder):
-    """Write the files that pages name: FOLDER, data.npz, table.csv with COLUMN, new.csv, SCRATCH."""
+    """Write files that pages name: FOLDER, data.npz, table.csv with COLUMN, new.csv, SCRATCH."""
     (folder / "SCRATCH").mkdir()
     write_idx_folder(folder / "FOLDER")
     write_npz(folder / "data.npz")
