@@ -105,9 +105,9 @@ def run(options: argparse.Namespace) -> int:
             write_line(_how_to_go_on(result, options.epochs, folder))
         return 128 + received
 
-    summary = _summary(dataset, solver, result)
+    model, summary = make_model(result.network), _summary(dataset, solver, result)
     try:
-        on_root(ranks, lambda: _finish(folder, make_model(result.network), summary))
+        on_root(ranks, lambda: _finish(folder, model, summary))
     except BaseException:  # a full disk, Ctrl-C: training is not lost
         with contextlib.suppress(OSError):
             save.save(result.state)
