@@ -74,7 +74,7 @@ def add_solver_options(parser: argparse.ArgumentParser) -> None:
     add("--activation", default="relu", metavar="NAME", help=f"one of {_names(ACTIVATIONS)}")
     add("--loss", default="squared", metavar="NAME", help=f"one of {_names(LOSSES)}")
     add("--gamma", type=float, default=1.0, help="weight of the couplings")
-    add("--rho", type=float, help="weight of the linear coupling; default: gamma, on mini-batches 16")
+    add("--rho", type=float, help="weight of the linear coupling; default: gamma, or 16 in batches")
     add(
         "--alpha",
         type=float,
