@@ -4,8 +4,8 @@
         [--passes K] [--seeds N] [--only GROUP ...]
 
 Trains on the first 50,000 training samples and measures on the last 10,000; the test set is
-not read. Prints a Markdown table: medians over seeds after each of the first passes and at the
-end, and the training accuracy. Everything that a line does not name is the default.
+not read. It prints a Markdown table: medians over seeds after each of the first passes and at the
+end, and the training accuracy. A line names the parameters that differ from the defaults.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from fastbcd.solvers.mini_batch.state import MiniBatchState
 
 
 class TwoSweeps(MiniBatchThreeSplitting):
-    """Every batch twice in a row."""
+    """Takes every batch twice in a row."""
 
     def _learn(self, state: MiniBatchState, samples: Batch, numbers: Any) -> None:
         super()._learn(state, samples, numbers)
@@ -38,7 +38,7 @@ class TwoSweeps(MiniBatchThreeSplitting):
 
 
 class Unscaled(MiniBatchThreeSplitting):
-    """Displacements as large as the blocks make them."""
+    """Keeps the size that the blocks give to the updates."""
 
     def _scale(self, state: MiniBatchState) -> Any:
         return np.ones(self.problem.n_layers + 1)

@@ -2,19 +2,19 @@
 
     python benchmarks/combinations.py [--dtype float32] [--processes 2] [--out FILE.csv]
 
-One run each: 25 iterations of 64-24-24-10 on 1,437 samples, parameters of the command line's
-defaults (gamma 1, alpha 1e-3, mean), He weights. One line of the CSV holds a run:
+Each combination is one run: 25 iterations of 64-24-24-10 on 1,437 samples, with the defaults of the
+command line (gamma 1, alpha 1e-3, mean) and He weights. A run is one line of the CSV:
 
 - `rise`: largest rise of the objective from one iteration to the next, relative to its
   value, the objective evaluated in float64 whatever the run's type. At most 1e-7 in
-  float32 and 1e-12 in float64 is asked for; 0 or less means that it never rose;
+  float32 and 1e-12 in float64 is required; 0 or less means that it never rose;
 - `rate`: p of the fitted ``mean_{t<=T} |g^t|^2 ~ T^p``, the theorem's O(1/T) being -1; and the
   subgradient's norm in the first and in the last iteration;
 - `accuracy` on the 360 test samples;
-- `refused`: the reason, where the theory or a formula excludes the combination.
+- `refused`: the reason, if the theory or a formula excludes the combination.
 
-The logistic loss, for two classes, runs on even against odd digits. A summary in Markdown
-goes to standard output. It takes half an hour, much of it compilation the first time.
+The logistic loss has two classes, even and odd digits. A summary in Markdown goes to standard
+output. All runs take half an hour, of which compilation is a large part the first time.
 """
 
 from __future__ import annotations
@@ -73,11 +73,12 @@ class Run:
 
 def in_float64(state: State) -> State:
     """The same state in float64."""
-    return State(
-        *([None if a is None else a.astype(np.float64) for a in arrays]
-          for arrays in (state.W, state.V, state.U)),
-        Y=state.Y.astype(np.float64),
-    )  # fmt: skip
+
+    def converted(arrays):
+        return [None if a is None else a.astype(np.float64) for a in arrays]
+
+    W, V, U = converted(state.W), converted(state.V), converted(state.U)
+    return State(W, V, U, Y=state.Y.astype(np.float64))
 
 
 def measure(run: Run) -> Run:

@@ -1,4 +1,4 @@
-"""Whether two commits train the same weights, to the last bit.
+"""Check whether two commits train the same weights, to the last bit.
 
     python benchmarks/compare_weights.py BEFORE [AFTER]
 
@@ -39,7 +39,7 @@ WIDTHS = (12, 17, 17, 3)
 
 
 def settings() -> Iterator[dict[str, Any]]:
-    """Parameters of `Problem` in which runs of all solvers differ."""
+    """Keywords of `Problem` for the runs that all solvers make."""
     yield {}
     yield {"reduction": "sum"}
     yield {"widths": (12, 3)}
@@ -195,7 +195,7 @@ def print_digests() -> None:
 
 
 def digests_of(tree: Path) -> dict[str, str]:
-    """What `print_digests` prints with the package that lies in `tree`."""
+    """The digests that `print_digests` prints with the package in `tree`."""
     with tempfile.TemporaryDirectory() as cache:
         environment = {**os.environ, "PYTHONPATH": str(tree), "NUMBA_CACHE_DIR": cache}
         command = [sys.executable, str(Path(__file__).resolve()), "--print"]

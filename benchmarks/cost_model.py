@@ -1,4 +1,4 @@
-"""The cost model of three-splitting on several ranks: held against measurements, and read off.
+"""Compare the cost model of three-splitting on several ranks with measurements, and read it off.
 
     python benchmarks/cost_model.py read          1e6 to 1e9 samples on 1 to 1,024 nodes
     python benchmarks/cost_model.py check         one and two ranks on this machine, minutes
@@ -65,7 +65,7 @@ def mpiexec() -> str:
 
 
 def observe(names: list[str], n: int, iterations: int) -> None:
-    """Of the ranks this runs on: a line of JSON for each network of layers."""
+    """Print a line of JSON for each network of layers, on the ranks that run this."""
     from mpi4py import MPI
     from scaling.calibrate import calibrate_machine, calibrate_network
     from scaling.observe import observe as watch
@@ -90,7 +90,7 @@ def observe(names: list[str], n: int, iterations: int) -> None:
 
 
 def lines_of(command: list[str], options: argparse.Namespace) -> list[dict[str, Any]]:
-    """What `observe` prints on ranks that `command` starts."""
+    """The lines that `observe` prints on ranks that `command` starts."""
     program = [*(sys.executable, "-m", "mpi4py", str(HERE), "observe")]
     program += ["--samples", str(options.samples), "--iterations", str(options.iterations)]
     program += ["--layers", *options.layers]
@@ -160,7 +160,7 @@ def networks(options: argparse.Namespace) -> None:
 
 
 def bytes_sent(counts: LayerCounts, ranks: int) -> float:
-    """By the rank that sends most: its part of both messages, and for a surplus rank the result."""
+    """Bytes of the rank that sends most: its part of both messages, and a surplus rank's result."""
     power = 1 << (ranks.bit_length() - 1)
     share = all_reduce_volume(power)[1] + (power != ranks)
     return share * counts.all_reduce_bytes + (ranks - 1) / ranks * counts.gather_bytes

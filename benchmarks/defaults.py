@@ -1,4 +1,4 @@
-"""What mini-batches choose by themselves, on small data sets of every kind; beside scikit-learn.
+"""Results of the settings that mini-batches choose, on small data sets, beside scikit-learn.
 
     python benchmarks/defaults.py [--hidden D1,D2,...] [--seeds N] [--only SET ...]
 
@@ -6,7 +6,7 @@ Twelve sets that scikit-learn ships or makes, seven of classes and five of numbe
 quarters of each are trained on, inputs cut at five deviations as the command line does unless
 a line says otherwise; the table has the error on the rest in per cent, wrong classes or
 ``1 - R^2``, in the mean over seeds of the split and the weights. The last column is the
-geometric mean of errors relative to the first line, 0.2 added to each.
+geometric mean of the errors relative to the first line, after 0.2 is added to each.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Predict = Callable[[Any], Any]
 
 
 def upper_half_of_digits() -> tuple[Any, Any]:
-    """From the upper halves of digits, how much ink the lower halves have."""
+    """Inputs are the upper halves of digits, targets the amount of ink in the lower halves."""
     X = datasets.load_digits().data
     return X[:, :32], X[:, 32:].sum(axis=1)
 
@@ -43,8 +43,8 @@ CLASSES: dict[str, Callable[[], tuple[Any, Any]]] = {
     "cancer": lambda: datasets.load_breast_cancer(return_X_y=True),
     "wine": lambda: datasets.load_wine(return_X_y=True),
     "clusters": lambda: datasets.make_classification(
-        *(5000, 40), n_informative=12, n_redundant=8, n_classes=6, n_clusters_per_class=3,
-        flip_y=0.02, random_state=0,
+        n_samples=5000, n_features=40, n_informative=12, n_redundant=8, n_classes=6,
+        n_clusters_per_class=3, flip_y=0.02, random_state=0,
     ),
     "quantiles": lambda: datasets.make_gaussian_quantiles(
         n_samples=5000, n_features=10, n_classes=3, random_state=0
@@ -112,7 +112,7 @@ def error(
     mlp: bool = False,
     **change: Any,
 ) -> float:
-    """Of one run on the quarter held out."""
+    """Error of one run on the quarter that is held out."""
     X, y = SETS[key]()
     order = np.random.default_rng(100 + seed).permutation(len(X))
     train, test = np.split(order, [len(X) * 3 // 4])

@@ -43,7 +43,12 @@ def sets_for(seed: int) -> dict[str, Callable[[], Data]]:
         "wine": lambda: datasets.load_wine(return_X_y=True),
         "breast cancer": lambda: datasets.load_breast_cancer(return_X_y=True),
         "make_classification": lambda: datasets.make_classification(
-            *(2000, 20), n_informative=10, n_classes=4, n_clusters_per_class=2, random_state=seed
+            n_samples=2000,
+            n_features=20,
+            n_informative=10,
+            n_classes=4,
+            n_clusters_per_class=2,
+            random_state=seed,
         ),
         "make_gaussian_quantiles": lambda: datasets.make_gaussian_quantiles(
             n_samples=2000, n_features=8, n_classes=3, random_state=seed

@@ -1,9 +1,9 @@
-"""What the project promises about its speed, measured now: ratios and counts, no wall time.
+"""The promises about speed, measured now: ratios and counts, no wall time.
 
     python benchmarks/gates.py --mnist FOLDER [--only NAME ...]
 
-Prints a Markdown table and ends with status 1 where a limit is missed. A quarter of an hour
-on two cores; needs PyTorch for the comparison with the published procedure.
+It prints a Markdown table and ends with status 1 if a limit is missed. It takes a quarter of an
+hour on two cores, and needs PyTorch for the comparison with the published procedure.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ NETWORKS = {
     "784-600x10-10": ((784, *[600] * 10, 10), 1.0),
 }
 Row = tuple[str, float, str, float]
-"""What, the figure, "<=" or ">=", the limit."""
+"""Name, figure, "<=" or ">=", limit."""
 
 
 class Data:
-    """MNIST, inputs in [0, 1]; read once it is needed."""
+    """MNIST with inputs in [0, 1], read when it is first needed."""
 
     def __init__(self, folder: str | None) -> None:
         self._folder = folder
@@ -127,7 +127,7 @@ def growth(data: Data) -> Iterator[Row]:
 
 
 def start(data: Data) -> Iterator[Row]:
-    """The only seconds here: what a user waits for before the first iteration."""
+    """Seconds that a user waits before the first iteration; other gates are ratios or counts."""
     yield "import fastbcd, s", import_seconds(), "<=", 0.5
     cold, warm = first_fit_seconds()
     yield "first fit of a process over its second, cold cache, s", cold, "<=", 10.0

@@ -1,4 +1,4 @@
-"""Training with a state of 8 GB under a hard limit of 2 GiB, against the same run in memory.
+"""Training with a state of 8 GB under a hard limit of 2 GiB, compared with a run in memory.
 
     python benchmarks/out_of_core.py [--gigabytes 8] [--limit 2GiB] [--iterations 3] [--folder DIR]
 
@@ -64,7 +64,7 @@ def disk_bytes() -> tuple[int, int]:
 def train(
     widths: tuple[int, ...], n: int, iterations: int, memory: str | None, folder: str | None
 ) -> dict[str, Any]:
-    """One run on synthetic samples, in this process; what it cost."""
+    """Do one run on synthetic samples in this process; return its costs."""
     problem = Problem(widths, reduction="sum")
     solver = ThreeSplitting(problem, alpha=5.0, memory=memory, folder=folder)
     X = solver.device.storage.allocate([(n, widths[0])], "float32")[0]

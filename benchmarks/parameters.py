@@ -1,12 +1,12 @@
-"""The pictures of docs/choosing.md: what gamma, alpha, ridge, batch and step size do on digits.
+"""The pictures of docs/choosing.md: effects of gamma, alpha, ridge, batch and step size on digits.
 
     python benchmarks/parameters.py [--out DIR] [--only NAME ...] [--format svg|png]
 
-Network 64-128-128-10, ReLU, squared loss, seeds 0, 1, 2; all that a picture does not vary is the
-default. Trains on four fifths of the digits' training part and validates on the rest; the test
-set is not read. One thread; the same numbers, and the same files, every time on one machine.
-Takes two minutes. Lines are medians over the seeds; the last point of each goes to standard
-output, too.
+Network 64-128-128-10, ReLU, squared loss, seeds 0, 1, 2; a picture varies one parameter, and the
+others have their defaults. Trains on four fifths of the digits' training part and validates on the
+rest; the test set is not read. One thread; the same numbers, and the same files, every time on one
+machine. Takes two minutes. Lines are medians over the seeds; the last point of each goes to
+standard output, too.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def full(alpha: float = 1e-3, ridge: str = RIDGE, gamma: float = 1.0) -> ThreeSp
 
 
 def mini(**given: Any) -> MiniBatchThreeSplitting:
-    """Mini-batches with what the rules choose."""
+    """Mini-batches with the settings of the rules."""
     return MiniBatchThreeSplitting(Problem(WIDTHS), n_threads=THREADS, **given)
 
 
@@ -77,14 +77,18 @@ FIGURES = {
     "alpha": Figure("alpha", (0.0, 1e-4, 1e-3, 1e-2, 1e-1), lambda v: full(alpha=v)),
     "ridge": Figure("ridge", (0.0, 3e-5, 3e-4, 3e-3, 3e-2), lambda v: full(ridge=f"ridge:{v}")),
     "batch-size": Figure(
-        *("batch size", (7, 14, 28, 112, 448), lambda v: mini(batch_size=v)),
-        *(PASSES, tuple(COLUMNS)[1:]),
+        "batch size",
+        (7, 14, 28, 112, 448),
+        lambda v: mini(batch_size=v),
+        iterations=PASSES,
+        columns=tuple(COLUMNS)[1:],
     ),
     "step-size": Figure(
         "step size\nover the rule's",
         (1 / 16, 1 / 4, 1, 4, 16),
         lambda v: mini(step_size=v * mini().settings(len(DATA[0])).step_size),
-        *(PASSES, tuple(COLUMNS)[1:]),
+        iterations=PASSES,
+        columns=tuple(COLUMNS)[1:],
     ),
 }
 

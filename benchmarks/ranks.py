@@ -1,4 +1,4 @@
-"""Two ranks of one thread against one process of two threads: 784-1500x3-10, 60,000 samples.
+"""Two ranks of one thread compared with one process of two threads: 784-1500x3-10, 60,000 samples.
 
     python benchmarks/ranks.py [--mnist FOLDER] [--rounds N]
 
@@ -32,7 +32,7 @@ PARTS = ("clock", "busy", "waiting", "all_reduce", "gather")
 
 
 def watch(options: argparse.Namespace) -> None:
-    """Of the ranks this runs on: medians of an iteration's times, by the slowest rank; JSON."""
+    """Print medians of the times of an iteration on the slowest rank, as JSON."""
     from mpi4py import MPI
 
     comm = MPI.COMM_WORLD
@@ -66,7 +66,7 @@ def watch(options: argparse.Namespace) -> None:
 
 
 def times(n_ranks: int, n_threads: int, options: argparse.Namespace) -> dict[str, float]:
-    """What `watch` prints on so many ranks."""
+    """The result of `watch` on so many ranks."""
     command = [*(mpiexec(), "-n", str(n_ranks), sys.executable, "-m", "mpi4py", __file__)]
     command += ["--threads", str(n_threads), "--samples", str(options.samples)]
     command += ["--iterations", str(options.iterations)]

@@ -1,4 +1,4 @@
-"""The first table of docs/benchmarks.md: whole runs of ``fastbcd train``, their summaries.
+"""The first table of docs/benchmarks.md: summaries of whole runs of ``fastbcd train``.
 
     python benchmarks/results.py [--mnist FOLDER] [--only NAME]
 

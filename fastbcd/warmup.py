@@ -1,4 +1,4 @@
-"""Compilation before it is needed."""
+"""Compile kernels before they are needed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fastbcd.solvers.three_splitting import ThreeSplitting
 from fastbcd.support.floating_point import own_errstate
 from fastbcd.training.loop import Callback
 
-# Enough to call every kernel; compiled code does not depend on sizes.
+# These sizes suffice to call every kernel; compiled code does not depend on sizes.
 WIDEST, SAMPLES, ITERATIONS = 8, 16, 2
 
 
@@ -23,17 +23,17 @@ WIDEST, SAMPLES, ITERATIONS = 8, 16, 2
 def warmup(solver: Any = None, certify: bool = False) -> float:
     """Compile every kernel that `solver` will call, or load it from the cache on disk.
 
-    Two iterations of the same solver on a narrow network and a few random samples. A cold
-    cache takes seconds, once for each combination of algorithm, dtype, activation, loss and
-    kinds of penalties; a warm one a fraction of a second in each process. Without `warmup`
-    the first `fit` does the same.
+    It does two iterations of the same solver on a narrow network and a few random samples. Without
+    a cache this takes seconds, once for each combination of algorithm, dtype, activation, loss and
+    kinds of penalties. With a cache it takes a fraction of a second in each process. Without
+    `warmup` the first `fit` takes this time.
 
     Parameters
     ----------
     solver : ThreeSplitting or TwoSplitting, optional
-        Not changed. Default: `ThreeSplitting` with all its defaults.
+        It is not changed. Default: `ThreeSplitting` with all its defaults.
     certify : bool, default=False
-        With what `fastbcd.callbacks.Certify` needs, too.
+        Whether to compile the kernels of `fastbcd.callbacks.Certify`, too.
 
     Returns
     -------

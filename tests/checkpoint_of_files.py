@@ -1,6 +1,6 @@
-"""How much a process grows that writes, and goes on from, a checkpoint of mapped arrays.
+"""Print how much memory a process takes to write, and go on from, a checkpoint of mapped arrays.
 
-``FOLDER ROWS``: prints by how many bytes resident memory peaked above what it was, and whether
+``FOLDER ROWS``: it prints the peak of resident memory above its value before, in bytes, and whether
 the same state came back.
 """
 

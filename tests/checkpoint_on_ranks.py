@@ -1,4 +1,4 @@
-"""What `test_checkpoint_ranks` runs on four ranks, ``FOLDER``; it prints what it found as JSON."""
+"""Program of `test_checkpoint_ranks` for four ranks, ``FOLDER``; it prints its results as JSON."""
 
 import json
 import resource
@@ -91,7 +91,7 @@ def files(path):
 
 
 def new_path(folder, name):
-    """Of a checkpoint in a folder of its own, on all ranks."""
+    """Path of a checkpoint in its own folder, on all ranks."""
     (folder / name).mkdir(exist_ok=True)
     return folder / name / "c.safetensors"
 
@@ -145,7 +145,7 @@ def change_of_ranks(folder):
 
 
 def message(error_type, act):
-    """What all ranks say when `act` fails."""
+    """Messages of all ranks when `act` fails."""
     try:
         act()
     except error_type as error:
@@ -156,7 +156,7 @@ def message(error_type, act):
 
 
 def failures(folder):
-    """Whatever fails on one rank fails on all; the last checkpoint stays."""
+    """A failure on one rank is a failure on all; the last checkpoint stays."""
     name, report = "three-splitting", {}
     make, here = SOLVERS[name], share(WORLD, name)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -1,4 +1,4 @@
-"""A fresh kernel cache for every test session, and where real data lies."""
+"""A fresh kernel cache for every test session, and the place of real data."""
 
 import os
 import tempfile

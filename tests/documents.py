@@ -55,7 +55,7 @@ def links(path):
 
 
 def anchors(path):
-    """What ``#...`` may name in a page: its headings, as GitHub spells them."""
+    """Headings of a page as GitHub spells them in links ``#...``."""
     headings = re.findall(r"^#+ (.*)$", FENCE.sub("", path.read_text()), re.MULTILINE)
     plain = (re.sub(r"[^\w\- ]", "", heading.lower()) for heading in headings)
     return {heading.replace(" ", "-") for heading in plain}

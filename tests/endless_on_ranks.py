@@ -1,4 +1,4 @@
-"""A run that writes a checkpoint each iteration until it is killed; ``FOLDER`` is all it needs."""
+"""A run on ranks that writes a checkpoint each iteration until it is killed; takes ``FOLDER``."""
 
 import os
 import sys

@@ -1,16 +1,16 @@
-"""Algorithms 2 and 3 in plain float64 NumPy: slow, obvious, and no code of the package.
+"""Algorithms 2 and 3 in plain float64 NumPy: slow, obvious, without code of the package.
 
     F = w sum_i 1/2 |V_L - Y|^2 + sum_l r_l(W_l) + unit sum_l s_l(V_l)
         + gamma/2 sum_l |V_l - S_l V_{l-1} - act_l(U_l)|^2
         + rho/2 sum_l |U_l - V^_{l-1} W_l^T|^2
 
-The weights w, gamma, rho, unit and the alphas are effective ones: already divided by
-n for reduction "mean". With weights c of samples all that belongs to sample i, proximal terms
-included, counts c_i times, and n is their sum. The activation is `slope`, that of leaky ReLU on
-the negative side, or a name, or a tuple of a polynomial's coefficients; the last layer is linear.
-Blocks are
-solved for piecewise linear activations and ridges (r_l, s_l) only; for the others the oracle
-evaluates the objective, also that of Algorithm 1: its case of ``U_l = V^_{l-1} W_l^T``.
+The weights w, gamma, rho, unit and the alphas are effective ones: already divided by n for
+reduction "mean". With weights c of samples everything that belongs to sample i, including proximal
+terms, counts c_i times, and n is their sum. The activation is the slope of leaky ReLU on the
+negative side, or a name, or a tuple with the coefficients of a polynomial; the last layer is
+linear. Blocks are solved for piecewise linear activations and ridges (r_l, s_l) only. For the
+others the oracle only evaluates the objective; that of Algorithm 1 is the case
+``U_l = V^_{l-1} W_l^T``.
 """
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""CI's share of tests that take long because they try many cases."""
+"""The share of slow tests with many cases that CI runs."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""What a caller has set for its own work changes no result of ours, and is as before afterwards."""
+"""Settings of a caller change no result of ours, and are as before afterwards."""
 
 import json
 import os
@@ -152,7 +152,7 @@ def test_every_kind_of_member_computes_under_numpys_defaults():
 
         @property
         def attribute(self):
-            """What it says."""
+            """The setting of underflow."""
             return np.geterr()["under"]
 
         def _own(self):

@@ -1,4 +1,4 @@
-"""The canonical form of samples: by their values alone, equal ones merged, exactly."""
+"""The canonical form of samples depends on their values only, and merges equal ones exactly."""
 
 import time
 
@@ -15,7 +15,7 @@ def samples(n=500, d=4, seed=0):
 
 
 def rows_and_weights(X, Y, weight=None):
-    """What `canonical` keeps: rows, in order, with their weights."""
+    """The rows that `canonical` keeps, in order, with their weights."""
     rows, weight = canonical(X, Y, weight)
     kept = np.c_[X[rows], Y[rows]]
     return kept, np.ones(len(kept)) if weight is None else weight

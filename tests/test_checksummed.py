@@ -1,4 +1,4 @@
-"""Files with a checksum: what was written is read again, and anything else is refused."""
+"""Files with a checksum: everything that was written is read again, and other files are refused."""
 
 import json
 import re

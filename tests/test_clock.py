@@ -1,4 +1,4 @@
-"""Time per block: what a clock counts, and that it changes nothing else."""
+"""Time per block: what a clock counts, and that it changes no result."""
 
 import pickle
 import threading

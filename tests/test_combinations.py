@@ -1,4 +1,4 @@
-"""A sample of the table of all combinations keeps the promises; the command makes it whole."""
+"""A sample of the table of all combinations keeps the promises."""
 
 import csv
 import os

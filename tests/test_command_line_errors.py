@@ -1,4 +1,4 @@
-"""What the command line says of bad input: one sentence, status 2, nothing damaged."""
+"""Bad input on the command line: one sentence, status 2, nothing damaged."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""The constraint gap agrees with plain NumPy, and comes with the objective in one pass."""
+"""The constraint violation agrees with plain NumPy, and comes with the objective in one pass."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from fastbcd.callbacks import Objective
 
 
 def gap_of(oracle, unit):
-    """Of Algorithm 1, too: its oracle has U_l = V^_{l-1} W_l^T, whose own term is 0."""
+    """Also for Algorithm 1: its oracle has U_l = V^_{l-1} W_l^T, so that term is 0."""
     squares = 0.0
     for l in range(1, oracle.L + 1):
         states = oracle.below(l) + act(oracle.U[l], oracle.slope_of(l))

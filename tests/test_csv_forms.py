@@ -1,4 +1,4 @@
-"""Tables as programs write them: separators, encodings, packing, row numbers, and what is wrong."""
+"""Tables as programs write them: separators, encodings, packing, row numbers, errors."""
 
 import bz2
 import gzip

@@ -1,4 +1,4 @@
-"""Readers: what they accept, and what they say of broken files."""
+"""Readers: the files that they accept, and their messages about broken files."""
 
 import gzip
 

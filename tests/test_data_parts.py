@@ -1,4 +1,4 @@
-"""Ranks read their parts: these add up to the whole, and nobody holds more than a part."""
+"""Ranks read their parts; the parts add up to the whole, and no rank holds more than its part."""
 
 import gzip
 import tracemalloc

@@ -1,4 +1,4 @@
-"""The promise of Theorem 1: the objective never rises, whatever the parameters."""
+"""The promise of Theorem 1: the objective never rises, for any parameters."""
 
 import copy
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""What can be said of ``device="cuda"`` where there is no GPU: errors, and who imports what."""
+"""``device="cuda"`` on a machine without a GPU: errors and imports."""
 
 from __future__ import annotations
 

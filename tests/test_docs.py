@@ -1,8 +1,8 @@
 """README.md and docs/: every block runs, every command, option, link and picture exists.
 
-Blocks of a page run in order, in one folder and one namespace. Commands run as they stand, but
-for sizes: DATA is tiny, layers are at most 32 wide, and runs 3 iterations long. What needs PyTorch
-or MPI runs where they are.
+Blocks of a page run in order, in one folder and one namespace. Commands run as they stand, except
+for sizes: DATA is tiny, layers are at most 32 wide, and runs have 3 iterations. Blocks that need
+PyTorch or MPI run if these are installed.
 """
 
 import argparse
@@ -88,7 +88,7 @@ def lacks_library(code):
 
 
 def prepare(folder):
-    """What pages name: FOLDER, data.npz, table.csv with COLUMN, new.csv, SCRATCH."""
+    """Write files that pages name: FOLDER, data.npz, table.csv with COLUMN, new.csv, SCRATCH."""
     (folder / "SCRATCH").mkdir()
     write_idx_folder(folder / "FOLDER")
     write_npz(folder / "data.npz")

@@ -1,10 +1,10 @@
 """Docstrings say what signatures say.
 
-Everywhere: a section "Parameters" has the names of the signature, all of them, in their order.
-Public classes and functions have that section (records may have "Attributes" instead). In methods
-and kernels, which explain theirs by a formula, and where there is one parameter only, it is enough
-that the text names every parameter, or sends the reader to another docstring: "as for `init`".
-What a public function raises itself, its docstring names.
+A section "Parameters" has all names of the signature, in their order. Public classes and functions
+have this section (records may have "Attributes" instead). Methods and kernels explain their
+parameters by a formula. For them, and for functions with one parameter, it is enough that the text
+names every parameter or refers to another docstring: "as for `init`". The docstring of a public
+function names the errors that the function raises itself.
 """
 
 import ast

@@ -1,4 +1,4 @@
-"""Early stopping: when it stops, which weights are left, and how it goes on after a checkpoint."""
+"""Early stopping: when it stops, which weights remain, and how it goes on after a checkpoint."""
 
 import numpy as np
 import pytest

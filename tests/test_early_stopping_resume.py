@@ -1,4 +1,4 @@
-"""Early stopping that goes on, or not: a run that was over, another monitor; and NaN."""
+"""Early stopping after a checkpoint: a finished run, another monitor, NaN."""
 
 import math
 

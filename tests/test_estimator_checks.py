@@ -1,4 +1,4 @@
-"""scikit-learn's own checks, every one of them, with no failure expected."""
+"""All of scikit-learn's own checks, with no failure expected."""
 
 import os
 import subprocess

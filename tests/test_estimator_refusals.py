@@ -1,4 +1,4 @@
-"""Data that cannot be learned from are refused in words that help, and change nothing."""
+"""Data that cannot be learned from are refused with a helpful message, and change nothing."""
 
 import numpy as np
 import pandas as pd

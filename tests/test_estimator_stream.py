@@ -1,4 +1,4 @@
-"""What a stream keeps: its parameters, its step size by parts, none of its samples."""
+"""A stream keeps its parameters and its step size, and none of its samples."""
 
 import pickle
 import tracemalloc

@@ -1,4 +1,4 @@
-"""What estimators learn: weights, streams, early stopping, warm starts, seeds."""
+"""Training of estimators: weights, streams, early stopping, warm starts, seeds."""
 
 import pickle
 import re

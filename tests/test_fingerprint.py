@@ -1,4 +1,4 @@
-"""The hash of the data: the same on any number of ranks, another one for any other data."""
+"""The hash of the data is the same on any number of ranks, and differs for any other data."""
 
 import itertools
 import time

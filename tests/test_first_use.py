@@ -1,4 +1,4 @@
-"""What a process pays before its first iteration."""
+"""The cost of a process before its first iteration."""
 
 import json
 import os

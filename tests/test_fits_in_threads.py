@@ -1,4 +1,4 @@
-"""Fits, predictions and others' limits of BLAS in threads: same bits, nothing left changed."""
+"""Fits, predictions and limits of BLAS in several threads: same bits, no setting changed."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""`fork` and `spawn` beside fits in other threads: nobody hangs, and children compute the same."""
+"""`fork` and `spawn` during fits in other threads: no process hangs, and children agree."""
 
 import os
 import subprocess

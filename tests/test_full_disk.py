@@ -1,4 +1,4 @@
-"""A disk that is full for a while ends no run, and leaves nothing half-written."""
+"""A disk that is full for a while ends no run, and no file is half-written."""
 
 import csv
 import logging

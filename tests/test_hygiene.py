@@ -1,4 +1,4 @@
-"""Rules of the house that a reader cannot see in one file."""
+"""Rules of the package that no single file shows."""
 
 import ast
 import re

@@ -1,4 +1,4 @@
-"""A model knows the names, order, kind and shape of its inputs, and compares others with them."""
+"""A model knows names, order, kind and shape of its inputs, and compares new inputs with them."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""A run survives Ctrl-C, a scheduler's signal and kill -9: it goes on to the same model."""
+"""A run survives Ctrl-C, a scheduler's signal and kill -9, and goes on to the same model."""
 
 import os
 import random

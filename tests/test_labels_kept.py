@@ -1,4 +1,4 @@
-"""Labels come back as they went in, type, value and order, or are refused in words."""
+"""Predicted labels keep type, value and order of the labels in training, or these are refused."""
 
 import csv
 

@@ -1,8 +1,8 @@
 """Proximal operators of the losses against a long-double solver, a million cases each.
 
-Every optimality condition below is one monotone equation in one unknown, convex or concave
-between the starting point and the root: Newton's method comes to the root from one side and
-needs no safeguard. mpmath vouches for the solver, at the end of this file.
+Every optimality condition below is one monotone equation in one unknown. It is convex or concave
+between the starting point and the root, so Newton's method approaches the root from one side and
+needs no safeguard. At the end of this file mpmath checks the solver.
 """
 
 import mpmath

@@ -1,4 +1,4 @@
-"""Mini-batches: each piece by its definition, and what a user relies on."""
+"""Mini-batches: each piece by its definition, and the promises to users."""
 
 import pickle
 import tracemalloc

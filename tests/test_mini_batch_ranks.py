@@ -1,4 +1,4 @@
-"""Mini-batches whose samples are spread over ranks: what one process learns, to rounding."""
+"""Mini-batches with samples spread over ranks learn the same as one process, to rounding."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""What mini-batches choose by themselves."""
+"""Settings that mini-batches choose themselves."""
 
 from dataclasses import astuple
 

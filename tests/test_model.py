@@ -1,4 +1,4 @@
-"""A model on disk: what it predicts, and which files are refused."""
+"""A model on disk: its predictions, and the files that are refused."""
 
 import json
 from pathlib import Path

@@ -1,6 +1,6 @@
-"""Every parameter is Python's own, a NumPy scalar or an array without axes, to the same effect.
+"""A parameter may be a Python number, a NumPy scalar or an array without axes, to the same effect.
 
-Whatever else it may be, there is one sentence that names it.
+Anything else gives one sentence that names the parameter.
 """
 
 import inspect
@@ -114,7 +114,7 @@ def forms(value):
 
 
 def wrong(value):
-    """What is of another kind."""
+    """Values of another kind."""
     if isinstance(value, bool):
         return ["no", 2.5, -1, np.array([True, False])]
     if isinstance(value, str):

@@ -1,4 +1,4 @@
-"""Pictures: what is in the axes is what was measured, and what cannot be drawn says why."""
+"""Pictures: the Axes hold the measured numbers, and errors explain what cannot be drawn."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""A rank that is killed in the middle of an iteration: the job ends, and the run goes on."""
+"""If a rank is killed in the middle of an iteration, the job ends and the run can go on."""
 
 import os
 import random

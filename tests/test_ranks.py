@@ -1,4 +1,4 @@
-"""Samples spread over MPI ranks: the weights of one process, on all of them."""
+"""Samples spread over MPI ranks give the weights of one process, on all ranks."""
 
 import json
 import time

@@ -1,4 +1,4 @@
-"""What a caller holds is never written to, and a run does the same whatever holds its arrays."""
+"""Arrays of a caller are never written to, and a run does the same with any kind of array."""
 
 import pickle
 

@@ -1,4 +1,4 @@
-"""Signals by which schedulers, terminals and limits end a process end a run as SIGTERM does."""
+"""Signals of schedulers, terminals and limits end a run in the same way as SIGTERM."""
 
 import os
 import signal

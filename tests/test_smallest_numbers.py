@@ -1,4 +1,4 @@
-"""Inputs of the smallest numbers that there are become finite ones."""
+"""Inputs with the smallest possible numbers become finite ones."""
 
 import warnings
 

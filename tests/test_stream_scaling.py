@@ -1,4 +1,4 @@
-"""What a stream's first part did not show is learned from the parts that do."""
+"""A stream learns features that its first part did not show from later parts."""
 
 import pickle
 import warnings

@@ -1,4 +1,4 @@
-"""Standard streams that are absent, closed, poor in letters or broken take no result along."""
+"""Standard streams that are absent, closed, broken or lack letters do not damage results."""
 
 import contextlib
 import errno

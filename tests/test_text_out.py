@@ -1,4 +1,4 @@
-"""What the command line takes and gives: letters in any locale, ~, numbers below 0, moved data."""
+"""Text in and out of the command line: letters in any locale, ~, negative numbers, moved data."""
 
 import csv
 import io

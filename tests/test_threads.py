@@ -1,4 +1,4 @@
-"""Threads: BLAS is one-threaded while ours share the work, and as before afterwards."""
+"""Threads: BLAS has one thread while ours share the work, and its own number afterwards."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Files and folders are recognised by what they are, and what is none is described."""
+"""Files and folders are recognised by their content, and errors describe all others."""
 
 import gzip
 import os

@@ -1,4 +1,4 @@
-"""Everything that there is to say about a card, in one call of a few minutes.
+"""All measurements of a GPU, in one call of a few minutes.
 
     python benchmarks/gpu --out FOLDER [--mnist FOLDER] [--parts NAME,NAME ...] [--minutes M]
 
@@ -7,7 +7,7 @@ after one that fails: a smoke test, the tests of the GPU, products, elementwise 
 iteration, mini-batches, where time goes, the rows of the asv suite, the race against PyTorch, the
 processor's threads. Each
 leaves ``NAME.log`` and ``NAME.json`` in the folder, written as it goes: what has been measured
-stays when the rest is cut. Nothing needs to be installed from this checkout.
+stays when the rest is cut. The package need not be installed.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ WITH_DATA = ("iteration", "batches", "timeline", "race", "processors")
 
 
 def command(part: str, out: Path, mnist: str | None, workers: int) -> list[str] | None:
-    """What runs a part; None where it cannot without MNIST."""
+    """The command that runs a part; None if the part needs MNIST and there is none."""
     if part == "tests":
         return [
             *(sys.executable, "-m", "pytest", "-m", "gpu", "tests/gpu", "-q", "-ra"),

@@ -1,4 +1,4 @@
-"""What the measurements on a GPU share: the clock, MNIST, the file of results."""
+"""Shared by the measurements on a GPU: the clock, MNIST, the file of results."""
 
 from __future__ import annotations
 

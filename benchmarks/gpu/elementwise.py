@@ -21,7 +21,7 @@ def of_kernels(device: Any, cupy: Any, timer: Timer, rate: float, rows: int) -> 
     gpu, shares, d = device.kernels, {}, 1500
 
     def seconds(call: Callable[[], Any]) -> float:
-        """Of one call, as part of a graph of many: no time of the processor is in it."""
+        """Seconds of one call within a graph of many, without time of the processor."""
         call()  # compiles, and takes memory
 
         def calls() -> None:

@@ -1,4 +1,4 @@
-"""The processor's side on a machine with many cores: an iteration and a pass against their BLAS.
+"""The processor of a machine with many cores: an iteration and a pass relative to their BLAS.
 
 For each number of threads a process of its own: seconds of one full-batch iteration of
 784-1500x3-10 on 20,000 samples and of a pass of mini-batches of 784-500x2-10, each over the sum

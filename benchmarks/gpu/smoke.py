@@ -36,7 +36,7 @@ def versions() -> dict[str, str]:
 
 
 def device() -> dict[str, str]:
-    """What `fastbcd info` says of the card."""
+    """The facts about the card that `fastbcd info` prints."""
     from fastbcd.devices.cuda.library import describe
 
     return describe()

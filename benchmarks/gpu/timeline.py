@@ -1,4 +1,4 @@
-"""Where the card's time goes: kernels of a full-batch iteration and of a pass of mini-batches.
+"""Time of the card by kernel, in a full-batch iteration and in a pass of mini-batches.
 
 PyTorch's profiler reads CUPTI, which sees every kernel of the process, whoever launched it. For
 each of the two: seconds, the share of it in which a kernel runs, and kernels by their sums.

@@ -1,4 +1,4 @@
-"""Options that both commands take; bad ones end with one line and status 2."""
+"""Options of both commands; bad ones end with one line and status 2."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
 """The methods that are compared: name -> how to make one, and what it is called in the table.
 
-A method's constructor takes the samples, the widths and its settings and does what is not
-training, compilation for instance. `start` makes network and variables, `one_pass` trains
-with every sample once; both are on the clock. `predict` returns classes. A `monitor`, where
-there is one, is what the method's authors evaluate after each pass; `passes`, where there is
-a number, is how many passes its schedule has.
+The constructor of a method takes the samples, the widths and its settings. It does all work that is
+not training, such as compilation. `start` makes network and variables, and `one_pass` trains with
+every sample once; both are on the clock. `predict` returns classes. `monitor` is optional: it does
+what the authors of the method evaluate after each pass. `passes` is the length of the schedule or
+None.
 """
 
 from __future__ import annotations

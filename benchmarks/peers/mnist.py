@@ -21,7 +21,7 @@ class Samples:
 
     @property
     def n_classes(self) -> int:
-        """Of the training set."""
+        """Number of classes in the training set."""
         return int(self.y.max()) + 1
 
     def save(self, folder: Path) -> None:
@@ -31,7 +31,7 @@ class Samples:
 
     @classmethod
     def open(cls, folder: Path) -> Samples:
-        """What `save` wrote."""
+        """Read the files that `save` wrote."""
         return cls(*(np.load(folder / f"{name}.npy") for name in ("X", "y", "X_test", "y_test")))
 
 

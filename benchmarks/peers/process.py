@@ -26,7 +26,7 @@ Record = dict[str, Any]
 
 @dataclass(frozen=True)
 class Job:
-    """What the process is to do.
+    """The work of the process.
 
     `budget` is in seconds of training; with `processor_time` all seconds are those of all cores
     together, which other work on the machine does not lengthen.

@@ -4,12 +4,11 @@
         [--networks D1,D2 ...]
     python benchmarks/peers/race.py --mnist FOLDER --tune [--passes K] [--networks D1,D2 ...]
 
-Both follow a cosine schedule over K passes. Methods take turns, each in a process of its own
-with all cores; the clock counts training. ``--out`` receives each run as it ends; runs that
-it holds already, of this very code, are not made again, so an interrupted race goes on where it
-was. ``--tune``
-tries Adam's rates and batch sizes on the first 50,000 training samples, prints the accuracy on
-the last 10,000, and reads no test set; the winners stand in `ADAM`.
+Both follow a cosine schedule over K passes. Methods take turns, each in a process of its own with
+all cores; the clock counts training. ``--out`` receives each run as it ends; runs that it holds
+already, of this very code, are not made again, so an interrupted race goes on where it was.
+``--tune`` tries Adam's rates and batch sizes on the first 50,000 training samples, prints the
+accuracy on the last 10,000, and reads no test set; the winners stand in `ADAM`.
 """
 
 from __future__ import annotations
@@ -134,7 +133,7 @@ def race(folder: str, network: tuple[int, ...], passes: int, seeds: int, out: Pa
 
 @cache
 def digest_of_code() -> str:
-    """Of all of our sources: runs of other code are other runs."""
+    """Digest of all our sources, because runs of other code are other runs."""
     root = Path(fastbcd.__file__).parent
     sources = sorted({*root.rglob("*.py"), *(root / "kernels").rglob("*.py")})
     return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:12]

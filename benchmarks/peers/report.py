@@ -18,7 +18,7 @@ MARKS = (0.90, 0.95, 0.97, 0.98)
 PACKAGES = ("numba", "numpy", "scipy", "scikit-learn", "torch")
 
 Run = dict[str, Any]
-"""What `__main__` collects of a method: ``threads``, ``blas``, ``passes`` (its records)."""
+"""Results of a method from `__main__`: ``threads``, ``blas``, ``passes`` (its records)."""
 
 
 def table(runs: dict[str, Run], budget: float) -> str:

@@ -16,7 +16,7 @@ def use_all_cores() -> int:
 
 
 def blas() -> str:
-    """What PyTorch was built with, such as ``mkl 2024.2``."""
+    """The BLAS that PyTorch was built with, such as ``mkl 2024.2``."""
     built = torch.__config__.show()
     name = re.search(r"BLAS_INFO=(\w+)", built)
     number = re.search(r"Math Kernel Library Version ([\d.]+)", built)

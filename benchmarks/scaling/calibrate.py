@@ -1,4 +1,4 @@
-"""Rates of this machine and of what joins its ranks, measured in half a minute.
+"""Rates of this machine and of the network between its ranks, measured in half a minute.
 
 Every rank measures at the same time and each of its threads works, so that they share caches and
 memory as they do in a run; the slowest rank's rates count. Processors are timed by the time that
@@ -47,7 +47,7 @@ def calibrate_machine(n_threads: int, comm: Any = None, repeat: int = 5) -> Mach
 
 
 def calibrate_network(comm: Any, repeat: int = 9) -> Network:
-    """Of the first two ranks of `comm`; others only wait.
+    """Rates of the network between the first two ranks of `comm`; the others wait.
 
     Latency from small messages there and back, bandwidth from large ones that cross each other.
     """
@@ -133,9 +133,8 @@ class _Work:
         kernels.ridge_solve(self.step, self.factored, self.scale, 0, self.step)
 
     def elementwise(self) -> None:
-        kernels.update_preactivation(
-            *(self.out, relu(), self.A, None, self.B, 1.0, 1.0, 1e-3, None)
-        )
+        arrays = self.out, relu(), self.A, None, self.B
+        kernels.update_preactivation(*arrays, 1.0, 1.0, 1e-3, None)
 
     def matrices(self) -> None:
         for total in self.totals:

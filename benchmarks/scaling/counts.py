@@ -1,9 +1,10 @@
-"""What one iteration of three-splitting computes, moves and sends: flops and bytes, layer by layer.
+"""Flops and bytes of one iteration of three-splitting, layer by layer.
 
-Algorithm 2, plain layers, penalties that are zero or a ridge, no descent_log, any iteration but the
-first (which forms and factors the inputs' Gram matrix, too). p, d, e are the widths of layers
-l - 1, l, l + 1; p^ = p + 1 counts the column of ones; an element of a state has `itemsize` bytes,
-one of a sum or a solve 8. `tests/test_cost_model.py` holds these counts to what the code does.
+The counts are for Algorithm 2 with plain layers, penalties that are zero or a ridge, no descent
+log, and any iteration except the first, which also forms and factors the Gram matrix of the inputs.
+p, d, e are the widths of layers l - 1, l, l + 1; p^ = p + 1 counts the column of ones; an element
+of a state has `itemsize` bytes, one of a sum or a solve 8. `tests/test_cost_model.py` holds these
+counts to what the code does.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ class LayerCounts:
 
 
 def layer_counts(widths: Sequence[int], l: int, itemsize: int = 4) -> LayerCounts:
-    """Of layer l = 1..L of a network of such widths."""
+    """Counts of layer l = 1..L of a network of such widths."""
     L, p, d = len(widths) - 1, widths[l - 1], widths[l]
     hidden, inner = l < L, l > 1
     e = widths[l + 1] if hidden else 0
@@ -92,15 +93,15 @@ def layer_counts(widths: Sequence[int], l: int, itemsize: int = 4) -> LayerCount
 
 
 def iteration_counts(widths: Sequence[int], itemsize: int = 4) -> list[LayerCounts]:
-    """Of all layers, from the last to the first, in the order of an iteration."""
+    """Counts of all layers from the last to the first, which is the order of an iteration."""
     return [layer_counts(widths, l, itemsize) for l in range(len(widths) - 1, 0, -1)]
 
 
 def flops_per_sample(widths: Sequence[int]) -> int:
-    """Of the products over samples; a symmetric product counts half."""
+    """Flops of the products over samples; a symmetric product counts half."""
     return sum(c.product_flops + c.gram_flops for c in iteration_counts(widths))
 
 
 def state_bytes(widths: Sequence[int], itemsize: int = 4) -> int:
-    """Of one sample: X and Y, V and U of every layer."""
+    """Bytes of one sample: X and Y, V and U of every layer."""
     return itemsize * (widths[0] + 2 * sum(widths[1:]) + widths[-1])

@@ -1,4 +1,4 @@
-"""Stated hardware, for which the model is read off: cores, networks, networks of layers."""
+"""Hardware for which the model is read off: cores, networks, networks of layers."""
 
 from __future__ import annotations
 

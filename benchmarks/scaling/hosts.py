@@ -41,7 +41,7 @@ class HostsError(Exception):
 
 
 class Hosts:
-    """What `hosts` made."""
+    """The hosts that `hosts` made."""
 
     def __init__(self, n: int, prefix: str, folder: str) -> None:
         self.names = [f"{prefix}{i}" for i in range(n)]

@@ -32,9 +32,9 @@ class Machine:
     small_gram: float
     """Flops a second of a symmetric product in float64."""
     factor: float
-    """Of a Cholesky factorisation in float64."""
+    """Rate of a Cholesky factorisation in float64."""
     solve: float
-    """Of triangular solves in float64, many right-hand sides."""
+    """Rate of triangular solves in float64 with many right-hand sides."""
     elementwise: float
     """Bytes a second of the kernels between the products."""
     matrices: float
@@ -43,7 +43,7 @@ class Machine:
 
 @dataclass(frozen=True)
 class Network:
-    """What joins the ranks."""
+    """The network between the ranks."""
 
     latency: float
     """Seconds of the smallest message, one way."""
@@ -55,7 +55,7 @@ class Network:
 
 @dataclass(frozen=True)
 class Disk:
-    """Of each rank's own."""
+    """The disk of each rank."""
 
     read: float
     """Bytes a second."""
@@ -65,7 +65,7 @@ class Disk:
 
 @dataclass(frozen=True)
 class Seconds:
-    """Where the time of an iteration goes; `total` is their sum."""
+    """Parts of the time of an iteration; `total` is their sum."""
 
     samples: float
     """Passes over samples: what more ranks and threads divide."""
@@ -110,7 +110,7 @@ def all_reduce_volume(ranks: int) -> tuple[int, float]:
 
 
 def all_reduce_seconds(size: float, ranks: int, network: Network) -> float:
-    """Of a message of `size` bytes; half of what a rank receives, it adds."""
+    """Seconds for a message of `size` bytes; a rank adds half of the bytes that it receives."""
     if ranks == 1:
         return 0.0
     steps, share = all_reduce_volume(ranks)
@@ -120,7 +120,7 @@ def all_reduce_seconds(size: float, ranks: int, network: Network) -> float:
 
 
 def gather_seconds(size: float, ranks: int, network: Network) -> float:
-    """Of an all-gather of `size` bytes in all, by the algorithm that MPICH takes for it.
+    """Seconds of an all-gather of `size` bytes in all, by MPICH's algorithm for this size.
 
     Short ones double what they have in each of log2 R steps. Long ones go around a ring: R - 1
     steps of size / R.
@@ -149,7 +149,7 @@ def iteration_seconds(
     disk: Disk | None = None,
     tile_rows: int | None = None,
 ) -> Seconds:
-    """Of three-splitting, any iteration but the first; `network` for more than one rank.
+    """Seconds of any iteration of three-splitting except the first; `network` joins several ranks.
 
     With `disk` states are out of core: each layer's pass reads and writes them, and computes
     meanwhile.
@@ -218,7 +218,7 @@ def _busiest(rows: int, threads: int) -> int:
 
 
 def sample_seconds(widths: Sequence[int], threads: int, machine: Machine) -> float:
-    """Of one sample of many, on all threads of a rank: what doubling the samples costs."""
+    """Seconds of one sample among many, on all threads of a rank."""
     tile = default_tile_rows(widths)
     some, more = (
         iteration_seconds(k * threads * tile, widths, 1, threads, machine).samples for k in (1, 2)

@@ -1,4 +1,4 @@
-"""An iteration watched from within: what each rank sends, how long that takes, what it computes."""
+"""Measure an iteration from within: messages of each rank, their time, and computing time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .hosts import SENT
 
 @dataclass
 class Traffic:
-    """What went through a `Watched`, in its collective operations."""
+    """Bytes and seconds of the collective operations of a `Watched`."""
 
     bytes: int = 0
     seconds: float = 0.0
@@ -41,11 +41,11 @@ class Watched:
         self._resumed = time.process_time()
 
     def sum(self, array: np.ndarray) -> None:
-        """As of the ranks."""
+        """As for `Ranks`."""
         self._timed(self.sums, self._ranks.sum, array)
 
     def share_rows(self, array: np.ndarray) -> None:
-        """As of the ranks."""
+        """As for `Ranks`."""
         self._timed(self.rows_sent, self._ranks.share_rows, array)
 
     def pause(self) -> None:
@@ -70,7 +70,7 @@ class Watched:
 
 @dataclass(frozen=True)
 class Observation:
-    """Seconds of one iteration: of the slowest rank, and the shortest of some iterations.
+    """Seconds of one iteration on the slowest rank, the shortest of some iterations.
 
     Interruptions only ever add to a time.
     """

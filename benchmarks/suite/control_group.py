@@ -53,12 +53,12 @@ class Group:
         (self.path / "cgroup.procs").write_text(str(os.getpid()))
 
     def read(self, *names: str) -> int:
-        """The first of such files that is there."""
+        """Content of the first of these files that exists."""
         assert self.path is not None
         return next(int((self.path / n).read_text()) for n in names if (self.path / n).exists())
 
     def peak(self) -> int:
-        """Most bytes that the group had, page cache included."""
+        """Peak of the group in bytes, page cache included."""
         return self.read("memory.max_usage_in_bytes", "memory.peak")
 
     def remove(self) -> None:

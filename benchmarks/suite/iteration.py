@@ -1,4 +1,4 @@
-"""One iteration of Algorithm 2, one pass of mini-batches: time, floor, memory, and the answers."""
+"""One iteration of Algorithm 2 and one pass of mini-batches: time, floor, memory, answers."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class MiniBatchPass:
         self.widths, n = NETWORKS[network]
         try:
             self.solver = MiniBatchThreeSplitting(
-                *(Problem(self.widths), batch_size), schedule="constant", device=device
+                Problem(self.widths), batch_size=batch_size, schedule="constant", device=device
             )
         except InputError as error:
             raise NotImplementedError(f"skipped: {error}") from error

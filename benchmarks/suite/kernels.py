@@ -1,4 +1,4 @@
-"""Elementwise kernels: as a share of copy bandwidth, and against NumPy."""
+"""Elementwise kernels: share of copy bandwidth, and comparison with NumPy."""
 
 from __future__ import annotations
 

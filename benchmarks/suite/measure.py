@@ -1,7 +1,7 @@
-"""What this machine can do, timed in the same run as the code that is held against it.
+"""Rates of this machine, timed in the same run as the code that is compared with them.
 
-Wall time on a shared machine says little; a ratio of two times taken next to each other says
-what is left to gain. Everything here returns seconds or rates of the moment.
+Wall time on a shared machine says little, but a ratio of two times that are measured next to each
+other shows how much can be gained. Everything here returns current seconds or rates.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Copy:
         self._target = np.ones_like(self._source)
 
     def seconds_per_byte(self) -> float:
-        """Of this moment, counting bytes read and bytes written."""
+        """Current seconds per byte, counting bytes read and bytes written."""
         one = seconds(lambda: np.copyto(self._target, self._source), 1)
         return one / (2 * self._source.nbytes)
 

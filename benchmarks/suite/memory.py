@@ -16,7 +16,7 @@ from .measure import peak_bytes
 
 
 def peak_ratio(widths: tuple[int, ...], n: int) -> tuple[float, float]:
-    """Of a new process that trains: all of it, and what training added to the interpreter."""
+    """Ratios of a new process that trains: its whole peak, and the part that training added."""
     run = subprocess.run(
         [sys.executable, "-m", "suite.memory", str(n), *map(str, widths)],
         check=True,

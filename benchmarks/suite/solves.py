@@ -1,4 +1,4 @@
-"""Products over samples, Gram matrices and solves: share of this machine's own GEMM rate.
+"""Products over samples, Gram matrices and solves: share of the machine's own GEMM rate.
 
 One thread throughout, as in a tile. A symmetric product counts half the flops of a full one,
 so its share says how well the symmetry is used.
@@ -20,7 +20,7 @@ def draw(*shape: int, dtype: str = "float32") -> np.ndarray:
 
 
 class Products:
-    """What a tile of 1024 samples multiplies, d x d."""
+    """The products of a tile of 1024 samples, d x d."""
 
     params = (["affine", "solve_state", "tile_cross", "tile_gram"], [128, 600, 1500])
     param_names = ("kernel", "d")
@@ -86,7 +86,7 @@ class Ridge:
     track_share_of_gemm_rate.unit = "GEMM rate"
 
     def track_relative_residual(self, d):
-        """The answer's error."""
+        """Relative residual of the solution."""
         self.time_factor(d)
         self.time_solve(d)
         H = self.gram + np.diag(self.shift)

@@ -1,4 +1,4 @@
-"""What a process pays before its first iteration."""
+"""The cost of a process before its first iteration."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ for _ in range(2):
 
 
 def numbers(script: str, **environment: str) -> list[float]:
-    """What a new process prints."""
+    """The numbers that a new process prints."""
     inherited = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     run = subprocess.run(
         [sys.executable, "-c", script],
@@ -36,13 +36,13 @@ def numbers(script: str, **environment: str) -> list[float]:
 
 
 def import_seconds(repeat: int = 5) -> float:
-    """Of an installed package, whose files are compiled to bytecode."""
+    """Seconds to import an installed package, whose files are compiled to bytecode."""
     with tempfile.TemporaryDirectory() as folder:
         return min(numbers(IMPORT, PYTHONPYCACHEPREFIX=folder)[0] for _ in range(repeat))
 
 
 def first_fit_seconds() -> tuple[float, float]:
-    """What the first fit of a process takes longer than the second: cold cache, warm cache."""
+    """Seconds by which a process's first fit is slower than its second: cold cache, warm cache."""
     with tempfile.TemporaryDirectory() as cache:
         extra = [
             first - second

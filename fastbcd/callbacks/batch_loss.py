@@ -1,4 +1,4 @@
-"""Callback that reports the loss that mini-batches had on their way through a pass."""
+"""Callback that reports the mean loss of the mini-batches of a pass."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from fastbcd.training.loop import Callback, Record, Result
 
 
 class BatchLoss(Callback):
-    """Adds ``batch_loss``: mean loss of a pass's samples, each before the step of its batch.
+    """Adds ``batch_loss``: mean loss of the samples of a pass, each before the step of its batch.
 
-    Of the weights of the moment, not of their mean, without penalties, each sample counting its
-    weight. It costs next to nothing, where `Objective` costs a forward pass over all samples.
-    For `MiniBatchThreeSplitting` only.
+    The loss is that of the current weights, not of their running mean. It has no penalties, and
+    each sample counts its weight. It costs almost nothing, while `Objective` costs a forward pass
+    over all samples. It is for `MiniBatchThreeSplitting` only.
     """
 
     def on_start(self, solver: Any, state: Any, max_iter: int) -> None:

@@ -1,4 +1,4 @@
-"""Callback that measures how long the blocks take."""
+"""Callback that measures the processor time of the blocks."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from fastbcd.training.loop import Callback, Record, Result, Solver
 class BlockTimes(Callback):
     """Adds ``seconds_V``, ``seconds_U``, ``seconds_W``: processor seconds of this iteration.
 
-    Summed over layers, threads and ranks: with n threads at work they add up to n times the
-    seconds of the iteration, and waiting counts nothing. The first iteration of a process includes
+    They are summed over layers, threads and ranks, so with n busy threads they add up to n times
+    the seconds of the iteration. Waiting does not count. The first iteration of a process includes
     compiling or loading the kernels.
 
     .. code-block:: text
@@ -21,9 +21,9 @@ class BlockTimes(Callback):
         seconds_U    V^_{l-1} W_l^T and U_l; missing in two-splitting, which has no U_l
         seconds_W    the sums over samples that W_l needs, its solve, and all that is left
 
-    In mini-batches: V are reading the batch and the displacements of V_l; U are the forward
-    pass and the displacements of U_l; W are the metrics and the weights. Shuffling and handing work
-    to threads are in none.
+    On mini-batches V is reading the batch and the updates of V_l, U is the forward pass and the
+    updates of U_l, and W is the metrics and the weights. Shuffling and handing work to threads
+    count for no block.
     """
 
     columns = ("seconds_V", "seconds_U", "seconds_W")

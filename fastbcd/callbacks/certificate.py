@@ -18,17 +18,17 @@ from fastbcd.training.loop import Record, Result
 class Certify(Every):
     """Measures what Theorems 1 to 3 promise; the result's `certificate` says whether it held.
 
-    Each iteration, from what the blocks report: ``decrease`` of F, ``step``,
+    In each iteration the blocks report ``decrease`` of F and ``step``. From these follow
     ``sufficient_decrease`` (decrease over squared step) and ``tracked_objective`` (F by adding
-    up decreases, corrected wherever F is evaluated). Every `every` iterations, and in the
-    last of `max_iter`, by passes over the samples: F itself, ``subgradient`` (its norm),
+    up decreases, corrected wherever F is evaluated). Every `every` iterations, and in the last
+    one of `max_iter`, passes over the samples give F itself, ``subgradient`` (its norm),
     ``subgradient_bound`` (norm over step) and ``mean_squared_subgradient`` (over all measured).
     Norms are those of `fastbcd.training.descent_log.DescentLog`.
 
     Parameters
     ----------
     every : int, default=1
-        How often the subgradient is measured. Give `Objective` before this callback.
+        Iterations between measurements of the subgradient. Give `Objective` before this callback.
     """
 
     columns = (
@@ -58,7 +58,10 @@ class Certify(Every):
         start = solver.objective(state)
         eps = float(np.finfo(solver.dtype).eps)
         self.certificate = Certificate(
-            *(str(solver.dtype), solver.promised_decrease(), start, state.iteration),
+            str(solver.dtype),
+            solver.promised_decrease(),
+            start,
+            state.iteration,
             floor=4.0 * eps * eps * (solver.magnitude_bound(state) + start),
         )
 

@@ -1,4 +1,4 @@
-"""Callback that saves checkpoints, every so many iterations and where a run is stopped."""
+"""Callback that saves checkpoints every few iterations and when a run is stopped."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from fastbcd.training.loop import Callback, Record, Result, Solver
 
 
 class SaveCheckpoint(Callback):
-    """Writes the whole state to `path`, each time in the place of the last; see `fastbcd.resume`.
+    """Writes the whole state to `path`, replacing the last checkpoint; see `fastbcd.resume`.
 
     A checkpoint holds weights, states, momentum and metrics, counters, random state, history and
     the state of the other callbacks; of the data it holds a hash only. Give this callback last, so
     that the others have done their work of an iteration.
 
-    Where a checkpoint cannot be written (disk full, folder read-only) the last one is untouched,
-    and the run goes on with a warning of the logger ``fastbcd``: it tries again at the next one.
+    If a checkpoint cannot be written (disk full, folder read-only), the last one stays, the logger
+    ``fastbcd`` warns, and the run goes on and tries again at the next one.
 
     Parameters
     ----------
     path : str or Path
         A ``.safetensors`` file in a folder that exists. It has the size of the state: for
-        full-batch solvers that of V and U, several times the data. Where the solver is spread
-        over ranks, each of them writes its samples to a file in the folder ``PATH.parts``, which
-        all ranks must see; a different number of ranks may go on.
+        full-batch solvers that of V and U, several times the data. If the solver is spread over
+        ranks, each of them writes its samples to a file in the folder ``PATH.parts``, which all
+        ranks must see; another number of ranks may go on.
     every : int, optional
-        Iterations between checkpoints; None: only where another callback stops the run.
+        Iterations between checkpoints; None: only when another callback stops the run.
 
     Attributes
     ----------
     failed : str or None
-        Why the last checkpoint could not be written; None where it was.
+        The reason why the last checkpoint could not be written; None if it was.
 
     Raises
     ------
@@ -62,12 +62,12 @@ class SaveCheckpoint(Callback):
             self._try(state)
 
     def on_end(self, result: Result) -> None:
-        # A stopped run only: after an exception the last good one is the better one.
+        # Only for a stopped run: after an exception the last checkpoint is the better one.
         if result.stopped_by is not None and result.state.iteration != self._saved:
             self._try(result.state)
 
     def _try(self, state: Any) -> None:
-        """`save`; a warning where that fails, on all ranks alike."""
+        """`save`, or a warning if that fails; all ranks do the same."""
         try:
             self.save(state)
             self.failed = None
@@ -77,7 +77,7 @@ class SaveCheckpoint(Callback):
                 logger.warning("checkpoint of iteration %d: %s", state.iteration, error)
 
     def save(self, state: Any) -> None:
-        """Write a checkpoint of `state` now; `OSError` where that cannot be done."""
+        """Write a checkpoint of `state` now; `OSError` if that fails."""
         write(self.path, self._solver, state, self._data, self._max_iter, self.result)
         self._saved = state.iteration
         logger.debug("checkpoint of iteration %d in %s", state.iteration, self.path)

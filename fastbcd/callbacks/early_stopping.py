@@ -1,4 +1,4 @@
-"""Callback that ends a run where a measurement no longer improves, and keeps the best weights."""
+"""Callback that ends a run when a measurement stops improving, and keeps the best weights."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ MODES = {"max": 1.0, "min": -1.0}
 class EarlyStopping(Callback):
     """Stops once ``record[monitor]`` has not risen by `tol` for `n_iter_no_change` measurements.
 
-    At the end, also where nothing stopped the run, the result's network has the weights of the
-    best measurement. The state is that of the last iteration, so that a run may go on from it.
-    NaN is worse than any number.
+    At the end the result's network has the weights of the best measurement, whether or not this
+    callback stopped the run. The state is that of the last iteration, so that a run may go on from
+    it. NaN is worse than any number.
 
-    A run that goes on from a checkpoint keeps its best measurement and weights. A run that was
-    stopped by this callback takes no further iteration, unless it waits longer now.
+    After `fastbcd.resume` the callback remembers its measurements. A run that it had stopped takes
+    no further iteration, unless `n_iter_no_change` is larger now.
 
     Parameters
     ----------
     monitor : str, default="validation_accuracy"
-        Measurement of an earlier callback: ``Accuracy("validation", X, labels)`` adds the default.
+        A column that an earlier callback adds; ``Accuracy("validation", X, labels)`` adds this one.
     n_iter_no_change : int, default=10
-        Iterations without the measurement do not count.
+        Measurements to wait; iterations without a measurement do not count.
     tol : float, default=1e-4
-        A smaller gain does not delay stopping. The best weights are those of the best measurement
-        all the same.
+        A gain below this does not count for stopping; the best weights are those of the best
+        measurement nevertheless.
     mode : {"max", "min"}, default="max"
-        ``"min"`` for a measurement that should fall.
+        Whether the measurement should rise or fall.
 
     Attributes
     ----------
@@ -48,8 +48,8 @@ class EarlyStopping(Callback):
     Raises
     ------
     InputError
-        In the last iteration: no callback adds `monitor`. On resuming: the checkpoint's
-        EarlyStopping had another `monitor` or `mode`.
+        In the last iteration, if no callback adds `monitor`. On resuming, if the EarlyStopping of
+        the checkpoint had another `monitor` or `mode`.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class EarlyStopping(Callback):
     def _forget(self) -> None:
         self.best: float | None = None
         self.best_iteration = 0
-        self._to_beat = -math.inf  # as `_height` has it: larger is better
+        self._to_beat = -math.inf  # a number of `_height`: larger is better
         self._waited = 0
         self._weights: list[NDArray[Any]] = []
 

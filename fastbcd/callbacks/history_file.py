@@ -1,4 +1,4 @@
-"""Callback that writes one CSV row per iteration, as it happens."""
+"""Callback that writes one CSV row after each iteration."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ COLUMNS = ("iteration", "seconds", "objective", "train_accuracy", "test_accuracy
 
 
 class HistoryFile(Callback):
-    """Writes `COLUMNS` of each record to `path`; a quantity not measured is an empty field.
+    """Writes `COLUMNS` of each record to `path`; what was not measured is an empty field.
 
-    A run that goes on from a checkpoint starts the file anew with the rows up to there; else the
-    file must not exist yet. Rows that cannot be written (disk full) do not end the run: there is a
-    warning, and they are written with a later one.
+    A run that goes on from a checkpoint writes the file anew with the rows up to the checkpoint.
+    Otherwise the file must not exist yet. Rows that cannot be written (disk full) do not end the
+    run: there is a warning, and they are written together with a later row.
 
     Parameters
     ----------
     path : str or Path
     more : sequence of str
-        Further columns, to the right of these.
+        Further columns, to the right of `COLUMNS`.
     """
 
     everywhere = False
@@ -45,7 +45,7 @@ class HistoryFile(Callback):
             rows = io.StringIO(newline="")
             self._write(rows, past)
             write_atomically(self.path, rows.getvalue().encode())
-        # Without a buffer: what could not be written is kept here, and written with the next row.
+        # Without a buffer, because rows that could not be written are kept in `_rows`.
         self._file: Any = self.path.open("ab" if past else "xb", buffering=0)
         self._size, self._rows, self._failed = self.path.stat().st_size, b"", False
         if not past:
@@ -62,7 +62,7 @@ class HistoryFile(Callback):
         self._add([record])
 
     def _add(self, records: list[Record], header: bool = False) -> None:
-        """Rows, and those that could not be written before: all of them, or none."""
+        """Write these rows and those that could not be written before: all of them or none."""
         text = io.StringIO(newline="")
         self._write(text, records, header)
         self._rows += text.getvalue().encode()
@@ -75,7 +75,7 @@ class HistoryFile(Callback):
             with contextlib.suppress(OSError):
                 self._file.truncate(self._size)
                 self._file.seek(self._size)
-            if not self._failed:  # once, not in each iteration
+            if not self._failed:  # warn once, not in each iteration
                 logger.warning(
                     "%s cannot be written: %s; its rows are kept for later",
                     self.path,

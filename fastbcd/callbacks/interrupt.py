@@ -1,4 +1,4 @@
-"""Callback that turns Ctrl-C into the end of a run after the current iteration."""
+"""Callback that ends a run after the current iteration when Ctrl-C or a signal comes."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 from fastbcd.kernels.streams import logger
 from fastbcd.training.loop import Callback, Record, Result, Solver
 
-# Ctrl-C and kill: whoever sends one of them twice wants the process to end now.
+# Ctrl-C and kill: somebody who sends one of them twice wants the process to end now.
 ASKED = (signal.SIGINT, signal.SIGTERM)
-# A terminal that closes, what schedulers send before time is up, and a limit of processor time.
+# A closed terminal, signals of schedulers before time is up, and a limit of processor time.
 WARNED = tuple(
     getattr(signal, name)
     for name in ("SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU")
@@ -23,19 +23,19 @@ WARNED = tuple(
 class StopOnSignal(Callback):
     """Stops the run after the iteration in which a signal came.
 
-    After Ctrl-C or SIGTERM a second of these acts at once. The others may come any number of times
-    (SIGXCPU comes every second): they end nothing before the iteration is over and, where this
-    callback comes after `SaveCheckpoint`, its checkpoint is written.
+    After Ctrl-C or SIGTERM, a second one of these acts at once. The other signals may come any
+    number of times (SIGXCPU comes every second): the iteration is finished first. Give this
+    callback after `SaveCheckpoint`, so that the checkpoint is written before signals act again.
 
     Without it Ctrl-C raises `KeyboardInterrupt` in the middle of an iteration. In threads other
-    than the main one, where Python handles no signals, it does nothing; signals that the process
-    ignores stay ignored.
+    than the main one this callback does nothing, because Python handles no signals there. Signals
+    that the process ignores stay ignored.
 
     Parameters
     ----------
     signals : sequence of int, optional
-        Default: SIGINT and SIGTERM, and those of SIGHUP, SIGUSR1, SIGUSR2 and SIGXCPU that nobody
-        else handles.
+        Default: SIGINT, SIGTERM, and those of SIGHUP, SIGUSR1, SIGUSR2 and SIGXCPU that have no
+        other handler.
 
     Attributes
     ----------
@@ -53,7 +53,7 @@ class StopOnSignal(Callback):
         if threading.current_thread() is threading.main_thread():
             for number in (*ASKED, *WARNED) if self.signals is None else self.signals:
                 before = signal.getsignal(number)
-                # What a shell has told its background jobs to ignore stays ignored.
+                # Signals that a shell lets its background jobs ignore stay ignored.
                 taken = before in (signal.SIG_IGN, None)
                 if self.signals is None and number in WARNED:
                     taken = before != signal.SIG_DFL
@@ -66,7 +66,7 @@ class StopOnSignal(Callback):
             self._restore(but=WARNED)
         if not first:
             return
-        # From another thread: this one may be in the middle of writing to the same stream.
+        # Log from another thread: this one may be in the middle of writing to the same stream.
         message = "stopping after this iteration"
         if number not in WARNED:
             message += "; once more stops at once"
@@ -79,6 +79,6 @@ class StopOnSignal(Callback):
         self._restore()
 
     def _restore(self, but: Sequence[int] = ()) -> None:
-        """The handlers of before, but for some signals that keep ours."""
+        """Set the previous handlers again, except for the signals `but`."""
         for number in [number for number in self._before if number not in but]:
             signal.signal(number, self._before.pop(number))

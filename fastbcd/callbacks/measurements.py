@@ -1,4 +1,4 @@
-"""Callbacks that measure the objective and the accuracy, every so many iterations."""
+"""Callbacks that measure the objective and the accuracy every few iterations."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ class Every(Callback):
         self._last = max_iter
 
     def due(self, record: Record) -> bool:
-        """Whether this record gets a measurement."""
+        """Whether to measure in the iteration of `record`."""
         iteration = record["iteration"]
         return iteration % self.every == 0 or iteration == self._last
 
 
 class Objective(Every):
-    """Adds ``objective``: F of the state. Costs a product per layer and pass.
+    """Adds ``objective``: F of the state. It costs one product per layer and pass.
 
-    In the same pass ``constraint_gap``, where the solver keeps states from one iteration to the
-    next: how far they are from those of a forward pass (`ThreeSplitting.objective_and_violation`).
+    Full-batch solvers get ``constraint_gap`` in the same pass: the constraint violation, which is
+    how far the states are from a forward pass (`ThreeSplitting.objective_and_violation`).
 
     Parameters
     ----------
     every : int, default=1
-        Iterations between measurements; the last one is measured in any case.
+        Iterations between measurements; the last iteration is always measured.
     """
 
     def __init__(self, every: int = 1) -> None:
@@ -62,11 +62,10 @@ class Accuracy(Every):
     Parameters
     ----------
     name : str
-        ``"train"`` or ``"test"``, say.
+        For example ``"train"`` or ``"test"``.
     X : (n, d_0) array
     labels : (n,) array of int
-        Index of each sample's class. With ranks each has samples of its own, of which it may
-        have none.
+        Index of each sample's class. Each rank gives its own samples; a rank may have none.
     every : int, default=1
     """
 

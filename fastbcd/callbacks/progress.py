@@ -1,4 +1,4 @@
-"""Callback that shows how a run gets on: a bar in a terminal or notebook, else lines of a log."""
+"""Callback that shows the progress of a run: a bar in a terminal or notebook, else log lines."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ LABELS = {
     "test_accuracy": "test",
     "validation_score": "validation",
 }
-# Between two lines of a log, at least.
+# Least time between two log lines.
 SECONDS = 10.0
 
 
 class Progress(Callback):
-    """Iterations, time left, objective, train and test accuracy as they come.
+    """Shows iterations, time left, objective, train and test accuracy.
 
-    In a terminal and in a notebook a tqdm bar; elsewhere (a file, a pipe) lines for the first and
-    the last iteration, and one every ten seconds: of the logger ``fastbcd``, where that takes
-    level INFO, else on standard error.
+    In a terminal or notebook this is a tqdm bar. Elsewhere (a file, a pipe) there is a line for the
+    first and the last iteration and one every ten seconds. These lines go to the logger ``fastbcd``
+    if it takes level INFO, else to standard error.
     """
 
     everywhere = False
@@ -45,7 +45,7 @@ class Progress(Callback):
                 initial=state.iteration,
                 unit="it",
                 dynamic_ncols=True,
-                # A notebook's bar is no text, and knows standard error by its identity.
+                # A notebook's bar is no text, and it recognises standard error by its identity.
                 file=Lenient(sys.stderr) if terminal else None,
             )
 
@@ -74,5 +74,5 @@ class Progress(Callback):
         line = f"iteration {self._iteration} of {self._max_iter}, {seconds:.1f} s{shown}"
         if logger.isEnabledFor(logging.INFO) and logger.hasHandlers():
             logger.info(line)
-        else:  # whoever asks for progress wants to see it, with logging set up or without
+        else:  # progress was asked for, so it is shown without logging, too
             write_line(line)

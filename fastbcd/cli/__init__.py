@@ -1,1 +1,1 @@
-"""The command line: fastbcd train, predict, export, info."""
+"""The command line: fastbcd train, predict, export, plot, info."""

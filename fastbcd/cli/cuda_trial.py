@@ -1,4 +1,4 @@
-"""A trial of every algorithm on the GPU, for ``fastbcd info``: which kernels compile and run."""
+"""A trial of every algorithm on the GPU: ``fastbcd info`` says which kernels compile and run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fastbcd.training.descent_log import DescentLog
 
 
 def try_kernels() -> str:
-    """One step of small networks on the GPU: names of the kernels that ran, or what went wrong."""
+    """Train small networks on the GPU; return the names of the kernels that ran, or the error."""
     from fastbcd.kernels.cuda import target
 
     rng = np.random.default_rng(0)

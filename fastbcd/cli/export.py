@@ -1,4 +1,4 @@
-"""``fastbcd export``: a trained model for PyTorch or ONNX."""
+"""``fastbcd export``: write a trained model for PyTorch or ONNX."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def add_command(commands: Any) -> None:
         help="write a trained network for PyTorch or ONNX",
         description=(
             "Write the model of a run for another library. torch: the state of a "
-            "torch.nn.Sequential, and beside it a Python file that builds it. onnx: a graph from "
+            "torch.nn.Sequential, and a Python file that builds it. onnx: a graph that leads from "
             "raw inputs to outputs, probabilities and label."
         ),
         allow_abbrev=False,
@@ -33,14 +33,14 @@ def add_command(commands: Any) -> None:
     add = parser.add_argument
     folder = "a folder that fastbcd train wrote, or a model file"
     add("folder", type=user_path, metavar="DIR", help=folder)
-    add("--to", choices=list(WRITERS), required=True, help="library")
-    new = "new file; default: DIR/model.pt or DIR/model.onnx"
+    add("--to", choices=list(WRITERS), required=True, help="library to write for")
+    new = "new file; default: model.pt or model.onnx in DIR"
     add("--out", type=user_path, metavar="FILE", help=new)
     add("--dtype", choices=DTYPES, help="type of the inputs; default: float32 where that suffices")
 
 
 def run(options: argparse.Namespace) -> None:
-    """Read the model, convert it, write the new files, and say what they take."""
+    """Read the model, convert it, write the new files, and print which inputs they take."""
     given = Path(options.folder)
     model = Model.load(given) if given.is_file() else RunFolder(given).read_model()
     folder = given.parent if given.is_file() else given

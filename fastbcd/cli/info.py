@@ -27,7 +27,7 @@ def add_command(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Print one fact a line."""
+    """Print one fact per line."""
     blas = [
         f"{library['internal_api']} {library['version']} ({library.get('architecture', '?')}, "
         f"{library['num_threads']} threads)"
@@ -56,7 +56,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _of_the_gpu() -> dict[str, str]:
-    """Device, driver, toolkit, and which kernels compile there; or what is missing."""
+    """Device, driver, toolkit and the kernels that compile there, or what is missing."""
     facts = describe()
     if "cuda driver" in facts:
         from fastbcd.cli.cuda_trial import try_kernels

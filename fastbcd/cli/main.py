@@ -39,7 +39,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; 0 when it worked, 2 with one sentence on stderr for bad input."""
+    """Run a command; return 0 if it worked, or 2 after one sentence on stderr about bad input."""
     with _streams():
         return _main(sys.argv[1:] if arguments is None else list(arguments))
 
@@ -57,7 +57,7 @@ def _main(arguments: list[str]) -> int:
     options.arguments = arguments[1:]
     if options.command != "train":
         if not first:
-            return 0  # these are work for one process
+            return 0  # these commands are work for one process
         comm = None
     options.comm = comm
 
@@ -72,17 +72,17 @@ def _main(arguments: list[str]) -> int:
 
     try:
         with warnings.catch_warnings(), _logging(getattr(options, "quiet", False), first):
-            # A warning is one line, too, without the source line that it came from.
+            # A warning is one line as well, without the source line that raised it.
             warnings.showwarning = lambda message, *_, **__: (
                 complain(f"warning: {message}") if first else None
             )
             status = options.run(options)
-        if hasattr(sys.stdout, "flush"):  # it may be None, or an object that can write only
+        if hasattr(sys.stdout, "flush"):  # it may be None, or an object that has `write` only
             sys.stdout.flush()
         return status or 0
     except BrokenPipeError:
-        # The reader (head, say) has seen enough. Python would complain again at exit, unless an
-        # object without a descriptor stands for standard output.
+        # The reader, such as head, has closed the pipe. Python would complain again at exit, so
+        # standard output goes to nowhere, unless an object without a descriptor replaces it.
         with contextlib.suppress(AttributeError, OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1 if comm is None else fail(1, "nobody reads its output any more")
@@ -97,34 +97,38 @@ def _main(arguments: list[str]) -> int:
     except Exception:
         if comm is None:
             raise
-        return fail(1, traceback.format_exc())  # or the other ranks would wait for this one
+        return fail(1, traceback.format_exc())  # else the other ranks would wait for this one
 
 
 @contextmanager
 def _streams() -> Iterator[None]:
-    """In the context a closed standard stream is None, as one that the process never had.
+    """In the context a closed standard stream is None, and an open one can write all letters.
 
-    An open one takes all letters; it is as before afterwards.
+    Afterwards the streams are as before.
     """
     before = sys.stdout, sys.stderr
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
-        except OSError:  # or a file of ours would be what C code takes for standard error
-            os.open(os.devnull, os.O_RDWR)  # it gets the lowest number that is free, this one
+        except OSError:
+            # os.open gets the lowest free number, this one. Otherwise a file of ours would get it,
+            # and C code would take that file for standard error.
+            os.open(os.devnull, os.O_RDWR)
     with contextlib.ExitStack() as afterwards:
         for name, stream in zip(("stdout", "stderr"), before, strict=True):
             afterwards.callback(setattr, sys, name, stream)
             if not _is_open(stream):
                 setattr(sys, name, None)
-            elif isinstance(stream, io.TextIOWrapper):  # it may lack letters of a file's name
+            elif isinstance(
+                stream, io.TextIOWrapper
+            ):  # its encoding may lack letters of a file's name
                 afterwards.callback(_restore, stream, stream.encoding, stream.errors)
                 stream.reconfigure(errors="backslashreplace")
         yield
 
 
 def _is_open(stream: Any) -> bool:
-    """False for one that is closed, or whose buffer was taken from it."""
+    """False for a stream that is closed or whose buffer was detached."""
     try:
         return not getattr(stream, "closed", False)
     except ValueError:
@@ -132,13 +136,13 @@ def _is_open(stream: Any) -> bool:
 
 
 def _restore(stream: io.TextIOWrapper, encoding: str, errors: str | None) -> None:
-    with contextlib.suppress(OSError, ValueError):  # closed since, or a full disk
+    with contextlib.suppress(OSError, ValueError):  # it was closed since, or the disk is full
         stream.reconfigure(encoding=encoding, errors=errors)
 
 
 @contextmanager
 def _logging(quiet: bool, first: bool) -> Iterator[None]:
-    """What the library logs goes to standard error, a line each, from the `first` rank only."""
+    """In the context log messages of the library go to standard error, on the `first` rank only."""
     logger, handler = logging.getLogger("fastbcd"), logging.StreamHandler()
     before = logger.level
     logger.addHandler(handler)

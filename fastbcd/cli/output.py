@@ -1,4 +1,4 @@
-"""What a command writes to standard output for other programs to read."""
+"""Output of a command that other programs read from standard output."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from fastbcd.errors import InputError
 
 
 def write_text(content: bytes) -> None:
-    """Write UTF-8 as it is to standard output, whatever the locale would make of its letters.
+    """Write UTF-8 to standard output byte by byte, whatever the encoding of the locale is.
 
-    A stream without bytes, as a notebook has one, gets it as text.
+    A stream that takes text only, such as a notebook's, gets text.
 
     Raises
     ------

@@ -10,17 +10,17 @@ from typing import Any, NoReturn
 from fastbcd.files.atomic import expanded
 
 USAGE_STATUS = 2
-# A number below 0, or a list that begins with one: -1e-3, -.5, -inf, -1,2.
+# A negative number, or a list that begins with one: -1e-3, -.5, -inf, -1,2.
 BELOW_0 = re.compile(r"-(\d|\.\d|inf|nan)[-+\w.,:/]*", re.IGNORECASE)
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one sentence, and to which a number below 0 is no option."""
+    """A parser whose errors are one sentence, and that takes no negative number for an option."""
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """As in the base, of arguments in which ``--bias -1e-3`` is ``--bias=-1e-3``.
+        """Parse `args` as the base class does, with ``--bias -1e-3`` read as ``--bias=-1e-3``.
 
-        The base takes -1 for a number, and -1e-3 for an option that it does not know.
+        The base class knows that -1 is a number, but takes -1e-3 for an unknown option.
         """
         return super().parse_known_args(None if args is None else _joined(args), namespace)
 
@@ -30,7 +30,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def _joined(arguments: Sequence[str]) -> list[str]:
-    """StepScalars below 0 as parts of the options that they follow."""
+    """`arguments` with negative numbers joined to the options before them."""
     joined: list[str] = []
     for i, argument in enumerate(arguments):
         if argument == "--":
@@ -44,5 +44,5 @@ def _joined(arguments: Sequence[str]) -> list[str]:
 
 
 def user_path(text: str) -> str:
-    """The type of an option that is a path: a shell leaves ``~`` in ``--out=~/x`` as it is."""
+    """Type of an option that is a path; it expands ``~``, which a shell leaves in ``--out=~/x``."""
     return expanded(text)

@@ -1,4 +1,4 @@
-"""``fastbcd plot``: pictures of finished runs, and of those that are still going."""
+"""``fastbcd plot``: draw pictures of finished runs, and of runs that are still going on."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def add_command(commands: Any) -> None:
         "plot",
         help="draw runs",
         description=(
-            "Draw objective, accuracy, constraint gap, subgradients (of runs with --certify) and "
-            "time per block of one run, or of several in comparison."
+            "Draw objective, accuracy, constraint violation, subgradients (of runs with --certify) "
+            "and time per block, for one run or for several in comparison."
         ),
         allow_abbrev=False,
     )
@@ -31,17 +31,17 @@ def add_command(commands: Any) -> None:
     add("folders", nargs="+", type=user_path, metavar="DIR", help=folders)
     add(
         "--out", type=user_path, metavar="FILE", help="new file, .png or .svg; default: plot.png "
-        "or confusion.png in DIR, drawn anew each time, or for several runs the next free "
-        "plot-K.png here",
+        "or confusion.png in DIR, replaced each time; for several runs the next free plot-K.png "
+        "in the current folder",
     )  # fmt: skip
     add(
-        "--confusion", action="store_true", help="of one finished run: draw the confusion matrix "
-        "of its own test set instead",
+        "--confusion", action="store_true", help="draw the confusion matrix of one finished run, "
+        "on its own test set, instead",
     )  # fmt: skip
 
 
 def run(options: argparse.Namespace) -> None:
-    """Read, draw, write."""
+    """Read the runs, draw them, write the picture."""
     folders = [Path(folder) for folder in options.folders]
     if options.confusion and len(folders) > 1:
         raise InputError(f"--confusion: one DIR at a time, got {len(folders)}")

@@ -1,4 +1,4 @@
-"""``fastbcd predict``: labels for new samples from a finished run."""
+"""``fastbcd predict``: predict labels of new samples with the model of a finished run."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def add_command(commands: Any) -> None:
         "predict",
         help="predict with a trained network",
         description=(
-            "Predict class labels with the model of a run. Where the data has labels the accuracy "
-            "is printed; predictions go to --out, or, alone, to standard output where there are no "
-            "labels or probabilities are asked for."
+            "Predict class labels with the model of a run. If the data has labels, the accuracy is "
+            "printed. Predictions go to --out. Without --out they go to standard output, and "
+            "nothing else does, if there are no labels or if --proba is given."
         ),
         allow_abbrev=False,
     )
@@ -39,12 +39,12 @@ def add_command(commands: Any) -> None:
     )
     add("--target", metavar="COLUMN", help="column of a CSV with labels; default: the run's own")
     add("--out", type=user_path, metavar="FILE", help="new CSV file for the predictions")
-    add("--proba", action="store_true", help="write the probability of each class, too")
-    add("--threads", type=int, help="default: as many as BLAS would use")
+    add("--proba", action="store_true", help="also write the probability of each class")
+    add("--threads", type=int, help="number of threads; default: as many as BLAS would use")
 
 
 def run(options: argparse.Namespace) -> None:
-    """Predict, compare with labels where there are any, and write."""
+    """Predict, compare with the labels if there are any, and write."""
     if options.out is not None and Path(options.out).exists():
         raise InputError(f"--out: {options.out} exists already; name a new file")
     folder = RunFolder(Path(options.folder))
@@ -68,7 +68,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _table(columns: dict[str, list[Any]]) -> bytes:
-    """CSV in UTF-8, which holds every label as it is."""
+    """The columns as CSV in UTF-8, which keeps every label as it is."""
     rows = zip(*columns.values(), strict=True)
     lines = [["sample", *columns], *([sample, *row] for sample, row in enumerate(rows))]
     text = "".join(",".join(map(_field, line)) + "\n" for line in lines)
@@ -80,6 +80,6 @@ def _table(columns: dict[str, list[Any]]) -> bytes:
 
 
 def _field(value: Any) -> str:
-    """A field as the csv module writes it, and quoted as well where it has a carriage return."""
+    """A field as the csv module writes it; a carriage return is quoted, too."""
     text = str(value)
     return '"' + text.replace('"', '""') + '"' if any(c in text for c in ',"\r\n') else text

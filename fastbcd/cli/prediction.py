@@ -18,9 +18,9 @@ from fastbcd.files.atomic import user_path
 
 @dataclass
 class Prediction:
-    """Predicted and known labels (n,) of data called `name`; known ones may be None.
+    """Labels (n,) that were predicted for data called `name`, and `labels` if they are known.
 
-    `classes` are those that the model knows, sorted; `probabilities` (n, k) where asked for.
+    `classes` (k,) are those of the model, sorted; `probabilities` is (n, k) or None.
     """
 
     name: str
@@ -31,7 +31,7 @@ class Prediction:
 
     @property
     def accuracy(self) -> float:
-        """Share of samples whose predicted label is the known one."""
+        """Share of samples whose predicted label is right."""
         return float(np.mean(self.predicted == self.labels))
 
 
@@ -42,12 +42,12 @@ def predict(
     threads: int | None = None,
     proba: bool = False,
 ) -> Prediction:
-    """Labels for `data`, or for the run's own test set, by the model of `folder`.
+    """Predict labels of `data`, or of the run's own test set, with the model of `folder`.
 
     Raises
     ------
     InputError
-        No finished run, data that cannot be read or do not fit the model, or a label that
+        The run is not finished, the data cannot be read or do not fit the model, or a label
         did not occur in training.
     """
     config = folder.read_config()
@@ -69,12 +69,13 @@ def predict(
         test_fraction=config["test_fraction"],
         training=False,
         held_out=own,
-        # Models of earlier versions were trained on row numbers, too.
+        # Models of earlier versions were also trained on row numbers.
         index=bool(model.feature_names and UNNAMED.fullmatch(model.feature_names[0])),
     )
     if model.image_shape and dataset.image_shape:
         check_same_shape(
-            *(model.image_shape, dataset.image_shape),
+            model.image_shape,
+            dataset.image_shape,
             "the model was trained on images",
             f"{dataset.name} has",
         )

@@ -1,4 +1,4 @@
-"""The processes that ``mpiexec`` started: who they are, and how a job ends where one fails."""
+"""The processes that ``mpiexec`` started, and how a job ends if one of them fails."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from typing import Any, NoReturn
 from fastbcd.errors import InputError
 from fastbcd.kernels.streams import write_line
 
-# What launchers of MPICH, Open MPI and their relatives, and of Slurm, tell each process.
+# Variables in which launchers (of MPICH, Open MPI, MVAPICH, Slurm) tell the number of processes.
 SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
-# A rank that fails waits for so many seconds: the first rank may be about to say the same.
+# A rank that fails waits for so many seconds, because the first rank may report the same error.
 GRACE = 1.0
 
 
 def world() -> Any:
-    """The communicator of a job of several processes; None for a process alone.
+    """The communicator of a job of several processes; None for a single process.
 
     Raises
     ------
     InputError
-        Several processes, and mpi4py is missing: they would all do the same work.
+        There are several processes but no mpi4py, so all of them would do the same work.
     """
     sizes = [os.environ[name] for name in SIZES if os.environ.get(name, "").isdecimal()]
     if all(int(size) < 2 for size in sizes):
@@ -38,7 +38,7 @@ def world() -> Any:
         ) from None
     if MPI.COMM_WORLD.size < 2:
         raise InputError(
-            f"started as one of {sizes[0]} processes, but MPI knows one only: mpiexec is of "
+            f"started as one of {sizes[0]} processes, but MPI knows one only: mpiexec belongs to "
             "another MPI than mpi4py; pip install 'fastbcd[mpi]' brings a pair that fits"
         )
     return MPI.COMM_WORLD
@@ -46,16 +46,16 @@ def world() -> Any:
 
 @contextlib.contextmanager
 def silent() -> Iterator[None]:
-    """Nothing is printed in the context: another rank prints the same."""
+    """Print nothing in the context, because another rank prints the same."""
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         yield
 
 
 def abort(comm: Any, status: int, sentence: str) -> NoReturn:
-    """End all processes of `comm` with `status`, after `sentence`, once, on standard error."""
+    """Write `sentence` to standard error, then end all processes of `comm` with `status`."""
     if comm.rank > 0:
         time.sleep(GRACE)
     write_line(sentence)
     comm.Abort(status)
-    time.sleep(GRACE)  # the launcher ends this process, too
+    time.sleep(GRACE)  # the launcher ends this process as well
     os._exit(status)

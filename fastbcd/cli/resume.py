@@ -1,4 +1,4 @@
-"""What ``fastbcd train --resume DIR`` means: the run's own options, and no others."""
+"""``fastbcd train --resume DIR`` takes the options of the run in DIR, and no others."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fastbcd.data import Dataset
 from fastbcd.data.inputs import check_same_names
 from fastbcd.errors import InputError
 
-# Change no result, so that they may be given anew.
+# These options change no result, so they may be given anew.
 FREE = ("resume", "threads", "quiet", "checkpoint_every", "memory", "memory_folder")
 
 AddOptions = Callable[[argparse.ArgumentParser], None]
@@ -23,14 +23,14 @@ AddOptions = Callable[[argparse.ArgumentParser], None]
 def resumed_options(
     add_options: AddOptions, arguments: Sequence[str], folder: RunFolder
 ) -> argparse.Namespace:
-    """Options of the run in `folder`, with those of `FREE` as they are in `arguments`.
+    """Options of the run in `folder`, except that those of `FREE` may come from `arguments`.
 
-    DATA may have moved; whether it is the same is for the checkpoint to say.
+    DATA may have moved; the checkpoint tells later whether it is the same data.
 
     Raises
     ------
     InputError
-        The folder holds no run or a finished one, or an option differs from the run's.
+        The folder holds no run or a finished one, or an option differs from that of the run.
     """
     config = folder.read_config()
     if folder.summary.exists():
@@ -43,7 +43,7 @@ def resumed_options(
         if name == "data":
             value = given["data"] = os.path.abspath(value)
             if own.data is not None and folder.checkpoint.exists():
-                continue  # it may have moved: the checkpoint knows what it was
+                continue  # it may have moved; the checkpoint has a hash of it
         before = getattr(own, name)
         if name not in FREE and value != before:
             option = f"--{name.replace('_', '-')}"
@@ -75,25 +75,25 @@ def _parse(
 
 
 def _given(add_options: AddOptions, arguments: Sequence[str]) -> dict[str, Any]:
-    """Options that stand in `arguments`, without those that have a default only."""
+    """The options that `arguments` names, without defaults."""
     absent = object()
     names = vars(_parse(add_options, []))
-    # A default does not replace what a namespace has already.
+    # argparse leaves what a namespace has already, so that no default gets in.
     options = _parse(add_options, arguments, argparse.Namespace(**dict.fromkeys(names, absent)))
-    if options.data is None:  # but for arguments without a name
+    if options.data is None:  # only positional arguments get their default all the same
         options.data = absent
     return {name: value for name, value in vars(options).items() if value is not absent}
 
 
 def _arguments_of(config: dict[str, Any], add_options: AddOptions) -> list[str]:
-    """The command line that says what config.json says: it is checked like any other."""
+    """A command line with the options in config.json, so that they are checked like any others."""
     names = set(vars(_parse(add_options, []))) - {"data"}
     arguments = [f"--{n.replace('_', '-')}={config[n]}" for n in names if config.get(n) is not None]
     return arguments + ([] if config["data"] is None else ["--", config["data"]])
 
 
 def check_same_columns(config: dict[str, Any], dataset: Dataset) -> None:
-    """`InputError` where the columns of `dataset` are not those that the run began with."""
+    """Raise `InputError` if `dataset` has other columns than those of the run's beginning."""
     before, now = config.get("columns"), dataset.feature_names
     if before is not None and now is not None:
         check_same_names(before, now, dataset.name)
@@ -101,7 +101,7 @@ def check_same_columns(config: dict[str, Any], dataset: Dataset) -> None:
 
 @contextmanager
 def data_named(config: dict[str, Any] | None, data: str | None) -> Iterator[None]:
-    """What a checkpoint refuses names DATA, where it is not in the place of `config`."""
+    """In the context an `InputError` names DATA, if DATA is not where `config` has it."""
     try:
         yield
     except InputError as error:

@@ -1,6 +1,6 @@
 """The folder that a run writes: config.json, history.csv, model.safetensors, summary.json.
 
-While it is under way also checkpoint.safetensors, where one was asked for, and its parts.
+While the run is under way there may be checkpoint.safetensors and the folder of its parts, too.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ DEFAULT_PARENT = Path("runs")
 
 
 class RunFolder:
-    """Names of a run's files in `path`."""
+    """Paths of the files that a run writes to the folder `path`."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -31,12 +31,12 @@ class RunFolder:
 
     @classmethod
     def create(cls, requested: str | None, data_name: str) -> RunFolder:
-        """A new, empty folder: `requested`, or the next free ``runs/DATA-K``.
+        """Make a new, empty folder: `requested`, or the next free ``runs/DATA-K``.
 
         Raises
         ------
         InputError
-            There is something in it already, or it cannot be made.
+            The folder holds something already, or it cannot be made.
         """
         try:
             if requested is None:
@@ -44,7 +44,9 @@ class RunFolder:
             path = Path(requested)
             if path.exists() and not path.is_dir():
                 raise InputError(f"--out: {path} is a file; name a new or empty folder")
-            if path.exists() and _files(path) - {"config.json.partial"}:  # of a run killed at once
+            if path.exists() and _files(path) - {
+                "config.json.partial"
+            }:  # a run killed at once leaves it
                 held = "holds another run" if (path / "config.json").exists() else "is not empty"
                 raise InputError(f"--out: {path} {held}; name a new or empty folder")
             path.mkdir(parents=True, exist_ok=True)
@@ -53,19 +55,19 @@ class RunFolder:
             raise InputError(f"--out: the folder cannot be made: {error}") from None
 
     def finish(self, summary: dict[str, Any]) -> None:
-        """Write summary.json, which says that the run is over; the checkpoint goes."""
+        """Write summary.json, which says that the run is over, and remove the checkpoint."""
         write_json(self.summary, summary)
         shards.remove(self.checkpoint)
 
     def write_config(self, config: dict[str, Any]) -> None:
-        """Write config.json: what the run was asked to do."""
+        """Write config.json, which holds all options of the run."""
         try:
             write_json(self.config, config)
         except OSError as error:
             raise InputError(f"--out: {self.path} cannot be written: {error}") from None
 
     def read_config(self) -> dict[str, Any]:
-        """What the run was asked to do; `InputError` where this is no run folder."""
+        """The options of the run; `InputError` if this is no run folder."""
         try:
             config = json.loads(self.config.read_text(encoding="utf-8"))
             texts = (config["data"], config["target"])
@@ -80,7 +82,7 @@ class RunFolder:
             raise InputError(f"{self.config} cannot be used: {error}") from None
 
     def read_model(self) -> Model:
-        """The trained model; `InputError` where there is none, or a damaged one."""
+        """The trained model; `InputError` if there is none, or a damaged one."""
         if not self.model.exists():
             raise InputError(f"{self.model} does not exist; a finished run has one")
         return Model.load(self.model)

@@ -1,4 +1,4 @@
-"""Options of ``fastbcd train`` that make the solver, and the solver they make."""
+"""Options of ``fastbcd train`` that describe the solver, and the solver that they describe."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from fastbcd.solvers.three_splitting import ThreeSplitting
 from fastbcd.solvers.two_splitting import TwoSplitting
 from fastbcd.support.parameters import DTYPES, check_dtype
 
-# Algorithm 3 is Algorithm 2 with residual layers: one solver.
+# Algorithm 3 is Algorithm 2 with residual layers, so one solver serves both.
 ALGORITHMS: dict[str, type[ThreeSplitting] | type[TwoSplitting]] = {
     **FULL_BATCH,
     "resnet": ThreeSplitting,
 }
 
-# Defaults of options of which mini-batches have none, or another one.
+# Defaults of full batches, for options that have another default on mini-batches, or none.
 FULL_BATCH_DEFAULTS: dict[str, Any] = {
     "alpha": ALPHA,
     "weight_penalty": WEIGHT_PENALTY,
@@ -46,72 +46,86 @@ FULL_BATCH_ONLY = (
     "certify",
 )
 
-# Options of mini-batches: type and help; the defaults are the solver's.
+# Options of mini-batches: type and help. The solver has their defaults.
 MINI_BATCH_OPTIONS: dict[str, tuple[type, str]] = {
     "step_size": (float, "default: by batch size and number of plain layers; 0.65 for one layer"),
     "schedule": (str, f"of the step size, one of {', '.join(SCHEDULES)}; default: cosine"),
     "momentum": (float, "default: 0.9, or less for batches above 500"),
     "damping": (
         float,
-        "proximal weight of W, in mean eigenvalues of the Gram matrix; default: 5, "
+        "proximal weight of W, in units of the mean eigenvalue of the Gram matrix; default: 5, "
         "or less for batches above 500",
     ),
-    "rank": (int, "directions of the metric; default: 16, or more for batches above 500"),
+    "rank": (int, "number of directions in the metric; default: 16, or more for batches above 500"),
     "weight_decay": (float, "default: 0.02"),
-    "average": (float, "decay of the mean of weights that predicts; default: 0.98"),
+    "average": (float, "decay of the running mean of the weights, which predicts; default: 0.98"),
 }
 
 
 def add_solver_options(parser: argparse.ArgumentParser) -> None:
-    """Add them to `parser`."""
+    """Add the options that describe the solver to `parser`."""
     add = parser.add_argument
-    add("--algorithm", choices=list(ALGORITHMS), default="three-splitting", help="which BCD")
+    add(
+        "--algorithm",
+        choices=list(ALGORITHMS),
+        default="three-splitting",
+        help="which algorithm of the paper",
+    )
     add("--hidden", default="512,512", metavar="D1,D2,...", help="widths of the hidden layers")
     add("--activation", default="relu", metavar="NAME", help=f"one of {_names(ACTIVATIONS)}")
     add("--loss", default="squared", metavar="NAME", help=f"one of {_names(LOSSES)}")
     add("--gamma", type=float, default=1.0, help="weight of the couplings")
-    add("--rho", type=float, help="weight of the linear coupling, if not gamma's")
+    add("--rho", type=float, help="weight of the linear coupling; default: gamma, or 16 in batches")
     add(
         "--alpha",
         type=float,
         help=f"weight of the proximal terms; default: {FULL_BATCH_DEFAULTS['alpha']:g}",
     )
-    add("--alpha-weights", type=float, help="the same for weights, if not alpha's")
+    add("--alpha-weights", type=float, help="the same for weights; default: alpha")
     add(
         "--weight-penalty",
         metavar="NAME",
-        help=f"one of {_names(PENALTIES)}; one for each layer with slashes: l1:1e-4/none/none; "
-        f"{_default('weight_penalty')}, or none on mini-batches, which have --weight-decay",
+        help=f"one of {_names(PENALTIES)}; layers may differ, separated by slashes: "
+        f"l1:1e-4/none/none; {_default('weight_penalty')}, or none on mini-batches, which have "
+        "--weight-decay",
     )
     add("--state-penalty", default="none", metavar="NAME", help="the same for states V_l")
-    add("--loss-update", choices=LOSS_UPDATES, help="V_L: exact or linearised; default: prox")
-    add("--inner-steps", type=int, help="two-splitting: models solved per nonlinear block, 1")
-    add("--reduction", choices=REDUCTIONS, default="mean", help="over samples")
+    add(
+        "--loss-update",
+        choices=LOSS_UPDATES,
+        help="block V_L with the exact or the linearised loss; default: prox",
+    )
+    add(
+        "--inner-steps",
+        type=int,
+        help="two-splitting: surrogate steps per nonlinear block; default: 1",
+    )
+    add("--reduction", choices=REDUCTIONS, default="mean", help="mean or sum over the samples")
     add("--init", metavar="NAME", help=f"one of {_names(INITIALIZATIONS)}; default: he")
     add("--bias", type=float, help="initial value of the biases; default: 0")
-    add("--epochs", type=int, help="iterations, each one pass over the data; default: 50, or, on "
-        "mini-batches, 10 or as many as make 1200 batches")  # fmt: skip
+    add("--epochs", type=int, help="iterations, each one pass over the data; default: 50; on "
+        "mini-batches 10, or as many as make 1200 batches")  # fmt: skip
     mini = parser.add_argument_group(
-        "mini-batches", "three-splitting and resnet a batch at a time: learns in fewer passes, but "
-        "the objective need not fall in each"
+        "mini-batches", "three-splitting and resnet on one batch at a time: they learn in fewer "
+        "passes, but the objective may rise in some of them"
     )  # fmt: skip
     mini.add_argument("--batch-size", type=_batch_size, metavar="M", help="samples of a batch, or "
                       "auto: a fortieth of all, between 16 and 500")  # fmt: skip
     for option, (kind, text) in MINI_BATCH_OPTIONS.items():
         mini.add_argument(f"--{option.replace('_', '-')}", type=kind, help=text)
     add("--device", choices=list(DEVICES), default="cpu", help="where to compute")
-    add("--precision", choices=PRECISIONS, default="float32", help="of products on a GPU")
-    add("--dtype", choices=DTYPES, default="float32", help="of states, weights and products")
-    add("--threads", type=int, help="default: as many as BLAS would use; of each rank under "
-        "mpiexec, its part of the machine's processors")  # fmt: skip
-    add("--tile-rows", type=int, metavar="K", help="samples in the cache at a time; shares of "
-        "ranks are whole multiples; default: by the cache's size")  # fmt: skip
+    add("--precision", choices=PRECISIONS, default="float32", help="precision of products on a GPU")
+    add("--dtype", choices=DTYPES, default="float32", help="type of states, weights and products")
+    add("--threads", type=int, help="number of threads; default: as many as BLAS would use; "
+        "under mpiexec each rank has its share of the processors")  # fmt: skip
+    add("--tile-rows", type=int, metavar="K", help="samples in the cache at a time; a rank holds a "
+        "whole multiple of them; default: by the cache's size")  # fmt: skip
 
 
 def tile_rows_of(options: argparse.Namespace) -> Callable[[int], int]:
-    """Samples in a tile, for inputs of so many features: known before the solver is.
+    """A function from the number of features to the samples in a tile; it needs no solver.
 
-    1 on mini-batches, whose samples are shuffled anyway.
+    On mini-batches it gives 1, because their samples are shuffled anyway.
     """
     hidden, dtype = _hidden(options), check_dtype(options.dtype)
 
@@ -135,20 +149,16 @@ def _hidden(options: argparse.Namespace) -> list[int]:
 def solver_of(
     options: argparse.Namespace, shape: tuple[int, int], n_classes: int, comm: Any = None
 ) -> AnySolver:
-    """The solver for inputs of `shape`; options that were not given become what it chose.
+    """The solver for inputs of `shape`; options that were not given get the values that it chose.
 
-    `shape` counts the samples of all ranks of `comm`.
+    `shape` is (n, d), n counting the samples of all ranks of `comm`.
     """
-    hidden = _hidden(options)
     full = options.batch_size is None
-    _refuse(
-        options,
-        *(
-            (MINI_BATCH_OPTIONS, "needs --batch-size")
-            if full
-            else (FULL_BATCH_ONLY, "does not go with --batch-size")
-        ),
-    )
+    hidden = _hidden(options)
+    if full:
+        _refuse(options, MINI_BATCH_OPTIONS, "needs --batch-size")
+    else:
+        _refuse(options, FULL_BATCH_ONLY, "does not go with --batch-size")
     for name, value in (FULL_BATCH_DEFAULTS if full else MINI_BATCH_DEFAULTS).items():
         if getattr(options, name) is None:
             setattr(options, name, value)
@@ -163,7 +173,6 @@ def solver_of(
         residual=options.algorithm == "resnet",
         reduction=options.reduction,
     )
-    algorithm, more = ALGORITHMS[options.algorithm], {}
     machine = {
         "device": options.device,
         "dtype": options.dtype,
@@ -172,21 +181,17 @@ def solver_of(
         "precision": options.precision,
         "memory": options.memory,
         "folder": options.memory_folder,
+        "comm": comm,
     }
-    if not full:
-        if algorithm is not ThreeSplitting:
-            raise InputError(f"--batch-size: {options.algorithm} has no mini-batches")
-        names = ("batch_size", "rho", *MINI_BATCH_OPTIONS)
-        given = {name: getattr(options, name) for name in names}
-        given = {name: value for name, value in given.items() if value not in (None, "auto")}
-        solver = MiniBatchThreeSplitting(problem, comm=comm, **given, **machine)
-        # What config.json shall say.
-        chosen = {**vars(solver), **asdict(solver.settings(shape[0]))}
-        for name in set(names) - set(given):
-            setattr(options, name, chosen[name])
-        if options.epochs is None:
-            options.epochs = solver.passes(shape[0])
-        return solver
+    if full:
+        return _full_batch_solver(options, problem, machine)
+    return _mini_batch_solver(options, problem, machine, n=shape[0])
+
+
+def _full_batch_solver(
+    options: argparse.Namespace, problem: Problem, machine: dict[str, Any]
+) -> AnySolver:
+    algorithm, more = ALGORITHMS[options.algorithm], {}
     if options.inner_steps is not None:
         if algorithm is not TwoSplitting:
             raise InputError(f"--inner-steps: {options.algorithm} solves every block in one step")
@@ -196,14 +201,31 @@ def solver_of(
         alpha=options.alpha,
         alpha_weights=options.alpha_weights,
         loss_update=options.loss_update,
-        comm=comm,
         **machine,
         **more,
     )
 
 
+def _mini_batch_solver(
+    options: argparse.Namespace, problem: Problem, machine: dict[str, Any], n: int
+) -> AnySolver:
+    """The solver for n samples; what it chose goes into `options`, and so into config.json."""
+    if ALGORITHMS[options.algorithm] is not ThreeSplitting:
+        raise InputError(f"--batch-size: {options.algorithm} has no mini-batches")
+    names = ("batch_size", "rho", *MINI_BATCH_OPTIONS)
+    given = {name: getattr(options, name) for name in names}
+    given = {name: value for name, value in given.items() if value not in (None, "auto")}
+    solver = MiniBatchThreeSplitting(problem, **given, **machine)
+    chosen = {**vars(solver), **asdict(solver.settings(n))}
+    for name in set(names) - set(given):
+        setattr(options, name, chosen[name])
+    if options.epochs is None:
+        options.epochs = solver.passes(n)
+    return solver
+
+
 def _refuse(options: argparse.Namespace, names: Iterable[str], why: str) -> None:
-    """`InputError` where one of these options is given."""
+    """Raise `InputError` if one of these options is given."""
     for name in names:
         if getattr(options, name) is not None:
             raise InputError(f"--{name.replace('_', '-')} {why}")

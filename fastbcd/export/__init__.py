@@ -1,4 +1,4 @@
-"""Trained models for other libraries: PyTorch and ONNX; each is imported only where it is used."""
+"""Trained models for PyTorch and ONNX; these libraries are imported only when they are used."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Activations and links as nodes of an ONNX graph.
 
-Each takes a graph, a value x of it and `T`, the scalar type of x (`numpy.float32`,
-`numpy.float64`), and returns a value. Operators that onnxruntime has for float32 alone
-(LeakyRelu, Softplus) are made of those that it has for both.
+Each function takes a graph, a value x of it and `T`, the scalar type of x (`numpy.float32`,
+`numpy.float64`), and returns a value. onnxruntime has LeakyRelu and Softplus for float32 only, so
+they are made of operators that it has for both types.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def activation(graph: Graph, x: str, T: Any, formula: Formula) -> str:
 
 
 def link(graph: Graph, v: str, T: Any, k: int, loss: str) -> str:
-    """Probabilities of outputs v (n, k), see `fastbcd.models.probabilities`."""
+    """Probabilities for outputs v (n, k), see `fastbcd.models.probabilities`."""
     found = LINKS[loss]
     if found.kind == "simplex":
         return _simplex(graph, v, T, k)

@@ -1,4 +1,4 @@
-"""An ONNX graph that grows by one node at a time; names of values are made here."""
+"""An ONNX graph that grows node by node and makes the names of its values."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import numpy as np
 from fastbcd.export.support import library
 from fastbcd.support.version import __version__
 
-# Old enough for runtimes of 2021 on; nothing here needs more.
+# Runtimes since 2021 know these versions, and nothing here needs later ones.
 OPSET, IR_VERSION = 13, 7
 
 
 class Graph:
-    """Nodes, constants and outputs so far; a value is the name of a node's result, a text."""
+    """Nodes, constants and outputs so far. A value is the name of the result of a node."""
 
     def __init__(self) -> None:
         self.onnx = library("onnx")
@@ -25,43 +25,43 @@ class Graph:
         self.outputs: list[Any] = []
 
     def input(self, name: str, dtype: Any, shape: Sequence[int | str]) -> str:
-        """A value that the user hands in; a text in its shape is a free dimension."""
+        """Add an input of the graph; a text in its shape is a free dimension."""
         self.inputs.append(self._declare(name, np.dtype(dtype), shape))
         return name
 
     def add(self, operator: str, *inputs: str, name: str | None = None, **attributes: Any) -> str:
-        """Result of a node."""
+        """Add a node; return its result."""
         result = name or f"{operator.lower()}_{len(self.nodes)}"
         self.nodes.append(self.onnx.helper.make_node(operator, inputs, [result], **attributes))
         return result
 
     def add_first(self, operator: str, *inputs: str, **attributes: Any) -> str:
-        """First result of a node that has two."""
+        """Add a node with two results; return the first one."""
         result = f"{operator.lower()}_{len(self.nodes)}"
         results = [result, f"{result}_unused"]
         self.nodes.append(self.onnx.helper.make_node(operator, inputs, results, **attributes))
         return result
 
     def constant(self, value: Any, name: str | None = None) -> str:
-        """A NumPy array or scalar, in its type; texts as an array of objects."""
+        """Add a constant: a NumPy array or scalar in its own type; texts as an array of objects."""
         array = np.array(value)
         name = name or f"constant_{len(self.constants)}"
         self.constants.append(self.onnx.numpy_helper.from_array(array, name))
         return name
 
     def cast(self, x: str, old: Any, new: Any) -> str:
-        """X in another type."""
+        """``x`` of type `old` in the type `new`."""
         if np.dtype(old) == np.dtype(new):
             return x
         return self.add("Cast", x, to=self._type(np.dtype(new)))
 
     def output(self, x: str, name: str, dtype: Any, shape: Sequence[int | str]) -> None:
-        """Give a value the name that users ask for."""
+        """Make a value an output of the graph, called `name`."""
         self.add("Identity", x, name=name)
         self.outputs.append(self._declare(name, np.dtype(dtype), shape))
 
     def finish(self, metadata: Mapping[str, str]) -> Any:
-        """The checked model."""
+        """The model with this graph and `metadata`, checked by ONNX."""
         helper = self.onnx.helper
         graph = helper.make_graph(
             self.nodes, "fastbcd", self.inputs, self.outputs, initializer=self.constants

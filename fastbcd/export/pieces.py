@@ -16,9 +16,9 @@ from fastbcd.models.model import Model
 from fastbcd.models.probabilities import LINKS, check_has_probabilities
 
 Array = NDArray[Any]
-# Layers of our own, see `fastbcd.export.torch_layers`; all others are PyTorch's.
+# Layers of `fastbcd.export.torch_layers`; PyTorch has all others.
 OWN = ("Residual", "Polynomial", "Simplex", "OneAgainstRest")
-# By kind of link; the last one has its slope as argument.
+# Layer and arguments for each kind of link; the last one gets its slope as argument.
 LINK_LAYERS: dict[str, tuple[str, tuple[float, ...]]] = {
     "simplex": ("Simplex", ()),
     "softmax": ("Softmax", (-1,)),
@@ -35,7 +35,7 @@ ACTIVATIONS = {
 
 @dataclass(frozen=True)
 class Piece:
-    """A layer: what makes it, as its `repr`, and its tensors by name."""
+    """A layer with its tensors by name; its `repr` is the Python expression that builds it."""
 
     name: str
     arguments: tuple[Any, ...] = ()
@@ -48,17 +48,17 @@ class Piece:
 
     @property
     def called(self) -> str:
-        """Its class in a file that has ``from torch import nn``."""
+        """The name of its class in a file that has ``from torch import nn``."""
         return self.name if self.name in OWN else f"nn.{self.name}"
 
 
 def pieces(model: Model) -> list[Piece]:
     """Layers from raw inputs to `Model.outputs`, or, for regression, to `Model.predict`.
 
-    Shift and scale of inputs are folded into the first ``Linear``, in float64, where nothing
-    lies between; where inputs are cut they are a ``Conv1d`` with one weight and bias a feature,
-    before the ``Hardtanh`` that cuts. Scale and shift of targets are folded into the last
-    ``Linear``, or, after an activation, another such ``Conv1d``.
+    Shift and scale of inputs are folded into the first ``Linear``, in float64. If inputs are cut
+    at a limit, they are a ``Conv1d`` with one weight and bias per feature instead, before the
+    ``Hardtanh`` that cuts. Scale and shift of targets are folded into the last ``Linear``, or,
+    after an activation, are another such ``Conv1d``.
     """
     model.network.require_dense("an export")
     model.network.require_equal_skips("an export")
@@ -71,7 +71,7 @@ def pieces(model: Model) -> list[Piece]:
     offset = -np.broadcast_to(preprocessing.shift, d) * scale
     before, after = _diagonal(scale, offset), _diagonal(target_scale(model), target_shift(model))
     if np.isfinite(preprocessing.limit):
-        limit = float(preprocessing.limit)  # a NumPy number would be written as one
+        limit = float(preprocessing.limit)  # `repr` would write a NumPy number as np.float64(...)
         before.append(Piece("Hardtanh", (-limit, limit)))
     elif not network.residual[first]:
         W[first][:, -1] += times(W[first][:, :-1], offset[:, None])[:, 0]
@@ -89,7 +89,7 @@ def pieces(model: Model) -> list[Piece]:
 
 
 def link(model: Model) -> Piece:
-    """Layer from outputs to probabilities; `InputError` where there is none."""
+    """The layer from outputs to probabilities; `InputError` if there is none."""
     loss = check_has_probabilities(model.loss_of_probabilities())
     found = LINKS[loss]
     name, arguments = LINK_LAYERS[found.kind]
@@ -97,7 +97,7 @@ def link(model: Model) -> Piece:
 
 
 def state(chain: list[Piece] | tuple[Piece, ...], prefix: str = "") -> Iterator[tuple[str, Array]]:
-    """Keys and tensors of a ``Sequential`` of these layers."""
+    """Keys and tensors of the state of a ``Sequential`` of these layers."""
     for k, piece in enumerate(chain):
         for name, tensor in piece.tensors.items():
             yield f"{prefix}{k}.{name}", tensor
@@ -106,7 +106,7 @@ def state(chain: list[Piece] | tuple[Piece, ...], prefix: str = "") -> Iterator[
 
 
 def names(chain: list[Piece] | tuple[Piece, ...]) -> set[str]:
-    """Classes of all layers, those inside others, too."""
+    """Names of the classes of all layers, including layers inside others."""
     inner = [names(piece.arguments) for piece in chain if piece.name == "Residual"]
     return {piece.name for piece in chain}.union(*inner)
 
@@ -117,7 +117,7 @@ def _linear(W: Array) -> Piece:
 
 
 def _diagonal(scale: Array, offset: Array) -> list[Piece]:
-    """``x * scale + offset``; nothing where that changes nothing."""
+    """Layers for ``x * scale + offset``; none if that changes nothing."""
     if (scale == 1).all() and (offset == 0).all():
         return []
     d = len(scale)
@@ -133,6 +133,6 @@ def _activation(activation: Formula) -> list[Piece]:
     if activation.name == "linear":
         return []
     if activation.name == "softplus":
-        # PyTorch's threshold of 20, above which it is the identity, would cost float64 digits.
+        # Above PyTorch's threshold of 20 it is the identity, which would cost float64 digits.
         return [Piece("Softplus", keywords={"threshold": 40.0})]
     return [Piece(ACTIVATIONS[activation.name], activation.arguments)]

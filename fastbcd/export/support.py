@@ -1,4 +1,4 @@
-"""What both exports ask: the library, the type of the inputs, the link of the loss."""
+"""Shared by both exports: the library, the type of the inputs, checks of the model."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from fastbcd.models.model import Model
 from fastbcd.models.probabilities import LINKS
 from fastbcd.support.parameters import check_dtype
 
-# Deviations from 0 that cost float32 five of its 24 bits, which leaves 2e-6 of a deviation.
+# At so many deviations from 0 float32 loses five of its 24 bits, which leaves 2e-6 of a deviation.
 FAR = 32.0
 SMALL, LARGE = 1e-30, 1e30
 FLOATS = ("float16", "float32", "float64")
 
 
 def library(name: str) -> Any:
-    """The module of this name; `InputError` that names the extra where it is not installed."""
+    """The module `name`; if it is not installed, an `InputError` that names the extra."""
     try:
         return import_module(name)
     except ModuleNotFoundError:
@@ -31,11 +31,11 @@ def library(name: str) -> Any:
 
 
 def input_dtype(model: Model, dtype: str | None) -> np.dtype:
-    """`dtype`, or by default the least in which inputs (and targets) keep their digits.
+    """`dtype`, or by default the smallest type in which inputs and targets keep their digits.
 
-    float64 for a network in float64, and where a feature or a target lies more than 32
-    deviations from 0 (a date in seconds, say: float32 would round away what it says); else
-    float32.
+    This is float64 for a network in float64. It is also float64 if a feature or a target lies more
+    than 32 deviations from 0: float32 would round away the variation of a date in seconds, for
+    example. Otherwise it is float32.
     """
     if dtype is not None:
         return check_dtype(dtype)
@@ -48,19 +48,19 @@ def input_dtype(model: Model, dtype: str | None) -> np.dtype:
 
 
 def target_scale(model: Model) -> Any:
-    """(k,) float64."""
+    """The scale of the targets, (k,) float64."""
     k = model.network.widths[-1]
     return np.ones(k) if model.target_scale is None else model.target_scale
 
 
 def target_shift(model: Model) -> Any:
-    """(k,) float64."""
+    """The shift of the targets, (k,) float64."""
     k = model.network.widths[-1]
     return np.zeros(k) if model.target_shift is None else model.target_shift
 
 
 def check_activations(model: Model) -> None:
-    """`InputError` for an activation of a user's own: another library has no code for it."""
+    """Raise `InputError` for an activation of a user, for which another library has no code."""
     for activation in model.network.activations:
         if activation.name not in ACTIVATIONS:
             raise InputError(
@@ -70,7 +70,7 @@ def check_activations(model: Model) -> None:
 
 
 def check_classes(model: Model) -> None:
-    """`InputError` for classes that another library's file cannot hold as they are: dates, say."""
+    """Raise `InputError` for classes that another library cannot store unchanged, such as dates."""
     if model.classes is None:
         return
     finite = model.classes.dtype.kind != "f" or bool(np.isfinite(model.classes).all())
@@ -85,7 +85,7 @@ def check_classes(model: Model) -> None:
 
 
 def cast(array: NDArray[Any], dtype: np.dtype) -> NDArray[Any]:
-    """A copy in `dtype`; `InputError` where numbers are beyond it."""
+    """A copy in `dtype`; `InputError` if a number is too large for it."""
     with np.errstate(over="ignore"):
         copy = np.array(array, dtype)
     if not np.isfinite(copy).all():
@@ -94,5 +94,5 @@ def cast(array: NDArray[Any], dtype: np.dtype) -> NDArray[Any]:
 
 
 def has_probabilities(model: Model) -> bool:
-    """Whether `Model.predict_proba` would answer."""
+    """Whether `Model.predict_proba` gives probabilities."""
     return model.classes is not None and model.loss in LINKS

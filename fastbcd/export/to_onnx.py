@@ -36,25 +36,24 @@ def onnx_model(model: Model, dtype: str | None = None) -> Any:
         classes:     X (n, d) -> outputs (n, k), probabilities (n, k), label (n,)
         regression:  X (n, d) -> prediction (n, k), or (n,) for one target
 
-    Names are those; n is free. Labels are int64, string, bool or float64, as the classes are. A
-    loss without probabilities (hinge, or a model that does not know its loss) leaves that output
-    out. Scaling of inputs and targets is in the graph, in the type of X; the network computes in
-    its own. Columns of X are in the order of training: ``metadata_props`` has
-    ``feature_names``, ``classes``, ``loss``, ``widths``, ``activations``, ``residual`` and
-    ``fastbcd``, the version, each as JSON, and where they are known ``input_kind`` and
-    ``image_shape``.
+    Inputs and outputs have these names; n is free. Labels are int64, string, bool or float64, as
+    the classes are. A loss without probabilities (hinge, or a model that does not know its loss)
+    leaves that output out. The graph scales inputs and targets in the type of X; the network
+    computes in its own type. Columns of X have the order of training. ``metadata_props`` has
+    ``feature_names``, ``classes``, ``loss``, ``widths``, ``activations``, ``residual``, the version
+    ``fastbcd`` and, if they are known, ``input_kind`` and ``image_shape``, each as JSON.
 
     Parameters
     ----------
     model : Model
     dtype : {"float32", "float64"}, optional
-        Of X and of the prediction; default: float64 where the network has it or float32 inputs
-        would lose what matters, else float32 (`fastbcd.export.support.input_dtype`).
+        Type of X and of the prediction; default: float64 if the network has it or if float32
+        inputs would lose digits that matter, else float32 (`fastbcd.export.support.input_dtype`).
 
     Raises
     ------
     InputError
-        onnx is not installed, an activation is a user's own, or numbers are beyond `dtype`.
+        onnx is not installed, a user wrote the activation, or a number is too large for `dtype`.
     """
     model.network.require_dense("an export")
     model.network.require_equal_skips("an export")
@@ -115,7 +114,7 @@ def _add_prediction(graph: Graph, model: Model, v: str, dtype: np.dtype) -> None
 
 
 def _add_classes(graph: Graph, model: Model, v: str, dtype: np.dtype) -> None:
-    """Outputs, probabilities where there are some, and the class of the largest output."""
+    """Add outputs, probabilities if there are any, and the class of the largest output."""
     assert model.classes is not None
     k, labels = len(model.classes), _labels(model.classes)
     graph.output(v, "outputs", dtype, (SAMPLES, k))

@@ -1,4 +1,4 @@
-"""Models in PyTorch: the state of a ``Sequential``, the module, and its source."""
+"""Models for PyTorch: the state of a ``Sequential``, the module, and its source code."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from fastbcd.support.version import __version__
 def torch_state(model: Model, dtype: str | None = None) -> dict[str, Any]:
     """State of the ``torch.nn.Sequential`` that `torch_module` returns: plain tensors by name.
 
-    Without residual layers and polynomials that is a chain of PyTorch's own layers: a ``Linear``
-    and an activation for each layer of the network (nothing for the linear one), and before them,
-    where inputs are cut at a limit, ``Unflatten(-1, (d, 1))``, ``Conv1d(d, d, 1, groups=d)`` and
-    ``Flatten(-2)`` that shift and scale, and ``Hardtanh(-limit, limit)``.
+    Without residual layers and polynomials the module is a chain of PyTorch's own layers: for each
+    layer of the network a ``Linear`` and an activation, except for the linear one. If inputs are
+    cut at a limit, ``Unflatten(-1, (d, 1))``, ``Conv1d(d, d, 1, groups=d)`` and ``Flatten(-2)``
+    come first to shift and scale, and then ``Hardtanh(-limit, limit)``.
 
     Parameters
     ----------
     model : Model
     dtype : {"float32", "float64"}, optional
-        Of tensors, and so of the inputs that the module takes; default: float64 where the network
-        has it or float32 inputs would lose what matters, else float32 (`input_dtype`).
+        Type of the tensors, and so of the inputs of the module; default: float64 if the network
+        has it or if float32 inputs would lose digits that matter, else float32 (`input_dtype`).
 
     Raises
     ------
     InputError
-        PyTorch is not installed, an activation is a user's own, or numbers are beyond `dtype`.
+        PyTorch is not installed, a user wrote the activation, or a number is too large for `dtype`.
     """
     torch = library("torch")
     chosen = input_dtype(model, dtype)
@@ -40,23 +40,23 @@ def torch_state(model: Model, dtype: str | None = None) -> dict[str, Any]:
 
 @own_errstate
 def torch_module(model: Model, probabilities: bool = False, dtype: str | None = None) -> Any:
-    """``torch.nn.Sequential`` from raw inputs (n, d) to what the model computes.
+    """``torch.nn.Sequential`` from raw inputs (n, d) to outputs (n, k).
 
-    That is `Model.outputs` for classes (the largest one is the class), `Model.predict` for
-    regression, (n, k). Keys of its state are those of `torch_state`.
+    They are `Model.outputs` for classes (the largest one is the class) and `Model.predict` for
+    regression. Its state has the keys of `torch_state`.
 
     Parameters
     ----------
     model : Model
     probabilities : bool, default=False
-        Append the layer that makes `Model.predict_proba` of outputs; it has no state.
+        Whether to append the layer from outputs to `Model.predict_proba`; it has no state.
     dtype : {"float32", "float64"}, optional
         As for `torch_state`.
 
     Raises
     ------
     InputError
-        As for `torch_state`, or there are no probabilities.
+        As for `torch_state`, or the model has no probabilities.
     """
     torch = library("torch")
     from fastbcd.export import torch_layers
@@ -68,7 +68,8 @@ def torch_module(model: Model, probabilities: bool = False, dtype: str | None = 
         return kind(*map(build, piece.arguments), **piece.keywords)
 
     chain = pieces(model) + ([link(model)] if probabilities else [])
-    # On no device: nothing is initialised at random, and the caller's generator stays as it is.
+    # On the device "meta" nothing is initialised, so the random generator of the caller stays as
+    # it is.
     with torch.device("meta"):
         module = torch.nn.Sequential(*map(build, chain))
     module.load_state_dict(torch_state(model, dtype), assign=True)
@@ -77,10 +78,10 @@ def torch_module(model: Model, probabilities: bool = False, dtype: str | None = 
 
 @own_errstate
 def torch_source(model: Model, dtype: str | None = None) -> str:
-    """Python file that needs PyTorch alone: ``build(probabilities=False)`` and ``load(path)``.
+    """Source of a Python file with ``build(probabilities=False)`` and ``load(path)``.
 
-    The first makes the module of `torch_module`, the second gives it the state in a file. Model
-    and dtype as in `torch_state`.
+    It needs only PyTorch. ``build`` makes the module of `torch_module`, and ``load`` gives it the
+    state in a file. Parameters `model` and `dtype` as in `torch_state`.
     """
     library("torch")
     check_classes(model)

@@ -1,4 +1,4 @@
-"""Layers that PyTorch lacks. `torch_source` copies those that a network has into its file."""
+"""Layers that PyTorch lacks. `torch_source` copies those that a network uses into its file."""
 
 from __future__ import annotations
 

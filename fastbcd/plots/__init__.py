@@ -1,7 +1,7 @@
-"""Pictures of runs, by matplotlib: one function a panel, all of them in `plot_runs`.
+"""Pictures of runs, by matplotlib: one function for each panel; `plot_runs` draws all panels.
 
-``runs`` is one run or several: folders that ``fastbcd train`` wrote, results or histories of
-`fit`, in a sequence, or in a dict with their names; see `read_runs`.
+``runs`` is one run, a sequence of runs, or a dict of names and runs. A run is a folder that
+``fastbcd train`` wrote, or a result or a history of `fit`; see `read_runs`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How long the blocks of an iteration take, as bars."""
+"""Bars of the time that the blocks of an iteration take."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from fastbcd.plots.style import axes_or_new, colour, finish, run_legend, style
 from fastbcd.plots.text import literal
 from fastbcd.support.floating_point import own_errstate
 
-# With more runs than this the numbers above neighbouring bars would touch.
+# With more runs than this, numbers above neighbouring bars would touch.
 NUMBERED = 2
 
 
 @own_errstate
 def plot_block_times(runs: Any, ax: Any = None, legend: bool = True) -> Any:
-    """Bars of the processor seconds that V-, U- and W-blocks take; returns the Axes.
+    """Draw bars of the processor seconds that V-, U- and W-blocks take; return the Axes.
 
-    The median over iterations, so that the compilation of kernels in the first one does not
-    count. Needs the callback `BlockTimes`; parameters as in `plot_objective`.
+    A bar is the median over iterations, so that the compilation of kernels in the first one does
+    not count. The runs need the callback `BlockTimes`; parameters as in `plot_objective`.
     """
     runs = read_runs(runs)
     columns = BlockTimes.columns
@@ -42,7 +42,7 @@ def plot_block_times(runs: Any, ax: Any = None, legend: bool = True) -> Any:
             bars = ax.bar(
                 [place + offset for place in medians],
                 list(medians.values()),
-                *(0.92 * width,),
+                width=0.92 * width,
                 color=colour(k),
                 label=literal(run.name),
             )

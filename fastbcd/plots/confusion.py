@@ -14,14 +14,14 @@ from fastbcd.plots.text import literal
 from fastbcd.support.floating_point import own_errstate
 from fastbcd.support.parameters import plain
 
-# With more classes than this, counts would not be readable: colours and their scale remain.
+# With more classes than this, counts would not be readable; colours and their scale remain.
 COUNTED = 20
-# Of classes whose names are written at the axes, at most.
+# Most classes whose names are written at the axes.
 NAMED = 20
 
 
 def confusion_size(n_classes: int) -> tuple[float, float]:
-    """Width and height in inches that a picture of `n_classes` wants."""
+    """Suitable width and height, in inches, for a picture of `n_classes`."""
     if n_classes > COUNTED:
         return 9.0, 7.8
     return 2.2 + 0.5 * max(n_classes, 6), 2.2 + 0.5 * max(n_classes, 6)
@@ -31,10 +31,10 @@ def confusion_size(n_classes: int) -> tuple[float, float]:
 def plot_confusion(
     labels: ArrayLike, predicted: ArrayLike, classes: ArrayLike | None = None, ax: Any = None
 ) -> Any:
-    """How many samples of each class (row) were predicted as each class (column); the Axes.
+    """Draw how many samples of each class (row) were predicted as which (column); return the Axes.
 
-    The darker a field, the larger its share of its row's samples; fields without a sample stay
-    empty. Above 20 classes there are no numbers, but a scale of the colours.
+    A field is the darker the larger its share of the samples of its row. Fields without a sample
+    stay empty. Above 20 classes a scale of the colours replaces the numbers.
 
     Parameters
     ----------
@@ -43,12 +43,12 @@ def plot_confusion(
     classes : array, optional
         All classes in the order of rows; default: those that occur, sorted.
     ax : matplotlib Axes, optional
-        Default: those of a new figure of pyplot's.
+        Default: Axes of a new figure of pyplot.
 
     Raises
     ------
     InputError
-        Vectors of different lengths, no samples, a label that is not among `classes`;
+        Vectors of different lengths, no samples, a label that is not among `classes`, or
         matplotlib is not installed.
     """
     labels, predicted = faithful(labels, "labels"), faithful(predicted, "predicted")

@@ -1,4 +1,4 @@
-"""Objective, accuracy and constraint gap of runs over their iterations."""
+"""Objective, accuracy and constraint violation of runs over their iterations."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from fastbcd.plots.style import (
 from fastbcd.plots.text import literal
 from fastbcd.support.floating_point import own_errstate
 
-# Of training samples dashed and hollow, of test samples solid.
+# Lines of training samples are dashed and their markers hollow; those of test samples are solid.
 ACCURACIES: dict[str, tuple[str, dict[str, Any]]] = {
     "train_accuracy": ("train", {"linestyle": "--", "markerfacecolor": "white"}),
     "test_accuracy": ("test", {"linestyle": "-"}),
@@ -29,39 +29,39 @@ ACCURACIES: dict[str, tuple[str, dict[str, Any]]] = {
 
 @own_errstate
 def plot_objective(runs: Any, ax: Any = None, legend: bool = True) -> Any:
-    """F after each iteration, on a logarithmic axis; returns the Axes.
+    """Draw F after each iteration, on a logarithmic axis; return the Axes.
 
     Parameters
     ----------
     runs : run, sequence of runs, or dict of name -> run
         See `fastbcd.plots.read_runs`.
     ax : matplotlib Axes, optional
-        Default: those of a new figure of pyplot's.
+        Default: Axes of a new figure of pyplot.
     legend : bool, default=True
-        Names of the runs, where there are several.
+        Whether to name the runs, if there are several.
 
     Raises
     ------
     InputError
-        No run has an objective; matplotlib is not installed.
+        No run has an objective, or matplotlib is not installed.
     """
     return _plot_on_log_axis(runs, "objective", "Objective", "F", ax, legend)
 
 
 @own_errstate
 def plot_constraint_gap(runs: Any, ax: Any = None, legend: bool = True) -> Any:
-    """How far states are from those of a forward pass; returns the Axes.
+    """Draw the constraint violation: how far states are from a forward pass; return the Axes.
 
-    The root of the squared violations of all constraints, see
+    It is the norm of the violations of all constraints, see
     `fastbcd.ThreeSplitting.objective_and_violation`; parameters as in `plot_objective`.
     """
     label = "norm of all violations"
-    return _plot_on_log_axis(runs, "constraint_gap", "Constraint gap", label, ax, legend)
+    return _plot_on_log_axis(runs, "constraint_gap", "Constraint violation", label, ax, legend)
 
 
 @own_errstate
 def plot_accuracy(runs: Any, ax: Any = None, legend: bool = True) -> Any:
-    """Accuracy on training (dashed) and test samples (solid); returns the Axes.
+    """Draw the accuracy on training (dashed) and test samples (solid); return the Axes.
 
     Parameters as in `plot_objective`.
     """
@@ -110,12 +110,12 @@ def _plot_on_log_axis(runs: Any, column: str, title: str, label: str, ax: Any, l
 
 
 def measured(runs: list[Run], *columns: str) -> bool:
-    """Whether some run has measured one of `columns`."""
+    """Whether at least one run has measured one of `columns`."""
     return any(len(run.measured(column)[0]) for run in runs for column in columns)
 
 
 def require_column(runs: list[Run], *columns: str, cure: str = "") -> None:
-    """`InputError` unless some run has measured one of `columns`."""
+    """Raise `InputError` unless a run has measured one of `columns`."""
     if not measured(runs, *columns):
         names = ", ".join(run.name for run in runs)
         raise InputError(f"{names}: {' and '.join(columns)} were not measured{cure}")

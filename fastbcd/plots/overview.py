@@ -1,4 +1,4 @@
-"""All panels of one run or several in one figure."""
+"""One figure with all panels of one or several runs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from fastbcd.plots.subgradient import MEAN, plot_subgradient
 from fastbcd.plots.text import literal
 from fastbcd.support.floating_point import own_errstate
 
-# What each panel needs one of, and who draws it.
+# Columns of which a panel needs one, and the function that draws it.
 PANELS: dict[str, tuple[tuple[str, ...], Callable[..., Any]]] = {
     "objective": (("objective",), plot_objective),
     "accuracy": (tuple(ACCURACIES), plot_accuracy),
@@ -29,32 +29,32 @@ PANELS: dict[str, tuple[tuple[str, ...], Callable[..., Any]]] = {
     "subgradient": ((MEAN,), plot_subgradient),
     "block_times": (BlockTimes.columns, plot_block_times),
 }
-# Panels have about this size, in inches.
+# Approximate size of a panel in inches.
 WIDTH, HEIGHT = 4.5, 3.4
 MOST_ACROSS = 3
 
 
 @own_errstate
 def plot_runs(runs: Any, figure: Any = None) -> dict[str, Any]:
-    """Every panel for which some run has data; returns their Axes by name.
+    """Draw every panel for which a run has data; return their Axes by name.
 
     Parameters
     ----------
     runs : run, sequence of runs, or dict of name -> run
         See `fastbcd.plots.read_runs`.
     figure : matplotlib Figure, optional
-        An empty one; default: a new one of pyplot's.
+        It must be empty; default: a new figure of pyplot.
 
     Returns
     -------
     dict of str -> Axes
-        Of ``objective``, ``accuracy``, ``constraint_gap``, ``subgradient`` and ``block_times``
-        those that have data.
+        The names are ``objective``, ``accuracy``, ``constraint_gap``, ``subgradient`` and
+        ``block_times``, as far as there are data.
 
     Raises
     ------
     InputError
-        No run has data for any panel; a run cannot be read; matplotlib is not installed.
+        No run has data for any panel, a run cannot be read, or matplotlib is not installed.
     """
     runs = read_runs(runs)
     panels = {name: draw for name, (columns, draw) in PANELS.items() if measured(runs, *columns)}
@@ -74,7 +74,7 @@ def plot_runs(runs: Any, figure: Any = None) -> dict[str, Any]:
 
 
 def _places(figure: Any, names: list[str], n_runs: int) -> dict[str, Any]:
-    """Axes in one row or two, each filled from side to side."""
+    """Axes in one or two rows, each of which fills the width."""
     n = len(names)
     across = n if n <= MOST_ACROSS else -(-n // 2)
     rows = [names[:across], names[across:]] if n > across else [names]
@@ -89,7 +89,7 @@ def _places(figure: Any, names: list[str], n_runs: int) -> dict[str, Any]:
 
 
 def _name_runs(figure: Any, runs: list[Run]) -> None:
-    """Above the panels each run's colour, marker and name, and how well it ended."""
+    """Write colour, marker, name and last test accuracy of each run above the panels."""
     from matplotlib.lines import Line2D
 
     names = []

@@ -1,4 +1,4 @@
-"""One run as pictures need it: a name, its options, and the columns of its history."""
+"""The data of a run that pictures need: its name, its options and the columns of its history."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from fastbcd.files.atomic import user_path
 from fastbcd.support.floating_point import own_errstate
 from fastbcd.training.loop import Record, Result
 
-# Options that tell one run from another in a legend, the most telling first.
+# Options that distinguish runs in a legend, the most important first.
 TELLING = ("data", "algorithm", "hidden", "activation", "loss", "batch_size")
-# They say where or how a run was made, not which one it is.
+# Options that say where or how a run was made, but do not distinguish it.
 UNTELLING = {"fastbcd", "epochs", "evaluate_every", "certify", "threads", "quiet", "out", "columns"}
-# Their values need no name beside them.
+# Options whose values need no name beside them.
 SELF_EVIDENT = {"data", "algorithm", "activation", "loss"}
 MOST_OPTIONS = 5
 
 
 @dataclass
 class Run:
-    """History of one run by columns.
+    """The history of one run, by columns.
 
     Attributes
     ----------
     name : str
-        In legends and errors.
+        Name of the run in legends and errors.
     columns : dict
-        Name -> (T,) float64 array, one entry a row of history; NaN where not measured.
+        Name -> (T,) float64 array with one entry per row of history; NaN if it was not measured.
     config : dict
         Options of the command line; empty for a run in memory.
     """
@@ -46,7 +46,7 @@ class Run:
     config: dict[str, Any] = field(default_factory=dict)
 
     def measured(self, name: str, against: str = "iteration") -> tuple[Any, Any]:
-        """Columns `against` and `name` in those rows where both were measured; maybe none."""
+        """Columns `against` and `name` in the rows in which both were measured (maybe none)."""
         y = self.columns.get(name)
         if y is None:
             return np.empty(0), np.empty(0)
@@ -57,7 +57,7 @@ class Run:
 
 @own_errstate
 def read_runs(runs: Any) -> list[Run]:
-    """Runs from whatever holds one: a folder, a `Result`, a history, or several of these.
+    """Read one or several runs: folders, results, histories.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def read_runs(runs: Any) -> list[Run]:
     Raises
     ------
     InputError
-        No such folder, a history without rows or with a damaged one, or nothing of the above.
+        There is no such folder, a history has no rows or a damaged one, or `runs` is no run.
     """
     named: list[tuple[str | None, Any]]
     if isinstance(runs, Mapping):
@@ -134,7 +134,7 @@ def _read_folder(folder: Path) -> Run:
         raise InputError(f"{folder} is a file; name the folder that fastbcd train wrote") from None
     except (OSError, ValueError) as error:
         raise InputError(f"{folder} cannot be used: {error}") from None
-    # A run that is still going may be in the middle of its last row.
+    # A run that is still going on may be in the middle of its last row.
     rows = list(csv.reader(io.StringIO(text[: text.rfind("\n") + 1])))
     header, rows = (rows[0], rows[1:]) if rows else ([], [])
     if "iteration" not in header:
@@ -159,7 +159,7 @@ def _read_folder(folder: Path) -> Run:
 
 
 def _distinct(runs: Sequence[Run]) -> list[str]:
-    """Each run's name, and the options in which it differs from the others, the telling ones."""
+    """Names of runs, with the most important options in which they differ."""
     if not all(run.config for run in runs):
         return [run.name for run in runs]
 
@@ -167,13 +167,13 @@ def _distinct(runs: Sequence[Run]) -> list[str]:
         return len({json.dumps(run.config.get(key)) for run in runs}) > 1
 
     others = dict.fromkeys(key for run in runs for key in run.config if key not in UNTELLING)
-    # Runs with other data, or in batches, have other defaults, too, which nobody chose.
+    # With other data or in batches, runs have other defaults, too, which nobody chose.
     differing = [key for key in TELLING if differs(key)] or [key for key in others if differs(key)]
     return [f"{run.name}: {options_of(run, differing[:MOST_OPTIONS])}" for run in runs]
 
 
 def options_of(run: Run, names: Sequence[str] = TELLING) -> str:
-    """These options of a run in words, as far as it has them."""
+    """The options called `names` in words, as far as the run has them."""
     given = {name: run.config.get(name) for name in names}
     words = [
         _short(value) if name in SELF_EVIDENT else f"{name.replace('_', ' ')} {_short(value)}"

@@ -1,4 +1,4 @@
-"""How pictures look: colours, markers, sizes, axes; and how they get into files."""
+"""Colours, markers, sizes and axes of pictures, and writing them to files."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from fastbcd.files.atomic import user_path, write_atomically
 from fastbcd.support.floating_point import own_errstate
 from fastbcd.support.forks import ForkSafeLock
 
-# Okabe and Ito's colours but the yellow, which is too light on white: told apart with every kind
-# of colour blindness. Eight markers and seven colours make 56 different pairs.
+# Okabe and Ito's colours, which differ for every kind of colour blindness, without the yellow,
+# which is too light on white. Eight markers and seven colours make 56 different pairs.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 GREY = "#555555"
-# At most so many markers on a line.
+# Most markers on a line.
 MARKS = 12
 DPI = 140
 FORMS = (".png", ".svg")
@@ -48,10 +48,10 @@ _ONE_AT_A_TIME = ForkSafeLock()
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Our settings of matplotlib, within the context only, and in one thread at a time.
+    """Apply our settings of matplotlib within the context, in one thread at a time.
 
-    They are settings of the process: two threads that leave in another order than they came would
-    leave them behind.
+    matplotlib keeps one set of settings per process. If two threads changed them at once, the
+    thread that leaves last would restore the settings of the other one.
 
     Raises
     ------
@@ -69,12 +69,12 @@ def style() -> Iterator[None]:
 
 
 def new_figure(width: float = 6.0, height: float = 4.0) -> Any:
-    """A white figure that belongs to no window: for a file.
+    """A white figure that belongs to no window, for a file.
 
     Parameters
     ----------
     width, height : float
-        In inches.
+        Size in inches.
     """
     with style():
         from matplotlib.figure import Figure
@@ -83,7 +83,7 @@ def new_figure(width: float = 6.0, height: float = 4.0) -> Any:
 
 
 def axes_or_new(ax: Any, width: float = 6.0, height: float = 4.0) -> Any:
-    """`ax`, or new axes in a figure of pyplot's, which a notebook shows."""
+    """`ax`, or new Axes in a figure of pyplot, which a notebook shows."""
     if ax is not None:
         return ax
     from matplotlib import pyplot
@@ -92,19 +92,19 @@ def axes_or_new(ax: Any, width: float = 6.0, height: float = 4.0) -> Any:
 
 
 def colour(k: int) -> str:
-    """Of the k-th run."""
+    """The colour of the k-th run."""
     return COLOURS[k % len(COLOURS)]
 
 
 def line_style(k: int, n_runs: int, n_points: int = 1) -> dict[str, Any]:
-    """Colour and marker of the k-th run, the markers spread over its points.
+    """Colour and marker of the k-th run, with the markers spread over its points.
 
-    One run needs none, unless its points are few.
+    A single run has markers only if it has few points.
     """
     every = -(-n_points // MARKS)
     if n_runs == 1 and every > 1:
         return {"color": colour(k)}
-    # Each run's begin elsewhere, so that they do not cover each other where lines do.
+    # Markers of each run begin elsewhere, so that they stay visible if lines cover each other.
     return {
         "color": colour(k),
         "marker": MARKERS[k % len(MARKERS)],
@@ -113,7 +113,7 @@ def line_style(k: int, n_runs: int, n_points: int = 1) -> dict[str, Any]:
 
 
 def finish(ax: Any, title: str, y: str, x: str = "iteration") -> None:
-    """Title, labels, and a light grid behind the lines."""
+    """Add title, labels, and a light grid behind the lines."""
     ax.set_title(title, loc="left")
     ax.set_xlabel(x)
     ax.set_ylabel(y)
@@ -122,17 +122,17 @@ def finish(ax: Any, title: str, y: str, x: str = "iteration") -> None:
 
 
 def whole_iterations(ax: Any) -> None:
-    """Ticks of x at whole numbers."""
+    """Put the ticks of x at whole numbers."""
     from matplotlib.ticker import MaxNLocator
 
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6, min_n_ticks=1))
 
 
 def logarithmic(ax: Any, axis: str, values: Sequence[Any]) -> None:
-    """A logarithmic axis for all `values` (arrays), with plain numbers at its ticks.
+    """Make an axis logarithmic for all `values` (arrays), with plain numbers at its ticks.
 
-    Its label says so. Linear below the smallest positive value where some are not positive, and
-    altogether where there is only one value, or none above 0.
+    The label of the axis says so. If some values are not positive, the axis is linear below the
+    smallest positive one. It stays linear if there is only one value, or none above 0.
     """
     from matplotlib.ticker import (
         FuncFormatter,
@@ -155,7 +155,7 @@ def logarithmic(ax: Any, axis: str, values: Sequence[Any]) -> None:
     set_scale("log")
     which.set_label_text(f"{label} (log scale)")
     decades = np.log10(positive[-1] / positive[0])
-    if decades < 0.7:  # too short for powers of ten
+    if decades < 0.7:  # the range is too short for powers of ten
         which.set_major_locator(MaxNLocator(nbins=5))
         which.set_minor_locator(NullLocator())
     else:
@@ -165,13 +165,13 @@ def logarithmic(ax: Any, axis: str, values: Sequence[Any]) -> None:
 
 
 def run_legend(ax: Any, n_runs: int, legend: bool) -> None:
-    """Names of the runs, where there are several."""
+    """Name the runs in a legend, if there are several."""
     if legend and n_runs > 1:
         ax.legend()
 
 
 def picture_form(path: Path) -> str:
-    """``"png"`` or ``"svg"``, by the ending of `path`; `InputError` for another one."""
+    """``"png"`` or ``"svg"``, by the ending of `path`; `InputError` for any other ending."""
     if path.suffix.lower() not in FORMS:
         raise InputError(f"{path} must end in {' or '.join(FORMS)}")
     return path.suffix.lower().removeprefix(".")
@@ -179,20 +179,20 @@ def picture_form(path: Path) -> str:
 
 @own_errstate
 def save_picture(figure: Any, path: Path) -> None:
-    """Write a PNG or SVG whole or not at all; the same figure gives the same bytes.
+    """Write a PNG or SVG, whole or not at all; the same figure gives the same bytes.
 
     Parameters
     ----------
     figure : matplotlib Figure
     path : Path
-        Ends in ``.png`` or ``.svg``; a file that is there is replaced.
+        It ends in ``.png`` or ``.svg``; an existing file is replaced.
 
     Raises
     ------
     InputError
-        Another ending.
+        The ending is another one.
     OSError
-        It cannot be written.
+        The file cannot be written.
     """
     path = user_path(path)
     form, content = picture_form(path), io.BytesIO()

@@ -1,4 +1,4 @@
-"""The theorem's rate: squared subgradients, their mean, and a line of slope -1."""
+"""The rate of the theorem: squared subgradients, their mean, and a line of slope -1."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ Line = tuple[Any, Any]
 
 @own_errstate
 def plot_subgradient(runs: Any, ax: Any = None, legend: bool = True) -> Any:
-    """``mean_{t <= T} |g^t|^2`` (thick) and ``|g^T|^2`` (thin) over T; returns the Axes.
+    """Draw ``mean_{t <= T} |g^t|^2`` (thick) and ``|g^T|^2`` (thin) over T; return the Axes.
 
-    Both axes are logarithmic. The theorem promises a mean of O(1/T): the dotted line has this
-    slope and goes through the first measured mean, the highest one of several runs. Needs the
-    callback `Certify`. Parameters as in `plot_objective`.
+    Both axes are logarithmic. The theorem promises a mean of O(1/T). The dotted line has this
+    slope and goes through the first measured mean (the highest one, if there are several runs).
+    The runs need the callback `Certify`. Parameters as in `plot_objective`.
 
     Raises
     ------
     InputError
-        No run has measured subgradients; matplotlib is not installed.
+        No run has measured subgradients, or matplotlib is not installed.
     """
     runs = read_runs(runs)
     require_column(runs, MEAN, cure="; train with --certify, or give fit the callback Certify")
@@ -49,7 +49,7 @@ def plot_subgradient(runs: Any, ax: Any = None, legend: bool = True) -> Any:
             if not len(T):
                 continue
             look = line_style(k, len(runs), len(T))
-            if "marker" in look:  # evenly spread on this axis, too
+            if "marker" in look:  # evenly spread on a logarithmic axis
                 look["markevery"] = _spread(T)
             ax.plot(T, mean, label=literal(run.name), **look)
             means.append((T, mean))
@@ -72,7 +72,7 @@ def plot_subgradient(runs: Any, ax: Any = None, legend: bool = True) -> Any:
 
 
 def _name_lines(ax: Any, means: list[Line], squares: list[Line], rate: Line) -> None:
-    """Words to the right of the lines that go furthest, and room for them."""
+    """Write a name to the right of the longest lines, and make room for it."""
 
     def end(lines: list[Line]) -> Line:
         return max((line for line in lines if len(line[0])), key=lambda line: float(line[0][-1]))
@@ -93,6 +93,6 @@ def _name_lines(ax: Any, means: list[Line], squares: list[Line], rate: Line) -> 
 
 
 def _spread(T: Any) -> list[int]:
-    """Indices of about eight points, evenly spread on a logarithmic axis."""
+    """Indices of about eight points that are evenly spread on a logarithmic axis."""
     at = np.searchsorted(T, np.geomspace(max(T[0], 1), max(T[-1], 1), 8))
     return sorted(set(np.minimum(at, len(T) - 1).tolist()))

@@ -1,4 +1,4 @@
-"""Names as pictures show them: letter by letter."""
+"""Names of runs and classes for pictures, which show them letter by letter."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 
 
 def literal(name: Any) -> str:
-    r"""`name` as matplotlib draws it as it is: no mathematics between dollars, nothing hidden.
+    r"""A text that matplotlib draws as `name`: dollars are no mathematics, and nothing is hidden.
 
-    Where the locale has no umlauts, Python keeps the bytes of those in a path as surrogates, which
-    no font has: they are read as UTF-8. Legends leave out names that begin with an underscore, so
-    a blank stands before these.
+    If the locale lacks a letter of a path, Python keeps its bytes as surrogates, which no font
+    has; they are read as UTF-8 here. Legends leave out names that begin with an underscore, so
+    these get a blank before it.
     """
     text = str(name)
     try:

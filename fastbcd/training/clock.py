@@ -1,4 +1,4 @@
-"""How long the blocks of an iteration take: processor seconds, summed over threads."""
+"""Processor seconds of the blocks of an iteration, summed over threads."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ import time
 from collections.abc import Callable
 
 Laps = Callable[[str, int], None]
-"""``lap(kind, l)``: what has passed since the last call counts for block ``kind_l``."""
+"""``lap(kind, l)``: the time since the last call counts for block ``kind_l``."""
 
 
 class BlockClock:
-    """Seconds in the blocks of the last iteration, where `State.clock` holds one.
+    """Seconds of the blocks of the last iteration; `State.clock` holds one if they are measured.
 
-    A solver's `step` empties it first. Seconds are those of processors, as
-    `time.thread_time` has them: two busy threads take two in a second, one that waits takes
-    none.
+    A solver's `step` empties it first. Seconds are processor time, as in `time.thread_time`: two
+    busy threads use two of them in a second, and a waiting thread uses none.
 
     Attributes
     ----------
@@ -40,13 +39,13 @@ class BlockClock:
             self.total += seconds
 
     def seconds(self, kind: str) -> float | None:
-        """Of all layers' blocks V, U or W; None where there was no such block."""
+        """Seconds of the blocks V, U or W of all layers; None if there was no such block."""
         of_kind = [seconds for (name, _), seconds in self.blocks.items() if name == kind]
         return sum(of_kind) if of_kind else None
 
 
 def laps(clock: BlockClock | None) -> Laps:
-    """A lap counter of the thread that calls this; without a clock it does nothing."""
+    """A lap counter for the calling thread; without a clock it does nothing."""
     if clock is None:
         return _ignore
     start = time.thread_time()
@@ -61,10 +60,10 @@ def laps(clock: BlockClock | None) -> Laps:
 
 
 def laps_of_all_threads(clock: BlockClock | None) -> Laps:
-    """A lap counter of the whole process, less what threads have counted by themselves.
+    """A lap counter for the whole process, without the time that threads counted themselves.
 
-    For the thread that shares out work: nothing is counted twice, and the last lap is all
-    that was left. Work that a program does beside training counts, too.
+    The thread that distributes work uses it, so nothing is counted twice and the last lap gets
+    the rest. Work that the program does beside training counts, too.
     """
     if clock is None:
         return _ignore

@@ -1,4 +1,4 @@
-"""The loop around `step`: the only one there is. Everything else is a callback."""
+"""The training loop around `step`. Everything else that happens in a run is a callback."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Record = dict[str, Any]
 
 
 class Solver(Protocol):
-    """What the loop and most callbacks need of a solver."""
+    """The part of a solver that the loop and most callbacks use."""
 
     problem: Problem
     device: Device
@@ -32,36 +32,36 @@ class Solver(Protocol):
     monotone: bool
 
     def step(self, state: Any) -> Any:
-        """One iteration, that is one pass over all samples."""
+        """Do one iteration, which is one pass over all samples."""
 
     def objective(self, state: Any) -> float:
         """Objective of a state."""
 
 
 class Callback:
-    """Called by the loop; override what you need. Order matters: earlier ones fill the record."""
+    """The loop calls these methods, in the order of the callbacks; override what you need."""
 
     everywhere = True
-    """Whether all ranks of a run call it; else the first one does, for what is to be done once."""
+    """Whether all ranks call it; False: only the first rank does, for work that is done once."""
     result: Result
-    """Of the run, growing: history so far, all callbacks. The loop sets it before `on_start`."""
+    """The result so far, with history and all callbacks. The loop sets it before `on_start`."""
 
     def on_start(self, solver: Solver, state: Any, max_iter: int) -> None:
-        """Before the first iteration, also of a run that goes on from a checkpoint.
+        """Called before the first iteration, also when a run goes on from a checkpoint.
 
-        `state` is where `solver` starts from; `max_iter` is counted from iteration 0.
+        `solver` starts from `state`; `max_iter` counts from iteration 0.
         """
 
     def on_iteration(self, solver: Solver, state: Any, record: Record) -> bool | None:
-        """After each iteration: add to `record`; return True to stop. Its time is not counted.
+        """Called after each iteration: add to `record`; return True to stop the run.
 
-        `solver` and its `state` after the iteration are not to be changed.
+        Do not change `solver` or its `state`. The time of this call is not counted.
         """
 
     def on_end(self, result: Result) -> None:
-        """After the last iteration, also when an exception ended the run: close what is open.
+        """Called after the last iteration, also after an exception: close what is open.
 
-        `result` is what `fit` will return.
+        `fit` will return `result`.
         """
 
     def state_dict(self) -> dict[str, Any]:
@@ -74,7 +74,7 @@ class Callback:
 
 @dataclass
 class RunHistory:
-    """Of a run that goes on: its history, and by name what callbacks remember."""
+    """The history of a run that goes on, and the name and memory of each of its callbacks."""
 
     history: list[Record]
     callbacks: list[tuple[str, dict[str, Any]]]
@@ -82,7 +82,7 @@ class RunHistory:
 
 @dataclass
 class Result:
-    """What a run leaves behind.
+    """The outcome of a run.
 
     Attributes
     ----------
@@ -91,14 +91,14 @@ class Result:
     network : Network
         The trained network.
     history : list of dict
-        One record an iteration: ``iteration``, ``seconds`` (cumulative, steps only), and
-        what the callbacks added.
+        One record per iteration: ``iteration``, ``seconds`` (cumulative, steps only), and the
+        numbers that callbacks added.
     stopped_by : Callback or None
         The callback that ended the run before `max_iter`.
     certificate : Certificate or None
-        Where the callback `Certify` took part: whether each promise of the theorems held.
+        Whether each promise of the theorems held, if the callback `Certify` took part.
     callbacks : list of Callback
-        Those that took part.
+        All callbacks of the run.
     """
 
     state: Any
@@ -129,20 +129,20 @@ def run(
     ----------
     solver : Solver
     state : State or MiniBatchState
-        Stepped in place.
+        It is changed in place.
     max_iter : int
         Counted from the first iteration of the whole run.
     callbacks : iterable of Callback
-        Called in this order; where the solver is spread over ranks, the same ones on all of them.
+        They are called in this order; all ranks of a solver must give the same ones.
     past : RunHistory, optional
-        Of a run that goes on, see `fastbcd.resume`.
+        History of a run that goes on; see `fastbcd.resume`.
 
     Raises
     ------
     InputError
         `callbacks` is no list.
     FloatingPointError
-        When a measured objective, step or subgradient is not finite.
+        A measured objective, step or subgradient is not finite.
     """
     max_iter = require_integer(max_iter, "max_iter", at_least=0)
     if not isinstance(callbacks, Iterable):
@@ -164,7 +164,7 @@ def run(
                     if entry[0] == type(callback).__name__:
                         if callback in started:
                             callback.load_state_dict(entry[1])
-                        remembered.remove(entry)  # the next of this kind gets the next one
+                        remembered.remove(entry)  # the next callback of this type gets the next one
                         break
         while state.iteration < max_iter and result.stopped_by is None:
             record: Record = {"iteration": state.iteration + 1}
@@ -178,7 +178,7 @@ def run(
                 for k, callback in enumerate(callbacks):
                     if callback in started and callback.on_iteration(solver, state, record):
                         stops.append(k)
-            # A signal may have reached one rank only; all stop after the same iteration.
+            # A signal may have reached one rank only, but all must stop after the same iteration.
             first = min((k for each in ranks.gather(stops) for k in each), default=None)
             if first is not None:
                 result.stopped_by = callbacks[first]
@@ -186,7 +186,7 @@ def run(
                 previous = _check_descent(result.history, previous, solver)
     finally:
         result.state, result.network = state, network_of(solver, state)
-        with ExitStack() as ends:  # all of them, whatever one of them raises, in this order
+        with ExitStack() as ends:  # calls all of them in order, even if one raises
             for callback in reversed(started):
                 ends.callback(callback.on_end, result)
     return result
@@ -197,7 +197,7 @@ class DescentWarning(RuntimeWarning):
 
 
 def _check_descent(history: list[Record], previous: float, solver: Solver) -> float:
-    """Hold the run to its promise: F is finite and does not rise."""
+    """Check that F is finite and did not rise; return it, or `previous` if it was not measured."""
     record, first = history[-1], history[0].get("objective", 0.0)
     objective = record.get("objective")
     if objective is None:
@@ -207,7 +207,7 @@ def _check_descent(history: list[Record], previous: float, solver: Solver) -> fl
             f"objective is {objective} after iteration {record['iteration']}: the data's scale is "
             f"too large for {solver.dtype}; scale the inputs or use float64"
         )
-    # Sums of squares that fell below the rounding of the first ones may do as they like.
+    # F is a sum of squares. Below (10 eps)^2 of its first value it is only rounding and may rise.
     if objective > previous * (1 + 1e-6) + (10 * np.finfo(solver.dtype).eps) ** 2 * first:
         warn(
             f"objective rose from {previous:.9g} to {objective:.9g} in iteration "

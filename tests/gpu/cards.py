@@ -14,7 +14,7 @@ import pytest
 
 
 def missing() -> str | None:
-    """What keeps the GPU's machine code from being executed on the processor."""
+    """The reason why the GPU's machine code cannot be executed on the processor."""
     if os.environ.get("NUMBA_ENABLE_CUDASIM") == "1":
         return "NUMBA_ENABLE_CUDASIM=1 asks for the simulator, not for compiled code"
     if any(importlib.util.find_spec(name) is None for name in ("numba_cuda", "cuda")):

@@ -1,4 +1,4 @@
-"""What Numba's compiler and NVIDIA's linker make of a kernel, and what a launch hands over."""
+"""Machine code of a kernel by Numba's compiler and NVIDIA's linker, and arguments of a launch."""
 
 from __future__ import annotations
 

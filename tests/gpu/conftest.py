@@ -37,7 +37,7 @@ QUICK = (
 
 
 def pytest_collection_modifyitems(items: Any) -> None:
-    """What runs the GPU's machine code on the processor is slow, or longer than that."""
+    """Mark tests that run the GPU's machine code on the processor as slow or longer."""
     for item in items:
         parameters = getattr(getattr(item, "callspec", None), "params", {})
         if parameters.get("card") == "executed":

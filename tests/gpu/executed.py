@@ -149,7 +149,7 @@ class Card:
         del held
 
     def _arrays(self, arguments: tuple[Any, ...]) -> tuple[Any, list[Any]]:
-        """What a kernel may touch, and who met whom where."""
+        """The arrays that a kernel may touch, and shadows that record which threads met where."""
         given = [a for a in arguments if isinstance(a, np.ndarray) and a.size]
         if not self.checked:
             given = []

@@ -26,7 +26,7 @@ from fastbcd.devices.cuda.device import CUDA
 from fastbcd.kernels.cuda import target
 
 WAITS: list[str] = []
-"""What the host has read from the GPU, by the method that read it."""
+"""Methods by which the host has read from the GPU."""
 
 
 REPLAYS: list[int] = []
@@ -34,7 +34,7 @@ REPLAYS: list[int] = []
 
 
 class _Tape(threading.local):
-    """What the thread's capture has kept so far; None: it captures nothing."""
+    """Work that the capture of the thread has kept so far; None if it captures nothing."""
 
     steps: list[Callable[[], None]] | None = None
 

@@ -1,4 +1,4 @@
-"""What cuBLAS is asked for, on a stand-in in C: orders, leading dimensions, modes, statuses."""
+"""Calls of cuBLAS on a stand-in in C: orders, leading dimensions, modes, statuses."""
 
 from __future__ import annotations
 
