@@ -74,7 +74,7 @@ def test_a_loss_and_a_penalty_from_outside_the_package_train_a_network():
         return p[0] * abs(w - 0.5)
 
     @scalar
-    def shrink(c, step, p):
+    def prox(c, step, p):
         return 0.5 + np.sign(c - 0.5) * max(abs(c - 0.5) - step * p[0], 0.0)
 
     @scalar
@@ -84,7 +84,7 @@ def test_a_loss_and_a_penalty_from_outside_the_package_train_a_network():
     huber = Loss(
         "huber", lipschitz=1.0, row_value=row_value, row_gradient=row_gradient, row_prox=row_prox
     )
-    half = Penalty("half", (0.05,), value=value, shrink=shrink, subdifferential=subdifferential)
+    half = Penalty("half", (0.05,), value=value, prox=prox, subdifferential=subdifferential)
     rng = np.random.default_rng(0)
     X, Y = rng.standard_normal((60, 4)), rng.standard_normal((60, 2))
     problem = Problem(

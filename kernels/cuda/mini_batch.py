@@ -1,7 +1,8 @@
-"""What mini-batches add on a GPU; nothing here asks the host, so that batches follow each other.
+"""Kernels of mini-batches on a GPU; none waits for the host, so batches follow without gaps.
 
-Sizes of displacements, the gains that scale them and the weights of steps are arrays on the GPU:
-`batch_scale` and `batch_sizes` do for them what `fastbcd.solvers.mini_batch.sweep` does in NumPy.
+Sizes of the updates of pre-activations, the layer gain ratios that scale them and the weights of
+steps are arrays on the GPU. `batch_scale` and `batch_sizes` compute on them what
+`fastbcd.solvers.mini_batch.sweep` computes in NumPy.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ def _set_numbers(out, values):
 
 
 def set_numbers(out: Any, values: tuple[float, ...]) -> None:
-    """``out_k = values_k``; out (k,) float64, values on the processor. Nobody waits."""
+    """``out_k = values_k``; out (k,) float64, values on the processor; returns without waiting."""
     launch_one(_set_numbers, out, values)
 
 
@@ -42,13 +43,13 @@ def gather(out: Any, A: Any, index: Any) -> None:
 
 
 @gpu_kernel
-def _fetch(V, X, T, Y, weight, order, weights, numbers, table, cursor):
+def _fetch(V, X, T, Y, weight, order, weights, step_scalars, table, cursor):
     d, k = X.shape[1], Y.shape[1]
     i, j, down, turns = elements(V.shape[0], max(d, k))
     first = np.uint64(cursor[0])
     if i == 0 and j == 0:
         for c in range(table.shape[1]):
-            numbers[c] = table[cursor[1], c]
+            step_scalars[c] = table[cursor[1], c]
     for _ in range(turns):
         row = order[first + i]
         if j < d:
@@ -68,30 +69,32 @@ def fetch(
     weight: Any,
     order: Any,
     weights: Any,
-    numbers: Any,
+    step_scalars: Any,
     table: Any,
     cursor: Any,
 ) -> None:
-    """``V_i = X_order(first + i)``, T alike from Y, ``numbers = table_b``; (first, b) = cursor.
+    """``V_i = X_order(first + i)``, ``T_i = Y_order(first + i)``, ``step_scalars = table_b``.
+
+    ``(first, b) = cursor``.
 
     Parameters
     ----------
     V : (m, d + 1) array
-        Its last column stays.
+        The last column, the ones, stays.
     X : (n, d) array
         Of any type.
     T, Y : (m, k), (n, k) arrays
     weight : (m,) float64 array
-        Becomes ``weights_(first + i)``, where there are weights.
+        Receives ``weights_(first + i)``, where there are weights.
     order : (n,) int64 array
     weights : (n,) float64 array or None
-        In the order of the pass.
-    numbers, table : (c,), (n_batches, c) float64 arrays
+        Weights of the samples in the order of the pass.
+    step_scalars, table : (c,), (n_batches, c) float64 arrays
     cursor : (2,) int64 array
-        The batch's first place in `order`, and its number.
+        The batch's first index into `order`, and its number.
     """
     shape = len(V), max(X.shape[1], Y.shape[1])
-    launch(_fetch, shape, V, X, T, Y, weight, order, weights, numbers, table, cursor)
+    launch(_fetch, shape, V, X, T, Y, weight, order, weights, step_scalars, table, cursor)
 
 
 @gpu_kernel
@@ -121,23 +124,24 @@ def scale_rows(A: Any, weight: Any) -> None:
 
 
 @gpu_kernel
-def _step_weights(W, S, leading, size, keep):
-    # leading = work directions: a product, by cuBLAS
+def _step_weights(W, M, leading, size, keep):
+    # leading = work scaled_eigenvectors, a product of cuBLAS
     i, j, down, turns = elements(*W.shape)
     T, last = W.dtype.type, np.uint64(W.shape[1] - 1)
     s, k = T(number(size)), T(number(keep))
     for _ in range(turns):
-        change = S[i, j] if leading is None else S[i, j] - leading[i, j]
+        change = M[i, j] if leading is None else M[i, j] - leading[i, j]
         W[i, j] = (k * W[i, j] if j < last else W[i, j]) + s * change
         i += down
 
 
-def step_weights_along(W: Any, S: Any, leading: Any, size: Any, keep: Any) -> None:
-    """``W = keep W + size (S - leading)``, keep being 1 for the bias, the last column.
+def step_weights_along(W: Any, M: Any, leading: Any, size: Any, keep: Any) -> None:
+    """``W = keep W + size (M - leading)``, with keep = 1 in the bias column.
 
-    W, S, leading (m, d + 1) or None; size and keep numbers or (1,) on the GPU.
+    W, the momentum M (m, d + 1), leading (m, d + 1) or None; size and keep are numbers or (1,) on
+    the GPU.
     """
-    launch(_step_weights, W.shape, W, S, leading, size, keep)
+    launch(_step_weights, W.shape, W, M, leading, size, keep)
 
 
 @gpu_kernel
@@ -150,30 +154,46 @@ def _mean_of_weights(A, W, share):
 
 
 def mean_of_weights(A: Any, W: Any, share: Any) -> None:
-    """``A = A + share (W - A)``; A, W (m, d); share a number or (1,) on the GPU."""
+    """``A = A + share (W - A)``; A, W (m, d); share is a number or (1,) on the GPU."""
     launch_each(_mean_of_weights, A.shape, A, W, share)
 
 
 @gpu_kernel
-def _batch_scale(scale, gains, rms_U, rms_D, displacement):
+def _batch_scale(scale, gain_ratios, rms_U, rms_D, displacement):
     if cuda.grid(1) == 0:
         L = scale.shape[0] - 1
         scale[0] = scale[L] = 1.0
         wanted = rms_D[L]
         for l in range(L - 1, 0, -1):
-            above = gains[l] * wanted
+            above = gain_ratios[l] * wanted
             wanted = displacement * rms_U[l]
             scale[l] = wanted / (above if above > 0.0 else 1.0)
 
 
-def batch_scale(scale: Any, gains: Any, rms_U: Any, rms_D: Any, displacement: float) -> None:
-    """What ``D_{l+1}`` counts times on its way down, from sizes and gains; (L + 1,) float64."""
-    launch_one(_batch_scale, scale, gains, rms_U, rms_D, float(displacement))
+def batch_scale(scale: Any, gain_ratios: Any, rms_U: Any, rms_D: Any, displacement: float) -> None:
+    """``scale_l = displacement rms(U_l) / (gain_ratios_l wanted_{l+1})``, factor of ``D_{l+1}``.
+
+    The target sizes of the updates D_l of pre-activations are ``wanted_L = rms(D_L)`` and
+    ``wanted_l = displacement rms(U_l)`` for l < L; scale_0 = scale_L = 1. scale, gain_ratios,
+    rms_U, rms_D (L + 1,) float64.
+    """
+    launch_one(_batch_scale, scale, gain_ratios, rms_U, rms_D, float(displacement))
 
 
 @gpu_kernel
 def _batch_sizes(
-    weight, reach, gains, rms_U, rms_D, scale, squares, counts, responses, share, rounding, failures
+    weight,
+    gradient_scale,
+    gain_ratios,
+    rms_U,
+    rms_D,
+    scale,
+    squares,
+    counts,
+    responses,
+    share,
+    rounding,
+    failures,
 ):
     if cuda.grid(1) == 0:
         L = scale.shape[0] - 1
@@ -188,20 +208,20 @@ def _batch_sizes(
         if learns:
             for l in range(1, L + 1):
                 if l < L and squares[1, l] > 0.0 and squares[1, l + 1] > 0.0:
-                    gains[l] = squares[1, l] / (scale[l] * squares[1, l + 1])
+                    gain_ratios[l] = squares[1, l] / (scale[l] * squares[1, l + 1])
                 rms_U[l], rms_D[l] = squares[0, l], squares[1, l]
         far = 1.0
         for l in range(L, 0, -1):
             far *= responses[l] * (scale[l] if l < L else 1.0)
             moves = learns and squares[1, l] > 0.0
             weight[l] = number(share) / squares[1, l] if moves else 0.0
-            reach[l] = far / squares[1, l] if moves else 0.0
+            gradient_scale[l] = far / squares[1, l] if moves else 0.0
 
 
 def batch_sizes(
     weight: Any,
-    reach: Any,
-    gains: Any,
+    gradient_scale: Any,
+    gain_ratios: Any,
     rms_U: Any,
     rms_D: Any,
     scale: Any,
@@ -212,29 +232,40 @@ def batch_sizes(
     rounding: float,
     failures: Any,
 ) -> None:
-    """Sizes and gains of a batch, and what its steps weigh.
+    """``weight_l = share / rms(D_l)``, with sizes and layer gain ratios of the batch renewed.
 
     Parameters
     ----------
-    weight, reach : (L + 1,) float64 arrays
-        Written: ``share / rms(D_l)``, and how far a unit of the loss's negative gradient
-        displaces U_l, in units of ``rms(D_l)``; both 0 where nothing moves or is to be learned.
-    gains, rms_U, rms_D : (L + 1,) float64 arrays
-        Renewed, unless nothing is left to learn from this batch.
+    weight, gradient_scale : (L + 1,) float64 arrays
+        Written: ``share / rms(D_l)``; and the update of U_l by a unit of the loss's negative
+        gradient, in units of ``rms(D_l)``. Both are 0 where D_l is 0 or the fit is exact.
+    gain_ratios, rms_U, rms_D : (L + 1,) float64 arrays
+        Renewed, unless the fit of this batch is exact up to `rounding`.
     scale : (L + 1,) float64 array
-        From `batch_scale`, with which the displacements were made.
+        From `batch_scale`; the updates D_l were computed with it.
     squares : (2, L + 1) float64 array
         ``|U_l|^2`` and ``|D_l|^2``; their root mean squares on exit.
     counts, responses : (L + 1,) float64 arrays
-        Elements of U_l; what a unit of ``D_{l+1} W_{l+1}`` displaces U_l by.
+        Number of elements of U_l; update of U_l by a unit of ``D_{l+1} W_{l+1}``.
     share : float or (1,) array
-        A step's weight is this over ``rms(D_l)``.
+        Numerator of the steps' weights.
     rounding : float
-        ``rms(D_L) <= rounding rms(U_L)``: nothing is left to learn.
+        The fit counts as exact where ``rms(D_L) <= rounding rms(U_L)``.
     failures : (1,) int32 array
         Set to 1 where a size is not finite.
     """
     launch_one(
-        *(_batch_sizes, weight, reach, gains, rms_U, rms_D, scale, squares, counts, responses),
-        *(share, float(rounding), failures),
+        _batch_sizes,
+        weight,
+        gradient_scale,
+        gain_ratios,
+        rms_U,
+        rms_D,
+        scale,
+        squares,
+        counts,
+        responses,
+        share,
+        float(rounding),
+        failures,
     )
