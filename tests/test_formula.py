@@ -184,3 +184,20 @@ def test_unknown_functions_are_refused():
         Formula("f", valeu=None)
     with pytest.raises(AttributeError, match="has no 'prox'"):
         _ = Formula("f").prox
+
+
+def test_the_old_name_shrink_of_a_penaltys_prox_works_with_a_warning():
+    @scalar
+    def prox(c, step, p):
+        return c / (1.0 + step * p[0])
+
+    @njit
+    def old(penalty, c):
+        return penalty.shrink(c, 1.0)
+
+    with pytest.warns(DeprecationWarning, match="shrink is now called prox"):
+        penalty = Penalty("old", (2.0,), shrink=prox)
+    with pytest.warns(DeprecationWarning, match="shrink is now called prox"):
+        assert penalty.shrink(6.0, 1.0) == penalty.prox(6.0, 1.0) == 2.0
+    with pytest.warns(DeprecationWarning, match="is now called prox"):
+        assert old(penalty, 6.0) == 2.0
