@@ -2,9 +2,9 @@
 
 Proximal operators, Gram sums and Gram-matrix solves. A kernel writes its first argument
 (`out` first) or returns a sum, takes float32 or float64, runs without the interpreter
-lock, and can be called from Python and from a user's own ``@njit`` function. They know
-nothing of networks. README.md in this folder has the table of all of them, the conventions
-and worked examples.
+lock, and can be called from Python and from a user's own ``@njit`` function. Kernels do not
+depend on networks. README.md in this folder lists them all, with the conventions and worked
+examples.
 """
 
 from __future__ import annotations
@@ -202,7 +202,7 @@ __all__ = [
     "weighted_loss_sum",
 ]
 
-# Names of the release before, by what they are called now; they go in the next release.
+# Old name -> new name. The old names work for one release.
 RENAMED = {
     "activation_miss": "coupling_residual",
     "majorised_residual": "surrogate_residual",
@@ -213,7 +213,7 @@ RENAMED = {
 
 
 def __getattr__(name: str) -> Any:
-    """A kernel by the name that it had in the release before, with a `DeprecationWarning`."""
+    """The kernel that had this name in the release before, with a `DeprecationWarning`."""
     if name not in RENAMED:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     new = RENAMED[name]

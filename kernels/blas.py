@@ -1,13 +1,12 @@
 """Row-major BLAS and LAPACK for compiled code: products, symmetric updates, Cholesky.
 
-The routines are those of `fastbcd.kernels.library`: SciPy's, one thread a call. The place that
-holds the address of each is registered with LLVM under a fixed symbol name, so kernels
-that call it can be cached on disk (a pointer as a constant could not), and every routine
-is there, the symmetric ones included.
+The routines are those of `fastbcd.kernels.library`: SciPy's, one thread a call. LLVM knows
+the variable that holds a routine's address by a fixed symbol name. So kernels that call the
+routine can be cached on disk, which a pointer as a constant would not allow.
 
 All functions take float32 or float64 arrays with contiguous rows (a view such
 as ``W[:, :-1]`` is fine; others raise ValueError), allocate nothing and write their first
-argument. Shapes are not checked: like BLAS itself, they trust their caller.
+argument. Like BLAS itself, they do not check shapes.
 A row-major array is, to Fortran, its transpose: the arguments are swapped
 accordingly, and the lower triangle here is Fortran's upper one.
 """
@@ -32,12 +31,12 @@ _BYTE_POINTER = ir.IntType(8).as_pointer()
 
 
 def _routine(name: str) -> Any:
-    """An intrinsic that calls Fortran routine `name` with a tuple of scalars and arrays."""
+    """Make an intrinsic that calls Fortran routine `name` with a tuple of scalars and arrays."""
     slot, symbol = LIBRARY.slots[name], f"fastbcd_at_{name}"
     if PLAIN:
         return plain_routine(name, slot)
     binding.add_symbol(symbol, ctypes.addressof(slot))
-    # Machine code that was cached before there were slots asks for the routine itself.
+    # Cached machine code from before there were slots refers to the routine itself.
     binding.add_symbol(f"fastbcd_{name}", slot.value)
 
     element = {"s": types.float32, "d": types.float64}[name[0]]
@@ -54,7 +53,7 @@ def _routine(name: str) -> Any:
                 value = builder.extract_value(values[0], i)
                 if isinstance(typ, types.Array):
                     pointer = context.make_array(typ)(context, builder, value).data
-                else:  # Fortran takes scalars by reference, too
+                else:  # Fortran takes scalars by reference
                     pointer = cgutils.alloca_once_value(builder, value)
                 pointers.append(builder.bitcast(pointer, _BYTE_POINTER))
             function_type = ir.FunctionType(ir.VoidType(), [_BYTE_POINTER] * len(pointers))
@@ -70,7 +69,7 @@ def _routine(name: str) -> Any:
 
 
 def _by_dtype(single: Any, double: Any) -> Any:
-    """A function that calls `single` or `double` by the element type of `out`."""
+    """Make a function that calls `single` or `double` by the element type of `out`."""
     if PLAIN:
         return plain_by_dtype(single, double)
 
@@ -114,7 +113,7 @@ _ONE_NORM = np.int8(ord("1"))
 
 @kernel
 def _leading(A):
-    """Elements from one row of `A` to the next, as Fortran's leading dimension (at least 1)."""
+    """Fortran's leading dimension: elements from one row of `A` to the next, at least 1."""
     if A.shape[1] > 1 and A.strides[1] != A.itemsize:
         raise ValueError("rows must be contiguous: use numpy.ascontiguousarray")
     if A.shape[0] > 1 and A.strides[0] < A.shape[1] * A.itemsize:
@@ -202,7 +201,7 @@ def cholesky_solve_columns(B, L):
 def reciprocal_condition(L, norm, work, iwork, info):
     """Estimate of ``1 / cond_1(L L^T)`` from its factor and the 1-norm of ``L L^T``.
 
-    ``work`` (3 n + 1,) float64: the answer is left in its last element; ``iwork`` (n,) int32.
+    ``work`` (3 n + 1,) float64 receives the estimate in its last element; ``iwork`` (n,) int32.
     """
     n = np.int32(L.shape[0])
     _dpocon((_U, n, L, _leading(L), np.float64(norm), work[3 * n :], work, iwork, info))

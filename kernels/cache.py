@@ -1,10 +1,10 @@
-"""Compiled kernels on disk: never needed, and never trusted.
+"""The cache of compiled kernels on disk. Kernels work without it, and each file is checked.
 
-A kernel has one file for each signature. Its name holds a digest of the source of all kernels and
-one of the signature; its content opens with a digest of the rest. So a file that is truncated,
-damaged, or of another program, version or signature is not read but compiled again and replaced,
-and processes that write at the same time write different files, or the same one. Where nothing
-can be read or written, each process compiles; one warning a process says so.
+A kernel has one file for each signature. The name holds a digest of the source of all kernels and
+one of the signature; the content begins with a digest of the rest. So a file that is truncated,
+damaged, or of another program, version or signature is not used: the kernel is compiled again and
+the file replaced. Processes that write at the same time write different files, or the same
+content. Where no file can be read or written, each process compiles and warns once.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ from numba.core.serialize import dumps
 
 from fastbcd.kernels.streams import is_terminal, logger, write_line
 
-# How each file begins. Numba's own files begin otherwise.
+# The first bytes of each file. Numba's own files begin otherwise.
 MAGIC = b"fastbcd kernel 1\n"
-# Settings of Numba that change the code it makes, but are no part of its own keys.
+# Settings of Numba that change machine code but are no part of Numba's own keys.
 SETTINGS = ("BOUNDSCHECK", "OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "DEBUGINFO_DEFAULT")
 DIGEST = hashlib.sha256().digest_size
 
 
 class KernelCache(FunctionCache):
-    """What a dispatcher asks for the machine code of `function`; nothing here ever raises.
+    """A dispatcher's cache of the machine code of `function`; its methods never raise.
 
-    Making one does not touch the disk: that is left to the first call of the function.
+    The constructor does not touch the disk; the first call of the function does.
     """
 
     def __init__(self, function: Any) -> None:
@@ -48,10 +48,10 @@ class KernelCache(FunctionCache):
 
     @cached_property
     def _files(self) -> _Files | None:
-        """Where this function's files lie; None where there is no place."""
+        """The files of this function; None where there is no folder for them."""
         try:
             return _Files(self._py_func)
-        except Exception as error:  # Numba raises RuntimeError, locators what they like
+        except Exception as error:  # Numba raises RuntimeError, its locators raise others
             _warn_once(f"there is no place for them ({_words(error)})")
             return None
 
@@ -61,24 +61,24 @@ class KernelCache(FunctionCache):
         return None if self._files is None else str(self._files.folder)
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
-        """The compiled function of the signature, or None: it is to be compiled."""
+        """The compiled function of the signature; None where it must be compiled."""
         loaded = None
         if self._enabled and self._files is not None:
             try:
                 target_context.refresh()
                 key = self._index_key(sig, target_context.codegen())
                 loaded = self._files.load(key, target_context)
-            except Exception as error:  # whatever is wrong with a file, its source is at hand
+            except Exception as error:  # the kernel is compiled from its source instead
                 _warn_once(f"a file of theirs cannot be used ({_words(error)})")
         if loaded is None:
             _announce_once()
         return loaded
 
     def save_overload(self, sig: Any, data: Any) -> None:
-        """Keep the compiled function `data` of the signature, where that is possible."""
+        """Write the compiled function `data` of the signature to a file, if possible."""
         if not self._enabled or self._files is None:
             return
-        # Numba's own test of this warns for each function, by `warnings`.
+        # Numba's own check of this would warn for each function.
         if data.library.has_dynamic_globals or any(not loop.can_cache for loop in data.lifted):
             _warn_once("their code holds addresses of this process")
             return
@@ -97,7 +97,7 @@ class KernelCache(FunctionCache):
 
 
 class _Files:
-    """The files of one function, by Numba's choice of the folder."""
+    """The files of one function, in the folder that Numba chooses."""
 
     def __init__(self, function: Any) -> None:
         self.impl = CompileResultCacheImpl(function)
@@ -118,12 +118,12 @@ class _Files:
         digest, payload = content[len(MAGIC) : start], content[start:]
         if not content.startswith(MAGIC) or hashlib.sha256(payload).digest() != digest:
             raise ValueError(f"{path} is damaged")
-        # Different types may have one name: the key itself lies in the file, too.
+        # Different types may have the same name, so the file holds the key itself, too.
         known, reduced = pickle.loads(payload)
         return self.impl.rebuild(target_context, reduced) if known == key else None
 
     def save(self, key: Any, data: Any) -> None:
-        """Write the file, complete or not at all; those of former sources go."""
+        """Write the file, complete or not at all; remove files of former sources."""
         payload = dumps((key, self.impl.reduce(data)))
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self._path(key)
@@ -138,7 +138,7 @@ class _Files:
         self.remove(lambda name: not name.startswith(self._stamp))
 
     def remove(self, chosen: Callable[[str], bool]) -> None:
-        """Remove the files of whose name, without this function's part of it, `chosen` is true."""
+        """Remove this function's files where `chosen` is true of the name without its prefix."""
         with contextlib.suppress(OSError):  # another process may remove them, too
             for path in self.folder.iterdir():
                 own = path.name.startswith(self._prefix) and path.suffix == ".nbc"
@@ -152,9 +152,9 @@ class _Files:
 
 @cache
 def _source_of_kernels() -> str:
-    """A digest of all files here: a kernel's code contains that of helpers in other files.
+    """A digest of all source files here, as a kernel's code contains helpers of other files.
 
-    In an archive there are no files, and Numba's own stamp is that of the whole archive.
+    In an archive there are no files; Numba's own stamp then covers the whole archive.
     """
     sha = hashlib.sha256()
     for path in sorted(Path(__file__).parent.rglob("*.py")):
@@ -170,14 +170,14 @@ _said: set[str] = set()
 
 
 def _first(what: str) -> bool:
-    """True at the first call for `what` in this process; Numba compiles in one thread at a time."""
+    """True at the first call for `what` in this process; Numba's lock serialises the calls."""
     new = what not in _said
     _said.add(what)
     return new
 
 
 def _warn_once(reason: str) -> None:
-    # Not by `warnings`: where these are errors, a missing cache would end the program.
+    # Logged, not warned: where warnings are errors, a missing cache would end the program.
     if _first("warning"):
         logger.warning(
             "compiled kernels are not taken from the cache on disk: %s. This process compiles "
@@ -187,11 +187,11 @@ def _warn_once(reason: str) -> None:
 
 
 def _announce_once() -> None:
-    """Tell whoever waits at a terminal what for, unless the logger's level is above INFO."""
+    """Say at a terminal that kernels are compiled, unless the logger's level is above INFO."""
     if logger.logger.level <= logging.INFO and is_terminal(sys.stderr) and _first("compilation"):
         write_line("fastbcd: compiling; the first call with new settings takes some seconds")
 
 
 def cache_folder() -> str | None:
-    """The folder in which this package's kernels are kept; None where there is no place."""
+    """The folder of the compiled kernels of this package; None where there is none."""
     return KernelCache(cache_folder).cache_path

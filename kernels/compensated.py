@@ -1,4 +1,4 @@
-"""Sums whose rounding is kept, too: the same in whichever order and pieces they are added up."""
+"""Compensated sums: they keep the rounding errors, so order and pieces do not change them."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from fastbcd.kernels.jit import kernel_in_order
 
 @kernel_in_order
 def add_compensated(total, lost, A):
-    """Add the rows of A to `total`, and what rounding takes from that to `lost`.
+    """``total[j] + lost[j] += sum_i A[i, j]``, to about twice the digits of float64.
 
-    ``total[j] + lost[j] = sum_i A[i, j]`` to about twice the digits of float64 (Knuth's two-sum).
-    A (m, d), total and lost (d,), all float64.
+    A (m, d), total and lost (d,), all float64; `lost` receives the rounding errors of `total`
+    (Knuth's two-sum).
     """
     for i in range(A.shape[0]):
         for j in range(A.shape[1]):

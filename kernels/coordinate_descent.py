@@ -1,14 +1,14 @@
-"""Blocks with a penalty that is not quadratic: coordinate descent on their Hessian.
+"""Coordinate descent on the Hessian, for blocks with a penalty that is not quadratic.
 
     minimise over W:  weight/2 |U - V^ W^T|^2 + alpha/2 |W - W'|^2 + r(W)
 
 Rows of W are independent. For a row w, with ``H = weight V^^T V^ + alpha I``, the gradient
 of the smooth part at w is ``g = (w - w') H - N``, ``N = weight (U - V^ W'^T)^T V^``, and the
-exact minimiser over one coordinate is ``w_j = shrink(w_j - g_j / H_jj, 1 / H_jj)``. A change of
+exact minimiser over one coordinate is ``w_j = prox(w_j - g_j / H_jj, 1 / H_jj)``. A change of
 w_j changes g by a row of H. A sweep of a row costs d^2 multiplications and needs no samples.
 
-The V_l-block of a hidden layer has the same form, a row being a sample and H the Hessian
-``kappa I + rho W^T W`` that all samples share.
+The V_l-block of a hidden layer has the same form: each sample is a row, and all samples share
+the Hessian ``H = kappa I + rho W^T W``.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def coordinate_hessian(H, gram, weight, alpha):
 
 @kernel
 def coordinate_descent(
-    W, penalty, H, N, weight, n_free, tolerance, max_sweeps, gradient, row, report,
+    W, penalty, H, N, weight, n_free, tolerance, max_sweeps, gradient, row, decrease,
     sample_weight=None,
 ):  # fmt: skip
     """``argmin_W 1/2 <W - W', (W - W') H> - weight <W - W', N> + r(W)``, warm-started, in place.
@@ -47,22 +47,22 @@ def coordinate_descent(
     weight : float
         ``weight N`` is the negative gradient at W'.
     n_free : int
-        How many of the last columns are not penalised: 1 where there is a bias.
+        Number of last columns without penalty: 1 where there is a bias.
     tolerance : float
-        A row is done when no coordinate moves by more than ``tolerance`` in the scale of its
-        own curvature: ``|change| sqrt(H_jj) <= tolerance max_k (|w_k| sqrt(H_kk))``.
+        A row is done when ``|change| sqrt(H_jj) <= tolerance max_k (|w_k| sqrt(H_kk))`` for
+        each of its coordinates j in one sweep.
     max_sweeps : int
     gradient, row : (d,) float64 arrays
         Work space.
-    report : (2,) float64 array or None
-        Added to it: by how much the function above fell, and ``|W - W'|^2``.
+    decrease : (2,) float64 array or None
+        The decrease of the function above and ``|W - W'|^2`` are added to it.
     sample_weight : (m,) float64 array, optional
-        What each row counts in the report; default: 1.
+        Weights of the rows in `decrease`; default: 1.
 
     Returns
     -------
     int
-        Rows that were not done after `max_sweeps`: they have descended, but not to the end.
+        Number of rows that were not done after `max_sweeps`; they have descended as well.
     """
     m, columns = W.shape
     unfinished, last = 0, columns - n_free
@@ -76,10 +76,10 @@ def coordinate_descent(
             for j in range(columns):
                 curvature = H[j, j]
                 if curvature <= 0.0:
-                    continue  # a column of zeros that nothing regularises
+                    continue  # a column of zeros without regularisation
                 new = row[j] - gradient[j] / curvature
                 if j < last:
-                    new = penalty.shrink(new, 1.0 / curvature)
+                    new = penalty.prox(new, 1.0 / curvature)
                 change = new - row[j]
                 root = np.sqrt(curvature)
                 largest = max(largest, abs(change) * root)
@@ -92,15 +92,15 @@ def coordinate_descent(
                 done = True
                 break
         unfinished += not done
-        if report is not None:
+        if decrease is not None:
             c = 1.0 if sample_weight is None else sample_weight[i]
-            # H is quadratic: the mean of the slopes at both ends is the slope in between.
+            # For a quadratic the decrease is the change times the mean of the slopes at both ends.
             for j in range(columns):
                 old, change = np.float64(W[i, j]), row[j] - np.float64(W[i, j])
-                report[0] += c * (0.5 * change * (weight * N[i, j] - gradient[j]))
-                report[1] += c * (change * change)
+                decrease[0] += c * (0.5 * change * (weight * N[i, j] - gradient[j]))
+                decrease[1] += c * (change * change)
                 if j < last:
-                    report[0] += c * (penalty.value(old) - penalty.value(row[j]))
+                    decrease[0] += c * (penalty.value(old) - penalty.value(row[j]))
         for j in range(columns):
             W[i, j] = row[j]
     return unfinished
@@ -122,7 +122,7 @@ def penalty_sum(penalty, W, sample_weight=None):
 
 @kernel
 def project(W, penalty):
-    """The nearest point of the penalty's domain, in place; W (m, d) without the bias column."""
+    """Move W to the nearest point of the penalty's domain; W (m, d) without the bias column."""
     for i in range(W.shape[0]):
         for j in range(W.shape[1]):
-            W[i, j] = penalty.shrink(np.float64(W[i, j]), 0.0)
+            W[i, j] = penalty.prox(np.float64(W[i, j]), 0.0)

@@ -1,7 +1,7 @@
-"""Products, QR and SVD of float64 matrices from Python: NumPy's results, on one thread each.
+"""Products, QR and SVD of float64 matrices from Python: NumPy's results, with one thread a call.
 
-NumPy's own use as many threads as its BLAS does, which changes the last bits and, in a fork at
-the wrong moment, never ends. The routines here are those of `fastbcd.kernels.library`.
+NumPy's own functions use the threads of its BLAS. Their number changes the last bits, and a fork
+during a call may never end. The routines here are those of `fastbcd.kernels.library`.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ Matrix = NDArray[np.float64]
 
 
 def _call(name: str, *arguments: Any) -> None:
-    """Call Fortran routine `name`: letters, whole numbers, floats and arrays, all by reference."""
+    """Call Fortran routine `name` with letters, integers, floats and arrays, all by reference."""
     held = [_by_reference(argument) for argument in arguments]
     LIBRARY.function(name)(*(address for _, address in held))
 
 
 def _by_reference(argument: Any) -> tuple[Any, int]:
-    """An object in memory, and its address."""
+    """The argument as an object in memory, and its address."""
     if isinstance(argument, np.ndarray):
         return argument, argument.ctypes.data
     value: Any
@@ -48,8 +48,8 @@ def times(A: Matrix, B: Matrix) -> Matrix:
     out = np.zeros((m, n))
     if out.size == 0 or k == 0:
         return out
-    # To Fortran every matrix here is its transpose. A product with a vector is a routine of
-    # its own, with sums of its own.
+    # To Fortran every matrix here is its transpose. Products with a vector use gemv, as NumPy's
+    # do: its sums have other bits than those of gemm.
     if n == 1:
         shape = ("N", m, k) if flip_A else ("T", k, m)
         _call("dgemv", *shape, 1.0, A, lda, B, 1, 0.0, out, 1)
@@ -63,7 +63,7 @@ def times(A: Matrix, B: Matrix) -> Matrix:
 
 
 def _in_memory(A: Matrix) -> tuple[Matrix, tuple[bool, int]]:
-    """A without gaps, whether it lies in memory by columns, and the length of these or of rows."""
+    """A as a contiguous array, True if its columns are contiguous, and its leading dimension."""
     A = np.asarray(A, np.float64)
     if A.flags.f_contiguous and not A.flags.c_contiguous:
         return A, (True, len(A))
@@ -94,7 +94,7 @@ def svd(A: Matrix) -> tuple[Matrix, Matrix, Matrix]:
 
 
 def _with_work(name: str, *arguments: Any, after: tuple[Any, ...] = ()) -> None:
-    """Call a routine of LAPACK with as much work memory as it says is best."""
+    """Call a routine of LAPACK with the size of work memory that it asks for."""
     size, info = np.empty(1), np.zeros(1, np.int32)
     _call(name, *arguments, size, -1, *after, info)
     _check(info, name)

@@ -22,7 +22,7 @@ LOG2 = math.log(2.0)
 # log 2 in two parts; the first has so few digits that its product with k is exact.
 HIGH_32, LOW_32 = 0.693359375, -2.1219444005469057e-4
 HIGH_64, LOW_64 = 0.6931467056274414, 4.749325039031673e-07
-# Below these arguments 2^k would leave the normal range: e^x stays where it is there.
+# Below these arguments 2^k would leave the normal range; x is clipped to them.
 LOWEST_32, LOWEST_64 = -87.0, -708.0
 
 
@@ -34,8 +34,11 @@ def _nearest_integer(typingctx: Any, x: Any) -> Any:
             # NVVM has no llvm.rint; PTX has the instruction.
             bits, register = ("f32", "f") if x == types.float32 else ("f64", "d")
             return builder.asm(
-                *(ir.FunctionType(kind, [kind]), f"cvt.rni.{bits}.{bits} $0, $1;"),
-                *(f"={register},{register}", values, False),
+                ir.FunctionType(kind, [kind]),
+                f"cvt.rni.{bits}.{bits} $0, $1;",
+                f"={register},{register}",
+                values,
+                side_effect=False,
             )
         function = builder.module.declare_intrinsic("llvm.rint", [kind])
         return builder.call(function, values)
@@ -68,7 +71,7 @@ if PLAIN:
 @straight_in_order
 def exp_and_expm1(x):
     """``(e^x, e^x - 1)`` for x <= 0, both to about one unit in the last place."""
-    # Not max(x, lowest), which on a GPU is the lowest where x is not a number.
+    # max(x, lowest) would be the lowest on a GPU where x is not a number.
     T = type(x)
     if np.finfo(T).eps > 1e-10:
         x = T(LOWEST_32) if x < T(LOWEST_32) else x

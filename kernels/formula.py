@@ -1,7 +1,7 @@
 """Formulas that compiled kernels take as an argument.
 
-A `Formula` bundles the scalar functions of one mathematical object (the value
-and the proximal operator of an activation, say) with its parameters. A kernel
+A `Formula` bundles the scalar functions of one mathematical object (such as the
+value and the proximal operator of an activation) with its parameters. A kernel
 is written once, for any formula::
 
     @kernel
@@ -14,9 +14,8 @@ inlined and parameters are ordinary run-time numbers, so another slope compiles
 nothing again.
 
 The Numba type of a formula carries a digest of its functions. The cache on
-disk knows of the kernels' own files only; with the digest in the signature, a
-formula that was edited (ours or a user's, wherever it is defined) is never
-served machine code of its former self.
+disk depends on the kernels' own files only. The digest makes an edited formula
+another type, so that machine code of its old functions is never used.
 """
 
 from __future__ import annotations
@@ -44,30 +43,33 @@ from numba.extending import (
     unbox,
 )
 
-# Method name -> number of arguments, for every kind of formula.
-METHODS = {
+from fastbcd.kernels.streams import warn
+
+# Method name -> number of arguments (or the two numbers possible), for every kind of formula.
+METHODS: dict[str, int | tuple[int, int]] = {
     "value": 1,  # activation: act(u); penalty: r(w)
     "derivative": 1,  # activation: act'(u)
     "curvature": 1,  # activation: max over z of the second derivative of 1/2 (v - act(z))^2
-    "prox": 3,  # activation: argmin_u (a - act(u))^2 + q (u - c)^2
-    "quick_prox": 3,  # activation: the same without branches, or NaN where only prox can tell
+    # activation: argmin_u (a - act(u))^2 + q (u - c)^2
+    "prox": (2, 3),  # penalty: argmin_w r(w) + 1/(2 step) (w - c)^2
+    "quick_prox": 3,  # activation: the same without branches, or NaN where prox must decide
     "subdifferential": 1,  # penalty: the ends of the interval of slopes of r at w
-    "shrink": 2,  # penalty: argmin_w r(w) + 1/(2 step) (w - c)^2
+    "shrink": 2,  # penalty: the name of its prox in the release before
     "row_value": 2,  # loss of one sample
     "row_gradient": 3,  # loss: gradient at one sample, written to its first argument
     "row_subdifferential": 4,  # loss: ends of the intervals of slopes, written to the first two
     "row_prox": 5,  # loss: proximal operator of one sample, written to its first argument
-    "row_prox_penalised": 6,  # loss: the same of the loss plus a penalty, the last argument
+    "row_prox_penalised": 6,  # loss: the same for the loss plus a penalty, the last argument
 }
 
-# What serves where a formula has no such function.
-SUBSTITUTES = {"quick_prox": "prox"}
+# Method -> the method that is called where a formula has no such function.
+SUBSTITUTES = {"quick_prox": "prox", "shrink": "prox"}
 
 PROCESS = os.urandom(16)
 
 
 def number(value: Any, name: str) -> float:
-    """`value` as a float; `ValueError` that names the formula for a bool, a text or an array."""
+    """`value` as a float; a bool, a text or an array raises a `ValueError` naming the formula."""
     if isinstance(value, np.ndarray) and value.ndim == 0:
         value = value.item()
     try:
@@ -97,9 +99,9 @@ class Formula:
     Parameters
     ----------
     name : str
-        The name users type, such as ``"relu"``.
+        The name that users type, such as ``"relu"``.
     parameters : tuple of float
-        Handed to each function as its last argument `p`.
+        Each function gets them as its last argument `p`.
     **functions
         Functions compiled with `fastbcd.kernels.jit.scalar`, under the names
         in `METHODS`; each takes the arguments listed there and then `p`.
@@ -128,7 +130,7 @@ class Formula:
 
     @property
     def has_quick_prox(self) -> bool:
-        """Whether there is a `quick_prox` of its own; in compiled code a constant."""
+        """True where the formula has a `quick_prox`; a constant in compiled code."""
         return "quick_prox" in self.functions
 
     def __getattr__(self, method: str) -> Callable[..., Any]:
@@ -154,7 +156,7 @@ class Formula:
 
 
 def _canonical(value: Any) -> str:
-    """`repr`, but for the order of sets, which differs from process to process."""
+    """`repr` with sets in sorted order, which otherwise differs from process to process."""
     if isinstance(value, (set, frozenset)):
         return "{" + ", ".join(sorted(map(_canonical, value))) + "}"
     if isinstance(value, dict):
@@ -178,7 +180,7 @@ def _digest(functions: dict[str, Any]) -> str:
             sha.update(name.encode())
             value = names.get(name)
             if isinstance(value, ModuleType):
-                # `module.helper(u)`: its attributes are among the names, too.
+                # `module.helper(u)`: the names hold the attributes of the module, too.
                 for attribute in used:
                     add(getattr(value, attribute, None))
             else:
@@ -194,7 +196,8 @@ def _digest(functions: dict[str, Any]) -> str:
         elif function not in seen:
             seen.add(function)
             sha.update(_canonical(value.targetoptions).encode())
-            # Cached machine code imports the module by name; without one it is this process's only.
+            # Cached machine code imports the module by name. Where no module has that name, the
+            # code is valid in this process only.
             known = function.__module__ in sys.modules
             sha.update(function.__module__.encode() if known else PROCESS)
             sha.update(repr(function.__defaults__).encode())
@@ -243,12 +246,14 @@ def _constant(context: Any, builder: Any, typ: FormulaType, formula: Formula) ->
     return struct._getvalue()
 
 
-def _overload(method: str, n_arguments: int) -> None:
+def _overload(method: str, n_arguments: int | tuple[int, int]) -> None:
     """Let compiled code call ``formula.method(...)``: the scalar of that formula's type."""
 
     def function_of(formula: FormulaType, *arguments: Any) -> Any:
         functions = Formula._registry[formula.name].functions
         function = functions.get(method) or functions.get(SUBSTITUTES.get(method, ""))
+        if method == "shrink":
+            warn("the method shrink of a penalty is now called prox", DeprecationWarning)
         name = formula.name.split("(")[1].split(",")[0]
         if function is None:
             raise NumbaTypeError(f"{name!r} has no {method!r}; it has {', '.join(functions)}")
@@ -266,6 +271,13 @@ def _overload(method: str, n_arguments: int) -> None:
         f = function_of(formula, a, b)
         return lambda formula, a, b: f(a, b, formula.parameters)
 
+    def two_or_three(formula, a, b, c=None):
+        if c is None or isinstance(c, types.Omitted):
+            f = function_of(formula, a, b)
+            return lambda formula, a, b, c=None: f(a, b, formula.parameters)
+        f = function_of(formula, a, b, c)
+        return lambda formula, a, b, c=None: f(a, b, c, formula.parameters)
+
     def three(formula, a, b, c):
         f = function_of(formula, a, b, c)
         return lambda formula, a, b, c: f(a, b, c, formula.parameters)
@@ -282,8 +294,8 @@ def _overload(method: str, n_arguments: int) -> None:
         f = function_of(formula, a, b, c, d, e, g)
         return lambda formula, a, b, c, d, e, g: f(a, b, c, d, e, g, formula.parameters)
 
-    overloads = {1: one, 2: two, 3: three, 4: four, 5: five, 6: six}
-    # Inlined whatever its length, or loops over a long formula would not vectorise.
+    overloads = {1: one, 2: two, (2, 3): two_or_three, 3: three, 4: four, 5: five, 6: six}
+    # Always inlined: a loop that calls a long formula would not vectorise otherwise.
     options = {"forceinline": True}
     overload_method(FormulaType, method, jit_options=options)(overloads[n_arguments])
 
@@ -294,7 +306,7 @@ for _method, _n_arguments in METHODS.items():
 
 @overload_attribute(FormulaType, "has_quick_prox", jit_options={"forceinline": True})
 def _has_quick_prox(formula):
-    """A constant where the kernel is compiled: what stands behind it falls away."""
+    """A constant at compile time, so that the compiler removes the branch not taken."""
     if "quick_prox" in Formula._registry[formula.name].functions:
         return lambda formula: True
     return lambda formula: False

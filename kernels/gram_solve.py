@@ -4,14 +4,14 @@
 
 In terms of the step ``D = W - W'`` its normal equations are ``D H = N`` with
 ``H = weight V^^T V^ + diag(shift)`` and ``N = weight (U - V^ W'^T)^T V^ - grad r(W')``.
-Solving for the step, not for W, keeps the error relative to a step that shrinks.
+The unknown is the step and not W, so that the error is relative to the step, which becomes small.
 
 H is scaled to unit diagonal and factored in float64 by Cholesky. Products that
-were rounded to the storage type carry noise of relative size eps in every
-direction; a direction in which scaled H is below that noise cannot be told
-from zero, and a step along it could raise the objective. Where an estimate of
-|H^-1| says that such directions exist, an eigen-decomposition solves in the
-others and takes no step in these: the objective still descends.
+were rounded to the storage type carry noise of relative size eps. An eigenvalue
+of scaled H below that noise cannot be told from zero, and a step along its
+eigenvector could raise the objective. Where an estimate of |H^-1| shows such
+eigenvalues, an eigen-decomposition replaces Cholesky and takes no step along
+their eigenvectors, so that the objective still descends.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ def ridge_factor(factor, scale, gram, weight, shift, tolerance):
     weight : float
     shift : (d,) float64 array, >= 0
     tolerance : float
-        Size, in scaled H, of the noise in `gram` and in the right-hand sides.
+        Size of the noise in `gram` and in the right-hand sides, in the scale of scaled H.
 
     Returns
     -------
     int
-        `CHOLESKY` or `EIGEN`, to hand to `ridge_solve`; -1 if `gram` is not finite.
+        `CHOLESKY` or `EIGEN`, the `method` of `ridge_solve`; -1 if `gram` is not finite.
     """
     d = gram.shape[0]
     for i in range(d):
@@ -61,14 +61,14 @@ def ridge_factor(factor, scale, gram, weight, shift, tolerance):
         scale[0, i] = 1.0 / np.sqrt(diagonal) if diagonal > 0.0 else 0.0
         scale[1, i] = 1.0
     norm = _scaled(factor, scale[0], gram, weight, shift)
-    # The noise of the products, or that of this float64 solve if it is larger.
+    # The noise of the products, or the noise of this float64 solve if that is larger.
     threshold = max(tolerance, norm * np.finfo(np.float64).eps)
     info = np.zeros(1, np.int32)
     cholesky(factor, info)
     if info[0] == 0:
         work, iwork = np.empty(3 * d + 1), np.empty(d, np.int32)
         reciprocal_condition(factor, norm, work, iwork, info)
-        # 1 / |H^-1|_1, a lower bound of the smallest eigenvalue but for a modest factor.
+        # 1 / |H^-1|_1 bounds the smallest eigenvalue from below, up to a modest factor.
         if work[3 * d] * norm > threshold:
             return CHOLESKY
 
@@ -86,7 +86,7 @@ def ridge_factor(factor, scale, gram, weight, shift, tolerance):
 
 @kernel
 def _scaled(out, scale, gram, weight, shift):
-    """Lower triangle of ``S (weight gram + diag(shift)) S``, S = diag(scale); its 1-norm."""
+    """``out = E (weight gram + diag(shift)) E``, lower triangle, E = diag(scale); its 1-norm."""
     d = gram.shape[0]
     sums = np.zeros(d)
     for i in range(d):
@@ -95,10 +95,10 @@ def _scaled(out, scale, gram, weight, shift):
             out[i, j] = value
             sums[i] += abs(value)
             sums[j] += abs(value)
-        # Exactly 1, or 0 for a column of zeros that nothing regularises.
+        # Exactly 1, or 0 for a column of zeros without regularisation.
         out[i, i] = 1.0 if scale[i] > 0.0 else 0.0
         sums[i] += 1.0
-    # Not `sums.max()`, which alone would add half a second to the first compilation.
+    # `sums.max()` would add half a second to the first compilation.
     norm = 0.0
     for i in range(d):
         norm = max(norm, sums[i])
@@ -107,10 +107,9 @@ def _scaled(out, scale, gram, weight, shift):
 
 @kernel
 def ridge_solve(step, factor, scale, method, work):
-    """``step = step H^-1``, with what `ridge_factor` left in `factor` and `scale`, and returned.
+    """``step = step H^-1``, with the results `factor`, `scale` and `method` of `ridge_factor`.
 
-    step (m, d) float64 holds N on entry and D on exit; method is the number that `ridge_factor`
-    returned; work (m, d) float64.
+    step (m, d) float64 holds N on entry and D on exit; work (m, d) float64 is work space.
     """
     m, d = step.shape
     for i in range(m):
@@ -140,19 +139,19 @@ def ridge_right_hand_side(N, cross, W, weight, ridge):
 
 
 @kernel
-def ridge_step_decrease(report, step, cross, W, weight, ridge, alpha):
-    """Add to report: by how much F falls by the step from W on, and ``|step|^2``.
+def ridge_step_decrease(decrease, step, cross, W, weight, ridge, alpha):
+    """``decrease += 1/2 <D, N> + alpha/2 |D|^2, |D|^2``: the decrease of F by the step D from W.
 
-    The exact step falls by ``1/2 <D, N>`` with the proximal term, and by ``alpha/2 |D|^2``
-    more without; N from weight, cross and ridge as in `ridge_right_hand_side`. step, cross,
-    W (m, d + 1), report (2,) float64.
+    The step minimises F plus the proximal term ``alpha/2 |D|^2``. N is that of
+    `ridge_right_hand_side` for the same weight, cross and ridge. step is D; step, cross, W
+    (m, d + 1), decrease (2,) float64.
     """
     last = W.shape[1] - 1
     for i in range(W.shape[0]):
         for j in range(W.shape[1]):
             slope = weight * cross[i, j] - (ridge * W[i, j] if j < last else 0.0)
-            report[0] += 0.5 * step[i, j] * (slope + alpha * step[i, j])
-            report[1] += step[i, j] * step[i, j]
+            decrease[0] += 0.5 * step[i, j] * (slope + alpha * step[i, j])
+            decrease[1] += step[i, j] * step[i, j]
 
 
 @kernel

@@ -34,11 +34,11 @@ def weigh_rows(out, sums, A, sample_weight):
 
 @kernel
 def add_gram(total, V, work, sums, sample_weight=None):
-    """Add ``sum_i c_i v^_i v^_i^T``, ``v^ = [v, 1]``, to the lower triangle of `total`.
+    """``total += sum_i c_i v^_i v^_i^T``, lower triangle, ``v^ = [v, 1]``.
 
-    V (m, d); total (d + 1, d + 1) float64; work (d, d) of V's type: the product of
-    these samples alone; sums (d,) float64: the column sums; c is `sample_weight` (m,)
-    float64, 1 for each where it is None.
+    V (m, d); total (d + 1, d + 1) float64. work (d, d) of V's type and sums (d,) float64 hold
+    the product and the column sums of these samples, from `tile_gram`. c is `sample_weight`
+    (m,) float64, 1 for each where it is None.
     """
     d = V.shape[1]
     for i in range(d):
@@ -54,7 +54,7 @@ def add_gram(total, V, work, sums, sample_weight=None):
 
 @kernel
 def add_cross(total, work, sums):
-    """Add ``R^T V^`` to `total` (r, d + 1) float64: ``work = R^T V`` (r, d), ``sums = 1^T R``."""
+    """``total += R^T V^`` (r, d + 1), float64, given ``work = R^T V`` (r, d), ``sums = 1^T R``."""
     d = work.shape[1]
     for i in range(work.shape[0]):
         for j in range(d):
@@ -64,21 +64,21 @@ def add_cross(total, work, sums):
 
 @kernel
 def tile_gram(work, sums, V):
-    """Lower triangle of ``work = V^T V`` (d, d) and column sums of V (m, d); see `add_gram`."""
+    """``work = V^T V`` (d, d), lower triangle, ``sums = 1^T V``; V (m, d) is one tile."""
     gram(work, V, 0.0)
     column_sums(sums, V)
 
 
 @kernel
 def tile_cross(work, sums, R, V):
-    """``work = R^T V`` (r, d) and column sums of R (m, r), one tile; see `add_cross`."""
+    """``work = R^T V`` (r, d), ``sums = 1^T R``; R (m, r), V (m, d), one tile; see `add_cross`."""
     transposed_product(work, R, V, 1.0, 0.0)
     column_sums(sums, R)
 
 
 @kernel
 def pack_lower(out, A):
-    """The lower triangle of A (d, d), row by row, in the first ``d (d + 1) / 2`` places of out."""
+    """``out = A``, lower triangle row by row; A (d, d), out (d (d + 1) / 2,) or longer."""
     k = 0
     for i in range(A.shape[0]):
         for j in range(i + 1):
@@ -88,7 +88,7 @@ def pack_lower(out, A):
 
 @kernel
 def unpack_lower(A, packed):
-    """The lower triangle of A (d, d) from `packed`, as `pack_lower` writes it; no more of A."""
+    """``A = packed`` in the lower triangle of A (d, d), from `pack_lower`; the rest of A stays."""
     k = 0
     for i in range(A.shape[0]):
         for j in range(i + 1):

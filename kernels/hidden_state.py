@@ -1,4 +1,4 @@
-"""The V_l-block of a hidden layer: one linear operator, the same for all samples."""
+"""The V_l-block of a hidden layer: all samples share one linear operator."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from fastbcd.kernels.jit import kernel
 
 @kernel
 def state_factor(factor, W, k, info):
-    """Cholesky factor of the smaller of ``k I + W W^T`` and ``k I + W^T W``.
+    """Cholesky factor of ``k I + W W^T`` or ``k I + W^T W``, whichever is smaller.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ def state_factor(factor, W, k, info):
     k : float
         Ratio of the two couplings, > 0.
     info : (1,) int32 array
-        0, or LAPACK's report that the factorisation failed (W not finite).
+        0, or LAPACK's code of a failed factorisation (W is not finite).
     """
     if W.shape[0] < W.shape[1]:
         gram_of_rows(factor, W, 0.0)
@@ -44,9 +44,9 @@ def state_factor(factor, W, k, info):
 def state_operator(M, W, factor, tall, info):
     """``M = W (k I + W^T W)^-1 = (k I + W W^T)^-1 W``, with the `factor` of `state_factor`.
 
-    M (float32 or float64) and W (float64, overwritten) have the same shape: all of
-    W, or some columns of it where `tall` (``d_next < d``), or else some rows, so that
-    several threads can share the work. info (1,) int32 receives LAPACK's.
+    M (float32 or float64) and W (float64, overwritten) have the same shape. `tall` is
+    ``d_next < d``. W may be some columns of the weights where `tall`, else some rows, so that
+    several threads can share the work. info (1,) int32 receives LAPACK's code.
     """
     if tall:
         cholesky_solve_columns(W, factor)
@@ -59,7 +59,7 @@ def state_operator(M, W, factor, tall, info):
 
 @kernel
 def state_center(C, activation, U, below, activation_next, U_next, V_next, scale):
-    """Where the activation couplings pull V: ``c``, the first half of the V_l-block.
+    """Minimiser c of the activation couplings over V_l, the first half of the V_l-block.
 
     .. code-block:: text
 
@@ -71,17 +71,17 @@ def state_center(C, activation, U, below, activation_next, U_next, V_next, scale
     C : (m, d) array, float32 or float64
         The result; may be V.
     activation : Formula
-        Of layer l.
+        Activation of layer l.
     U : (m, d) array
     below : (m, d) array or None
         ``V_{l-1}`` where layer l is residual, else None.
     activation_next : Formula
-        Of layer l + 1.
+        Activation of layer l + 1.
     U_next : (m, d_next) array
     V_next : (m, d) array or None
         ``V_{l+1}`` where layer l + 1 is residual (``d_next = d``), else None.
     scale : float
-        1, or less where a ridge pulls towards 0.
+        1, or less where a ridge on the states draws them towards 0.
     """
     factor = C.dtype.type(scale if V_next is None else 0.5 * scale)
     for i in range(C.shape[0]):
@@ -96,11 +96,11 @@ def state_center(C, activation, U, below, activation_next, U_next, V_next, scale
 
 @kernel
 def solve_state(V, U_next, W_next, bias_next, M, residual):
-    """``V = c + (U_next - c^ W_next^T) M``, ``c`` given in V: the V_l-block, exactly.
+    """``V = c + (U_next - c^ W_next^T) M``, with ``c`` given in V: the exact V_l-block.
 
-    It minimises ``k |V - c|^2 + |U_next - V^ W_next^T|^2``, where
-    ``M = W_next (k I + W_next^T W_next)^-1`` comes from `state_operator`
-    (it is the transpose of the usual ``(k I + W^T W)^-1 W^T``).
+    V minimises ``k |V - c|^2 + |U_next - V^ W_next^T|^2``. The operator
+    ``M = W_next (k I + W_next^T W_next)^-1`` comes from `state_operator`; it is the transpose of
+    the usual ``(k I + W^T W)^-1 W^T``.
 
     Parameters
     ----------
@@ -136,7 +136,7 @@ def state_hessian(H, W, kappa, rho):
 @kernel
 def solve_state_penalised(
     V, C, penalty, U_next, W_next, bias_next, H, kappa, rho, tolerance, max_sweeps,
-    residual, pull, slopes, work, report, sample_weight=None,
+    residual, scaled_residual, slopes, work, decrease, sample_weight=None,
 ):  # fmt: skip
     """``argmin_V s(V) + kappa/2 |V - C|^2 + rho/2 |U_next - V^ W_next^T|^2``, warm-started.
 
@@ -156,10 +156,10 @@ def solve_state_penalised(
         Weights of the two terms, > 0.
     tolerance, max_sweeps
         As in `coordinate_descent`.
-    residual, pull : (m, d_next), (m, d) arrays of V's type
+    residual, scaled_residual : (m, d_next), (m, d) arrays of V's type
     slopes, work : (m, d), (2, d) float64 arrays
         Work space.
-    report, sample_weight
+    decrease, sample_weight
         As in `coordinate_descent`.
 
     Notes
@@ -170,24 +170,25 @@ def solve_state_penalised(
         for j in range(residual.shape[1]):
             residual[i, j] = U_next[i, j] - bias_next[j]
     product_transposed(residual, V, W_next, -1.0, 1.0)
-    product(pull, residual, W_next, rho, 0.0)
+    product(scaled_residual, residual, W_next, rho, 0.0)
     for i in range(V.shape[0]):
         for j in range(V.shape[1]):
             gap = np.float64(C[i, j]) - np.float64(V[i, j])
-            slopes[i, j] = kappa * gap + np.float64(pull[i, j])
+            slopes[i, j] = kappa * gap + np.float64(scaled_residual[i, j])
     coordinate_descent(
-        *(V, penalty, H, slopes, 1.0, 0, tolerance, max_sweeps, work[0], work[1], report),
+        V, penalty, H, slopes, 1.0, 0, tolerance, max_sweeps, work[0], work[1], decrease,
         sample_weight,
-    )
+    )  # fmt: skip
 
 
 @kernel
-def state_decrease(report, V, old, W_next, kappa, rho, work, sample_weight=None):
-    """Add to report: by how much the V_l-block fell, and ``sum_i c_i |V_i - V_i'|^2``.
+def state_decrease(decrease, V, old, W_next, kappa, rho, work, sample_weight=None):
+    """``decrease += sum_i c_i/2 (kappa |D_i|^2 + rho |D_i W_next^T|^2), sum_i c_i |D_i|^2``.
 
-    ``sum_i c_i/2 (kappa |D_i|^2 + rho |D_i W_next^T|^2)``, ``D = V' - V``, for V its minimiser.
-    `old` (m, d) holds V' on entry and D on exit; V (m, d); work (m, d_next); c is
-    `sample_weight` (m,) float64, 1 for each where it is None.
+    ``D = V' - V``; the first number is the decrease of the V_l-block if V is its minimiser.
+    decrease (2,) float64; `old` (m, d) holds V' on entry and D on exit; V (m, d), W_next
+    (d_next, d); work (m, d_next) is work space; c is `sample_weight` (m,) float64, 1 for each
+    where it is None.
     """
     moved = 0.0
     for i in range(V.shape[0]):
@@ -201,8 +202,8 @@ def state_decrease(report, V, old, W_next, kappa, rho, work, sample_weight=None)
         c = 1.0 if sample_weight is None else sample_weight[i]
         for j in range(work.shape[1]):
             through += c * (np.float64(work[i, j]) * np.float64(work[i, j]))
-    report[0] += 0.5 * (kappa * moved + rho * through)
-    report[1] += moved
+    decrease[0] += 0.5 * (kappa * moved + rho * through)
+    decrease[1] += moved
 
 
 @kernel
@@ -227,8 +228,8 @@ def activation_residual(activation, V, U, below, sample_weight=None):
     for i in range(V.shape[0]):
         c = 1.0 if sample_weight is None else sample_weight[i]
         for j in range(V.shape[1]):
-            miss = np.float64(V[i, j]) - np.float64(activation.value(U[i, j]))
+            residual = np.float64(V[i, j]) - np.float64(activation.value(U[i, j]))
             if below is not None:
-                miss -= np.float64(below[i, j])
-            total += c * (miss * miss)
+                residual -= np.float64(below[i, j])
+            total += c * (residual * residual)
     return total

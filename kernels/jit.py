@@ -15,8 +15,8 @@ from fastbcd.kernels.plain import PLAIN, plain
 # reassociated (so they vectorise), but NaN and infinity keep their meaning.
 FASTMATH = {"reassoc", "contract", "nsz", "arcp"}
 
-# A child of `fork` could compile nothing if another thread was compiling at that moment: the fork
-# waits until it has done so, as it waits for Python's own locks.
+# If another thread were compiling during a `fork`, the child could never compile. So the fork
+# waits for the compiler's lock, as it waits for Python's own locks.
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
         before=global_compiler_lock.acquire,
@@ -24,14 +24,14 @@ if hasattr(os, "register_at_fork"):
         after_in_child=global_compiler_lock.release,
     )
 
-# error_model="numpy": a division yields inf or NaN instead of a branch that
-# raises, and that branch is what would stop a loop from vectorising.
+# error_model="numpy": a division yields inf or NaN. A branch that raises instead
+# would stop a loop from vectorising.
 
 
 def scalar(function: Any) -> Any:
     """Compile a scalar formula, to be called from kernels, on a CPU or a GPU.
 
-    Not cached by itself: each kernel that calls it holds its own inlined copy.
+    It has no cache of its own: each kernel that calls it holds an inlined copy.
     """
     return _compile(function, fastmath=FASTMATH)
 
@@ -39,14 +39,14 @@ def scalar(function: Any) -> Any:
 def straight(function: Any) -> Any:
     """Compile a scalar formula without branches that is always inlined.
 
-    A loop that calls only such formulas becomes vector instructions; a call that LLVM
-    thinks too long to inline would leave it scalar, ten times slower.
+    A loop that calls only such formulas becomes vector instructions. If LLVM did not
+    inline a long formula, the loop would stay scalar, ten times slower.
     """
     return _compile(function, fastmath=FASTMATH, forceinline=True)
 
 
 def straight_in_order(function: Any) -> Any:
-    """`straight`, but sums stay in the order they are written in: for arithmetic in two parts."""
+    """`straight` without reordering of sums, for numbers that are held in two parts."""
     return _compile(function, fastmath=FASTMATH - {"reassoc"}, forceinline=True)
 
 
@@ -61,12 +61,12 @@ def kernel(function: Any) -> Any:
 
 
 def kernel_in_order(function: Any) -> Any:
-    """`kernel`, but sums stay in the order they are written in: for arithmetic in two parts."""
+    """`kernel` without reordering of sums, for numbers that are held in two parts."""
     return _compile(function, cached=True, nogil=True)
 
 
 def _compile(function: Any, cached: bool = False, **options: Any) -> Any:
-    """Compiled where Numba compiles; `cached` machine code is kept by `KernelCache`."""
+    """Compile where Numba compiles; `KernelCache` keeps machine code that is `cached`."""
     options["error_model"] = "numpy"
     if PLAIN:
         return plain(function, options)

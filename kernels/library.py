@@ -1,12 +1,11 @@
-"""The BLAS and LAPACK that kernels call: one thread a call, whatever other threads do.
+"""The BLAS and LAPACK that kernels call, with one thread a call.
 
 The OpenBLAS that SciPy ships has one number of threads for the whole process, which any thread may
-change at any time. So kernels call an instance of that library of their own: the same file,
-loaded once more under a name that nobody else knows, told once to use one thread. It computes
-the same bits, it has no threads of its own that a fork could wait for, and no limit of the
-process changes it or is changed for it.
+change at any time. So kernels call their own instance of that library: the same file is loaded
+once more under a private name and set to one thread. It computes the same bits, it has no
+threads that a fork could wait for, and it is independent of the limits of the process.
 
-Where that cannot be (another BLAS, another system than Linux, no executable memory, or
+Where that is impossible (another BLAS, another system than Linux, no executable memory, or
 ``FASTBCD_BLAS=shared``) kernels call SciPy's own functions, and `fastbcd.devices.threads` limits
 the process while a solver works. `description` says which of the two is in use, and why.
 """
@@ -27,11 +26,11 @@ from numba.extending import get_cython_function_address
 _BLAS = ("sgemm", "dgemm", "sgemv", "dgemv", "ssyrk", "dsyrk", "dtrsm")
 _LAPACK = ("dpotrf", "dpotrs", "dpocon", "dsyevd", "dgeqrf", "dorgqr", "dgesdd")
 ROUTINES = (*_BLAS, *_LAPACK)
-_PTHREADS = 1  # what `openblas_get_parallel` answers
+_PTHREADS = 1  # the value of `openblas_get_parallel` for POSIX threads
 
 
 class _UnavailableError(Exception):
-    """Why there is no instance of our own."""
+    """There is no instance of our own; the message has the reason."""
 
 
 class _Symbol(ctypes.Structure):
@@ -44,7 +43,7 @@ class _Symbol(ctypes.Structure):
 
 
 def openblas_function(library: ctypes.CDLL, name: str) -> Any:
-    """OpenBLAS's ``openblas_<name>`` under whatever prefix and suffix; None where it is missing."""
+    """OpenBLAS's ``openblas_<name>`` with any prefix and suffix; None where it is missing."""
     for prefix in ("scipy_", ""):
         for suffix in ("", "64_", "_64"):
             function = getattr(library, f"{prefix}openblas_{name}{suffix}", None)
@@ -72,13 +71,13 @@ def _whereabouts(address: int) -> _Symbol:
 
 
 def _of_scipy() -> _Symbol:
-    """Where the BLAS is that SciPy calls."""
+    """File and base of the BLAS that SciPy calls."""
     loaded = ctypes.CDLL(scipy.linalg.cython_blas.__file__)
     return _whereabouts(_address_of(loaded, "dgemm"))
 
 
 def scipy_openblas() -> str | None:
-    """The file of the OpenBLAS that SciPy calls, with POSIX threads; None where it is another."""
+    """The file of SciPy's OpenBLAS with POSIX threads; None where SciPy has another BLAS."""
     try:
         file = _of_scipy().file
     except (_UnavailableError, OSError):
@@ -89,7 +88,7 @@ def scipy_openblas() -> str | None:
 
 
 def _copy_of(path: str) -> int:
-    """A descriptor of a nameless copy of a file, in memory, else on disk."""
+    """Copy a file to a nameless one, in memory if possible, else on disk; return its descriptor."""
     try:
         copy = os.memfd_create("fastbcd-blas", os.MFD_CLOEXEC)
     except OSError:
@@ -110,22 +109,22 @@ def _copy_of(path: str) -> int:
 
 
 def _load_copy(path: str) -> ctypes.CDLL:
-    """Another instance of a library that is loaded already."""
+    """Load another instance of a library that is loaded already."""
     copy = _copy_of(path)
     mode = os.RTLD_NOW | os.RTLD_LOCAL
     if any(hasattr(ctypes.CDLL(None), name) for name in ("blas_cpu_number", "dgemm_")):
-        # Some BLAS is visible to all libraries: without this it would be called from the copy.
+        # Some BLAS is visible to all libraries: without this flag the copy would call that one.
         mode |= os.RTLD_DEEPBIND
     try:
-        # The loader knows libraries by name and by file: by process no two names are the same,
-        # and the parent's instance, which a fork may have left in disorder, is not found again.
+        # The loader finds libraries by name and by file. The name holds the process's number, so
+        # that a child does not get its parent's instance, which a fork may leave in disorder.
         return ctypes.CDLL(f"/proc/{os.getpid()}/fd/{copy}", mode)
     finally:
         os.close(copy)
 
 
 def _own_instance() -> ctypes.CDLL:
-    """An instance of SciPy's OpenBLAS with one thread, or `_UnavailableError`."""
+    """Load an instance of SciPy's OpenBLAS with one thread; else `_UnavailableError`."""
     if sys.platform != "linux":
         raise _UnavailableError(f"not on {sys.platform}")
     file = scipy_openblas()
@@ -149,21 +148,21 @@ def _own_instance() -> ctypes.CDLL:
         raise _UnavailableError("SciPy's BLAS and LAPACK are in several files")
     end_threads = getattr(own, "blas_thread_shutdown_", None)
     if end_threads is not None:
-        end_threads()  # those that it started when it was loaded have nothing to do
+        end_threads()  # the threads that it started when it was loaded are idle
     return own
 
 
 class Library:
-    """Where the routines are: addresses of `ROUTINES` in `slots`, which compiled code reads.
+    """Addresses of `ROUTINES`, in `slots` that compiled code reads.
 
     Attributes
     ----------
     own : bool
-        Whether they are those of an instance of our own.
+        True where the routines are those of our own instance.
     description : str
-        For a bug report.
+        The BLAS in use and the reason, for a bug report.
     slots : dict of str to ctypes.c_void_p
-        A routine's address, at a place that stays the same.
+        Addresses of the routines; the objects stay, as compiled code points to them.
     """
 
     def __init__(self, choice: str) -> None:
@@ -174,7 +173,7 @@ class Library:
         self.renew()
 
     def renew(self) -> None:
-        """Another instance: a child of `fork` cannot trust one that other threads were using."""
+        """Load another instance: after `fork` the parent's may be in the middle of a call."""
         try:
             if self._choice == "shared":
                 raise _UnavailableError("FASTBCD_BLAS=shared")
@@ -189,7 +188,7 @@ class Library:
             self.slots[name].value = address
 
     def function(self, name: str) -> Callable[..., None]:
-        """Routine `name`, to be called with addresses, as Fortran wants them, without the lock."""
+        """Routine `name` as a function of addresses; it releases the interpreter lock."""
         address = self.slots[name].value
         assert address is not None
 

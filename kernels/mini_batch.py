@@ -1,4 +1,4 @@
-"""What mini-batches add to the blocks: consistent states, and a step of W of a given length."""
+"""Kernels of mini-batches: consistent states, and a step of W of a given length."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fastbcd.kernels.jit import kernel
 def gather(out, A, index):
     """``out_i = A_index(i)``, in the type of `out`; out (m, d), A (n, d), index (m,) integers.
 
-    Indices are trusted to be rows of A.
+    Indices are not checked: each must be a row of A.
     """
     for i in range(out.shape[0]):
         row = A[index[i]]
@@ -45,7 +45,7 @@ def activate_augmented(V, activation, U, below):
     """
     d, total, one = U.shape[1], 0.0, V.dtype.type(1)
     for i in range(U.shape[0]):
-        square = U.dtype.type(0)  # of the loop's own type: a wider one would halve its vectors
+        square = U.dtype.type(0)  # of the loop's type: a wider type would halve the vectors
         for j in range(d):
             v = activation.value(U[i, j])
             V[i, j] = v if below is None else v + below[i, j]
@@ -56,34 +56,34 @@ def activate_augmented(V, activation, U, below):
 
 
 @kernel
-def step_weights(W, S, work, directions, size, keep):
-    """``W = keep W + size (S - work directions)``, keep being 1 for the bias, the last column.
+def step_weights(W, M, work, scaled_eigenvectors, size, keep):
+    """``W = keep W + size (M - work scaled_eigenvectors)``, with keep = 1 in the bias column.
 
-    W, S (m, d + 1), work (m, r), directions (r, d + 1).
+    W and the momentum M (m, d + 1), the bias last; work (m, r), scaled_eigenvectors (r, d + 1).
     """
     T = W.dtype.type
     size, keep = T(size), T(keep)
-    m, columns, rank = W.shape[0], W.shape[1], directions.shape[0]
+    m, columns, rank = W.shape[0], W.shape[1], scaled_eigenvectors.shape[0]
     one, two = np.empty(columns, W.dtype), np.empty(columns, W.dtype)
-    for i in range(0, m, 2):  # two rows at a time: the directions are read half as often
+    for i in range(0, m, 2):  # two rows at a time: the eigenvectors are read half as often
         k = min(i + 1, m - 1)  # a last row without a second one is computed twice
         for j in range(columns):
-            one[j], two[j] = S[i, j], S[k, j]
+            one[j], two[j] = M[i, j], M[k, j]
         r = 0
-        while r + 4 <= rank:  # and four directions: the steps are read and written less often
+        while r + 4 <= rank:  # four eigenvectors at a time: steps are read and written less
             a, b, c, d = work[i, r], work[i, r + 1], work[i, r + 2], work[i, r + 3]
             e, f, g, h = work[k, r], work[k, r + 1], work[k, r + 2], work[k, r + 3]
             for j in range(columns):
-                p, q = directions[r, j], directions[r + 1, j]
-                u, v = directions[r + 2, j], directions[r + 3, j]
+                p, q = scaled_eigenvectors[r, j], scaled_eigenvectors[r + 1, j]
+                u, v = scaled_eigenvectors[r + 2, j], scaled_eigenvectors[r + 3, j]
                 one[j] -= a * p + b * q + c * u + d * v
                 two[j] -= e * p + f * q + g * u + h * v
             r += 4
         while r < rank:
             a, e = work[i, r], work[k, r]
             for j in range(columns):
-                one[j] -= a * directions[r, j]
-                two[j] -= e * directions[r, j]
+                one[j] -= a * scaled_eigenvectors[r, j]
+                two[j] -= e * scaled_eigenvectors[r, j]
             r += 1
         for j in range(columns - 1):
             W[i, j] = keep * W[i, j] + size * one[j]
@@ -96,13 +96,13 @@ def step_weights(W, S, work, directions, size, keep):
 
 @kernel
 def prox_weights(W, penalty, length):
-    """``W = argmin_Z r(Z) + 1/(2 length) |Z - W|^2``, r being `penalty`; not the bias.
+    """``W = argmin_Z r(Z) + 1/(2 length) |Z - W|^2``, r being `penalty`; the bias stays.
 
     W (m, d + 1).
     """
     for i in range(W.shape[0]):
         for j in range(W.shape[1] - 1):
-            W[i, j] = penalty.shrink(np.float64(W[i, j]), length)
+            W[i, j] = penalty.prox(np.float64(W[i, j]), length)
 
 
 @kernel

@@ -1,6 +1,6 @@
-"""Squared norms of arrays, summed in float64 whatever their type.
+"""Squared norms of arrays, summed in float64 for any type.
 
-Here and in other sums over samples `sample_weight` (m,) float64 holds the c_i; None is 1 for each.
+Here and in other sums over samples `sample_weight` (m,) float64 holds the c_i; with None each is 1.
 """
 
 from __future__ import annotations

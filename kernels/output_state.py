@@ -9,9 +9,9 @@ from fastbcd.kernels.jit import kernel, scalar
 
 @kernel
 def update_output_state(V, loss, U, below, Y, weight, gamma, alpha, ridge, work):
-    """V_L-block with the exact proximal operator of the loss, row by row.
+    """``argmin_v weight loss(v; y) + gamma/2 |v-b-u|^2 + alpha/2 |v-v'|^2 + ridge/2 |v|^2``.
 
-    ``argmin_v weight loss(v; y) + gamma/2 |v-b-u|^2 + alpha/2 |v-v'|^2 + ridge/2 |v|^2``
+    The V_L-block with the exact proximal operator of the loss, row by row.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def update_output_state(V, loss, U, below, Y, weight, gamma, alpha, ridge, work)
     Notes
     -----
     First line of all algorithms: the quadratics merge into one, centred at
-    ``(gamma (u + b) + alpha v') / (gamma + alpha + ridge)``, which leaves the prox of the loss.
+    ``(gamma (u + b) + alpha v') / (gamma + alpha + ridge)``; the prox of the loss solves it.
     """
     quadratic = gamma + alpha + ridge
     center = work[2]
@@ -44,12 +44,10 @@ def update_output_state(V, loss, U, below, Y, weight, gamma, alpha, ridge, work)
 
 @kernel
 def update_output_state_penalised(V, loss, penalty, U, below, Y, weight, gamma, alpha, work):
-    """The same with any penalty s on the output states.
+    """``argmin_v weight (loss(v; y) + s(v)) + gamma/2 |v - b - u|^2 + alpha/2 |v - v'|^2``.
 
-    ``argmin_v weight (loss(v; y) + s(v)) + gamma/2 |v - b - u|^2 + alpha/2 |v - v'|^2``
-
-    V, loss, U, below, Y, weight, gamma, alpha, work as in `update_output_state`; penalty is s, see
-    `fastbcd.kernels.penalties`.
+    The V_L-block with any penalty s on the output states; see `fastbcd.kernels.penalties`.
+    V, loss, U, below, Y, weight, gamma, alpha, work as in `update_output_state`; s is `penalty`.
     """
     quadratic = gamma + alpha
     center = work[2]
@@ -68,13 +66,12 @@ def _center(center, v, u, below, gamma, alpha, quadratic):
 
 @kernel
 def update_output_state_linearised(V, loss, penalty, U, below, Y, weight, gamma, alpha, work):
-    """Prox-linear V_L-block: the loss by its gradient at the old states.
+    """``argmin_v weight (<grad loss(v'), v> + s(v)) + gamma/2 |v-b-u|^2 + alpha/2 |v-v'|^2``.
 
-    ``argmin_v weight (<grad loss(v'), v> + s(v)) + gamma/2 |v - b - u|^2 + alpha/2 |v - v'|^2``
-
+    The prox-linear V_L-block: the loss is linearised at the old states, so it needs a gradient.
     V, loss, penalty, U, below, Y, weight, gamma, alpha, work as in
-    `update_output_state_penalised`; the loss needs a gradient. It descends where
-    ``alpha > max(0, (L - gamma) / 2)``, L the Lipschitz constant of weight times the gradient.
+    `update_output_state_penalised`. F descends where ``alpha > max(0, (L - gamma) / 2)``, with L
+    the Lipschitz constant of weight times the gradient.
 
     Notes
     -----
@@ -86,7 +83,7 @@ def update_output_state_linearised(V, loss, penalty, U, below, Y, weight, gamma,
         for j in range(V.shape[1]):
             u = U[i, j] if below is None else U[i, j] + below[i, j]
             smooth = (gamma * u + alpha * V[i, j] - weight * gradient[j]) / (gamma + alpha)
-            V[i, j] = penalty.shrink(np.float64(smooth), weight / (gamma + alpha))
+            V[i, j] = penalty.prox(np.float64(smooth), weight / (gamma + alpha))
 
 
 @kernel
@@ -94,7 +91,7 @@ def output_terms(loss, penalty, V, U, below, Y, weight, gamma, sample_weight=Non
     """``sum_i c_i (weight (loss(v; y) + s(v)) + gamma/2 |v - b - u|^2)``, V_L's part of F, float64.
 
     loss, penalty, V, U, below, Y, weight, gamma as in `update_output_state_penalised`;
-    sample_weight (m,) float64 holds the c_i, None for 1 each.
+    sample_weight (m,) float64 holds the c_i; with None each is 1.
     """
     total = 0.0
     for i in range(V.shape[0]):

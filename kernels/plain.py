@@ -1,8 +1,8 @@
 """Kernels as plain Python where Numba compiles nothing: ``NUMBA_DISABLE_JIT=1``, for debuggers.
 
 Compiled code divides by zero and takes logarithms of zero as the processor does. NumPy's numbers
-do the same, Python's raise; so floats become NumPy's on the way in, `math` is NumPy's, and NumPy
-says nothing. BLAS and LAPACK are called by the same pointers as from compiled code.
+do the same, but Python's raise. So float arguments become NumPy's, `math` is NumPy's, and NumPy's
+warnings are off. BLAS and LAPACK are called by the same pointers as from compiled code.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ NUMPY_MATH = SimpleNamespace(
     isinf=np.isinf,
     isnan=np.isnan,
 )
-# What kernels import as `math`.
+# Kernels import this as `math`.
 math: Any = NUMPY_MATH if PLAIN else python_math
 
 
 def plain(function: Any, options: dict[str, Any]) -> Any:
-    """`function` with the arithmetic of compiled code, and the attributes of a compiled one."""
+    """Wrap `function`: arithmetic as in compiled code, attributes as of a compiled function."""
 
     @functools.wraps(function)
     def call(*arguments: Any, **named: Any) -> Any:
@@ -51,11 +51,11 @@ def _as_compiled(argument: Any) -> Any:
 
 
 def plain_routine(name: str, pointer: ctypes.c_void_p) -> Any:
-    """Fortran routine `name` at `pointer`: a function of a tuple of NumPy's scalars and arrays."""
+    """Make a Python function of a tuple of arguments that calls routine `name` at `pointer`."""
     element = {"s": np.float32, "d": np.float64}[name[0]]
 
     def call(arguments: Any) -> None:
-        # Fortran takes scalars by reference, too: as arrays of one element, alive during the call.
+        # Fortran takes scalars by reference: arrays of one element, kept alive during the call.
         held = [np.asarray(argument) for argument in arguments]
         for array in held:
             if array.ndim > 0 and array.dtype not in (element, np.int32):
@@ -70,7 +70,7 @@ def plain_routine(name: str, pointer: ctypes.c_void_p) -> Any:
 
 
 def plain_by_dtype(single: Any, double: Any) -> Any:
-    """`single` or `double` by the type of `out`; refuses what BLAS would misread."""
+    """Choose `single` or `double` by the type of `out`; refuse arrays that BLAS would misread."""
 
     def call(out: Any, arguments: Any) -> None:
         arrays = [argument for argument in arguments if getattr(argument, "ndim", 0)]
@@ -86,5 +86,5 @@ def plain_by_dtype(single: Any, double: Any) -> Any:
 
 
 def plain_power_of_two(k: Any) -> Any:
-    """``2^k`` for an integer k in floating point; not a number where k is none."""
+    """``2^k`` for an integer k in floating point; NaN where k is NaN."""
     return np.ldexp(type(k)(1), int(k)) if k == k else k

@@ -21,11 +21,11 @@ def affine(out, V, W, bias):
 def quick_prox_row(out, activation, a, c, q):
     """``out_j = argmin_u (a_j - act(u))^2 + q (u - c_j)^2``, globally; out, a, c (d,).
 
-    For activations with a form without branches: that first, as a loop that vectorises; then
-    what it left open (NaN).
+    For activations with `quick_prox`: a vectorised loop of it first, then `prox` for the elements
+    where it gives NaN.
     """
     zero, one = out.dtype.type(0), out.dtype.type(1)
-    n_open = zero  # of the loop's own type: a wider one would halve its vectors
+    n_open = zero  # of the loop's type: a wider type would halve the vectors
     for j in range(out.shape[0]):
         new = activation.quick_prox(a[j], c[j], q)
         out[j] = new
@@ -38,7 +38,7 @@ def quick_prox_row(out, activation, a, c, q):
 
 @kernel
 def update_preactivation(
-    U, activation, V, below, B, gamma, rho, alpha, report, sample_weight=None
+    U, activation, V, below, B, gamma, rho, alpha, decrease, sample_weight=None
 ):  # fmt: skip
     """``U = argmin_u gamma (a - act(u))^2 + rho (u - B)^2 + alpha (u - u')^2``, globally.
 
@@ -56,11 +56,11 @@ def update_preactivation(
         ``V^_{l-1} W_l^T`` on entry; on exit the residual ``U - B`` that the W-block needs.
     gamma, rho, alpha : float
         Weights of the two couplings and of the proximal term, ``alpha >= 0``.
-    report : (2,) float64 array or None
-        Added to it: by how much ``1/2 (gamma |a - act(U)|^2 + rho |U - B|^2)`` fell, and
-        ``|U - U'|^2``.
+    decrease : (2,) float64 array or None
+        The decrease of ``1/2 (gamma |a - act(U)|^2 + rho |U - B|^2)`` and ``|U - U'|^2`` are
+        added to it.
     sample_weight : (m,) float64 array, optional
-        What each sample counts in the report; default: 1.
+        Weights of the samples in `decrease`; default: 1.
 
     Notes
     -----
@@ -72,7 +72,7 @@ def update_preactivation(
     q = T((rho + alpha) / gamma)
     share_b, share_u = T(rho / (rho + alpha)), T(alpha / (rho + alpha))
     g, r = T(gamma), T(rho)
-    decrease = moved = 0.0
+    fallen = moved = 0.0
     a_row, c_row = np.empty(U.shape[1], U.dtype), np.empty(U.shape[1], U.dtype)
     solution = np.empty(U.shape[1], U.dtype)
     for i in range(U.shape[0]):
@@ -92,32 +92,32 @@ def update_preactivation(
                 new = activation.prox(a, share_b * b + share_u * old, q)
             U[i, j] = new
             B[i, j] = new - b
-            if report is not None:
-                miss_old, miss_new = a - activation.value(old), a - activation.value(new)
+            if decrease is not None:
+                residual_old, residual_new = a - activation.value(old), a - activation.value(new)
                 gap_old, gap_new, change = old - b, new - b, old - new
-                decrease += c * np.float64(
-                    g * (miss_old - miss_new) * (miss_old + miss_new)
+                fallen += c * np.float64(
+                    g * (residual_old - residual_new) * (residual_old + residual_new)
                     + r * change * (gap_old + gap_new)
                 )
                 moved += c * np.float64(change * change)
-    if report is not None:
-        report[0] += 0.5 * decrease
-        report[1] += moved
+    if decrease is not None:
+        decrease[0] += 0.5 * fallen
+        decrease[1] += moved
 
 
 @kernel
 def displacement(D, T, U, activation, gamma, rho):
     """``D = argmin_u gamma (act(U) + D - act(u))^2 + rho (u - U)^2 - U``; returns ``|D|^2``.
 
-    The U_l-block from consistent states, where ``V_l - S V_{l-1} = act(U)`` but for what V_l
-    was displaced by.
+    The update of the pre-activations: the U_l-block from consistent states,
+    ``V_l - S V_{l-1} = act(U)``, after an update D of V_l.
 
     Parameters
     ----------
     D : (m, d) array, float32 or float64
-        On entry the displacement of ``V_l``, on exit that of ``U_l``.
+        The update of ``V_l`` on entry, the update of ``U_l`` on exit.
     T : (m, d) array or None
-        Written where given: ``act(U) + D - act(u)``, what the block leaves unexplained.
+        Receives the coupling residual ``act(U) + D - act(u)``; None to leave it out.
     U : (m, d) array
         Pre-activations, not changed.
     activation : Formula
@@ -133,7 +133,7 @@ def displacement(D, T, U, activation, gamma, rho):
             for j in range(U.shape[1]):
                 a_row[j] = activation.value(U[i, j]) + D[i, j]
             quick_prox_row(solution, activation, a_row, U[i], q)
-        square = U.dtype.type(0)  # of the loop's own type: a wider one would halve its vectors
+        square = U.dtype.type(0)  # of the loop's type: a wider type would halve the vectors
         for j in range(U.shape[1]):
             old = U[i, j]
             a = a_row[j] if activation.has_quick_prox else activation.value(old) + D[i, j]

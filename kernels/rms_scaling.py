@@ -1,4 +1,4 @@
-"""How the layers of a mini-batch are scaled against each other: root mean squares and their ratios.
+"""The scales of a mini-batch's layers against each other: root mean squares and their ratios.
 
 The arrays have L + 1 elements, one for each layer l = 1..L; the first one is not used. They are
 few, and kernels of the GPU run the same functions in one thread.
@@ -16,8 +16,8 @@ TOLERANCE = 30.0
 
 
 @kernel_in_order
-def layer_scales(scale, gains, rms_U, rms_D, displacement):
-    """``scale_l = displacement rms(U_l) / (gains_l size_{l+1})``: how often ``D_{l+1}`` counts.
+def layer_scales(scale, gain_ratios, rms_U, rms_D, displacement):
+    """``scale_l = displacement rms(U_l) / (gain_ratios_l size_{l+1})``: the factor of ``D_{l+1}``.
 
     .. code-block:: text
 
@@ -31,7 +31,7 @@ def layer_scales(scale, gains, rms_U, rms_D, displacement):
     ----------
     scale : (L + 1,) float64 array
         Written; 1 for l = L.
-    gains, rms_U, rms_D : (L + 1,) float64 arrays
+    gain_ratios, rms_U, rms_D : (L + 1,) float64 arrays
         ``rms(D_l)`` for a unit of ``rms(D_{l+1})``, and root mean squares, of the batch before.
     displacement : float
     """
@@ -39,35 +39,35 @@ def layer_scales(scale, gains, rms_U, rms_D, displacement):
     scale[0] = scale[L] = 1.0
     size = rms_D[L]
     for l in range(L - 1, 0, -1):
-        above = gains[l] * size
+        above = gain_ratios[l] * size
         size = displacement * rms_U[l]
         scale[l] = size / (above if above > 0.0 else 1.0)
 
 
 @kernel_in_order
 def settle_sizes(
-    weight, reach, gains, rms_U, rms_D, scale, squares, counts, responses, displacement, rounding,
-    share,
+    weight, gradient_scale, gain_ratios, rms_U, rms_D, scale, squares, counts, responses,
+    displacement, rounding, share,
 ):  # fmt: skip
-    """Sizes and gains of this batch, and what its steps weigh.
+    """``weight_l = share / rms(D_l)``, with sizes and gain ratios of this batch renewed.
 
     Parameters
     ----------
-    weight, reach : (L + 1,) float64 arrays
-        Written: ``share / rms(D_l)``, and how far a unit of the loss's negative gradient moves
-        U_l, in units of ``rms(D_l)``. Both are 0 where nothing moves or is to be learned.
-    gains, rms_U, rms_D : (L + 1,) float64 arrays
+    weight, gradient_scale : (L + 1,) float64 arrays
+        Written: ``share / rms(D_l)``; and the update of U_l by a unit of the loss's negative
+        gradient, in units of ``rms(D_l)``. Both are 0 where D_l is 0 or the fit is exact.
+    gain_ratios, rms_U, rms_D : (L + 1,) float64 arrays
         Renewed, unless nothing is left to learn from this batch.
     scale : (L + 1,) float64 array
         From `layer_scales`; the updates D were made with it.
     squares : (2, L + 1) float64 array
         ``|U_l|^2`` and ``|D_l|^2``; their root mean squares on exit.
     counts, responses : (L + 1,) float64 arrays
-        Number of elements of U_l, and how far a unit of ``D_{l+1} W_{l+1}`` moves U_l.
+        Number of elements of U_l, and the update of U_l by a unit of ``D_{l+1} W_{l+1}``.
     displacement : float
         As in `layer_scales`.
     rounding : float
-        ``rms(D_L) <= rounding rms(U_L)`` means that nothing is left to learn.
+        The fit counts as exact where ``rms(D_L) <= rounding rms(U_L)``.
     share : float
         A step's weight is this over ``rms(D_l)``.
 
@@ -75,12 +75,12 @@ def settle_sizes(
     -------
     int
         `SETTLED`; `ANOTHER_PASS` where an update misses its size by more than `TOLERANCE`;
-        `NOT_FINITE`, and then only weight and reach have changed.
+        `NOT_FINITE`, and then only weight and gradient_scale have changed.
     """
     L = scale.shape[0] - 1
     finite = True
     for l in range(L + 1):
-        weight[l] = reach[l] = 0.0
+        weight[l] = gradient_scale[l] = 0.0
         for k in range(2):
             squares[k, l] = math.sqrt(squares[k, l] / counts[l])
             finite = finite and math.isfinite(squares[k, l])
@@ -93,7 +93,7 @@ def settle_sizes(
         rms_U[l], rms_D[l] = squares[0, l], squares[1, l]
     for l in range(1, L):
         if rms_D[l] > 0.0 and rms_D[l + 1] > 0.0:
-            gains[l] = rms_D[l] / (scale[l] * rms_D[l + 1])
+            gain_ratios[l] = rms_D[l] / (scale[l] * rms_D[l + 1])
             # Where all states of a layer are 0 the ratio is infinite.
             ratio = rms_D[l] / (displacement * rms_U[l]) if rms_U[l] > 0.0 else math.inf
             if not (1.0 / TOLERANCE < ratio < TOLERANCE):
@@ -103,5 +103,5 @@ def settle_sizes(
         distance = responses[l] * (scale[l] * distance if l < L else 1.0)
         if rms_D[l] > 0.0:
             weight[l] = share / rms_D[l]
-            reach[l] = distance / rms_D[l]
+            gradient_scale[l] = distance / rms_D[l]
     return status

@@ -1,4 +1,4 @@
-"""Small work arrays on the stack, in compiled code for a processor and for a GPU alike."""
+"""Small work arrays on the stack, in compiled code for a processor or a GPU."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from fastbcd.kernels.plain import PLAIN
 
 @intrinsic(prefer_literal=True)
 def stack_array(typingctx: Any, size: Any) -> Any:
-    """Uninitialised float64 array of `size` elements, a constant; it lives as long as its caller.
+    """Uninitialised float64 array of `size` elements, a constant; valid until its caller returns.
 
-    ``np.empty`` allocates, which a thread of a GPU cannot.
+    ``np.empty`` allocates memory, which a thread of a GPU cannot do.
     """
     if not isinstance(size, types.IntegerLiteral):
         raise TypingError("stack_array needs a constant size")

@@ -1,7 +1,7 @@
-"""What is said by the way, on streams that may be absent: None, closed, or a pipe nobody reads.
+"""Messages on streams that may be absent: None, closed, or a pipe that nobody reads.
 
-A run goes on and keeps its result whether or not somebody hears of it, so nothing here raises
-because of a stream. A warning that its caller has made an error is raised as ever.
+A run goes on and keeps its result where its messages cannot be written, so nothing here raises
+because of a stream. A warning that the caller's filters turn into an error is raised.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import sys
 import warnings
 from typing import Any
 
-# Calls between a line that logs and `logging`, of which Python 3.11 counts none of its own.
+# Calls between a line that logs and `logging`; Python 3.11 does not count its own.
 STACK = 2 if sys.version_info >= (3, 11) else 4
 
 
 class Lenient:
-    """A stream whose `write` and `flush` do what they can; all else is that of `stream`.
+    """A wrapper of `stream` whose `write` and `flush` never raise.
 
     Letters that the encoding lacks are written with backslashes.
     """
@@ -29,7 +29,7 @@ class Lenient:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> None:
-        """Write `text`, or what is possible of it."""
+        """Write `text` as far as the stream allows it."""
         with contextlib.suppress(Exception):
             try:
                 self._stream.write(text)
@@ -45,14 +45,14 @@ class Lenient:
 
 def write_line(line: object) -> None:
     """Write `line` to standard error, where there is one."""
-    # Not by `print`, which takes an absent standard error for standard output.
+    # `print` would write to standard output where standard error is absent.
     stream = Lenient(sys.stderr)
     stream.write(f"{line}\n")
     stream.flush()
 
 
 def is_terminal(stream: Any) -> bool:
-    """Whether `stream` is there, open, and a terminal."""
+    """True where `stream` exists, is open, and is a terminal."""
     try:
         return bool(stream.isatty())
     except Exception:
@@ -64,7 +64,7 @@ class _Logger(logging.LoggerAdapter):
 
     def log(self, level: int, msg: object, *args: Any, **kwargs: Any) -> None:
         """Log `msg` with `level`, as `logging.Logger.log` does."""
-        # The line that a record names is that of our caller: `log` and `info` are skipped.
+        # The record names our caller's line: `log` and `info` are skipped.
         kwargs.setdefault("stacklevel", STACK)
         with contextlib.suppress(Exception):
             super().log(level, msg, *args, **kwargs)
@@ -74,10 +74,10 @@ logger = _Logger(logging.getLogger("fastbcd"), {})
 
 
 def warn(message: str, category: type[Warning], stacklevel: int = 1) -> None:
-    """``warnings.warn``, of which an absent standard error makes no exception."""
+    """Call ``warnings.warn``; an absent standard error raises nothing."""
     try:
         warnings.warn(message, category, stacklevel=stacklevel + 1)
-    except Warning:  # the caller's filters ask for that
+    except Warning:  # the caller's filters turn warnings into errors
         raise
     except Exception:  # standard error is closed
         pass

@@ -1,8 +1,8 @@
-"""Subgradients of the objective, block by block: of each interval the element nearest to 0.
+"""Squared norm of the subgradient nearest to 0, block by block.
 
-Where a term has a kink (hinge, l1, the wall of a box, ReLU at 0) the subdifferential
+Where a term has a kink (hinge, l1, the bound of a box, ReLU at 0) the subdifferential
 is an interval, or two numbers where the kink points upwards. The sums below
-take the element of the smallest size: |g| = 0 then means a critical point.
+take its element g nearest to 0: |g| = 0 then means a critical point.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ def coupling_residual(A, activation, V, U, below):
     """
     for i in range(A.shape[0]):
         for j in range(A.shape[1]):
-            miss = V[i, j] - activation.value(U[i, j])
-            A[i, j] = miss if below is None else miss - below[i, j]
+            residual = V[i, j] - activation.value(U[i, j])
+            A[i, j] = residual if below is None else residual - below[i, j]
 
 
 @kernel
@@ -34,8 +34,8 @@ def preactivation_subgradient(activation, U, A, R, gamma, rho, sample_weight=Non
     """``sum_i c_i |rho R_i - gamma act'(U_i) A_i|^2``, in float64: the subgradient in U.
 
     A (m, d) from `coupling_residual`, R (m, d) the linear residual. At a kink, ``u = 0``, the
-    slopes of both sides count: the interval between them, or the two alone where F has a
-    maximum there. act is `activation`, c is `sample_weight` (m,).
+    subdifferential is the interval between the slopes of both sides, or these two numbers where
+    F has a local maximum there. act is `activation`, c is `sample_weight` (m,).
     """
     T = U.dtype.type
     tiny = T(np.finfo(U.dtype).tiny)
@@ -43,10 +43,10 @@ def preactivation_subgradient(activation, U, A, R, gamma, rho, sample_weight=Non
     for i in range(U.shape[0]):
         c = 1.0 if sample_weight is None else sample_weight[i]
         for j in range(U.shape[1]):
-            # u - tiny and u + tiny are u itself but for u = 0.
-            pull, a = rho * np.float64(R[i, j]), gamma * np.float64(A[i, j])
-            left = pull - a * np.float64(activation.derivative(U[i, j] - tiny))
-            right = pull - a * np.float64(activation.derivative(U[i, j] + tiny))
+            # u - tiny and u + tiny equal u unless u = 0.
+            scaled_residual, a = rho * np.float64(R[i, j]), gamma * np.float64(A[i, j])
+            left = scaled_residual - a * np.float64(activation.derivative(U[i, j] - tiny))
+            right = scaled_residual - a * np.float64(activation.derivative(U[i, j] + tiny))
             if left <= right:
                 g = _nearest_to_zero(left, right)
             else:

@@ -1,13 +1,13 @@
-"""Algorithm 1's nonlinear blocks: a parabola above ``1/2 (v - act(z))^2``, then a search.
+"""Algorithm 1's nonlinear blocks: a surrogate of ``1/2 (v - act(z))^2``, then a line search.
 
-With ``h(z) = 1/2 (v - act(z))^2`` and a curvature c the parabola
+With ``h(z) = 1/2 (v - act(z))^2`` and a curvature c the surrogate is the parabola
 
     c/2 (z - t)^2 + const,    t = z0 - h'(z0) / c,    h'(z) = act'(z) (act(z) - v)
 
-touches h at z0. With t in place of pre-activations the W- and V-blocks are the solves of
-Algorithm 2. Where the parabola lies above h (c bounds its curvature) the solution
-descends; a search along the way to it descends in any case: by rows of W (their
-samples together) and by samples of V, whose objectives are independent of each other.
+which touches h at z0. With t in place of pre-activations the W- and V-blocks are the solves
+of Algorithm 2. If c bounds the curvature of h, the parabola lies above h and its minimiser
+descends. A line search towards the minimiser descends in any case. It searches each row of W
+(over all samples) and each sample of V separately, as their objectives are independent.
 The old value stays where no step descends by more than rounding.
 """
 
@@ -41,7 +41,7 @@ def curvature_bound(activation, V, Z):
 def surrogate_residual(R, activation, V, Z, curvature):
     """``R = t - Z = act'(Z) (V - act(Z)) / curvature``, act being `activation`.
 
-    R, V, Z (m, d), R may be Z. At curvature 1 minus the slope h'(Z).
+    R, V, Z (m, d); R may be Z. With curvature 1 it is ``-h'(Z)``.
     """
     inverse = R.dtype.type(1.0 / curvature)
     for i in range(R.shape[0]):
@@ -61,8 +61,8 @@ def proximal_center(C, A, V, gamma, alpha):
 
 
 @scalar
-def _state_value(v, end, t, center, z, p, activation, v_next, penalty, kappa, gamma):
-    """F of one sample in the V-block, at ``v + t (end - v)``, with ``z + t p`` above it."""
+def _state_value(v, end, t, center, z, dz, activation, v_next, penalty, kappa, gamma):
+    """F of one sample in the V-block at ``v + t (end - v)``; the next layer has ``z + t dz``."""
     total = 0.0
     for j in range(v.shape[0]):
         x = np.float64(v[j]) + t * (np.float64(end[j]) - np.float64(v[j]))
@@ -70,25 +70,27 @@ def _state_value(v, end, t, center, z, p, activation, v_next, penalty, kappa, ga
         total += 0.5 * kappa * gap * gap + penalty.value(end[j] if t == 1.0 else x)
     through = 0.0
     for j in range(z.shape[0]):
-        miss = np.float64(v_next[j]) - np.float64(activation.value(z[j] + type(z[j])(t) * p[j]))
-        through += miss * miss
+        residual = np.float64(v_next[j]) - np.float64(
+            activation.value(z[j] + type(z[j])(t) * dz[j])
+        )
+        through += residual * residual
     return total + 0.5 * gamma * through
 
 
 @kernel
-def search_states(V, end, center, Z, P, activation, V_next, penalty, kappa, gamma):
-    """Move each sample towards `end` as far as its objective falls, in place.
+def search_states(V, end, center, Z, dZ, activation, V_next, penalty, kappa, gamma):
+    """``s(v) + kappa/2 |v - center|^2 + gamma/2 |v_next - act(z)|^2``, line search from v to `end`.
 
-    ``s(v) + kappa/2 |v - center|^2 + gamma/2 |v_next - act(z)|^2``
+    Each sample moves in place, by the best of a few steps; it stays where none descends.
 
     Parameters
     ----------
     V, end, center : (m, d) arrays, float32 or float64
-        States, the minimiser of the model, and the center of both.
-    Z, P : (m, d_next) arrays
+        States, the minimiser of the surrogate, and the center of the quadratic term.
+    Z, dZ : (m, d_next) arrays
         ``V^ W_next^T``, updated with V, and ``(end - V) W_next^T``.
     activation : Formula
-        Of the next layer.
+        Activation of the next layer.
     V_next : (m, d_next) array
     penalty : Formula
     kappa, gamma : float
@@ -96,34 +98,34 @@ def search_states(V, end, center, Z, P, activation, V_next, penalty, kappa, gamm
     T = V.dtype.type
     noise = 4.0 * np.finfo(V.dtype).eps
     for i in range(V.shape[0]):
-        v, e, c, z, p, w = V[i], end[i], center[i], Z[i], P[i], V_next[i]
-        start = _state_value(v, e, 0.0, c, z, p, activation, w, penalty, kappa, gamma)
-        t, best = 1.0, _state_value(v, e, 1.0, c, z, p, activation, w, penalty, kappa, gamma)
+        v, e, c, z, dz, w = V[i], end[i], center[i], Z[i], dZ[i], V_next[i]
+        start = _state_value(v, e, 0.0, c, z, dz, activation, w, penalty, kappa, gamma)
+        t, best = 1.0, _state_value(v, e, 1.0, c, z, dz, activation, w, penalty, kappa, gamma)
         if best < start:
             for _ in range(3):
-                other = _state_value(v, e, 2.0 * t, c, z, p, activation, w, penalty, kappa, gamma)
+                other = _state_value(v, e, 2.0 * t, c, z, dz, activation, w, penalty, kappa, gamma)
                 if not other < best:
                     break
                 t, best = 2.0 * t, other
         else:
             for _ in range(MAX_HALVINGS):
                 t *= 0.5
-                best = _state_value(v, e, t, c, z, p, activation, w, penalty, kappa, gamma)
+                best = _state_value(v, e, t, c, z, dz, activation, w, penalty, kappa, gamma)
                 if best < start:
                     break
-        # (From outside the penalty's domain, start infinite, any way in is taken.)
+        # Outside the penalty's domain `start` is infinite: any step into the domain is taken.
         if not (best < start and (np.isinf(start) or best < start - noise * abs(start))):
             continue
         for j in range(V.shape[1]):
-            # The model's own solution has exact zeros and lies within the bounds; others
-            # are brought back from where rounding may have put them.
+            # The surrogate's minimiser has exact zeros and lies within the bounds. Other steps
+            # are projected, as rounding may have put them outside.
             if t == 1.0:
                 V[i, j] = end[i, j]
             else:
                 x = np.float64(v[j]) + t * (np.float64(e[j]) - np.float64(v[j]))
-                V[i, j] = penalty.shrink(x, 0.0)
+                V[i, j] = penalty.prox(x, 0.0)
         for j in range(Z.shape[1]):
-            Z[i, j] += T(t) * P[i, j]
+            Z[i, j] += T(t) * dZ[i, j]
 
 
 @kernel
@@ -136,7 +138,7 @@ def state_terms(V, A, penalty, Z, activation, V_next, gamma, sample_weight=None)
     total = 0.0
     for i in range(V.shape[0]):
         c = 1.0 if sample_weight is None else sample_weight[i]
-        # No step (0): where it would lead does not matter.
+        # The step is 0, so that `end` and dz do not matter.
         total += c * _state_value(
             V[i], V[i], 0.0, A[i], Z[i], Z[i], activation, V_next[i], penalty, gamma, gamma
         )
@@ -144,10 +146,10 @@ def state_terms(V, A, penalty, Z, activation, V_next, gamma, sample_weight=None)
 
 
 @kernel
-def add_row_sums(sums, activation, V, Z, P, steps, sample_weight=None):
-    """``sums[k, j] += sum_i c_i (V[i, j] - act(Z[i, j] + steps[k] P[i, j]))^2``.
+def add_row_sums(sums, activation, V, Z, dZ, steps, sample_weight=None):
+    """``sums[k, j] += sum_i c_i (V[i, j] - act(Z[i, j] + steps[k] dZ[i, j]))^2``.
 
-    sums (n_steps, d) float64; V, Z, P (m, d); steps (n_steps,); act is `activation`; c is
+    sums (n_steps, d) float64; V, Z, dZ (m, d); steps (n_steps,); act is `activation`; c is
     `sample_weight` (m,) float64, 1 for each where it is None.
     """
     T = Z.dtype.type
@@ -156,28 +158,28 @@ def add_row_sums(sums, activation, V, Z, P, steps, sample_weight=None):
         for k in range(steps.shape[0]):
             t = T(steps[k])
             for j in range(V.shape[1]):
-                miss = V[i, j] - activation.value(Z[i, j] + t * P[i, j])
-                sums[k, j] += c * np.float64(miss * miss)
+                residual = V[i, j] - activation.value(Z[i, j] + t * dZ[i, j])
+                sums[k, j] += c * np.float64(residual * residual)
 
 
 @kernel
-def search_rows(W, end, sums, steps, penalty, gamma, alpha, report):
-    """Move each row of W towards `end` by the step that serves it best, in place.
+def search_rows(W, end, sums, steps, penalty, gamma, alpha, decrease):
+    """``gamma/2 sums[k, j] + r(w) + alpha/2 |w - w'|^2``: each row j of W takes the best step k.
 
-    ``gamma/2 sums[k, j] + r(w) + alpha/2 |w - w'|^2`` for row j and step k
+    Row j moves in place, ``w = w' + steps[k] (end - w')``.
 
     Parameters
     ----------
     W, end : (d, d_in + 1) arrays, float32 or float64
-        Weights with the bias in the last column, and the minimiser of the model.
+        Weights with the bias in the last column, and the minimiser of the surrogate.
     sums : (n_steps, d) float64 array
         From `add_row_sums`.
     steps : (n_steps,) float64 array
         The first is 0: no step.
     penalty : Formula
     gamma, alpha : float
-    report : (2,) float64 array or None
-        Added to it: by how much ``gamma/2 sums + r`` fell, and the squared step.
+    decrease : (2,) float64 array or None
+        The decrease of ``gamma/2 sums + r`` and the squared step are added to it.
     """
     last = W.shape[1] - 1
     noise = 4.0 * np.finfo(W.dtype).eps
@@ -202,13 +204,13 @@ def search_rows(W, end, sums, steps, penalty, gamma, alpha, report):
                 best, chosen, fallen = proximal, t, start - value
         if chosen == 0.0:
             continue
-        if report is not None:
-            report[0] += fallen
-            report[1] += chosen * chosen * length
+        if decrease is not None:
+            decrease[0] += fallen
+            decrease[1] += chosen * chosen * length
         for j in range(W.shape[1]):
             if chosen == 1.0:
                 W[i, j] = end[i, j]
             else:
                 w = np.float64(W[i, j])
                 w += chosen * (np.float64(end[i, j]) - w)
-                W[i, j] = penalty.shrink(w, 0.0) if j < last else w
+                W[i, j] = penalty.prox(w, 0.0) if j < last else w

@@ -94,7 +94,7 @@ class ScalingStateBlock:
         old, before = V.copy(), self.objective(V, C, U, weight)
         curvature = self.kappa + self.rho * self.s**2
         center = (self.kappa * C.astype(np.float64) + self.rho * self.s * U) / curvature
-        V[:] = np.vectorize(self.penalty.shrink)(center, 1.0 / curvature)
+        V[:] = np.vectorize(self.penalty.prox)(center, 1.0 / curvature)
         if decrease is not None:
             moved = (V - old.astype(np.float64)) ** 2
             decrease += (

@@ -127,7 +127,7 @@ class PlainSolves:
                 slope = (W - old) @ hessian[:, j] - weight * cross[:, j]
                 W[:, j] -= slope / hessian[j, j]
                 if j < W.shape[1] - 1:
-                    W[:, j] = [penalty.shrink(w, 1.0 / hessian[j, j]) for w in W[:, j]]
+                    W[:, j] = [penalty.prox(w, 1.0 / hessian[j, j]) for w in W[:, j]]
             if np.abs(W - before).max() <= 1e-13 * np.abs(W).max():
                 break
         if decrease is not None:

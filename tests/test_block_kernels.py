@@ -66,9 +66,9 @@ def test_preactivation_reports_its_decrease_and_leaves_the_residual(dtype, activ
         kernels.activate(out, activation, U.astype(np.float64), None)
         return 0.5 * (gamma * np.sum((V - out) ** 2) + rho * np.sum((U.astype(float) - b) ** 2))
 
-    report = np.zeros(2)
-    kernels.update_preactivation(U, activation, V, None, B, gamma, rho, alpha, report)
-    decrease, squared_step = report
+    sums = np.zeros(2)
+    kernels.update_preactivation(U, activation, V, None, B, gamma, rho, alpha, sums)
+    decrease, squared_step = sums
     np.testing.assert_array_equal(B, U - b)
     assert decrease == pytest.approx(coupling(U_old) - coupling(U), rel=TOLERANCE[dtype])
     moved = np.sum((U.astype(float) - U_old) ** 2)

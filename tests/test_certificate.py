@@ -202,7 +202,7 @@ def test_without_alpha_nothing_is_promised():
 def test_formulas_that_lack_a_slope_are_refused_before_any_work():
     bare = squared().functions
     loss = Loss("mine", row_value=bare["row_value"], row_prox=bare["row_prox"])
-    ridge = Penalty("flat", ridge=0.0, value=bare["row_value"], shrink=bare["row_value"])
+    ridge = Penalty("flat", ridge=0.0, value=bare["row_value"], prox=bare["row_value"])
     activation = Formula("step", value=bare["row_value"], prox=bare["row_prox"])
     X, Y = data()
     for options, message in (

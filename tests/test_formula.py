@@ -74,7 +74,7 @@ def test_a_loss_and_a_penalty_from_outside_the_package_train_a_network():
         return p[0] * abs(w - 0.5)
 
     @scalar
-    def shrink(c, step, p):
+    def prox(c, step, p):
         return 0.5 + np.sign(c - 0.5) * max(abs(c - 0.5) - step * p[0], 0.0)
 
     @scalar
@@ -84,7 +84,7 @@ def test_a_loss_and_a_penalty_from_outside_the_package_train_a_network():
     huber = Loss(
         "huber", lipschitz=1.0, row_value=row_value, row_gradient=row_gradient, row_prox=row_prox
     )
-    half = Penalty("half", (0.05,), value=value, shrink=shrink, subdifferential=subdifferential)
+    half = Penalty("half", (0.05,), value=value, prox=prox, subdifferential=subdifferential)
     rng = np.random.default_rng(0)
     X, Y = rng.standard_normal((60, 4)), rng.standard_normal((60, 2))
     problem = Problem(
@@ -184,3 +184,20 @@ def test_unknown_functions_are_refused():
         Formula("f", valeu=None)
     with pytest.raises(AttributeError, match="has no 'prox'"):
         _ = Formula("f").prox
+
+
+def test_the_old_name_shrink_of_a_penaltys_prox_works_with_a_warning():
+    @scalar
+    def prox(c, step, p):
+        return c / (1.0 + step * p[0])
+
+    @njit
+    def old(penalty, c):
+        return penalty.shrink(c, 1.0)
+
+    with pytest.warns(DeprecationWarning, match="shrink is now called prox"):
+        penalty = Penalty("old", (2.0,), shrink=prox)
+    with pytest.warns(DeprecationWarning, match="shrink is now called prox"):
+        assert penalty.shrink(6.0, 1.0) == penalty.prox(6.0, 1.0) == 2.0
+    with pytest.warns(DeprecationWarning, match="is now called prox"):
+        assert old(penalty, 6.0) == 2.0

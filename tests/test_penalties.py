@@ -90,7 +90,7 @@ def test_a_warm_start_ends_at_the_same_minimiser():
 
 
 @pytest.mark.parametrize("penalty", ALL, ids=repr)
-def test_shrink_is_the_minimiser_and_the_sum_the_formula(penalty):
+def test_prox_is_the_minimiser_and_the_sum_the_formula(penalty):
     rng = np.random.default_rng(0)
     W = rng.standard_normal((4, 3)) * 3
     total = kernels.penalty_sum(penalty, W)
@@ -100,7 +100,7 @@ def test_shrink_is_the_minimiser_and_the_sum_the_formula(penalty):
         r = np.array([kernels.penalty_sum(penalty, np.array([[w]])) for w in grid[::50]])
     coarse = grid[::50]
     for c, step in zip(rng.standard_normal(20) * 4, 10 ** rng.uniform(-3, 2, 20), strict=True):
-        w = penalty.shrink(c, step)
+        w = penalty.prox(c, step)
         attained = kernels.penalty_sum(penalty, np.array([[w]])) + (w - c) ** 2 / (2 * step)
         assert attained <= (r + (coarse - c) ** 2 / (2 * step)).min() + 1e-12
 

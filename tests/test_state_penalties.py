@@ -40,7 +40,7 @@ def as_regression(c, u, W, bias, kappa=1.4, rho=0.6):
 def test_the_state_block_agrees_with_scipy_and_scikit_learn(seed):
     V, C, U_next, W, bias = arrays(seed=seed)
     for penalty in (nonnegative(), box(-0.3, 0.5), l1(0.3)):
-        solved = solve(penalty, penalty.shrink(0.0, 0.0) + np.zeros_like(V), C, U_next, W, bias)
+        solved = solve(penalty, penalty.prox(0.0, 0.0) + np.zeros_like(V), C, U_next, W, bias)
         for v, c, u in zip(solved, C, U_next, strict=True):
             A, b = as_regression(c, u, W, bias)
             if penalty.name == "nonnegative":
@@ -100,7 +100,7 @@ def test_no_perturbation_beats_the_penalised_output_state(name, penalty, dtype):
         other[rng.random(V.shape) < 0.4] = V[rng.random(V.shape) < 0.4].mean()
         mask = rng.random(V.shape) < 0.5
         other[mask] = V[mask]
-        other = np.array([[penalty.shrink(v, 0.0) for v in row] for row in other])
+        other = np.array([[penalty.prox(v, 0.0) for v in row] for row in other])
         assert (attained <= value(other) + rounding).all(), size
     if penalty.name == "l1":
         assert (V == 0).any()

@@ -1,12 +1,12 @@
-"""Activations: their formulas, and the global proximal operator of the U-block.
+"""Activations: formulas with the global proximal operator of the U-block.
 
 Each is a `Formula` with four scalar functions:
 
 - ``value(u)``: ``act(u)``;
 - ``prox(a, c, q)``: the *global* minimiser over u of
   ``(a - act(u))^2 + q (u - c)^2``, ``q > 0`` (Algorithms 2 and 3, U_l-block);
-- ``derivative(u)``: ``act'(u)``; at a kink, which may lie at 0 only, that of either side
-  (Algorithm 1, and the subgradient of the certificate);
+- ``derivative(u)``: ``act'(u)``; at a kink, which may lie at 0 only, the derivative of either
+  side (Algorithm 1, and the subgradient of the certificate);
 - ``curvature(v)``: a bound, over all z, of the second derivative of
   ``1/2 (v - act(z))^2``, infinite where there is none (Algorithm 1).
 """

@@ -33,9 +33,9 @@ def _prox(a, c, q, p):
     zero, one, s = T(0), T(1), T(p[0])
     upper = max(zero, (a + q * c) / (one + q))
     lower = min(zero, (s * a + q * c) / (s * s + q))
-    miss_upper, miss_lower = a - upper, a - s * lower
-    f_upper = miss_upper * miss_upper + q * (upper - c) * (upper - c)
-    f_lower = miss_lower * miss_lower + q * (lower - c) * (lower - c)
+    residual_upper, residual_lower = a - upper, a - s * lower
+    f_upper = residual_upper * residual_upper + q * (upper - c) * (upper - c)
+    f_lower = residual_lower * residual_lower + q * (lower - c) * (lower - c)
     return upper if f_upper < f_lower else lower
 
 
@@ -51,7 +51,8 @@ def leaky_relu(slope: float = 0.01) -> Formula:
     if not 0 <= slope < 1:
         raise ValueError(f"leaky_relu: slope must be in [0, 1), got {slope}")
     return Formula(
-        *("leaky_relu", (slope,)),
+        "leaky_relu",
+        (slope,),
         value=_value,
         derivative=_derivative,
         curvature=_curvature,

@@ -1,4 +1,4 @@
-"""Polynomial: ``act(u) = p_0 + p_1 u + ... + p_k u^k``, coefficients given."""
+"""Polynomial: ``act(u) = p_0 + p_1 u + ... + p_k u^k`` with given coefficients."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fastbcd.kernels.plain import math
 from fastbcd.kernels.stack import stack_array
 
 MAX_DEGREE = 9
-# g has degree 2 MAX_DEGREE - 1, and so many roots at most.
+# g has degree 2 MAX_DEGREE - 1, which is also its largest number of roots.
 LENGTH = 2 * MAX_DEGREE + 1
 
 
@@ -112,8 +112,8 @@ def _prox(a, c, q, p):
     best, f_best = low, np.inf
     for k in range(n_roots + 3):
         u = low if k == 0 else high if k == 1 else center if k == 2 else roots[k - 3]
-        miss = target - _value(u, p)
-        f = miss * miss + weight * (u - center) * (u - center)
+        residual = target - _value(u, p)
+        f = residual * residual + weight * (u - center) * (u - center)
         if f < f_best:
             best, f_best = u, f
     return type(c)(best)
@@ -122,7 +122,7 @@ def _prox(a, c, q, p):
 def polynomial(*coefficients: float) -> Formula:
     """Polynomial activation, ``act(u) = p_0 + p_1 u + ... + p_k u^k``, 1 <= k <= 9.
 
-    Its prox finds all stationary points in float64: exact, but much slower than the others'.
+    Its prox finds all stationary points in float64: exact, but much slower than other activations.
 
     Raises
     ------
@@ -138,7 +138,8 @@ def polynomial(*coefficients: float) -> Formula:
     if not np.isfinite(coefficients).all():
         raise ValueError(f"polynomial: coefficients must be finite, got {coefficients}")
     return Formula(
-        *("polynomial", coefficients),
+        "polynomial",
+        coefficients,
         value=_value,
         derivative=_derivative,
         curvature=_curvature,

@@ -10,7 +10,7 @@ from fastbcd.kernels.jit import scalar
 
 @scalar
 def _value(u, p):
-    # Not max(u, 0), which on a GPU is 0 where u is not a number.
+    # max(u, 0) would be 0 on a GPU where u is not a number.
     T = type(u)
     return T(0) if u < T(0) else u
 
@@ -35,8 +35,8 @@ def _prox(a, c, q, p):
     zero, one = T(0), T(1)
     upper = max(zero, (a + q * c) / (one + q))
     lower = min(zero, c)
-    miss = a - upper
-    f_upper = miss * miss + q * (upper - c) * (upper - c)
+    residual = a - upper
+    f_upper = residual * residual + q * (upper - c) * (upper - c)
     f_lower = a * a + q * (lower - c) * (lower - c)
     return upper if f_upper < f_lower else lower
 

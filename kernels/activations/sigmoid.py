@@ -24,7 +24,7 @@ def evaluate(u):
 
 @straight
 def _mode_of_act(a):
-    """Where ``h = s (1 - s) (a - s)`` is largest, as s."""
+    """The s at which ``h = s (1 - s) (a - s)`` is largest."""
     one = type(a)(1)
     return a / (one + a + math.sqrt(a * a - a + one))
 

@@ -31,13 +31,13 @@ def _single(a, act, d1, q):
     # On c's upper side h' <= act'' (a - act), act'' <= 1/4; h falls at c where it lies beyond
     # the mode. On its lower side g increases.
     T = type(a)
-    miss = a - act
-    return (miss <= T(0)) | (q >= T(0.25) * miss) | ((T(1) - d1) * miss <= d1)
+    residual = a - act
+    return (residual <= T(0)) | (q >= T(0.25) * residual) | ((T(1) - d1) * residual <= d1)
 
 
 @scalar
 def _mode(a):
-    """Where h is largest: ``(1 - s) (a - act) = s``, or ``log(1 + x) + x = a`` with ``x = e^u``."""
+    """The u of the largest h: ``(1 - s) (a - act) = s``, or ``log(1 + x) + x = a``, ``x = e^u``."""
     T = type(a)
     one = T(1)
     x = T(0.5) * a  # log(1 + x) <= x, and the left side is concave: from here on x increases

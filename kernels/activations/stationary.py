@@ -5,17 +5,17 @@ solve
 
     g(u) = q (u - c) - h(u) = 0,    h(u) = act'(u) (a - act(u)),    f' = 2 g.
 
-Say ``a > act(c)`` with act increasing (the other side is its mirror image): then the
+Let ``a > act(c)`` with act increasing (the other case is its mirror image). Then the
 minimiser lies between c and ``act^-1(a)``. For sigmoid, tanh and softplus h rises to one
-mode and falls beyond it, and on the way up its slope h' has a single peak. So g is first
+mode and falls beyond it, and its slope h' has a single peak before the mode. So g is first
 concave, then convex up to the mode, and beyond it increases at least as fast as ``q u``.
 
 - Where ``q >= h'`` everywhere, or c lies beyond the mode, g has one root: the minimiser.
   Newton's method finds it in a few steps, without branches: `quick_prox`.
 - Else g crosses 0 upwards at most twice. Newton's method from c climbs to the lower
-  crossing without passing it (g is concave there), and from the mode down to the upper one
-  (g is convex there); where one does not exist, g's slope turns before g's sign does. The
-  crossing with the lower f is the global minimiser: `global_prox`.
+  crossing without passing it, as g is concave there. From the mode it descends to the upper
+  crossing, as g is convex there. Where a crossing does not exist, g's slope changes sign
+  before g does. The crossing with the lower f is the global minimiser: `global_prox`.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ MAX_STEPS = 200
 
 
 def quick_prox(evaluate: Any, single: Any, bends: tuple[float, float]) -> Any:
-    """Straight scalar ``(a, c, q) -> u``: the minimiser where g has one root, or NaN.
+    """Make ``(a, c, q) -> u``, a straight scalar: the minimiser where g has one root, or NaN.
 
-    NaN also where the last of three Newton steps (four in float64) does not prove that
+    It is NaN, too, where the last of three Newton steps (four in float64) does not prove that
     the next one would be below the rounding of u.
 
     Parameters
@@ -46,26 +46,26 @@ def quick_prox(evaluate: Any, single: Any, bends: tuple[float, float]) -> Any:
     bends : (float, float)
         ``|g''| <= bends[0] |a - act(u)| + bends[1]``.
     """
-    of_miss, constant = bends
+    of_residual, constant = bends
 
     @straight
     def newton(u, a, c, q, low, high):
         act, d1, d2 = evaluate(u)
-        miss = a - act
-        slope = q + d1 * d1 - d2 * miss
-        return min(max(u - (q * (u - c) - d1 * miss) / slope, low), high), slope
+        residual = a - act
+        slope = q + d1 * d1 - d2 * residual
+        return min(max(u - (q * (u - c) - d1 * residual) / slope, low), high), slope
 
     @straight
     def prox(a, c, q):
         T = type(c)
         eps = T(np.finfo(type(c)).eps)
         act, d1, _ = evaluate(c)
-        miss = a - act
+        residual = a - act
         # f(u) <= f(c) confines the minimiser.
-        reach = c + miss / math.sqrt(q)
+        reach = c + residual / math.sqrt(q)
         low, high = min(c, reach), max(c, reach)
         # Gauss-Newton never leaves these bounds and starts well.
-        u = c + d1 * miss / (q + d1 * d1)
+        u = c + d1 * residual / (q + d1 * d1)
         u, _ = newton(u, a, c, q, low, high)
         u, _ = newton(u, a, c, q, low, high)
         if eps < T(1e-10):
@@ -73,7 +73,7 @@ def quick_prox(evaluate: Any, single: Any, bends: tuple[float, float]) -> Any:
         new, slope = newton(u, a, c, q, low, high)
         # The error is quadratic in the last step: |g''| / (2 g') step^2.
         step = new - u
-        error = step * step * (T(of_miss) * abs(miss) + T(constant))
+        error = step * step * (T(of_residual) * abs(residual) + T(constant))
         settled = (slope > T(0)) & (error <= eps * slope * abs(new))
         return new if single(a, act, d1, q) & settled else T(np.nan)
 
@@ -81,7 +81,7 @@ def quick_prox(evaluate: Any, single: Any, bends: tuple[float, float]) -> Any:
 
 
 def gradient_root(evaluate: Any) -> Any:
-    """Scalar ``root(low, high, a, c, q)``: where g crosses 0 upwards in a bracket of such a place.
+    """Make ``root(low, high, a, c, q)``, a scalar: the upward crossing of 0 by g in [low, high].
 
     `evaluate` is a compiled scalar, ``u -> (act(u), act'(u), act''(u))``.
     """
@@ -94,8 +94,8 @@ def gradient_root(evaluate: Any) -> Any:
         last = before_last = high - low
         for _ in range(MAX_STEPS):
             act, d1, d2 = evaluate(u)
-            miss = a - act
-            g, g_slope = q * (u - c) - d1 * miss, q + d1 * d1 - d2 * miss
+            residual = a - act
+            g, g_slope = q * (u - c) - d1 * residual, q + d1 * d1 - d2 * residual
             if g < T(0):
                 low = u
             elif g > T(0):
@@ -126,14 +126,14 @@ def gradient_root(evaluate: Any) -> Any:
 
 
 def global_prox(evaluate: Any, single: Any, mode: Any) -> Any:
-    """Scalar ``prox(a, c, q)`` for ``a >= act(c)``: the global minimiser, at or above c.
+    """Make ``prox(a, c, q)``, a scalar for ``a >= act(c)``: the global minimiser, at or above c.
 
     Parameters
     ----------
     evaluate, single : compiled scalars
         As in `quick_prox`.
     mode : compiled scalar
-        ``a -> u``: where h is largest.
+        ``a -> u`` at which h is largest.
     """
     root = gradient_root(evaluate)
 
@@ -146,12 +146,12 @@ def global_prox(evaluate: Any, single: Any, mode: Any) -> Any:
     def gradient(u, a, c, q):
         """``g(u)`` and ``g'(u)``."""
         act, d1, d2 = evaluate(u)
-        miss = a - act
-        return q * (u - c) - d1 * miss, q + d1 * d1 - d2 * miss
+        residual = a - act
+        return q * (u - c) - d1 * residual, q + d1 * d1 - d2 * residual
 
     @scalar
     def crossing(u, a, c, q, stop):
-        """Where tangents lead from u, g not 0, to where g crosses 0 before `stop`; else NaN."""
+        """Newton's method from u, g(u) not 0, to a crossing of 0 before `stop`; else NaN."""
         T = type(c)
         g, slope = gradient(u, a, c, q)
         below = g < T(0)
@@ -191,7 +191,7 @@ def global_prox(evaluate: Any, single: Any, mode: Any) -> Any:
             upper = crossing(top, a, c, q, c)
         lower = crossing(c, a, c, q, top)
         if np.isnan(upper):
-            # Without an upper crossing there is a lower one, but for rounding.
+            # Without an upper crossing there is a lower one, up to rounding.
             return root(c, high, a, c, q) if np.isnan(lower) else lower
         if np.isnan(lower):
             return upper
@@ -203,7 +203,7 @@ def global_prox(evaluate: Any, single: Any, mode: Any) -> Any:
 def smooth_activation(
     name: str, evaluate: Any, curvature: Any, prox: Any, quick_prox: Any
 ) -> Formula:
-    """An activation without parameters, its value and derivative from `evaluate`."""
+    """Make an activation without parameters; `evaluate` gives its value and derivative."""
 
     @straight
     def value(u, p):

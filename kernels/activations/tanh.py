@@ -24,7 +24,7 @@ def evaluate(u):
 
 @straight
 def _mode_of_act(a):
-    """Where ``h = (1 - t^2) (a - t)`` is largest, as t."""
+    """The t at which ``h = (1 - t^2) (a - t)`` is largest."""
     T = type(a)
     root = math.sqrt(a * a + T(3))
     return (a - root) / T(3) if a < T(0) else -T(1) / (a + root)

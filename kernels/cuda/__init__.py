@@ -1,9 +1,9 @@
 """Kernels of block coordinate descent on a GPU, with the same scalar formulas as on a processor.
 
-Functions of the names in `fastbcd.kernels`, with the same arguments, on arrays of the GPU: CuPy's,
-PyTorch's, Numba's, whatever has ``__cuda_array_interface__``. They are launched on the stream of
-`launching` (else on the default stream) and return without waiting. A function that returns a
-sum on the CPU returns an element of an array on the GPU. Differences are in each docstring.
+The functions have the names and arguments of `fastbcd.kernels` and take arrays of the GPU: any
+array with ``__cuda_array_interface__``, such as CuPy's, PyTorch's and Numba's. They run on the
+stream of `launching` (else on the default stream) and return without waiting. A function that
+returns a sum on the CPU returns an element of a GPU array. Each docstring lists its differences.
 
 Needs the extra ``cuda13`` or ``cuda12``; importing this needs no GPU.
 """

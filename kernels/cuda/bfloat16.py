@@ -1,4 +1,4 @@
-"""Rounding to bfloat16 on a GPU: the factors of products that tensor cores make in that type."""
+"""Rounding to bfloat16 on a GPU, for products of tensor cores in that type."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fastbcd.kernels.cuda.target import elements, gpu_kernel, launch
 def _to_bfloat16(out, bits):
     # The upper half of a float32's bits, rounded to the nearest, ties to even.
     i, j, down, turns = elements(*out.shape)
-    # Unsigned, as i and j are: a signed and an unsigned integer are compared as float64 numbers.
+    # Unsigned like i and j: comparing a signed with an unsigned integer would use float64.
     rows, columns = np.uint64(bits.shape[0]), np.uint64(bits.shape[1])
     for _ in range(turns):
         upper = np.uint32(0)
@@ -29,7 +29,7 @@ def _to_bfloat16(out, bits):
 
 
 def to_bfloat16(out: Any, A: Any) -> None:
-    """``out = A`` in bfloat16, and zeros around it; to the nearest, ties to even.
+    """``out = A`` in bfloat16, padded with zeros; rounded to the nearest, ties to even.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Coordinate descent on a GPU: a block takes a row, its threads share the row's gradient."""
+"""Coordinate descent on a GPU: a block handles a row, and its threads share the gradient."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from fastbcd.kernels.cuda.target import (
 
 @gpu_kernel
 def _coordinate_descent(
-    partial, W, penalty, H, N, weight, n_free, tolerance, max_sweeps, gradients, rows, report_alpha
+    partial, W, penalty, H, N, weight, n_free, tolerance, max_sweeps, gradients, rows, alpha
 ):
     columns = W.shape[1]
     last = columns - n_free
@@ -35,13 +35,13 @@ def _coordinate_descent(
         for _ in range(max_sweeps):
             largest = scale = 0.0
             for j in range(columns):
-                # All threads compute the same step; then each changes its part of the gradient.
+                # All threads compute the same step; then each updates its part of the gradient.
                 curvature, old = H[j, j], row[j]
                 if curvature <= 0.0:
-                    continue  # a column of zeros that nothing regularises
+                    continue  # a column of zeros without regularisation
                 new = old - gradient[j] / curvature
                 if j < last:
-                    new = penalty.shrink(new, 1.0 / curvature)
+                    new = penalty.prox(new, 1.0 / curvature)
                 change = new - old
                 root = math.sqrt(curvature)
                 largest = max(largest, abs(change) * root)
@@ -65,7 +65,7 @@ def _coordinate_descent(
                 own_decrease += penalty.value(old) - penalty.value(row[j])
             W[i, j] = row[j]
         cuda.syncthreads()
-        decrease += own_decrease + 0.5 * report_alpha * own_moved
+        decrease += own_decrease + 0.5 * alpha * own_moved
         moved += own_moved
     decrease = block_sum(decrease)
     moved = block_sum(moved)
@@ -85,36 +85,48 @@ def coordinate_descent(
     max_sweeps: int,
     gradients: Any,
     rows: Any,
-    report: Any,
+    decrease: Any,
     alpha: float = 0.0,
 ) -> None:
     """``argmin_W 1/2 <W - W', (W - W') H> - weight <W - W', N> + r(W)``, in place.
 
-    Arguments as in `fastbcd.kernels.coordinate_descent`, but: gradients and rows are (m, d), or
-    (`target.ROW_BLOCKS`, d) for more rows, float64, a row for each block; the decrease in report
-    has ``alpha/2 |W - W'|^2`` added; nothing is returned.
+    Arguments as in `fastbcd.kernels.coordinate_descent` with three differences: gradients and
+    rows are float64 (min(m, `target.ROW_BLOCKS`), d), a row for each block; ``alpha/2 |W - W'|^2``
+    is added to decrease[0], too; nothing is returned.
     """
     total_of_blocks(
-        *(_coordinate_descent, len(W), W, penalty, H, N, weight, n_free),
-        *(float(tolerance), max_sweeps, gradients, rows, float(alpha)),
+        _coordinate_descent,
+        len(W),
+        W,
+        penalty,
+        H,
+        N,
+        weight,
+        n_free,
+        float(tolerance),
+        max_sweeps,
+        gradients,
+        rows,
+        float(alpha),
         sums=2,
-        report=report,
+        into=decrease,
     )
 
 
 @gpu_kernel
-def _slopes(slopes, C, V, pull, kappa, rho):
+def _slopes(slopes, C, V, scaled_residual, kappa, rho):
     i, j, down, turns = elements(*V.shape)
     r = number(rho)
     for _ in range(turns):
         gap = np.float64(C[i, j]) - np.float64(V[i, j])
-        slopes[i, j] = kappa * gap + r * np.float64(pull[i, j])
+        slopes[i, j] = kappa * gap + r * np.float64(scaled_residual[i, j])
         i += down
 
 
-def state_slopes(slopes: Any, C: Any, V: Any, pull: Any, kappa: float, rho: Any) -> None:
-    """``slopes = kappa (C - V) + rho pull``, in float64: minus the V_l-block's smooth gradient.
+def state_slopes(slopes: Any, C: Any, V: Any, scaled_residual: Any, kappa: float, rho: Any) -> None:
+    """``slopes = kappa (C - V) + rho scaled_residual``, in float64.
 
-    All (m, d); ``pull = (U_next - V^ W_next^T) W_next``; rho a number or (1,) on the GPU.
+    It is minus the smooth gradient of the V_l-block. C, V and
+    ``scaled_residual = (U_next - V^ W_next^T) W_next`` (m, d); rho a number or (1,) on the GPU.
     """
-    launch_each(_slopes, V.shape, slopes, C, V, pull, float(kappa), rho)
+    launch_each(_slopes, V.shape, slopes, C, V, scaled_residual, float(kappa), rho)

@@ -1,14 +1,14 @@
-"""Around the factorisations of small systems on a GPU: scaling, right-hand sides, reports.
+"""Kernels around factorisations of small systems on a GPU: scaling, right-hand sides, decreases.
 
 The W-block solves ``D H = N``, ``H = weight V^^T V^ + diag(shift)`` scaled to unit diagonal, in
 float64 (`fastbcd.kernels.gram_solve`). On a processor an eigen-decomposition takes over where H
-is not positive definite beyond the noise of its products; that is a decision on the host, and
-here none is made. Instead the noise itself is added to the unit diagonal,
+is not positive definite beyond the noise of its products. That needs a decision on the host, for
+which a GPU would wait. Here the noise is added to the unit diagonal instead,
 
-    D = N S (S H S + noise I)^-1 S,     S = diag(scale),
+    D = N E (E H E + noise I)^-1 E,     E = diag(scale).
 
-which is the same step where H is larger than the noise, goes to 0 where H is smaller, and
-descends in any case: F falls by ``1/2 <D, N> + noise/2 |D S^-1|^2`` (and alpha's part).
+The step is the same where H is larger than the noise and goes to 0 where H is smaller. It descends
+in any case: F falls by ``1/2 <D, N> + noise/2 |D E^-1|^2`` (and alpha's part).
 """
 
 from __future__ import annotations
@@ -64,18 +64,19 @@ def scaled_system(
     noise: float,
     failures: Any,
 ) -> None:
-    """``out = S H S + noise I`` with S = diag(scale), which becomes ``diag(H)^(-1/2)``.
+    """``out = E H E + noise I`` with ``E = diag(scale) = diag(H)^(-1/2)``.
 
     Parameters
     ----------
     out : (d, d) float64 array
         Both triangles.
     scale : (d,) float64 array
+        Written.
     gram : (d, d) float64 array
         Lower triangle.
     weight : float or (1,) array
     ridge, alpha : float
-        ``H = weight gram + diag(ridge + alpha)``, the last column, the bias, without ridge.
+        ``H = weight gram + diag(ridge + alpha)``; the bias, the last column, has no ridge.
     noise : float
     failures : (1,) int32 array
         Set to 1 where H is not finite.
@@ -101,7 +102,7 @@ def _right_hand_side(N, cross, W, weight, ridge, scale, failures):
 def right_hand_side(
     N: Any, cross: Any, W: Any, weight: Any, ridge: float, scale: Any, failures: Any
 ) -> None:
-    """``N = (weight cross - ridge W) S``, the bias, in the last column, without ridge.
+    """``N = (weight cross - ridge W) E``; the bias, the last column, has no ridge.
 
     N, cross, W (m, d); the others as in `scaled_system`.
     """
@@ -117,7 +118,7 @@ def _step(W, step, scale):
 
 
 @gpu_kernel
-def _step_and_report(partial, W, step, cross, weight, ridge, alpha, noise, scale):
+def _step_and_measure(partial, W, step, cross, weight, ridge, alpha, noise, scale):
     i, j, down, turns = elements(*W.shape)
     w, last = number(weight), np.uint64(W.shape[1] - 1)
     decrease = moved = 0.0
@@ -145,21 +146,29 @@ def add_scaled_step(
     alpha: float,
     noise: float,
     scale: Any,
-    report: Any,
+    decrease: Any,
 ) -> None:
-    """``W = W + step S``, step the solution of the scaled system; adds to report (2,), or None.
+    """``W = W + step E``, where step solves the scaled system.
 
-    To it: by how much F falls, without the proximal term, and the squared step. Arguments as in
-    `scaled_system` and `right_hand_side`.
+    decrease: (2,) float64 array or None; the decrease of F, without the proximal term, and the
+    squared step are added to it. Other arguments as in `scaled_system` and `right_hand_side`.
     """
-    if report is None:
+    if decrease is None:
         launch(_step, W.shape, W, step, scale)
     else:
         total(
-            *(_step_and_report, W.shape, W, step, cross, weight),
-            *(float(ridge), float(alpha), float(noise), scale),
+            _step_and_measure,
+            W.shape,
+            W,
+            step,
+            cross,
+            weight,
+            float(ridge),
+            float(alpha),
+            float(noise),
+            scale,
             sums=2,
-            report=report,
+            into=decrease,
         )
 
 
@@ -185,25 +194,30 @@ def _coordinate_hessian(H, gram, weight, alpha):
 
 
 def coordinate_hessian(H: Any, gram: Any, weight: Any, alpha: float) -> None:
-    """``H = weight gram + alpha I``; H not gram; else as `fastbcd.kernels.coordinate_hessian`."""
+    """``H = weight gram + alpha I``; H is another array than gram.
+
+    Arguments as in `fastbcd.kernels.coordinate_hessian`.
+    """
     launch(_coordinate_hessian, H.shape, H, gram, weight, float(alpha))
 
 
 @gpu_kernel
-def _report_state(report, moved, through, kappa, rho):
+def _add_state_decrease(decrease, moved, through, kappa, rho):
     if cuda.grid(1) == 0:
-        report[0] += 0.5 * (kappa * moved[0] + number(rho) * through[0])
-        report[1] += moved[0]
+        decrease[0] += 0.5 * (kappa * moved[0] + number(rho) * through[0])
+        decrease[1] += moved[0]
 
 
-def add_state_decrease(report: Any, moved: Any, through: Any, kappa: float, rho: Any) -> None:
-    """``report += 1/2 (kappa moved + rho through), moved``: the V_l-block's.
+def add_state_decrease(decrease: Any, moved: Any, through: Any, kappa: float, rho: Any) -> None:
+    """``decrease += 1/2 (kappa moved + rho through), moved``, for the V_l-block.
 
-    moved, through: 0-d or (1,) arrays, ``|D|^2`` and ``|D W_next^T|^2``.
+    moved and through are 0-d or (1,) arrays, ``|D|^2`` and ``|D W_next^T|^2``.
     """
-    launch_one(_report_state, report, moved.reshape(1), through.reshape(1), float(kappa), rho)
+    launch_one(
+        _add_state_decrease, decrease, moved.reshape(1), through.reshape(1), float(kappa), rho
+    )
 
 
 def launch_one(kernel: Any, *arguments: Any) -> None:
-    """Run a kernel of one thread's work."""
+    """Run a kernel that needs one thread only."""
     launch_rows(kernel, 1, *arguments)

@@ -1,4 +1,4 @@
-"""Gram and cross products over samples on a GPU: what is added up around cuBLAS's products."""
+"""Gram and cross products over samples on a GPU: sums of cuBLAS's products in float64."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ def _add_gram(total, work, sums, count):
 
 
 def add_gram(total: Any, V: Any, work: Any, sums: Any) -> None:
-    """Add ``V^^T V^`` to the lower triangle of `total`, given ``work = V^T V`` and column sums.
+    """``total += V^^T V^``, lower triangle, given ``work = V^T V`` and column sums.
 
-    Arguments as in `fastbcd.kernels.add_gram`; work also (parts, d, d), products of parts of the
-    samples; without sums (None) the last row stays.
+    Arguments as in `fastbcd.kernels.add_gram`. work may also be (parts, d, d), the products of
+    parts of the samples. With sums None the last row of total stays.
     """
     launch(_add_gram, total.shape, total, _as_parts(work), sums, float(len(V)))
 
@@ -69,8 +69,9 @@ def _add_cross(total, work, sums):
 
 
 def add_cross(total: Any, work: Any, sums: Any) -> None:
-    """Add ``R^T V^`` to `total`; arguments as in `fastbcd.kernels.add_cross`, sums or None.
+    """``total += R^T V^``; arguments as in `fastbcd.kernels.add_cross`.
 
-    work also (parts, d_out, d_in), products of parts of the samples.
+    work may also be (parts, d_out, d_in), the products of parts of the samples. With sums None
+    the last column of total stays.
     """
     launch(_add_cross, total.shape, total, _as_parts(work), sums)

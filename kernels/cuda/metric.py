@@ -1,10 +1,10 @@
 """The metric of the mini-batch W-block on a GPU, renewed without the host.
 
-`fastbcd.devices.gram_metric` has the formulas. The image ``Y = G Q`` (d, r) of the directions has
-singular values e, which are the eigenvalues of G, and left singular vectors, which are the next
-directions. Both come from ``Y^T Y = Z diag(e^2) Z^T``: the directions are ``Y Z diag(1/e)``. What
-is below `TINY` of the largest e has lost its digits in the square, and directions so small count
-for nothing: e becomes 0 there, and the direction the one that the metric began with.
+`fastbcd.devices.gram_metric` has the formulas. Q (d, r) holds approximate eigenvectors of G. The
+singular values e of the sketch ``Y = G Q`` (d, r) are its eigenvalues on convergence, and the left
+singular vectors are the next Q. Both come from ``Y^T Y = Z diag(e^2) Z^T``. An e below
+`TINY` times the largest has lost its digits in the square and has no effect: it becomes 0, and its
+eigenvector becomes the one that the metric began with.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from fastbcd.kernels.cuda.target import (
     launch_block,
 )
 
-# Of the largest singular value.
+# Singular values below this share of the largest count as 0.
 TINY = 1e-6
-# Share of the squares that may stay off the diagonal: images are float32, or float64 of as many.
+# Share of the squares that may stay off the diagonal.
 RESOLVED = 1e-24
-# Cyclic Jacobi doubles its digits in each of the last sweeps; 16 x 16 takes 6 or 7.
+# Cyclic Jacobi doubles the correct digits in each of the last sweeps; 16 x 16 takes 6 or 7.
 SWEEPS = 30
 
 
 @gpu_function
 def _pair(k, pairs, turn):
-    """Rows p < q that meet in game k of a turn of a tournament of ``2 pairs`` rows."""
+    """Rows p < q of pair k in a turn; pairs of a turn are disjoint, all turns have all pairs."""
     last = 2 * pairs - 1
     p = last if k == 0 else (turn + k) % last
     q = turn if k == 0 else (turn + last - k) % last
@@ -44,7 +44,7 @@ def _pair(k, pairs, turn):
 
 @gpu_function
 def _choose_rotations(A, pairs, cosines, sines, turn):
-    """Angles that make A[p, q] zero, for the disjoint pairs of one turn."""
+    """Cosines and sines of the rotations that make A[p, q] zero, for the pairs of one turn."""
     for k in range(cuda.threadIdx.x, pairs, THREADS):
         p, q = _pair(k, pairs, turn)
         c, s = 1.0, 0.0
@@ -101,7 +101,7 @@ def _eigen(A, Z, work):
             if k // r != k % r:
                 off += square
         off, whole = block_sum(off), block_sum(whole)
-        if not off > RESOLVED * whole:  # NaN ends it, too
+        if not off > RESOLVED * whole:  # NaN ends the loop, too
             break
         for turn in range(2 * pairs - 1):
             _choose_rotations(A, pairs, cosines, sines, turn)
@@ -112,16 +112,26 @@ def _eigen(A, Z, work):
 def eigenvectors_in_a_block(A: Any, Z: Any, work: Any) -> None:
     """``A = Z diag(A) Z^T``: symmetric A (r, r) becomes diagonal, Z (r, r) orthogonal.
 
-    Cyclic Jacobi, a whole sweep in one launch of one block; work (2, r); all float64.
+    Cyclic Jacobi in one launch of one block; work (2, r); all float64.
     """
     launch_block(_eigen, A, Z, work)
 
 
 @gpu_kernel
 def _ritz(
-    coefficients, scale, shrinkage, level, A, trace_sum, batches, d, damping, ceiling, failures
+    coefficients,
+    scale,
+    shrinkage,
+    damping_level,
+    A,
+    trace_sum,
+    batches,
+    d,
+    damping,
+    ceiling,
+    failures,
 ):
-    # A block: A holds squares of e on its diagonal, of sums over batches.
+    # One block. The diagonal of A holds the squares of e, of a sum over batches.
     r, me, n = A.shape[0], cuda.threadIdx.x, batches[0]
     largest, whole, own = 0.0, 0.0, 0.0
     for k in range(r):
@@ -149,15 +159,15 @@ def _ritz(
         above = max(e - rest, 0.0)
         scale[k] = -1.0 if not good else 1.0 / math.sqrt(square) if counts else 0.0
         coefficients[k] = above / (new_level + above) if above > 0.0 else 0.0
-    before = level[0]
+    before = damping_level[0]
     cuda.syncthreads()
     if me == 0:
         shrinkage[0] = 1.0
         if good:
-            # After a batch of extreme values the momentum is out of scale.
+            # After a batch of extreme values the momentum is too large.
             if new_level < 0.1 * before:
                 shrinkage[0] = new_level / before
-            level[0] = new_level
+            damping_level[0] = new_level
         else:
             failures[0] = 1
 
@@ -171,13 +181,13 @@ def _scale_columns(Z, scale):
 
 
 @gpu_kernel
-def _turn(Q, directions, new, start, scale, coefficients):
+def _turn(Q, scaled_eigenvectors, new, start, scale, coefficients):
     i, j, down, turns = elements(*Q.shape)
     for _ in range(turns):
         if scale[j] >= 0.0:
             q = new[i, j] if scale[j] > 0.0 else np.float64(start[i, j])
             Q[i, j] = q
-            directions[j, i] = q * coefficients[j]
+            scaled_eigenvectors[j, i] = q * coefficients[j]
         i += down
 
 
@@ -185,7 +195,7 @@ def ritz_values(
     coefficients: Any,
     scale: Any,
     shrinkage: Any,
-    level: Any,
+    damping_level: Any,
     A: Any,
     Z: Any,
     trace_sum: Any,
@@ -195,39 +205,51 @@ def ritz_values(
     ceiling: float,
     failures: Any,
 ) -> None:
-    """What `fastbcd.devices.gram_metric` makes of singular values e, and ``Z = Z diag(1/e)``.
+    """``c = (e - rest) / (damping_level + e - rest)``, ``Z = Z diag(1/e)``, for singular values e.
+
+    The formulas are those of `fastbcd.devices.gram_metric`.
 
     Parameters
     ----------
     coefficients, scale : (r,) float64 arrays
-        Written: ``c = (e - rest) / (level + e - rest)``; 1 over the singular values of the sum,
-        0 for what is too small to count, -1 everywhere where a sum is not finite.
+        Written: c, and 1 over the singular values of the sum. scale is 0 for singular values
+        that count as 0, and -1 in all elements where a sum is not finite.
     shrinkage : (1,) float64 array
-        Written: what the momentum is to be multiplied with.
-    level : (1,) float64 array
+        Written: factor of the momentum.
+    damping_level : (1,) float64 array
         Renewed.
     A, Z : (r, r) float64 arrays
-        From `eigenvectors_in_a_block`, for the sum of ``batches`` images.
+        From `eigenvectors_in_a_block`, for the sum of the sketches of all `batches`.
     trace_sum, batches : (1,) float64 arrays
-        Sum of the traces, and how many there are.
+        Sum of the traces, and their number.
     d : int
     damping, ceiling : float
     failures : (1,) int32 array
-        Set to 1 where a sum is not finite; then level stays.
+        Set to 1 where a sum is not finite; damping_level then stays.
     """
     launch_block(
-        *(_ritz, coefficients, scale, shrinkage, level, A, trace_sum, batches),
-        *(d, float(damping), float(ceiling), failures),
+        _ritz,
+        coefficients,
+        scale,
+        shrinkage,
+        damping_level,
+        A,
+        trace_sum,
+        batches,
+        d,
+        float(damping),
+        float(ceiling),
+        failures,
     )
     launch(_scale_columns, Z.shape, Z, scale)
 
 
 def turn_directions(
-    Q: Any, directions: Any, new: Any, start: Any, scale: Any, coefficients: Any
+    Q: Any, scaled_eigenvectors: Any, new: Any, start: Any, scale: Any, coefficients: Any
 ) -> None:
-    """``Q = new``, ``directions = diag(coefficients) Q^T``, by columns.
+    """``Q = new``, ``scaled_eigenvectors = diag(coefficients) Q^T``, by columns.
 
-    Q, new, start (d, r), directions (r, d); a column whose scale is 0 becomes that of `start`, and
-    one whose scale is negative stays.
+    Q, new, start (d, r), scaled_eigenvectors (r, d). A column of Q with scale 0 becomes that of
+    `start`; a column with negative scale stays.
     """
-    launch(_turn, Q.shape, Q, directions, new, start, scale, coefficients)
+    launch(_turn, Q.shape, Q, scaled_eigenvectors, new, start, scale, coefficients)

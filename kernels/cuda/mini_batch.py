@@ -1,7 +1,7 @@
-"""What mini-batches add on a GPU; nothing here asks the host, so that batches follow each other.
+"""Kernels of mini-batches on a GPU; none waits for the host, so batches follow without gaps.
 
-Sizes of updates, the gains that scale them and the weights of steps are arrays on the GPU, and one
-thread of it runs the functions of `fastbcd.kernels.rms_scaling`.
+Sizes of the updates of pre-activations, the layer gain ratios that scale them and the weights of
+steps are arrays on the GPU; one thread of it runs the functions of `fastbcd.kernels.rms_scaling`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def _set_numbers(out, values):
 
 
 def set_numbers(out: Any, values: tuple[float, ...]) -> None:
-    """``out_k = values_k``; out (k,) float64, values on the processor. Nobody waits."""
+    """``out_k = values_k``; out (k,) float64, values on the processor; returns without waiting."""
     launch_one(_set_numbers, out, values)
 
 
@@ -51,13 +51,13 @@ def gather(out: Any, A: Any, index: Any) -> None:
 
 
 @gpu_kernel
-def _fetch(V, X, T, Y, weight, order, weights, numbers, table, cursor):
+def _fetch(V, X, T, Y, weight, order, weights, step_scalars, table, cursor):
     d, k = X.shape[1], Y.shape[1]
     i, j, down, turns = elements(V.shape[0], max(d, k))
     first = np.uint64(cursor[0])
     if i == 0 and j == 0:
         for c in range(table.shape[1]):
-            numbers[c] = table[cursor[1], c]
+            step_scalars[c] = table[cursor[1], c]
     for _ in range(turns):
         row = order[first + i]
         if j < d:
@@ -77,30 +77,32 @@ def fetch(
     weight: Any,
     order: Any,
     weights: Any,
-    numbers: Any,
+    step_scalars: Any,
     table: Any,
     cursor: Any,
 ) -> None:
-    """``V_i = X_order(first + i)``, T alike from Y, ``numbers = table_b``; (first, b) = cursor.
+    """``V_i = X_order(first + i)``, ``T_i = Y_order(first + i)``, ``step_scalars = table_b``.
+
+    ``(first, b) = cursor``.
 
     Parameters
     ----------
     V : (m, d + 1) array
-        Its last column stays.
+        The last column, the ones, stays.
     X : (n, d) array
         Of any type.
     T, Y : (m, k), (n, k) arrays
     weight : (m,) float64 array
-        Becomes ``weights_(first + i)``, where there are weights.
+        Receives ``weights_(first + i)``, where there are weights.
     order : (n,) int64 array
     weights : (n,) float64 array or None
-        In the order of the pass.
-    numbers, table : (c,), (n_batches, c) float64 arrays
+        Weights of the samples in the order of the pass.
+    step_scalars, table : (c,), (n_batches, c) float64 arrays
     cursor : (2,) int64 array
-        The batch's first place in `order`, and its number.
+        The batch's first index into `order`, and its number.
     """
     shape = len(V), max(X.shape[1], Y.shape[1])
-    launch(_fetch, shape, V, X, T, Y, weight, order, weights, numbers, table, cursor)
+    launch(_fetch, shape, V, X, T, Y, weight, order, weights, step_scalars, table, cursor)
 
 
 @gpu_kernel
@@ -130,23 +132,24 @@ def scale_rows(A: Any, weight: Any) -> None:
 
 
 @gpu_kernel
-def _step_weights(W, S, leading, size, keep):
-    # leading = work directions: a product, by cuBLAS
+def _step_weights(W, M, leading, size, keep):
+    # leading = work scaled_eigenvectors, a product of cuBLAS
     i, j, down, turns = elements(*W.shape)
     T, last = W.dtype.type, np.uint64(W.shape[1] - 1)
     s, k = T(number(size)), T(number(keep))
     for _ in range(turns):
-        change = S[i, j] if leading is None else S[i, j] - leading[i, j]
+        change = M[i, j] if leading is None else M[i, j] - leading[i, j]
         W[i, j] = (k * W[i, j] if j < last else W[i, j]) + s * change
         i += down
 
 
-def step_weights_along(W: Any, S: Any, leading: Any, size: Any, keep: Any) -> None:
-    """``W = keep W + size (S - leading)``, keep being 1 for the bias, the last column.
+def step_weights_along(W: Any, M: Any, leading: Any, size: Any, keep: Any) -> None:
+    """``W = keep W + size (M - leading)``, with keep = 1 in the bias column.
 
-    W, S, leading (m, d + 1) or None; size and keep numbers or (1,) on the GPU.
+    W, the momentum M (m, d + 1), leading (m, d + 1) or None; size and keep are numbers or (1,) on
+    the GPU.
     """
-    launch(_step_weights, W.shape, W, S, leading, size, keep)
+    launch(_step_weights, W.shape, W, M, leading, size, keep)
 
 
 @gpu_kernel
@@ -159,7 +162,7 @@ def _mean_of_weights(A, W, share):
 
 
 def mean_of_weights(A: Any, W: Any, share: Any) -> None:
-    """``A = A + share (W - A)``; A, W (m, d); share a number or (1,) on the GPU."""
+    """``A = A + share (W - A)``; A, W (m, d); share is a number or (1,) on the GPU."""
     launch_each(_mean_of_weights, A.shape, A, W, share)
 
 
@@ -168,39 +171,40 @@ _settle_sizes_of = shared_scalar(cpu.settle_sizes)
 
 
 @gpu_kernel
-def _layer_scales(scale, gains, rms_U, rms_D, displacement):
+def _layer_scales(scale, gain_ratios, rms_U, rms_D, displacement):
     if cuda.grid(1) == 0:
-        _layer_scales_of(scale, gains, rms_U, rms_D, displacement)
+        _layer_scales_of(scale, gain_ratios, rms_U, rms_D, displacement)
 
 
-def layer_scales(scale: Any, gains: Any, rms_U: Any, rms_D: Any, displacement: float) -> None:
+def layer_scales(scale: Any, gain_ratios: Any, rms_U: Any, rms_D: Any, displacement: float) -> None:
     """See `fastbcd.kernels.layer_scales`."""
-    launch_one(_layer_scales, scale, gains, rms_U, rms_D, float(displacement))
+    launch_one(_layer_scales, scale, gain_ratios, rms_U, rms_D, float(displacement))
 
 
 @gpu_kernel
 def _settle_sizes(
-    weight, reach, gains, rms_U, rms_D, scale, squares, counts, responses, displacement, rounding,
-    share, failures,
+    weight, gradient_scale, gain_ratios, rms_U, rms_D, scale, squares, counts, responses,
+    displacement, rounding, share, failures,
 ):  # fmt: skip
     if cuda.grid(1) == 0:
         status = _settle_sizes_of(
-            weight, reach, gains, rms_U, rms_D, scale, squares, counts, responses, displacement,
-            rounding, number(share),
+            weight, gradient_scale, gain_ratios, rms_U, rms_D, scale, squares, counts,
+            responses, displacement, rounding, number(share),
         )  # fmt: skip
         if status == NOT_FINITE:
             failures[0] = 1
 
 
 def settle_sizes(
-    weight: Any, reach: Any, gains: Any, rms_U: Any, rms_D: Any, scale: Any, squares: Any,
-    counts: Any, responses: Any, displacement: float, rounding: float, share: Any, failures: Any,
+    weight: Any, gradient_scale: Any, gain_ratios: Any, rms_U: Any, rms_D: Any, scale: Any,
+    squares: Any, counts: Any, responses: Any, displacement: float, rounding: float,
+    share: Any, failures: Any,
 ) -> None:  # fmt: skip
     """See `fastbcd.kernels.settle_sizes`; share may be an array (1,), nothing is returned.
 
     failures (1,) int32 becomes 1 where a size is not finite.
     """
     launch_one(
-        _settle_sizes, weight, reach, gains, rms_U, rms_D, scale, squares, counts, responses,
-        float(displacement), float(rounding), share, failures,
+        _settle_sizes, weight, gradient_scale, gain_ratios, rms_U, rms_D, scale, squares, counts,
+        responses, float(displacement), float(rounding), share, failures,
     )  # fmt: skip

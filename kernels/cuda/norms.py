@@ -64,24 +64,24 @@ def penalty_sum(penalty: Any, W: Any) -> Any:
 
 
 @gpu_kernel
-def _shrink(W, penalty, step, columns):
+def _prox(W, penalty, step, columns):
     i, j, down, turns = elements(W.shape[0], columns)
     for _ in range(turns):
-        W[i, j] = penalty.shrink(np.float64(W[i, j]), step[0] if step is not None else 0.0)
+        W[i, j] = penalty.prox(np.float64(W[i, j]), step[0] if step is not None else 0.0)
         i += down
 
 
 def project(W: Any, penalty: Any) -> None:
-    """The nearest point of the penalty's domain, in place; W (m, d) without the bias column."""
-    launch(_shrink, W.shape, W, penalty, None, W.shape[1])
+    """Move W to the nearest point of the penalty's domain; W (m, d) without the bias column."""
+    launch(_prox, W.shape, W, penalty, None, W.shape[1])
 
 
 def prox_weights(W: Any, penalty: Any, length: Any) -> None:
-    """``W = argmin_Z r(Z) + 1/(2 length) |Z - W|^2``, r being `penalty`; not the bias.
+    """``W = argmin_Z r(Z) + 1/(2 length) |Z - W|^2``, r being `penalty`; the bias stays.
 
-    W (m, d + 1); length (1,) float64 on the GPU; where it is 0 the nearest point of the domain.
+    W (m, d + 1); length (1,) float64 on the GPU; length 0 gives the nearest point of the domain.
     """
-    launch(_shrink, W.shape, W, penalty, length, W.shape[1] - 1)
+    launch(_prox, W.shape, W, penalty, length, W.shape[1] - 1)
 
 
 @gpu_kernel
@@ -108,10 +108,10 @@ def _preactivation_subgradient(partial, activation, U, A, R, gamma, rho, tiny):
     i, j, down, turns = elements(*U.shape)
     own = 0.0
     for _ in range(turns):
-        # u - tiny and u + tiny are u itself but for u = 0.
-        pull, a = rho * np.float64(R[i, j]), gamma * np.float64(A[i, j])
-        left = pull - a * np.float64(activation.derivative(U[i, j] - tiny))
-        right = pull - a * np.float64(activation.derivative(U[i, j] + tiny))
+        # u - tiny and u + tiny equal u unless u = 0.
+        scaled_residual, a = rho * np.float64(R[i, j]), gamma * np.float64(A[i, j])
+        left = scaled_residual - a * np.float64(activation.derivative(U[i, j] - tiny))
+        right = scaled_residual - a * np.float64(activation.derivative(U[i, j] + tiny))
         if left <= right:
             g = _nearest_to_zero(left, right)
         else:
@@ -132,6 +132,13 @@ def preactivation_subgradient(
     """
     tiny = U.dtype.type(np.finfo(U.dtype).tiny)
     return total_of_each(
-        *(_preactivation_subgradient, U.shape, activation, U, A, R),
-        *(float(gamma), float(rho), tiny),
+        _preactivation_subgradient,
+        U.shape,
+        activation,
+        U,
+        A,
+        R,
+        float(gamma),
+        float(rho),
+        tiny,
     )[0]

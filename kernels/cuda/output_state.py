@@ -1,4 +1,4 @@
-"""The V_L-block on a GPU: proximal step of the loss, a thread a sample."""
+"""The V_L-block on a GPU: proximal step of the loss, one thread for each sample."""
 
 from __future__ import annotations
 
@@ -42,15 +42,25 @@ def update_output_state(
     ridge: float,
     work: Any,
 ) -> None:
-    """V_L-block with the exact proximal operator of the loss, row by row.
+    """``argmin_v weight loss(v; y) + gamma/2 |v-b-u|^2 + alpha/2 |v-v'|^2 + ridge/2 |v|^2``.
 
-    Arguments as in `fastbcd.kernels.update_output_state`, but work (3, k, m), float64: each
-    sample has its own.
+    Arguments as in `fastbcd.kernels.update_output_state`, but work is (3, k, m) float64, as each
+    sample needs its own.
     """
     quadratic = gamma + alpha + ridge
     launch_rows(
-        *(_update, len(V), V, loss, U, below, Y, gamma, alpha, quadratic),
-        *(quadratic / weight, work),
+        _update,
+        len(V),
+        V,
+        loss,
+        U,
+        below,
+        Y,
+        gamma,
+        alpha,
+        quadratic,
+        quadratic / weight,
+        work,
     )
 
 
@@ -77,14 +87,25 @@ def update_output_state_penalised(
     alpha: float,
     work: Any,
 ) -> None:
-    """The same with any penalty on the output states; work (3, k, m), float64.
+    """`update_output_state` with any penalty on the output states; work (3, k, m) float64.
 
     Arguments as in `fastbcd.kernels.update_output_state_penalised`.
     """
     quadratic = gamma + alpha
     launch_rows(
-        *(_update_penalised, len(V), V, loss, penalty, U, below, Y, gamma, alpha, quadratic),
-        *(quadratic / weight, work),
+        _update_penalised,
+        len(V),
+        V,
+        loss,
+        penalty,
+        U,
+        below,
+        Y,
+        gamma,
+        alpha,
+        quadratic,
+        quadratic / weight,
+        work,
     )
 
 
@@ -96,7 +117,7 @@ def _update_linearised(V, loss, penalty, U, below, Y, weight, gamma, alpha, work
         for j in range(V.shape[1]):
             u = U[i, j] if below is None else U[i, j] + below[i, j]
             smooth = (gamma * u + alpha * V[i, j] - weight * gradient[j]) / (gamma + alpha)
-            V[i, j] = penalty.shrink(np.float64(smooth), weight / (gamma + alpha))
+            V[i, j] = penalty.prox(np.float64(smooth), weight / (gamma + alpha))
 
 
 def update_output_state_linearised(
@@ -116,7 +137,7 @@ def update_output_state_linearised(
     Arguments as in `fastbcd.kernels.update_output_state_linearised`.
     """
     launch_rows(
-        *(_update_linearised, len(V), V, loss, penalty, U, below, Y, weight, gamma, alpha, work)
+        _update_linearised, len(V), V, loss, penalty, U, below, Y, weight, gamma, alpha, work
     )
 
 
@@ -140,9 +161,9 @@ def _output_terms(partial, loss, penalty, V, U, below, Y, weight, gamma):
 def output_terms(
     loss: Any, penalty: Any, V: Any, U: Any, below: Any, Y: Any, weight: float, gamma: float
 ) -> Any:
-    """What V_L adds to F, in float64; arguments as in `fastbcd.kernels.output_terms`."""
+    """Terms of F with V_L, in float64; arguments as in `fastbcd.kernels.output_terms`."""
     return total_of_rows(
-        *(_output_terms, len(V), loss, penalty, V, U, below, Y, float(weight), float(gamma))
+        _output_terms, len(V), loss, penalty, V, U, below, Y, float(weight), float(gamma)
     )[0]
 
 

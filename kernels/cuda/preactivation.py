@@ -1,4 +1,4 @@
-"""The U_l-block on a GPU: elementwise global proximal step of the activation, one thread each."""
+"""The U_l-block on a GPU: elementwise global proximal step of the activation."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _update(U, activation, V, below, B, q, share_b, share_u):
 
 
 @gpu_kernel
-def _update_and_report(partial, U, activation, V, below, B, q, share_b, share_u, g, r):
+def _update_and_measure(partial, U, activation, V, below, B, q, share_b, share_u, g, r):
     i, j, down, turns = elements(*U.shape)
     decrease = moved = 0.0
     for _ in range(turns):
@@ -53,10 +53,11 @@ def _update_and_report(partial, U, activation, V, below, B, q, share_b, share_u,
         new = _prox(activation, a, c, q)
         U[i, j] = new
         B[i, j] = new - b
-        miss_old, miss_new = a - activation.value(old), a - activation.value(new)
+        residual_old, residual_new = a - activation.value(old), a - activation.value(new)
         gap_old, gap_new, change = old - b, new - b, old - new
         decrease += np.float64(
-            g * (miss_old - miss_new) * (miss_old + miss_new) + r * change * (gap_old + gap_new)
+            g * (residual_old - residual_new) * (residual_old + residual_new)
+            + r * change * (gap_old + gap_new)
         )
         moved += np.float64(change * change)
         i += down
@@ -76,23 +77,32 @@ def update_preactivation(
     gamma: float,
     rho: float,
     alpha: float,
-    report: Any,
+    decrease: Any,
 ) -> None:
     """``U = argmin_u gamma (a - act(u))^2 + rho (u - B)^2 + alpha (u - u')^2``, globally.
 
-    Arguments as in `fastbcd.kernels.update_preactivation`; report on the GPU, or None.
+    Arguments as in `fastbcd.kernels.update_preactivation`; decrease on the GPU, or None.
     """
     T = U.dtype.type
     q = T((rho + alpha) / gamma)
     shares = T(rho / (rho + alpha)), T(alpha / (rho + alpha))
-    if report is None:
+    if decrease is None:
         launch_each(_update, U.shape, U, activation, V, below, B, q, *shares)
     else:
         total_of_each(
-            *(_update_and_report, U.shape, U, activation, V, below, B),
-            *(q, *shares, T(gamma), T(rho)),
+            _update_and_measure,
+            U.shape,
+            U,
+            activation,
+            V,
+            below,
+            B,
+            q,
+            *shares,
+            T(gamma),
+            T(rho),
             sums=2,
-            report=report,
+            into=decrease,
         )
 
 
@@ -132,5 +142,5 @@ def _scaled(out, A, factor):
 
 
 def scaled(out: Any, A: Any, factor: Any) -> None:
-    """``out = factor A``; (m, d); factor a number, or an array of one on the GPU, of A's type."""
+    """``out = factor A``; (m, d); factor a number, or (1,) on the GPU, of A's type."""
     launch_each(_scaled, out.shape, out, A, factor)

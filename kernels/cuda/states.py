@@ -19,8 +19,8 @@ from fastbcd.kernels.cuda.target import (
     total_of_each,
 )
 
-# A thread that reads one number and waits for it keeps a third of an H200's bandwidth idle: the two
-# kernels that read little read four rows ahead of what they write.
+# If each thread waited for one number at a time, a third of an H200's bandwidth would be idle. So
+# the two kernels that read little read four rows before they write.
 
 
 @gpu_function
@@ -76,10 +76,10 @@ def _activation_residual(partial, activation, V, U, below):
     i, j, down, turns = elements(*V.shape)
     own = 0.0
     for _ in range(turns):
-        miss = np.float64(V[i, j]) - np.float64(activation.value(U[i, j]))
+        residual = np.float64(V[i, j]) - np.float64(activation.value(U[i, j]))
         if below is not None:
-            miss -= np.float64(below[i, j])
-        own += miss * miss
+            residual -= np.float64(below[i, j])
+        own += residual * residual
         i += down
     sum_own = block_sum(own)
     if thread_of_block() == 0:
@@ -92,21 +92,21 @@ def activation_residual(activation: Any, V: Any, U: Any, below: Any) -> Any:
 
 
 @gpu_kernel
-def _activation_miss(A, activation, V, U, below):
+def _coupling_residual(A, activation, V, U, below):
     i, j, down, turns = elements(*A.shape)
     for _ in range(turns):
-        miss = V[i, j] - activation.value(U[i, j])
-        A[i, j] = miss if below is None else miss - below[i, j]
+        residual = V[i, j] - activation.value(U[i, j])
+        A[i, j] = residual if below is None else residual - below[i, j]
         i += down
 
 
 def coupling_residual(A: Any, activation: Any, V: Any, U: Any, below: Any) -> None:
     """``A = V - S V_{l-1} - act(U)``; arguments as in `fastbcd.kernels.coupling_residual`."""
-    launch_each(_activation_miss, A.shape, A, activation, V, U, below)
+    launch_each(_coupling_residual, A.shape, A, activation, V, U, below)
 
 
 @gpu_function
-def _pull(activation, u, below, activation_next, U_next, V_next, i, j):
+def _coupled(activation, u, below, activation_next, U_next, V_next, i, j):
     c = activation.value(u)
     if below is not None:
         c += below[i, j]
@@ -121,19 +121,21 @@ def _state_center(C, activation, U, below, activation_next, U_next, V_next, fact
     two, three = down + down, down + down + down
     for _ in range(turns // 4):
         a, b, c, d = U[i, j], U[i + down, j], U[i + two, j], U[i + three, j]
-        C[i, j] = factor * _pull(activation, a, below, activation_next, U_next, V_next, i, j)
-        C[i + down, j] = factor * _pull(
+        C[i, j] = factor * _coupled(activation, a, below, activation_next, U_next, V_next, i, j)
+        C[i + down, j] = factor * _coupled(
             activation, b, below, activation_next, U_next, V_next, i + down, j
         )
-        C[i + two, j] = factor * _pull(
+        C[i + two, j] = factor * _coupled(
             activation, c, below, activation_next, U_next, V_next, i + two, j
         )
-        C[i + three, j] = factor * _pull(
+        C[i + three, j] = factor * _coupled(
             activation, d, below, activation_next, U_next, V_next, i + three, j
         )
         i += two + two
     for _ in range(turns % 4):
-        C[i, j] = factor * _pull(activation, U[i, j], below, activation_next, U_next, V_next, i, j)
+        C[i, j] = factor * _coupled(
+            activation, U[i, j], below, activation_next, U_next, V_next, i, j
+        )
         i += down
 
 
@@ -147,11 +149,10 @@ def state_center(
     V_next: Any,
     scale: float,
 ) -> None:
-    """Where the activation couplings pull V; arguments as in `fastbcd.kernels.state_center`."""
+    """Minimiser of the activation couplings over V, as in `fastbcd.kernels.state_center`."""
     factor = C.dtype.type(scale if V_next is None else 0.5 * scale)
     launch_each(
-        *(_state_center, C.shape),
-        *(C, activation, U, below, activation_next, U_next, V_next, factor),
+        _state_center, C.shape, C, activation, U, below, activation_next, U_next, V_next, factor
     )
 
 
@@ -179,12 +180,12 @@ def _residual_of_bias(residual, U, bias):
 
 
 def residual_of_bias(residual: Any, U: Any, bias: Any) -> None:
-    """``residual = U - bias`` in each row, or the bias alone where U is None; (m, d), (d,)."""
+    """``residual = U - bias`` in each row, or bias where U is None; U (m, d) or None, bias (d,)."""
     launch(_residual_of_bias, residual.shape, residual, U, bias)
 
 
 @gpu_kernel
-def _report_move(partial, old, V):
+def _difference_of_states(partial, old, V):
     i, j, down, turns = elements(*V.shape)
     own = 0.0
     for _ in range(turns):
@@ -198,4 +199,4 @@ def _report_move(partial, old, V):
 
 def displacement_of_states(old: Any, V: Any) -> Any:
     """``old = old - V`` in place; returns its squared norm; both (m, d)."""
-    return total_of_each(_report_move, V.shape, old, V)[0]
+    return total_of_each(_difference_of_states, V.shape, old, V)[0]

@@ -47,12 +47,12 @@ def _curvature_bound(partial, activation, V, Z):
 
 
 def curvature_bound(activation: Any, V: Any, Z: Any) -> Any:
-    """The largest curvature of the models; arguments as in `fastbcd.kernels.curvature_bound`."""
+    """Largest curvature of the surrogates; arguments as in `fastbcd.kernels.curvature_bound`."""
     return total_of_each(_curvature_bound, V.shape, activation, V, Z, largest=True)[0]
 
 
 @gpu_kernel
-def _majorised_residual(R, activation, V, Z, curvature):
+def _surrogate_residual(R, activation, V, Z, curvature):
     i, j, down, turns = elements(*R.shape)
     one = R.dtype.type(1)
     inverse = one / R.dtype.type(number(curvature))
@@ -63,30 +63,30 @@ def _majorised_residual(R, activation, V, Z, curvature):
 
 
 def surrogate_residual(R: Any, activation: Any, V: Any, Z: Any, curvature: Any) -> None:
-    """``R = act'(Z) (V - act(Z)) / curvature``; curvature a number, or (1,) on the GPU.
+    """``R = act'(Z) (V - act(Z)) / curvature``; curvature is a number, or (1,) on the GPU.
 
     Arguments as in `fastbcd.kernels.surrogate_residual`.
     """
-    launch_each(_majorised_residual, R.shape, R, activation, V, Z, curvature)
+    launch_each(_surrogate_residual, R.shape, R, activation, V, Z, curvature)
 
 
 @gpu_kernel
-def _search_states(V, end, center, Z, P, activation, V_next, penalty, kappa, gamma, noise):
+def _search_states(V, end, center, Z, dZ, activation, V_next, penalty, kappa, gamma, noise):
     T = V.dtype.type
     for i in range(cuda.grid(1), V.shape[0], cuda.gridsize(1)):
-        v, e, c, z, p, w = V[i], end[i], center[i], Z[i], P[i], V_next[i]
-        start = _state_value(v, e, 0.0, c, z, p, activation, w, penalty, kappa, gamma)
-        t, best = 1.0, _state_value(v, e, 1.0, c, z, p, activation, w, penalty, kappa, gamma)
+        v, e, c, z, dz, w = V[i], end[i], center[i], Z[i], dZ[i], V_next[i]
+        start = _state_value(v, e, 0.0, c, z, dz, activation, w, penalty, kappa, gamma)
+        t, best = 1.0, _state_value(v, e, 1.0, c, z, dz, activation, w, penalty, kappa, gamma)
         if best < start:
             for _ in range(3):
-                other = _state_value(v, e, 2.0 * t, c, z, p, activation, w, penalty, kappa, gamma)
+                other = _state_value(v, e, 2.0 * t, c, z, dz, activation, w, penalty, kappa, gamma)
                 if not other < best:
                     break
                 t, best = 2.0 * t, other
         else:
             for _ in range(MAX_HALVINGS):
                 t *= 0.5
-                best = _state_value(v, e, t, c, z, p, activation, w, penalty, kappa, gamma)
+                best = _state_value(v, e, t, c, z, dz, activation, w, penalty, kappa, gamma)
                 if best < start:
                     break
         if best < start and (math.isinf(start) or best < start - noise * abs(start)):
@@ -95,9 +95,9 @@ def _search_states(V, end, center, Z, P, activation, V_next, penalty, kappa, gam
                     V[i, j] = end[i, j]
                 else:
                     a = np.float64(v[j]) + t * (np.float64(e[j]) - np.float64(v[j]))
-                    V[i, j] = penalty.shrink(a, 0.0)
+                    V[i, j] = penalty.prox(a, 0.0)
             for j in range(Z.shape[1]):
-                Z[i, j] += T(t) * P[i, j]
+                Z[i, j] += T(t) * dZ[i, j]
 
 
 def search_states(
@@ -105,21 +105,32 @@ def search_states(
     end: Any,
     center: Any,
     Z: Any,
-    P: Any,
+    dZ: Any,
     activation: Any,
     V_next: Any,
     penalty: Any,
     kappa: float,
     gamma: float,
 ) -> None:
-    """Move each sample towards `end` as far as its objective falls, in place: a thread a sample.
+    """Line search of each sample from V to `end`, in place; one thread for each sample.
 
     Arguments as in `fastbcd.kernels.search_states`.
     """
     noise = 4.0 * float(np.finfo(V.dtype).eps)
     launch_rows(
-        *(_search_states, len(V), V, end, center, Z, P, activation, V_next, penalty),
-        *(float(kappa), float(gamma), noise),
+        _search_states,
+        len(V),
+        V,
+        end,
+        center,
+        Z,
+        dZ,
+        activation,
+        V_next,
+        penalty,
+        float(kappa),
+        float(gamma),
+        noise,
     )
 
 
@@ -138,37 +149,37 @@ def _state_terms(partial, V, A, penalty, Z, activation, V_next, gamma):
 def state_terms(
     V: Any, A: Any, penalty: Any, Z: Any, activation: Any, V_next: Any, gamma: float
 ) -> Any:
-    """Terms of the V-block, in float64; arguments as in `fastbcd.kernels.state_terms`."""
+    """Terms of F in the V-block, in float64; arguments as in `fastbcd.kernels.state_terms`."""
     return total_of_rows(_state_terms, len(V), V, A, penalty, Z, activation, V_next, float(gamma))[
         0
     ]
 
 
 @gpu_kernel
-def _row_sums(partial, activation, V, Z, P, steps):
+def _row_sums(partial, activation, V, Z, dZ, steps):
     part, j, down, turns = elements(*V.shape)
     T = Z.dtype.type
     if j < V.shape[1]:
         for k in range(steps.shape[0]):
             i, t, own = part, T(steps[k]), 0.0
             for _ in range(turns):
-                miss = V[i, j] - activation.value(Z[i, j] + t * P[i, j])
-                own += np.float64(miss * miss)
+                residual = V[i, j] - activation.value(Z[i, j] + t * dZ[i, j])
+                own += np.float64(residual * residual)
                 i += down
             partial[k, part, j] = own
 
 
-def add_row_sums(sums: Any, activation: Any, V: Any, Z: Any, P: Any, steps: Any) -> None:
-    """``sums[k, j] += sum_i (V[i, j] - act(Z[i, j] + steps[k] P[i, j]))^2``.
+def add_row_sums(sums: Any, activation: Any, V: Any, Z: Any, dZ: Any, steps: Any) -> None:
+    """``sums[k, j] += sum_i (V[i, j] - act(Z[i, j] + steps[k] dZ[i, j]))^2``.
 
     Arguments as in `fastbcd.kernels.add_row_sums`, steps on the GPU.
     """
-    total_of_columns(_row_sums, sums, len(V), activation, V, Z, P, steps)
+    total_of_columns(_row_sums, sums, len(V), activation, V, Z, dZ, steps)
 
 
 @gpu_kernel
 def _search_rows(partial, W, end, sums, steps, penalty, gamma, alpha, noise):
-    # A block takes a row of W; its threads share the row's elements.
+    # A block handles a row of W; its threads share the row's elements.
     last = W.shape[1] - 1
     decrease = moved = 0.0
     for i in range(cuda.blockIdx.x, W.shape[0], cuda.gridDim.x):
@@ -199,7 +210,7 @@ def _search_rows(partial, W, end, sums, steps, penalty, gamma, alpha, noise):
                 else:
                     w = np.float64(W[i, j])
                     w += chosen * (np.float64(end[i, j]) - w)
-                    W[i, j] = penalty.shrink(w, 0.0) if j < last else w
+                    W[i, j] = penalty.prox(w, 0.0) if j < last else w
     if cuda.threadIdx.x == 0:
         partial[0, cuda.blockIdx.x] = decrease
         partial[1, cuda.blockIdx.x] = moved
@@ -213,15 +224,23 @@ def search_rows(
     penalty: Any,
     gamma: float,
     alpha: float,
-    report: Any,
+    decrease: Any,
 ) -> None:
-    """Move each row of W towards `end` by the step that serves it best, in place.
+    """Move each row of W towards `end` by the best of the steps, in place.
 
-    Arguments as in `fastbcd.kernels.search_rows`, steps and report on the GPU.
+    Arguments as in `fastbcd.kernels.search_rows`, with steps and decrease on the GPU.
     """
     total_of_blocks(
-        *(_search_rows, len(W), W, end, sums, steps, penalty, float(gamma), float(alpha)),
+        _search_rows,
+        len(W),
+        W,
+        end,
+        sums,
+        steps,
+        penalty,
+        float(gamma),
+        float(alpha),
         4.0 * float(np.finfo(W.dtype).eps),
         sums=2,
-        report=report,
+        into=decrease,
     )

@@ -1,8 +1,8 @@
 """The one module that imports Numba's CUDA target: compiling, launching, summing on a GPU.
 
-A kernel is compiled lazily, for the types of its first call (a signature would ask for a GPU at
+A kernel is compiled at its first call, for the types of that call (a signature would need a GPU at
 import). With ``NUMBA_ENABLE_CUDASIM=1`` Numba's simulator runs the same kernels in Python, on
-NumPy arrays: a thread of the GPU is one of Python's, so grids are tiny then.
+NumPy arrays. Each thread of the GPU is then one of Python's, so grids are tiny.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from fastbcd.kernels.formula import SUBSTITUTES, Formula
 
 SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM") == "1"
 
-# Threads of a block, in all kernels: sums over a block need to know it when they are compiled.
+# Threads of a block, in all kernels: sums over a block need this number at compile time.
 THREADS = 4 if SIMULATED else 256
-# Blocks of a grid at most; a thread takes several rows where that is not enough. Some four rounds
-# of blocks on 132 multiprocessors, so that the last is not half empty, and few enough that the
-# start of a thread (50 instructions) is small beside its rows: 86 of a matrix of (60000, 1500).
+# Most blocks of a grid; a thread takes several rows of larger matrices. With about four rounds of
+# blocks on 132 multiprocessors the last round is not half empty. Each thread takes many rows, 86
+# for a matrix of (60000, 1500), so that its start (50 instructions) costs little.
 BLOCKS = 2 if SIMULATED else 4096
-# Blocks of a kernel with sums at most: each leaves one partial sum.
+# Most blocks of a kernel with sums; each leaves one partial sum.
 SUM_BLOCKS = 2 if SIMULATED else 2048
-# Up to so many rows a block takes 32 of them.
+# Up to this number of rows a block takes 32 of them.
 FEW_ROWS = 132 * 64
-# Blocks at most where one takes a row: so many rows of work space they need.
+# Most blocks where each takes a row, which is also the number of rows of their work space.
 ROW_BLOCKS = 2 if SIMULATED else 4096
 
 
@@ -45,10 +45,10 @@ ROW_BLOCKS = 2 if SIMULATED else 4096
 
 
 class _View:
-    """An array of the GPU as Numba's launcher takes it quickest: no stream to wait for.
+    """A GPU array without the name of its stream, which Numba launches fastest.
 
-    CuPy and PyTorch name the stream of an array, and Numba would wait for it on the host, once
-    for each argument of each launch. All that this project launches is on one stream.
+    CuPy and PyTorch name the stream of an array, and Numba would wait for it on the host for each
+    argument of each launch. That is unnecessary, as this project launches on one stream only.
     """
 
     __slots__ = ("__cuda_array_interface__", "_numba_type_", "owner")
@@ -58,7 +58,7 @@ class _View:
         interface.pop("stream", None)
         self.__cuda_array_interface__ = interface
         self.owner = array
-        # Said here, so that the launcher need not work it out for each argument of each launch.
+        # Numba's type is given, so that the launcher does not derive it in each launch.
         layout = "C" if interface.get("strides") is None else "A"
         self._numba_type_ = _array_type(interface["typestr"], len(interface["shape"]), layout)
 
@@ -69,7 +69,7 @@ def _array_type(element: str, ndim: int, layout: str) -> types.Array:
 
 
 class _Simulated:
-    """A formula inside the simulator, where rows of arrays are objects of its own."""
+    """A formula inside the simulator; it unwraps the simulator's own array objects."""
 
     def __init__(self, formula: Formula) -> None:
         self.formula = formula
@@ -82,30 +82,30 @@ class _Simulated:
 
 
 def _plain(argument: Any) -> Any:
-    """What compiled code of the processor takes in place of an object of the simulator."""
+    """The formula or array inside an object of the simulator."""
     if isinstance(argument, _Simulated):
         return argument.formula
-    item = getattr(argument, "_item", None)  # the array around what a kernel sees
+    item = getattr(argument, "_item", None)  # a kernel sees this object inside the array
     return argument if item is None else item._ary
 
 
 class Arguments:
-    """Teaches Numba's launcher what kernels here take beside arrays and numbers.
+    """An extension of Numba's launcher for arguments that are no arrays or numbers.
 
-    A `Formula`: its parameters, one after the other. None: the type says it all, and a word that
-    nobody reads stands in its place.
+    A `Formula` is passed as its parameters, one after the other. None is known from its type, so
+    an unused word is passed.
     """
 
     @staticmethod
     def prepare_args(ty: Any, value: Any, stream: Any, retr: Any) -> tuple[Any, Any]:
-        """Type and value as the launcher can hand them over; stream and retr are not used."""
+        """Type ty and value in the form that the launcher passes; stream and retr are not used."""
         if isinstance(value, Formula):
             return types.UniTuple(types.float64, value.numba_type.n_parameters), value.parameters
         return (types.intp, 0) if value is None else (ty, value)
 
 
 def gpu_kernel(function: Any) -> Any:
-    """Compile a kernel of the GPU that may take formulas; launched by `launch` and its sisters."""
+    """Compile a kernel of the GPU that may take formulas; `launch` runs it."""
     return cuda.jit(function) if SIMULATED else cuda.jit(function, extensions=[Arguments])
 
 
@@ -115,14 +115,14 @@ def gpu_function(function: Any) -> Any:
 
 
 def shared_scalar(function: Any) -> Any:
-    """A compiled scalar of the CPU kernels, for kernels of the GPU: the same formula."""
+    """Make a compiled scalar of the CPU kernels callable in kernels of the GPU."""
     if not SIMULATED:
         return function
     return lambda *arguments: function(*map(_plain, arguments))
 
 
 def number(x: Any) -> Any:
-    """A number that a kernel got either as such or as an array of one element on the GPU."""
+    """``x``, or ``x[0]`` where x is an array of one element on the GPU."""
     return x[0] if hasattr(x, "shape") and x.shape else x
 
 
@@ -138,7 +138,7 @@ def _number(x):
 
 @dataclass(frozen=True)
 class Queue:
-    """The stream that kernels are launched on, and where their sums get memory from.
+    """The stream that kernels run on, and the allocator of their sums.
 
     ``stream`` is what Numba's launcher takes; ``empty(shape, dtype)`` makes an array of the GPU.
     """
@@ -158,12 +158,12 @@ _current: ContextVar[Queue] = ContextVar("fastbcd_cuda_queue", default=_default)
 
 @cache
 def _external_stream(stream: int) -> Any:
-    # The same object each time: by it Numba's launcher finds what it configured before.
+    # The same object each time, as Numba's launcher caches its configuration by it.
     return cuda.external_stream(stream)
 
 
 class _Quiet:
-    """Small arrays make small grids, and that is no cause for alarm; in any number of threads."""
+    """Switch off Numba's warnings of small grids, in any number of threads."""
 
     def __init__(self) -> None:
         self._lock, self._inside, self._before = threading.Lock(), 0, 0
@@ -187,7 +187,7 @@ _quiet = _Quiet()
 
 @contextmanager
 def launching(stream: int, empty: Callable[[tuple[int, ...], Any], Any]) -> Iterator[None]:
-    """Within the context kernels run on the stream at that address; `empty` makes arrays."""
+    """Run kernels on the stream with the address `stream` in this context; `empty` makes arrays."""
     token = _current.set(Queue(stream if SIMULATED else _external_stream(stream), empty))
     try:
         yield
@@ -198,17 +198,17 @@ def launching(stream: int, empty: Callable[[tuple[int, ...], Any], Any]) -> Iter
 # -- launches -------------------------------------------------------------------------------------
 
 record: list[tuple[Any, tuple[Any, ...]]] | None = None
-"""Where it is a list, launches are written to it and not made: what a check compiles without a
-GPU, kernels with their arguments."""
+"""If it is a list, launches are appended to it, kernels with their arguments, and are not made; a
+check without a GPU compiles these."""
 launched: list[str] | None = None
-"""Where it is a list, names of the kernels that are launched are written to it."""
+"""If it is a list, names of launched kernels are appended to it."""
 
 
 def _arguments(arguments: Sequence[Any]) -> list[Any]:
     if SIMULATED:
         from numba.cuda.simulator.cudadrv.devicearray import FakeCUDAArray
 
-        # Not a copy, which would come back once for each of two arguments that are one array.
+        # No copy: of an array that is passed twice, the copies would overwrite each other's result.
         kinds: dict[type, Callable[[Any], Any]] = {
             Formula: _Simulated,
             np.ndarray: lambda a: FakeCUDAArray(np.asarray(a)),
@@ -231,9 +231,9 @@ def _launch(kernel: Any, grid: Any, block: Any, arguments: tuple[Any, ...]) -> N
 
 
 def _grid(shape: tuple[int, ...], n_blocks: int) -> tuple[Any, Any]:
-    """Grid and block for a matrix, x along its columns, so that neighbours read neighbours.
+    """Grid and block for a matrix, with x along its columns: neighbours read adjacent elements.
 
-    A thread has one column, and rows as `elements` says.
+    A thread has one column and the rows that `elements` gives.
     """
     rows, columns = shape
     wide = 1
@@ -252,10 +252,10 @@ def launch(kernel: Any, shape: tuple[int, ...], *arguments: Any) -> None:
 
 
 def _aligned(shape: tuple[int, int], arguments: Sequence[Any]) -> tuple[Any, list[Any]]:
-    """The same matrices with rows of 128 elements, where they allow it, and their shape.
+    """The matrices reshaped to rows of 128 elements, where possible, and their shape.
 
     A warp then reads and writes whole lines of memory. Rows of 1500 float32 begin in the middle of
-    a line, so that a warp touches two of them, and an H200 loses a third of its bandwidth.
+    a line, so that a warp touches two lines, and an H200 loses a third of its bandwidth.
     """
     matrices = [a for a in arguments if getattr(a, "ndim", 0) == 2]
     size = shape[0] * shape[1]
@@ -271,15 +271,15 @@ def _is_contiguous(array: Any) -> bool:
 
 
 def launch_each(kernel: Any, shape: tuple[int, int], *arguments: Any) -> None:
-    """`launch` for a kernel to which the place of an element in its matrix means nothing."""
+    """`launch` for a kernel that does not depend on the position of an element in its matrix."""
     shape, aligned = _aligned(shape, arguments)
     launch(kernel, shape, *aligned)
 
 
 def launch_rows(kernel: Any, rows: int, *arguments: Any) -> None:
-    """Run a kernel in which one thread takes a row and nothing is summed over a block."""
+    """Run a kernel in which one thread takes a row, without sums over a block."""
     if rows:
-        # A thread has much to do here: few rows are spread over many multiprocessors.
+        # A thread has much work here, so few rows are spread over many multiprocessors.
         threads = THREADS if rows > FEW_ROWS else min(32, THREADS)
         blocks = min(-(-rows // threads), BLOCKS)
         _launch(kernel, blocks, threads, arguments)
@@ -290,10 +290,10 @@ def launch_block(kernel: Any, *arguments: Any) -> None:
     _launch(kernel, 1, THREADS, arguments)
 
 
-def _finished(partial: Any, report: Any, largest: bool) -> Any:
-    out = _current.get().empty((len(partial),), np.float64) if report is None else report
+def _finished(partial: Any, into: Any, largest: bool) -> Any:
+    out = _current.get().empty((len(partial),), np.float64) if into is None else into
     kernel = _largest_of_blocks if largest else _sum_of_blocks
-    _launch(kernel, len(partial), THREADS, (out, partial, report is not None))
+    _launch(kernel, len(partial), THREADS, (out, partial, into is not None))
     return out
 
 
@@ -302,50 +302,49 @@ def total(
     shape: tuple[int, ...],
     *arguments: Any,
     sums: int = 1,
-    report: Any = None,
+    into: Any = None,
     largest: bool = False,
 ) -> Any:
     """Run an elementwise `kernel` that leaves partial sums in its first argument; add them up.
 
-    Returns the sum as an array of one float64 on the GPU, or adds `sums` of them to `report`;
-    with `largest`, the maximum (of values >= 0). Always in the same order: results repeat.
+    Returns an array of `sums` float64 numbers on the GPU, or adds them to the array `into`. With
+    `largest` it is the maximum (of values >= 0). The order is fixed, so results repeat.
     """
     grid, block = _grid(shape, SUM_BLOCKS)
     partial = _current.get().empty((sums, grid[0] * grid[1]), np.float64)
     _launch(kernel, grid, block, (partial, *arguments))
-    return _finished(partial, report, largest)
+    return _finished(partial, into, largest)
 
 
 def total_of_each(kernel: Any, shape: tuple[int, int], *arguments: Any, **options: Any) -> Any:
-    """`total` for a kernel to which the place of an element in its matrix means nothing."""
+    """`total` for a kernel that does not depend on the position of an element in its matrix."""
     shape, aligned = _aligned(shape, arguments)
     return total(kernel, shape, *aligned, **options)
 
 
-def total_of_rows(
-    kernel: Any, rows: int, *arguments: Any, sums: int = 1, report: Any = None
-) -> Any:
+def total_of_rows(kernel: Any, rows: int, *arguments: Any, sums: int = 1, into: Any = None) -> Any:
     """`total` for a kernel in which one thread takes a row."""
     blocks = max(1, min(-(-rows // THREADS), SUM_BLOCKS))
     partial = _current.get().empty((sums, blocks), np.float64)
     _launch(kernel, blocks, THREADS, (partial, *arguments))
-    return _finished(partial, report, False)
+    return _finished(partial, into, False)
 
 
 def total_of_blocks(
-    kernel: Any, rows: int, *arguments: Any, sums: int = 1, report: Any = None
+    kernel: Any, rows: int, *arguments: Any, sums: int = 1, into: Any = None
 ) -> Any:
     """`total` for a kernel in which the threads of one block share a row."""
     blocks = max(1, min(rows, ROW_BLOCKS))
     partial = _current.get().empty((sums, blocks), np.float64)
     _launch(kernel, blocks, THREADS, (partial, *arguments))
-    return _finished(partial, report, False)
+    return _finished(partial, into, False)
 
 
 def total_of_columns(kernel: Any, sums: Any, rows: int, *arguments: Any) -> None:
-    """Add to `sums` (k, d): what `kernel` leaves in its first argument (k, parts, d), over parts.
+    """``sums += sum over parts of partial``: sums (k, d), partial (k, parts, d) from `kernel`.
 
-    x is a column; a part are the rows that one thread of a column takes.
+    partial is the first argument of the kernel. x is a column; a part is the set of rows that
+    one thread of a column takes.
     """
     k, d = sums.shape
     if 0 in (k, d, rows):
@@ -361,18 +360,18 @@ def total_of_columns(kernel: Any, sums: Any, rows: int, *arguments: Any) -> None
 
 @gpu_function
 def elements(rows, columns):
-    """What of a matrix a thread takes: first row, column, step between rows, how many rows.
+    """A thread's share of a matrix: first row, column, step between rows, number of rows.
 
-    To be used in all elementwise kernels::
+    All elementwise kernels use it::
 
         i, j, down, turns = elements(*A.shape)
         for _ in range(turns):
             ...
             i += down
 
-    Rows and columns are unsigned, or each access would first ask whether its index counts from
-    the end, and the number of rows is known before the loop, which is unrolled then, with one
-    32-bit division for all; ``range(i, rows, down)`` divides in 64 bits.
+    Row and column are unsigned: each access would test a signed index for counting from the end.
+    The number of rows is known before the loop, so that the compiler unrolls it. It takes one
+    32-bit division, where ``range(i, rows, down)`` divides in 64 bits.
     """
     x = np.uint32(cuda.threadIdx.x + cuda.blockDim.x * cuda.blockIdx.x)
     y = np.uint32(cuda.threadIdx.y + cuda.blockDim.y * cuda.blockIdx.y)
@@ -400,10 +399,10 @@ def block_of_grid():
 
 @gpu_function
 def block_sum(value):
-    """Sum of a float64 over the threads of a block, known to all of them."""
+    """Sum of a float64 over the threads of a block; all of them get it."""
     memory = cuda.shared.array(THREADS, types.float64)
     me = thread_of_block()
-    cuda.syncthreads()  # a sum before this one may still be read
+    cuda.syncthreads()  # other threads may still read the sum before this one
     memory[me] = value
     half = THREADS // 2
     while half > 0:
@@ -417,7 +416,7 @@ def block_sum(value):
 
 @gpu_function
 def block_max(value):
-    """The largest of a float64 over the threads of a block, known to all of them."""
+    """Maximum of a float64 over the threads of a block; all of them get it."""
     memory = cuda.shared.array(THREADS, types.float64)
     me = thread_of_block()
     cuda.syncthreads()
@@ -454,7 +453,7 @@ def _largest_of_blocks(out, partial, adds):
 
 @gpu_kernel
 def _add_parts(sums, partial):
-    # A block takes some columns of one sum: x a column, y parts, which its threads share.
+    # A block takes some columns of one sum: x is a column, and its threads share the parts by y.
     memory = cuda.shared.array(THREADS, types.float64)
     x, y, wide, high = cuda.threadIdx.x, cuda.threadIdx.y, cuda.blockDim.x, cuda.blockDim.y
     j, k, own = x + wide * cuda.blockIdx.x, cuda.blockIdx.y, 0.0

@@ -26,7 +26,7 @@ def _log_sum_exp(v):
 
 @scalar
 def _row_value(v, y, p):
-    # sum_j y_j = 1 lets each v_j be taken relative to the logarithm: nothing cancels.
+    # As sum_j y_j = 1, each v_j can be taken relative to the logarithm: nothing cancels.
     logarithm, total = _log_sum_exp(v), 0.0
     for j in range(v.shape[0]):
         total += y[j] * (logarithm - v[j])
@@ -56,7 +56,7 @@ def _slope(s, rest, y):
 
 @scalar
 def _start(v, center, y, q):
-    """Bring v within 1e-3 or so of the minimiser, however far that lies from `center`."""
+    """Bring v within about 1e-3 of the minimiser, at any distance of it from `center`."""
     # Given t = log sum_j exp(v_j) each s_j = q w_j, w_j the excess of an exponential loss. Their
     # sum is convex and falls with t: from where the largest s_j is 1 Newton never overshoots.
     t = -np.inf
@@ -111,7 +111,7 @@ def _row_prox(out, center, work, y, q, p):
             slope += g * direction[j]
             size = max(size, abs(v[j]))
             largest = max(largest, abs(direction[j]))
-        # Armijo's rule; near the minimum, where rounding hides what a step gains, the full step.
+        # Armijo's rule; the full step near the minimum, where rounding hides the decrease.
         t, resolved = 1.0, slope > 1e-13 * (abs(value) + size)
         for _ in range(60):
             for j in range(k):
@@ -142,7 +142,7 @@ _penalised_output = penalised_prox(_output_prox)
 
 @scalar
 def _missing_probability(t, center, y, q, penalty, v):
-    """``sum_j exp(v_j - t) - 1`` for the v that is optimal were t the logarithm of its sum."""
+    """``sum_j exp(v_j - t) - 1`` for the v that is optimal given ``t = log sum_j exp(v_j)``."""
     total = -1.0
     for j in range(center.shape[0]):
         v[j] = _penalised_output(np.float64(center[j]), np.float64(q), penalty, np.float64(y[j]), t)
@@ -155,10 +155,10 @@ _normaliser = bracketed_root(_missing_probability)
 
 @scalar
 def _row_prox_penalised(out, center, work, y, q, penalty, p):
-    # Given t = log sum_j exp(v_j) the outputs part; t is the root of a falling function.
+    # Given t = log sum_j exp(v_j) the outputs are independent; t is a falling function's root.
     v = work[0]
     for j in range(out.shape[0]):
-        v[j] = penalty.shrink(np.float64(center[j]), 1.0 / q)
+        v[j] = penalty.prox(np.float64(center[j]), 1.0 / q)
     t = _normaliser(_log_sum_exp(v), 1.0, center, y, q, penalty, v)
     _missing_probability(t, center, y, q, penalty, v)
     for j in range(out.shape[0]):

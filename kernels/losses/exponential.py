@@ -24,7 +24,7 @@ def excess(center, q):
     # q (m - center) = exp(-m). With w = m - center: w + log(w) = -center - log(q), which
     # neither overflows nor cancels; w is Wright's omega function of the right side.
     right = -center - math.log(q)
-    # In w where that is well conditioned, in log(w) = y where w is small.
+    # Newton's method in w where that is well conditioned, in y = log(w) where w is small.
     if right < 1.0:
         y = right if right < -1.0 else right - 0.5
         for _ in range(100):

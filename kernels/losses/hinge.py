@@ -16,13 +16,13 @@ def _phi(m):
 
 @scalar
 def _prox(center, q):
-    # Beyond the kink nothing pulls; before it, by 1/q, but not past it.
+    # The slope of phi is 0 beyond the kink; before it the step is 1/q, up to the kink.
     return center if center >= 1.0 else min(1.0, center + 1.0 / q)
 
 
 @scalar
 def _subdifferential(m):
-    # An output that was put at the kink may lie a unit in the last place beside it.
+    # An output at the kink may be off by a few units in the last place.
     slack = 8.0 * np.finfo(np.float64).eps
     return -1.0 if m <= 1.0 + slack else 0.0, 0.0 if m >= 1.0 - slack else -1.0
 

@@ -1,4 +1,4 @@
-"""What a loss is: a formula of one sample, and what it asks of targets."""
+"""The class of losses: formulas of one sample, and the targets that they accept."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from fastbcd.kernels.formula import Formula
 from fastbcd.kernels.jit import scalar
 
-# What targets Y a loss accepts -> in words.
+# Kind of targets Y that a loss accepts -> its description.
 TARGETS = {
     "real": "any numbers",
     "binary": "0 or 1, one column for each class",
@@ -21,20 +21,20 @@ class Loss(Formula):
 
     - ``row_value(v, y)``: ``loss(v; y)``, as float64;
     - ``row_prox(out, center, work, y, q)``: ``argmin_v loss(v; y) + q/2 |v - center|^2``,
-      ``q > 0`` (V_L-block of the algorithms); `work` (2, k) float64 is written to;
-    - ``row_gradient(out, v, y)``, where the loss is smooth; else, for the subgradient of the
-      certificate, ``row_subdifferential(low, high, v, y)``: the ends of the intervals of slopes;
+      ``q > 0`` (V_L-block of the algorithms); `work` (2, k) float64 is work space;
+    - ``row_gradient(out, v, y)``, where the loss is smooth; else ``row_subdifferential(low, high,
+      v, y)``: the ends of the intervals of slopes, for the subgradient of the certificate;
     - ``row_prox_penalised(out, center, work, y, q, penalty)``, for penalties on the output
       states: ``argmin_v loss(v; y) + sum_j s(v_j) + q/2 |v - center|^2``.
 
     Parameters
     ----------
     name : str
-        What users call it.
+        The name that users type.
     targets : str, default="real"
         A key of `TARGETS`.
     lipschitz : float or None
-        Lipschitz constant of the gradient; None where there is none, and then no
+        Lipschitz constant of the gradient; None where there is none, which excludes the
         prox-linear update.
     **functions
         The compiled functions above, with the tuple of parameters as their last argument.
@@ -51,7 +51,7 @@ class Loss(Formula):
 
 
 def _single_slope(gradient: Any) -> Any:
-    """Where a loss is smooth, the interval of slopes is one number."""
+    """Make the `row_subdifferential` of a smooth loss: its interval of slopes is one number."""
 
     @scalar
     def row_subdifferential(low, high, v, y, p):

@@ -2,7 +2,7 @@
 
 ``loss(v; y) = sum_j phi(z_j v_j)``, ``z_j = 2 y_j - 1``, for targets y in {0, 1}: each
 output j separates class j from the others. With ``m = z v`` and ``m' = z c`` the proximal
-operator is ``argmin_m phi(m) + q/2 (m - m')^2``, a number at a time, in float64.
+operator is ``argmin_m phi(m) + q/2 (m - m')^2``, elementwise, in float64.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ def margin_loss(
 ) -> Loss:
     """Make a `Loss` of scalars ``phi(m)``, ``prox(m', q)`` and the slope of phi.
 
-    The latter is ``derivative(m)`` where phi is smooth, else ``subdifferential(m)``, the
-    ends of the interval of slopes.
+    The slope is ``derivative(m)`` where phi is smooth, else ``subdifferential(m)``: the ends of
+    the interval of slopes.
     """
 
     @scalar

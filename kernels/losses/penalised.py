@@ -1,14 +1,14 @@
-"""Proximal operator of a loss plus a penalty, a number at a time, from the two of each alone.
+"""Proximal operator of a loss plus a penalty, elementwise, from the operator of each alone.
 
     v = argmin_v phi(v) + s(v) + q/2 (v - c)^2
 
 For any x let ``v(x) = argmin phi(v) + q/2 (v - x)^2``, the prox of the loss at a shifted
-center. The slope ``h = q (c - x)`` that the shift stands for belongs to the penalty at v(x) where
+center. The shift amounts to the slope ``h = q (c - x)``, a subgradient of the penalty at v(x) where
 
-    psi(x) = shrink(v(x) + c - x, 1/q) - v(x) = 0,
+    psi(x) = prox(v(x) + c - x, 1/q) - v(x) = 0,
 
-and then v(x) is the minimiser. psi is continuous and never rises, so that its root is
-found in a bracket, whatever the two functions are.
+and then v(x) is the minimiser. psi is continuous and never rises, so a bracketing method finds
+its root for any convex loss and penalty.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ MAX_STEPS = 300
 
 
 def bracketed_root(function: Any) -> Any:
-    """Scalar ``root(start, step, a, ...)``: where ``function(x, a, ...)`` falls through 0.
+    """Make ``root(start, step, a, ...)``, a scalar: the x where ``function(x, a, ...)`` crosses 0.
 
     `function` is a compiled scalar of six arguments that never rises with x. From `start`
-    on steps double until the sign changes; then the Illinois variant of regula falsi,
-    with a bisection wherever that is slow.
+    on steps double until the sign changes. Then follows the Illinois variant of regula falsi,
+    with a bisection where that is slow.
     """
 
     @scalar
@@ -76,12 +76,12 @@ def bracketed_root(function: Any) -> Any:
 
 
 def penalised_prox(prox: Any) -> Any:
-    """Scalar ``(center, q, penalty, a, b) -> v`` from a compiled ``prox(x, q, a, b)`` of phi."""
+    """Make ``(center, q, penalty, a, b) -> v``, a scalar, from ``prox(x, q, a, b)`` of phi."""
 
     @scalar
     def psi(x, center, q, penalty, a, b):
         v = prox(x, q, a, b)
-        return penalty.shrink(v + (center - x), 1.0 / q) - v
+        return penalty.prox(v + (center - x), 1.0 / q) - v
 
     root = bracketed_root(psi)
 
@@ -89,7 +89,7 @@ def penalised_prox(prox: Any) -> Any:
     def solve(center, q, penalty, a, b):
         first = abs(psi(center, center, q, penalty, a, b))
         x = root(center, first, center, q, penalty, a, b)
-        # The penalty's own prox speaks last: exact zeros and bounds come out of it.
-        return penalty.shrink(prox(x, q, a, b) + (center - x), 1.0 / q)
+        # The penalty's prox comes last, as it gives exact zeros and bounds.
+        return penalty.prox(prox(x, q, a, b) + (center - x), 1.0 / q)
 
     return solve

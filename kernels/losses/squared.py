@@ -12,8 +12,8 @@ from fastbcd.kernels.losses.loss import Loss
 def _row_value(v, y, p):
     total = 0.0
     for j in range(v.shape[0]):
-        miss = np.float64(v[j]) - np.float64(y[j])
-        total += miss * miss
+        residual = np.float64(v[j]) - np.float64(y[j])
+        total += residual * residual
     return 0.5 * total
 
 
@@ -32,7 +32,7 @@ def _row_prox(out, center, work, y, q, p):
 @scalar
 def _row_prox_penalised(out, center, work, y, q, penalty, p):
     for j in range(out.shape[0]):
-        out[j] = penalty.shrink((y[j] + q * center[j]) / (1.0 + q), 1.0 / (1.0 + q))
+        out[j] = penalty.prox((y[j] + q * center[j]) / (1.0 + q), 1.0 / (1.0 + q))
 
 
 SQUARED = Loss(

@@ -1,4 +1,4 @@
-"""Constraints: an interval, ``r(w) = 0`` in [low, high] and infinite outside."""
+"""Constraints: ``r(w) = 0`` in the interval [low, high], infinite outside."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fastbcd.kernels.formula import number
 from fastbcd.kernels.jit import scalar
 from fastbcd.kernels.penalties.penalty import Penalty
 
-# A bound that was rounded to float32 may lie outside by half a unit in its last place.
+# A value at a bound may lie outside by half a unit in its last place, once rounded to float32.
 ROUNDING = 2.0**-24
 
 
@@ -21,25 +21,23 @@ def _value(w, p):
 
 
 @scalar
-def _shrink(c, step, p):
+def _prox(c, step, p):
     return min(max(c, p[0]), p[1])
 
 
 @scalar
 def _subdifferential(w, p):
-    # The slopes of a wall: all that point outwards.
+    # At a bound every slope that points outwards is a subgradient.
     at_low, at_high = w <= p[0] + ROUNDING * abs(p[0]), w >= p[1] - ROUNDING * abs(p[1])
     return -np.inf if at_low else 0.0, np.inf if at_high else 0.0
 
 
 def box(low: float, high: float) -> Penalty:
-    """Values in the interval [low, high]; `ValueError` unless ``low <= high``, both finite."""
+    """``low <= w <= high``; `ValueError` unless ``low <= high`` and both are finite."""
     low, high = number(low, "box"), number(high, "box")
     if not (math.isfinite(low) and math.isfinite(high) and low <= high):
         raise ValueError(f"box: needs two numbers, the lower one first, got {low:g}, {high:g}")
-    return Penalty(
-        *("box", (low, high)), value=_value, shrink=_shrink, subdifferential=_subdifferential
-    )
+    return Penalty("box", (low, high), value=_value, prox=_prox, subdifferential=_subdifferential)
 
 
 @scalar
@@ -48,7 +46,7 @@ def _nonnegative_value(w, p):
 
 
 @scalar
-def _nonnegative_shrink(c, step, p):
+def _nonnegative_prox(c, step, p):
     return max(c, 0.0)
 
 
@@ -58,10 +56,10 @@ def _nonnegative_subdifferential(w, p):
 
 
 def nonnegative() -> Penalty:
-    """Values that are not negative."""
+    """``w >= 0``."""
     return Penalty(
         "nonnegative",
         value=_nonnegative_value,
-        shrink=_nonnegative_shrink,
+        prox=_nonnegative_prox,
         subdifferential=_nonnegative_subdifferential,
     )

@@ -13,8 +13,8 @@ def _value(w, p):
 
 
 @scalar
-def _shrink(c, step, p):
-    # Soft thresholding, then the ridge's shrinkage; small weights become exactly 0.
+def _prox(c, step, p):
+    # Soft thresholding, then division by the ridge's factor; small weights become exactly 0.
     threshold = step * p[0] * p[1]
     size = abs(c) - threshold
     if size <= 0.0:
@@ -41,9 +41,10 @@ def elastic_net(strength: float = 1e-3, ratio: float = 0.5) -> Penalty:
     if not 0 <= ratio <= 1:
         raise ValueError(f"elastic_net: ratio must lie between 0 and 1, got {ratio}")
     return Penalty(
-        *("elastic_net", (strength, ratio)),
+        "elastic_net",
+        (strength, ratio),
         value=_value,
-        shrink=_shrink,
+        prox=_prox,
         subdifferential=_subdifferential,
     )
 
@@ -54,7 +55,7 @@ def _l1_value(w, p):
 
 
 @scalar
-def _l1_shrink(c, step, p):
+def _l1_prox(c, step, p):
     size = max(abs(c) - step * p[0], 0.0)
     return size if c > 0.0 else -size
 
@@ -68,8 +69,9 @@ def l1(strength: float = 1e-3) -> Penalty:
     """l1 penalty, ``r(w) = strength |w|``: sparse weights, exact zeros."""
     strength = check_strength("l1", strength)
     return Penalty(
-        *("l1", (strength,)),
+        "l1",
+        (strength,),
         value=_l1_value,
-        shrink=_l1_shrink,
+        prox=_l1_prox,
         subdifferential=_l1_subdifferential,
     )

@@ -1,4 +1,4 @@
-"""Ridge penalty: ``r(w) = strength/2 w^2``, and no penalty as its case of strength 0."""
+"""Ridge penalty, ``r(w) = strength/2 w^2``; strength 0 is no penalty."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def _value(w, p):
 
 
 @scalar
-def _shrink(c, step, p):
+def _prox(c, step, p):
     return c / (1.0 + step * p[0])
 
 
@@ -25,15 +25,15 @@ def ridge(strength: float = 1.0) -> Penalty:
     """Ridge penalty (squared l2 norm), ``r(w) = strength/2 w^2``, ``strength >= 0``."""
     strength = check_strength("ridge", strength)
     return Penalty(
-        *("ridge", (strength,), strength),
+        "ridge",
+        (strength,),
+        ridge=strength,
         value=_value,
-        shrink=_shrink,
+        prox=_prox,
         subdifferential=_subdifferential,
     )
 
 
 def none() -> Penalty:
     """No penalty, ``r(w) = 0``."""
-    return Penalty(
-        "none", ridge=0.0, value=_value, shrink=_shrink, subdifferential=_subdifferential
-    )
+    return Penalty("none", ridge=0.0, value=_value, prox=_prox, subdifferential=_subdifferential)

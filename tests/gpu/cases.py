@@ -48,7 +48,7 @@ def is_rare(case: Case, dtype: str) -> bool:
     """Whether a quick check may leave the case out: others take the same ways through the code.
 
     One formula of each kind is seen in float64 and in all variants of a kernel (residual layers,
-    reports), the others in the first variant and float32.
+    decreases), the others in the first variant and float32.
     """
     formula, *variants = case.name.split(", ")
     known = {*ACTIVATIONS, *LOSSES, *PENALTIES} - {"tanh", "squared", "l1"}
@@ -97,13 +97,13 @@ def cases(dtype: Any, M: int = M, D: int = D) -> Iterator[Case]:
             center = (normal(M, D), act, normal(M, D), below)
             above = (act, normal(M, D), None if below is None else normal(M, D))
             yield Case(tag, "state_center", (*center, *above, 0.7))
-            for report in (None, np.array([0.5, 0.25])):
+            for decrease in (None, np.array([0.5, 0.25])):
                 arguments = (normal(M, D), act, normal(M, D), below, normal(M, D))
                 yield Case(
-                    f"{tag}{'' if report is None else ', report'}",
+                    f"{tag}{'' if decrease is None else ', decrease'}",
                     "update_preactivation",
-                    (*arguments, 1.5, 0.75, 0.1, report),
-                    f64=polynomial or report is not None,
+                    (*arguments, 1.5, 0.75, 0.1, decrease),
+                    f64=polynomial or decrease is not None,
                     tolerance=64.0,
                 )
             yield Case(
@@ -186,10 +186,10 @@ def cases(dtype: Any, M: int = M, D: int = D) -> Iterator[Case]:
         )
         A = doubles(D + 1, D + 1)
         H = A @ A.T / D + np.eye(D + 1)
-        for report in (None, np.zeros(2)):
+        for decrease in (None, np.zeros(2)):
             blocks = Work((D + 1,), (M, D + 1))
             yield Case(
-                f"{name}{'' if report is None else ', report'}",
+                f"{name}{'' if decrease is None else ', decrease'}",
                 "coordinate_descent",
                 (
                     W.copy(),
@@ -202,7 +202,7 @@ def cases(dtype: Any, M: int = M, D: int = D) -> Iterator[Case]:
                     100,
                     blocks,
                     blocks,
-                    report,
+                    decrease,
                 ),
                 f64=True,
                 tolerance=64.0,
@@ -308,18 +308,18 @@ def of_the_gpu(dtype: Any, rng: np.random.Generator, M: int, D: int) -> Iterator
             alpha: float,
             noise: float,
             scale: Any,
-            report: Any,
+            decrease: Any,
         ) -> None:
             change, slope = step * scale, w * cross
             slope[:, :-1] -= ridge * W[:, :-1].astype(float)
-            if report is not None:
+            if decrease is not None:
                 fallen = change * (slope + alpha * change) + noise * step**2
-                report += 0.5 * fallen.sum(), (change**2).sum()
+                decrease += 0.5 * fallen.sum(), (change**2).sum()
             W += change
 
-        for report in (None, np.ones(2)):
-            step = (normal(K, D + 1), cross + 0.5, cross, w, 0.3, 0.1, noise, scale, report)
-            tag = f"{name}{'' if report is None else ', report'}"
+        for decrease in (None, np.ones(2)):
+            step = (normal(K, D + 1), cross + 0.5, cross, w, 0.3, 0.1, noise, scale, decrease)
+            tag = f"{name}{'' if decrease is None else ', decrease'}"
             yield Case(tag, "add_scaled_step", step, add_scaled_step, f64=True, tolerance=64.0)
 
         def coordinate_hessian(H: Any, gram: Any, w: Any, alpha: float) -> None:
@@ -340,9 +340,9 @@ def of_the_gpu(dtype: Any, rng: np.random.Generator, M: int, D: int) -> Iterator
         yield Case(name, "state_slopes", slopes, state_slopes, f64=True)
 
         def add_state_decrease(
-            report: Any, moved: Any, through: Any, kappa: float, rho: Any
+            decrease: Any, moved: Any, through: Any, kappa: float, rho: Any
         ) -> None:
-            report += np.concatenate([0.5 * (kappa * moved + rho * through), moved])
+            decrease += np.concatenate([0.5 * (kappa * moved + rho * through), moved])
 
         state = (np.ones(2), np.array([2.0]), np.array([3.0]), 1.5, w)
         yield Case(name, "add_state_decrease", state, add_state_decrease, f64=True)

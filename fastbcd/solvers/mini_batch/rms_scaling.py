@@ -34,10 +34,10 @@ class Sizes:
 
 
 class RMSScaling:
-    """Root mean squares of U_l and D_l, and the gains ``rms(D_l) / rms(D_{l+1})``, l = 1..L.
+    """Root mean squares of U_l and D_l, and gain ratios ``rms(D_l) / rms(D_{l+1})``, l = 1..L.
 
-    `scale` comes from sizes and gains of the batch before, so that each tile can go through all
-    layers, up and down, in one piece. Where this batch is so different that its updates miss
+    `scale` comes from sizes and gain ratios of the batch before, so that each tile can go through
+    all layers, up and down, in one piece. Where this batch is so different that its updates miss
     their size by far, `settle` asks for another pass, with its own sizes; a GPU, which is not
     asked, takes a second pass over the first batch only. `fastbcd.kernels.rms_scaling` has the
     formulas.
@@ -54,7 +54,7 @@ class RMSScaling:
 
     weight: Any
     """(L + 1,): what ``D_l^T V^_{l-1}`` weighs in the momentum; 0 where nothing moves."""
-    reach: Any
+    gradient_scale: Any
     """(L + 1,): how far a unit of the loss's negative gradient moves U_l, over rms(D_l)."""
 
     def __init__(self, device: Device, state: Any, sizes: Sizes, share: Any) -> None:
@@ -68,12 +68,12 @@ class RMSScaling:
         if "vectors" not in held:
             held["vectors"] = [device.zeros(sizes.counts.shape, np.float64) for _ in range(3)]
         self._counts, self._responses = held[key]
-        self._scale, self.weight, self.reach = held["vectors"]
+        self._scale, self.weight, self.gradient_scale = held["vectors"]
         self.passes = device.batches.passes(first=state.batches == 0)
         """Passes over a batch, at most."""
 
     def scale(self) -> Any:
-        """How often D_{l+1} counts on its way down, from sizes and gains of the batch before."""
+        """The factor of D_{l+1} on its way down, from sizes and gain ratios of the batch before."""
         state = self._state
         self._device.kernels.layer_scales(
             self._scale, state.gains, state.rms_U, state.rms_D, self._sizes.displacement
@@ -88,7 +88,7 @@ class RMSScaling:
         state, sizes = self._state, self._sizes
         status = self._device.kernels.settle_sizes(
             self.weight,
-            self.reach,
+            self.gradient_scale,
             state.gains,
             state.rms_U,
             state.rms_D,

@@ -362,7 +362,7 @@ class BatchSweep:
             metric.project(kernels, projected, S)
             kernels.step_weights(W, S, projected, metric.directions, length, numbers.keep)
             if penalty.ridge != 0.0 and scaling.moves(l):
-                kernels.prox_weights(W, penalty, length * scaling.reach[l])
+                kernels.prox_weights(W, penalty, length * scaling.gradient_scale[l])
             if averages:
                 kernels.mean_of_weights(state.mean_W[l][rows], W, numbers.mean_share)
 
