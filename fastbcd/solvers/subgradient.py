@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 
 
 class SlopeWork(Workspace):
-    """Work array of a tile: the slope in V_l of the next layer's linear coupling."""
+    """Work array of a tile: ``R_{l+1} W_{l+1}``, the next layer's share of g_V_l."""
 
     slope: Buffer
 
 
 def squared_subgradient(solver: BlockCoordinateDescent, state: State) -> float:
-    """``|g|^2``, g a subgradient of F at `state`.
+    """Return ``|g|^2`` of a subgradient g of F at `state`.
 
-    In each block of three-splitting the smallest; in two-splitting act' at a kink, where
-    ``V^_{l-1} W_l^T`` is exactly 0, is that of one side.
+    In three-splitting g is the smallest subgradient in each block. In two-splitting act' at a kink,
+    where ``V^_{l-1} W_l^T`` is exactly 0, is that of one side.
 
     .. code-block:: text
 
@@ -32,18 +32,18 @@ def squared_subgradient(solver: BlockCoordinateDescent, state: State) -> float:
         g_W_l = -R_l^T V^_{l-1} + dr_l(W_l)
         g_U_l = R_l - gamma act'(U_l) A_l                                       three-splitting
 
-    with ``A_l = V_l - S_l V_{l-1} - act`` and R_l minus the slope in ``V^_{l-1} W_l^T``:
+    with ``A_l = V_l - S_l V_{l-1} - act``. R_l is minus the slope of F in ``V^_{l-1} W_l^T``:
     ``rho (U_l - V^_{l-1} W_l^T)``, or ``gamma act' A_l`` in two-splitting.
 
-    Measured in the norm dual to that of `fastbcd.training.descent_log.DescentLog`:
-    ``(|g_V|^2 + |g_U|^2) / unit + |g_W|^2``, unit being what a sample counts. With weights c of
-    samples it is ``unit c_i`` for sample i, and the sum over samples in g_W is weighted. It costs
-    three products a layer.
+    The norm is dual to that of `fastbcd.training.descent_log.DescentLog`:
+    ``(|g_V|^2 + |g_U|^2) / unit + |g_W|^2`` with the unit of `Problem.per_sample`. With weights c
+    of samples, unit is ``unit c_i`` for sample i, and the sum over samples in g_W is weighted. The
+    pass costs three products per layer.
 
     Raises
     ------
     InputError
-        A formula lacks the derivative or subdifferential that this needs.
+        A formula lacks a derivative or subdifferential.
     """
     problem, device, gamma = solver.problem, solver.device, solver.problem.gamma
     kernels, L = device.kernels, problem.n_layers
