@@ -102,11 +102,11 @@ class GramMetric:
         self.trace_sum += trace
         self.batches += 1
 
-    def renew(self, device: Device, S: Any) -> bool:
+    def renew(self, device: Device, M: Any) -> bool:
         """Compute Q, directions and level from the batches since the last call.
 
-        S (m, d) is the momentum M_l. If level fell to less than a tenth, as after a batch of
-        extreme values, S is scaled down in proportion. Returns False if the sums are not finite;
-        then they are reset, and nothing else changes.
+        M (m, d) is the momentum. If level fell to less than a tenth, as after a batch of extreme
+        values, M is scaled down in proportion. Returns False if the sums are not finite; then they
+        are reset, and nothing else changes.
         """
-        return device.batches.renew_metric(self, S)
+        return device.batches.renew_metric(self, M)
