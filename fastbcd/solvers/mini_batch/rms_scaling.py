@@ -34,7 +34,7 @@ class Sizes:
 
 
 class RMSScaling:
-    """Root mean squares of U_l and D_l, and gain ratios ``rms(D_l) / rms(D_{l+1})``, l = 1..L.
+    """Root mean squares of U_l and D_l; gain ratios ``rms(D_l) / (scale_l rms(D_{l+1}))``.
 
     `scale` uses sizes and gain ratios of the batch before. So a tile can pass through all layers,
     up and down, without a wait for the other tiles. If the updates of this batch miss their size by

@@ -37,7 +37,7 @@ class MiniBatchState:
     X, Y : array
         Inputs (n, d_0) and targets (n, d_L) as they were given, memory-mapped files included.
     gains : (L + 1,) array or None
-        Gain ratios ``rms(D_l) / rms(D_{l+1})`` of the last batch; None before the first.
+        Gain ratios ``rms(D_l) / (scale_l rms(D_{l+1}))`` of the last batch; None before the first.
     sample_weight : (n,) float64 array or None
         The weight of each sample, 1 in the mean; None for 1 each.
     settings : Settings
