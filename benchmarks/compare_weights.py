@@ -169,7 +169,7 @@ def runs() -> Iterator[tuple[str, Callable[[], tuple[list[Any], Any]]]]:
 
 
 def digest(weights: list[Any], number: Any) -> str:
-    """SHA-256 of weights, their types and shapes, and of a number."""
+    """Return the SHA-256 of weights, their types and shapes, and of a number."""
     sha = hashlib.sha256(repr(number).encode())
     for W in weights:
         sha.update(f"{W.dtype} {W.shape}".encode())
@@ -178,7 +178,7 @@ def digest(weights: list[Any], number: Any) -> str:
 
 
 def print_digests() -> None:
-    """One JSON object with a digest for each run, or the error that it ends with."""
+    """Print a JSON object with the digest of each run, or the error that ended it."""
     import warnings
 
     warnings.simplefilter("ignore")
@@ -194,7 +194,7 @@ def print_digests() -> None:
 
 
 def digests_of(tree: Path) -> dict[str, str]:
-    """The digests that `print_digests` prints with the package in `tree`."""
+    """Return the digests that `print_digests` prints with the package in `tree`."""
     with tempfile.TemporaryDirectory() as cache:
         environment = {**os.environ, "PYTHONPATH": str(tree), "NUMBA_CACHE_DIR": cache}
         command = [sys.executable, str(Path(__file__).resolve()), "--print"]
@@ -205,7 +205,7 @@ def digests_of(tree: Path) -> dict[str, str]:
 
 
 def main() -> int:
-    """Status for the shell: 0 where all runs agree."""
+    """Return the exit status: 0 if all runs agree."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("before", nargs="?", help="commit")
     parser.add_argument("after", nargs="?", help="commit (default: the working tree)")

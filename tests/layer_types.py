@@ -1,4 +1,4 @@
-"""A layer type of the tests: a fixed scaling, without weights. Slow, obvious NumPy."""
+"""A layer type for tests: a fixed scaling without weights, in slow and obvious NumPy."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Where the work runs is one record; its fields may be keywords by themselves."""
+"""One record says where the work runs; its fields may be given as keywords instead."""
 
 import importlib
 

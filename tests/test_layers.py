@@ -1,4 +1,4 @@
-"""Every layer type: its operator, its blocks, and whole networks in all algorithms."""
+"""Every layer type is tested: its operator, its blocks, and whole networks in all algorithms."""
 
 import numpy as np
 import pytest
@@ -183,7 +183,7 @@ SETTINGS = {
     "nonsmooth states": {"state_penalty": "nonnegative"},
     "tanh": {"activation": "tanh", "loss": "cross_entropy"},
 }
-# Skip connections between different widths: S cuts, or puts zeros behind.
+# Skip connections between different widths: S drops the last columns, or adds columns of zeros.
 SKIPS = {
     "narrower": ((6, 8, 5, 3), (False, True, False)),
     "wider": ((6, 5, 8, 3), (False, True, False)),
@@ -206,7 +206,7 @@ def test_the_algorithms_descend_as_promised_and_track_the_objective(network, set
     assert certificate.decreased_sufficiently
     assert certificate.tracking_error < 1e-9, str(certificate)
     assert certificate.tracked < 0.9 * certificate.start
-    # The network is the solver's: at its own states F is the penalised loss.
+    # The forward pass of the network gives the states with which the solver starts.
     state = solver.init(X, Y, seed=3)
     expected = Network(state.W[1:], problem.activations, problem.residual, problem.layers)
     if setting in ("plain", "tanh", "residual"):
@@ -224,7 +224,7 @@ def test_the_subgradient_is_that_of_the_objective(network, residual):
     unit = problem.per_sample(M)
     blocks = [(A, 1.0) for A in state.W[1:]]
     blocks += [(A, unit) for A in (*state.V[1:], *state.U[1:])]
-    # By central differences, in the dual of the norm in which steps are measured.
+    # Central differences, in the norm dual to that of the steps.
     total = 0.0
     for A, weight in blocks:
         for index in np.ndindex(A.shape):
@@ -273,7 +273,7 @@ def test_mini_batches_learn_and_small_updates_follow_the_gradient(network, setti
 
 
 def test_independent_steps_of_a_block_may_be_swapped(monkeypatch):
-    """Preparing the V-block and opening the sums for W touch no common memory."""
+    """The preparation of the V-block and the start of the sums for W share no memory."""
     solver = ThreeSplitting(Problem((6, 9, 8, 7, 3)), alpha=0.1, dtype="float64")
     expected = solver.fit(X, Y, max_iter=5).network.W
     prepare, start = ThreeSplittingBlocks.prepare, NormalEquations.start
@@ -349,7 +349,7 @@ def test_algorithm_3_descends_with_skips_between_different_widths(name, states):
     assert certificate.descended
     assert certificate.decreased_sufficiently
     assert certificate.tracking_error < 1e-9, str(certificate)
-    # The objective by its formula, with matrices.
+    # The objective from its formula, with S as a matrix.
     state, F = result.state, 0.0
     for l, (skip, activation) in enumerate(
         zip(problem.skips, problem.activations, strict=True), start=1

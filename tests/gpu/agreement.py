@@ -12,7 +12,7 @@ from fastbcd import kernels
 
 
 def arguments_of(case: Case, gpu: bool, to_device: Callable[[Any], Any]) -> list[Any]:
-    """Copies of the arguments of a case, work space as the target has it."""
+    """Return copies of the arguments of a case, with the work space of the target."""
     arguments: list[Any] = []
     for given in case.arguments:
         if isinstance(given, Work):
@@ -35,9 +35,9 @@ def check(
     to_host: Callable[[Any], Any] = np.asarray,
     slack: float = 1.0,
 ) -> None:
-    """`AssertionError` where the target's function and the CPU's disagree.
+    """Raise `AssertionError` if the functions of target and CPU disagree.
 
-    `slack` multiplies the tolerance of the case.
+    `slack` is a factor of the case's tolerance.
     """
     allowed = slack * case.tolerance
     expected = case.expected or getattr(kernels, case.function)

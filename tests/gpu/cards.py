@@ -1,4 +1,4 @@
-"""Where the suite of the GPU runs: on a GPU, or on the processor that stands in for one."""
+"""The cards of the GPU's test suite: a GPU, or a processor that runs its machine code."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 
 
 def missing() -> str | None:
-    """The reason why the GPU's machine code cannot be executed on the processor."""
+    """Return why the GPU's machine code cannot run on the processor; None if it can."""
     if os.environ.get("NUMBA_ENABLE_CUDASIM") == "1":
         return "NUMBA_ENABLE_CUDASIM=1 asks for the simulator, not for compiled code"
     if any(importlib.util.find_spec(name) is None for name in ("numba_cuda", "cuda")):
@@ -42,7 +42,7 @@ class GPU:
 
 
 class Executed:
-    """Compiled kernels on the processor, `host_library` in CuPy's place."""
+    """Compiled kernels on the processor, with `host_library` in place of CuPy."""
 
     def array(self, data: Any, dtype: Any = None) -> Any:
         from host_library import DeviceArray
@@ -55,7 +55,7 @@ class Executed:
 
 @contextmanager
 def executing(**options: Any) -> Iterator[Any]:
-    """Within the context ``device="cuda"`` runs on the processor; `executed.Card`'s options."""
+    """A context in which ``device="cuda"`` runs on the processor; options of `executed.Card`."""
     reason = missing()
     if reason:
         pytest.skip(reason)

@@ -1,8 +1,8 @@
-"""Calls of the GPU's kernels, each with what it must give: for simulator, link check and GPU.
+"""Calls of the GPU's kernels with their expected results, for simulator, link check and GPU.
 
-A case names a function that `fastbcd.kernels` and `fastbcd.kernels.cuda` share, and arguments
-for it; after both calls every array and the returned number must agree. Kernels that only the
-GPU has come with a NumPy function instead.
+A case names a function that `fastbcd.kernels` and `fastbcd.kernels.cuda` share, and its arguments.
+After both calls every array and the returned number must agree. A kernel that only the GPU has
+comes with a NumPy function instead.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ PENALTIES = {
 
 
 class Work:
-    """Work space: (rows, k) on the CPU, one for each of m samples on the GPU; not compared."""
+    """Work space, which is not compared: (rows, k) on the CPU, that for each sample on the GPU."""
 
     def __init__(self, cpu: tuple[int, ...], gpu: tuple[int, ...]) -> None:
         self.cpu, self.gpu = cpu, gpu
 
 
 def is_rare(case: Case, dtype: str) -> bool:
-    """Whether a quick check may leave the case out: others take the same ways through the code.
+    """Return whether a quick check may leave the case out, because others run the same code.
 
-    One formula of each kind is seen in float64 and in all variants of a kernel (residual layers,
-    decreases), the others in the first variant and float32.
+    One formula of each kind runs in float64 and in all variants of a kernel (residual layers,
+    decreases), the others in float32 and in the first variant.
     """
     formula, *variants = case.name.split(", ")
     known = {*ACTIVATIONS, *LOSSES, *PENALTIES} - {"tanh", "squared", "l1"}
@@ -57,16 +57,16 @@ def is_rare(case: Case, dtype: str) -> bool:
 
 @dataclass
 class Case:
-    """`function` of both namespaces, or `expected` in place of the CPU's."""
+    """A call of `function` of both namespaces, or of `expected` in place of the CPU's."""
 
     name: str
     function: str
     arguments: tuple[Any, ...]
     expected: Callable[..., Any] | None = None
     tolerance: float = 4.0
-    """In units of the type's eps, relative to the largest element of each array."""
+    """Tolerance in units of the type's eps, relative to the largest element of each array."""
     f64: bool = False
-    """Whether it computes in float64 by intention: sums, proxes of losses, penalties."""
+    """True if it computes in float64 by intention: sums, proxes of losses, penalties."""
 
 
 def targets(loss: Any, rng: np.random.Generator, dtype: Any, M: int) -> Any:
@@ -79,7 +79,7 @@ def targets(loss: Any, rng: np.random.Generator, dtype: Any, M: int) -> Any:
 
 
 def cases(dtype: Any, M: int = M, D: int = D) -> Iterator[Case]:
-    """Every kernel, every formula, in one type; on M samples, D units."""
+    """Yield calls of every kernel with every formula, in one type, for M samples and D units."""
     dtype = np.dtype(dtype)
     rng = np.random.default_rng(0)
 
@@ -117,8 +117,8 @@ def cases(dtype: Any, M: int = M, D: int = D) -> Iterator[Case]:
         yield Case(name, "displacement", small, tolerance=2048.0, f64=True)
         kept = (normal(M, D) * dtype.type(1e-2), normal(M, D), normal(M, D), act, 1.0, 2.0)
         yield Case(f"{name}, kept", "displacement", kept, tolerance=2048.0, f64=True)
-        pull = (act, normal(M, D), normal(M, D), normal(M, D), 1.5, 0.75)
-        yield Case(name, "preactivation_subgradient", pull, f64=True)
+        coupled = (act, normal(M, D), normal(M, D), normal(M, D), 1.5, 0.75)
+        yield Case(name, "preactivation_subgradient", coupled, f64=True)
         yield Case(name, "surrogate_residual", (normal(M, D), act, normal(M, D), normal(M, D), 1.0))
         yield Case(name, "curvature_bound", (act, normal(M, D), normal(M, D)), f64=True)
         steps = np.array([0.0, 2.0, 1.0, 0.5])
@@ -142,19 +142,12 @@ def cases(dtype: Any, M: int = M, D: int = D) -> Iterator[Case]:
             tag = f"{name}{'' if below is None else ', residual'}"
             exact = (normal(M, k), loss, normal(M, k), below, Y, 1.0, 1.5, 0.25, 0.1, work)
             yield Case(tag, "update_output_state", exact, f64=True, tolerance=16.0)
-            penalised = (normal(M, k), loss, PENALTIES["l1"], normal(M, k), below, Y)
-            yield Case(
-                *(tag, "update_output_state_penalised", (*penalised, 1.0, 1.5, 0.25, work)),
-                f64=True,
-                tolerance=16.0,
-            )
+            numbers = (1.0, 1.5, 0.25, work)
+            penalised = (normal(M, k), loss, PENALTIES["l1"], normal(M, k), below, Y, *numbers)
+            yield Case(tag, "update_output_state_penalised", penalised, f64=True, tolerance=16.0)
             if loss.lipschitz is not None:
-                linearised = (normal(M, k), loss, PENALTIES["none"], normal(M, k), below, Y)
-                yield Case(
-                    *(tag, "update_output_state_linearised", (*linearised, 1.0, 1.5, 0.25, work)),
-                    f64=True,
-                    tolerance=16.0,
-                )
+                linear = (normal(M, k), loss, PENALTIES["none"], normal(M, k), below, Y, *numbers)
+                yield Case(tag, "update_output_state_linearised", linear, f64=True, tolerance=16.0)
             terms = (loss, PENALTIES["ridge"], normal(M, k), normal(M, k), below, Y, 1.0, 1.5)
             yield Case(tag, "output_terms", terms, f64=True, tolerance=64.0)
         yield Case(name, "loss_sum", (loss, normal(M, k), Y), f64=True, tolerance=64.0)
@@ -174,13 +167,12 @@ def cases(dtype: Any, M: int = M, D: int = D) -> Iterator[Case]:
         gradient = (penalty, W[:, :-1], doubles(M, D + 1)[:, :-1])
         yield Case(name, "penalty_subgradient", gradient, f64=True)
         sums = (normal(M, D + 1), normal(M, D + 1), doubles(4, M) ** 2, np.array([0, 2.0, 1, 0.5]))
+        searched = (W.copy(), *sums[1:], penalty, 0.75, 0.1, np.zeros(2))
+        yield Case(name, "search_rows", searched, f64=True, tolerance=64.0)
         yield Case(
-            *(name, "search_rows", (W.copy(), *sums[1:], penalty, 0.75, 0.1, np.zeros(2))),
-            f64=True,
-            tolerance=64.0,
-        )
-        yield Case(
-            *(name, "prox_weights", (normal(M, D + 1), penalty, np.array([0.4]))),
+            name,
+            "prox_weights",
+            (normal(M, D + 1), penalty, np.array([0.4])),
             expected=lambda W, p, length: kernels.prox_weights(W, p, float(length[0])),
             f64=True,
         )
@@ -230,7 +222,7 @@ def cases(dtype: Any, M: int = M, D: int = D) -> Iterator[Case]:
 
 
 def of_parts(add: Callable[..., None], place: int) -> Callable[..., None]:
-    """`add` for the sum of the products in the argument at that place."""
+    """Return `add` for the sum of the products in the argument at that place."""
 
     def call(*arguments: Any) -> None:
         before, work, after = arguments[:place], arguments[place], arguments[place + 1 :]
@@ -240,7 +232,7 @@ def of_parts(add: Callable[..., None], place: int) -> Callable[..., None]:
 
 
 def of_the_gpu(dtype: Any, rng: np.random.Generator, M: int, D: int) -> Iterator[Case]:
-    """Kernels that only the GPU has."""
+    """Yield calls of kernels that only the GPU has."""
 
     def normal(*shape: int) -> Any:
         return rng.standard_normal(shape).astype(dtype)

@@ -1,4 +1,4 @@
-"""Machine code of a kernel by Numba's compiler and NVIDIA's linker, and arguments of a launch."""
+"""Machine code of kernels from Numba's compiler and NVIDIA's linker, and arguments of launches."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ARCHITECTURES = ("sm_80", "sm_90")
 
 
 def signature(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Numba types of a launch's arguments, as the launcher has them of arrays of the GPU."""
+    """Return the Numba types of a launch's arguments, with NumPy arrays as arrays of the GPU."""
     return tuple(
         target._array_type(a.dtype.str, a.ndim, "C" if a.flags.c_contiguous else "A")
         if isinstance(a, np.ndarray)
@@ -29,7 +29,7 @@ def signature(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def intermediate(function: Any, types: tuple[Any, ...]) -> bytes:
-    """A kernel as LTO-IR, for the oldest architecture."""
+    """Return a kernel as LTO-IR for the oldest architecture."""
     oldest = min(ARCHITECTURES)
     capability = int(oldest[3:-1]), int(oldest[-1])
     # Device functions ask the current device for its architecture.
@@ -41,7 +41,7 @@ def intermediate(function: Any, types: tuple[Any, ...]) -> bytes:
 
 
 def linked(code: bytes, architecture: str, form: str, **options: Any) -> tuple[bytes, str]:
-    """LTO-IR as ``"cubin"`` or ``"ptx"``, and what the linker says of it."""
+    """Return LTO-IR linked to ``"cubin"`` or ``"ptx"``, and the log of the linker."""
     settings = LinkerOptions(
         arch=architecture, link_time_optimization=True, ptx=form == "ptx" or None, **options
     )
@@ -50,12 +50,12 @@ def linked(code: bytes, architecture: str, form: str, **options: Any) -> tuple[b
 
 
 def ptx_of(code: bytes) -> str:
-    """PTX of LTO-IR, as it is linked for the oldest architecture."""
+    """Return the PTX of LTO-IR, linked for the oldest architecture."""
     return linked(code, min(ARCHITECTURES), "ptx")[0].decode(errors="replace")
 
 
 class Launcher:
-    """Numba's launcher, as far as it turns arguments into words for the driver."""
+    """The part of Numba's launcher that turns arguments into words for the driver."""
 
     extensions = (target.Arguments,)
     _prepare_args = numba.cuda.dispatcher._Kernel._prepare_args

@@ -1,4 +1,4 @@
-"""These tests are about the kernels and the device of the GPU, most of them without one."""
+"""Tests of the kernels and the device of the GPU; most of them need no GPU."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-# Helpers beside the tests, and those of the other tests.
+# The helpers in this folder, and those of the other tests.
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
 
 @pytest.fixture(params=["executed", pytest.param("gpu", marks=pytest.mark.gpu)])
 def card(request: Any) -> Any:
-    """Where ``device="cuda"`` runs: the GPU's machine code on the processor, or the GPU."""
+    """The card of ``device="cuda"``: the GPU's machine code on the processor, or the GPU."""
     from cards import GPU, Executed, executing
 
     if request.param == "gpu":
@@ -26,8 +26,8 @@ def card(request: Any) -> Any:
             yield Executed()
 
 
-# The suite has passed on a card. Of its run on the processor, which a card is not needed for,
-# continuous integration has time for these; the rest is for `-m soak`.
+# Continuous integration runs these tests on the processor. The others there are for `-m soak`;
+# they have passed on a card.
 QUICK = (
     "test_three_splitting[executed-relu-False-float32]",
     "test_mini_batches[executed-squared]",
@@ -53,14 +53,14 @@ def gpu() -> Any:
 
 
 if os.environ.get("NUMBA_ENABLE_CUDASIM") == "1":
-    # The simulator polls its threads in a loop, which would keep the interpreter from them.
+    # The simulator polls its threads in a loop, which would not leave them the interpreter.
     sys.setswitchinterval(1e-5)
 
     from numba.cuda.simulator.kernelapi import FakeCUDAShared
 
-    # It makes the shared memory of a block without a lock, sometimes once for each thread. (It
-    # tells arrays apart by the line that asks for them, which is the one below for all: a kernel
-    # of ours has one at a time, and waits for its threads before each.)
+    # The simulator makes the shared memory of a block without a lock, sometimes once per thread. It
+    # tells arrays apart by the line that asks for them. With the lock this is one line for all, but
+    # our kernels have one array at a time and wait for their threads before each.
     make_shared, lock = FakeCUDAShared.array, Lock()
 
     def array(self: Any, shape: Any, dtype: Any) -> Any:

@@ -1,11 +1,11 @@
-"""The machine code of the GPU's kernels, run on the processor: a card where there is none.
+"""The machine code of the GPU's kernels, run on the processor for tests without a card.
 
 Each launch of `fastbcd.kernels.cuda` compiles the kernel as on a card, for the types of its
-arguments, links it to PTX, translates that to C (`ptx_to_c`) and calls it: grid, blocks and words
-as the driver gets them, on NumPy arrays. What this cannot show is in the hands of ptxas and the
-card: its own scheduling, and speed.
+arguments, links it to PTX, translates that to C (`ptx_to_c`) and calls it on NumPy arrays, with the
+grid, blocks and words that the driver gets. It does not show what ptxas and the card decide:
+scheduling and speed.
 
-Compiled C is kept in the folder that FASTBCD_PTX_CACHE names, else for the process.
+Compiled C is kept in the folder FASTBCD_PTX_CACHE, or until the process ends.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ from fastbcd.kernels.cuda import target
 
 HERE = Path(__file__).parent
 MACHINE = HERE / "ptx_machine.h"
-# Fusing is the code's own business, overflow of integers wraps, and nothing is reordered.
+# The compiler fuses and reorders nothing, because the code says what is fused; integers wrap.
 FLAGS = [
-    *("-O1", "-march=native", "-ffp-contract=off", "-fno-strict-aliasing", "-fwrapv"),
-    *("-fno-math-errno", "-fPIC", "-shared", "-w", f"-I{HERE}"),
-]
+    "-O1", "-march=native", "-ffp-contract=off", "-fno-strict-aliasing", "-fwrapv",
+    "-fno-math-errno", "-fPIC", "-shared", "-w", f"-I{HERE}",
+]  # fmt: skip
 
 
 class CardError(Exception):
-    """A kernel did what a card would punish, or answer with anything."""
+    """A kernel did something that a card forbids, or whose result is undefined there."""
 
 
 class _Array(ctypes.Structure):
@@ -77,7 +77,7 @@ def _folder() -> Path:
 
 
 def _library(code: str, checked: bool) -> Any:
-    """C compiled and loaded."""
+    """Compile C and load it."""
     flags = [*FLAGS, *(["-DCHECKED"] if checked else [])]
     digest = hashlib.sha256("\0".join([*flags, MACHINE.read_text(), code]).encode()).hexdigest()
     library = _folder() / f"{digest[:32]}.so"
@@ -97,7 +97,7 @@ _libraries: dict[Any, Any] = {}
 
 
 def ptx(kernel: Any, types: tuple[Any, ...]) -> str:
-    """PTX of a kernel for these types, compiled once."""
+    """Return the PTX of a kernel for these types; each is compiled once."""
     key = kernel.py_func, types
     if key not in _ptx:
         _ptx[key] = ptx_of(intermediate(*key))
@@ -110,20 +110,20 @@ class Card:
     Parameters
     ----------
     checked : bool
-        Every access to memory is held to the arrays of the launch, and threads that meet without
-        a barrier between them are found; three times slower.
+        Find accesses outside of the launch's arrays, and races of threads without a barrier; three
+        times slower.
     order : int
-        In which order blocks, and the threads of a block between barriers, run: 0 as numbered,
-        1 backwards, another number at random.
+        Order of blocks, and of the threads of a block between barriers: 0 as numbered, 1 backwards,
+        another number at random.
     """
 
     def __init__(self, checked: bool = False, order: int = 0) -> None:
         self.checked, self.order = checked, order
         self.launches: list[str] = []
-        """Names of the kernels that ran."""
+        """The names of the kernels that ran."""
 
     def launch(self, kernel: Any, grid: Any, block: Any, arguments: tuple[Any, ...]) -> None:
-        """In place of `fastbcd.kernels.cuda.target._launch`; `CardError` names the kernel."""
+        """Replace `fastbcd.kernels.cuda.target._launch`; `CardError` names the kernel."""
         types = signature(arguments)
         name = kernel.py_func.__name__
         self.launches.append(name.strip("_"))
@@ -149,7 +149,7 @@ class Card:
         del held
 
     def _arrays(self, arguments: tuple[Any, ...]) -> tuple[Any, list[Any]]:
-        """The arrays that a kernel may touch, and shadows that record which threads met where."""
+        """Return the arrays of a kernel, with shadows that record the threads at each element."""
         given = [a for a in arguments if isinstance(a, np.ndarray) and a.size]
         if not self.checked:
             given = []
@@ -174,7 +174,7 @@ class Card:
 
     @contextmanager
     def running(self) -> Iterator[Card]:
-        """Within the context all kernels run here."""
+        """A context in which all kernels run here."""
         former = target._launch, target.cuda.external_stream
         target._launch, target.cuda.external_stream = self.launch, lambda stream: stream
         token = target._current.set(target.Queue(0, unwritten))
@@ -191,7 +191,7 @@ def _extent(size: Any) -> Any:
 
 
 def unwritten(shape: tuple[int, ...], dtype: Any) -> Any:
-    """New memory, with NaN in it: who reads what nobody wrote is found out."""
+    """Return new memory full of NaN, so that a read before a write shows."""
     array = np.zeros(shape, dtype)
     if array.dtype.kind == "f":
         array.fill(np.nan)

@@ -1,14 +1,13 @@
-"""A stand-in for the CuPy adapter, on NumPy arrays: the device whole, in the simulator.
+"""A stand-in for the CuPy adapter on NumPy arrays, for the whole device in the simulator.
 
 Every method has the name, arguments and in-place behaviour of
-`fastbcd.devices.cuda.library.Library`. `DeviceArray` is as strict as CuPy's arrays: it does not
-mix with arrays of the processor, an element of it is an array, and whoever asks for its value waits
-for the GPU, which is counted. Memory comes filled with NaN, so that whoever reads what nobody
-wrote is found out.
+`fastbcd.devices.cuda.library.Library`. `DeviceArray` is as strict as CuPy's arrays: it does not mix
+with arrays of the processor, and its elements are arrays. A read of a value is counted, because it
+waits for the GPU. Memory is full of NaN, so that a read before a write shows.
 
-A captured body runs at once, and all that it does is kept on a tape, with the memory and the
-numbers of that time; the first launch of the capture does nothing, later ones play the tape. So
-results are a CUDA graph's, stale numbers included.
+A captured body runs at once and is kept on a tape, with its memory and its numbers. The first
+launch of the capture does nothing; later ones play the tape. So results are those of a CUDA graph,
+stale numbers included.
 """
 
 from __future__ import annotations
@@ -26,15 +25,15 @@ from fastbcd.devices.cuda.device import CUDA
 from fastbcd.kernels.cuda import target
 
 WAITS: list[str] = []
-"""Methods by which the host has read from the GPU."""
+"""Names of the methods by which the host has read from the GPU."""
 
 
 REPLAYS: list[int] = []
-"""How many steps each replay of a tape had."""
+"""The number of steps in each replay of a tape."""
 
 
 class _Tape(threading.local):
-    """Work that the capture of the thread has kept so far; None if it captures nothing."""
+    """The work that the thread has captured so far; None outside of a capture."""
 
     steps: list[Callable[[], None]] | None = None
 
@@ -43,11 +42,11 @@ _tape = _Tape()
 
 
 def taped(function: Any) -> Any:
-    """`function`, whose calls are kept where a tape runs; played, it renews what it returned."""
+    """Return `function` with its calls kept on a running tape; a replay updates their results."""
 
     @functools.wraps(function)
     def call(*arguments: Any, **options: Any) -> Any:
-        tape, _tape.steps = _tape.steps, None  # what it calls is part of it
+        tape, _tape.steps = _tape.steps, None  # inner calls are part of this one
         try:
             result = function(*arguments, **options)
         finally:
@@ -69,7 +68,7 @@ def taped(function: Any) -> Any:
 
 
 class DeviceArray(np.ndarray):
-    """An array of the GPU, as far as mistakes go that one makes with such arrays."""
+    """An array that forbids what arrays of the GPU forbid."""
 
     @taped
     def __array_ufunc__(
@@ -138,7 +137,7 @@ class DeviceArray(np.ndarray):
 
 
 def on_device(result: Any) -> Any:
-    """A NumPy result as CuPy gives it: also a number is an array."""
+    """Return a NumPy result like CuPy: a number is an array, too."""
     return np.asarray(result).view(DeviceArray)
 
 
@@ -290,7 +289,7 @@ class HostLibrary:
 
 
 def plain(a: Any) -> Any:
-    """The array itself; one of the processor is refused."""
+    """Return the array; an array of the processor is refused."""
     assert type(a) is not np.ndarray or not a.ndim
     return np.asarray(a) if isinstance(a, DeviceArray) else a
 
@@ -303,6 +302,6 @@ class SimulatedCUDA(CUDA):
 
 
 def on_simulator(solver: Any) -> Any:
-    """`solver`, made for the CPU, with the CUDA device in the simulator."""
+    """Give `solver`, made for the CPU, the CUDA device in the simulator."""
     solver.device = SimulatedCUDA(1, solver.device._tile_rows)
     return solver

@@ -1,13 +1,13 @@
 """Compile and link kernels of the GPU without one: ``python tests/gpu/link.py [--all] [K N]``.
 
-Launches are recorded (`fastbcd.kernels.cuda.target.record`): of every case in `cases` that is not
-rare (`--all`: of every case), so that each kernel is seen with each formula. Each is compiled
-once, to LTO-IR for the oldest architecture, and linked for all; the linker's ptxas reports
-registers and spills, and its PTX shows float64 arithmetic and parameters. What must hold: it
-links, nothing spills, its parameters are the words that a launch hands over (Numba's launcher is
-asked, but for arrays), and a float32 kernel that is not float64 by intention (`Case.f64`) has no
-float64 instruction but loads and conversions of parameters. With K N the kernels K, K + N, ...
-alone.
+`fastbcd.kernels.cuda.target.record` records the launches of every case in `cases` that is not rare,
+so that each kernel is seen with each formula; `--all` adds the rare ones. Each kernel is compiled
+once, to LTO-IR for the oldest architecture, and linked for all. The linker's ptxas reports
+registers and spills, and its PTX shows float64 arithmetic and parameters. A kernel must link
+without spills. Its parameters must be the words that a launch hands over; Numba's launcher gives
+them, except for arrays. A float32 kernel that is not float64 by intention (`Case.f64`) may have
+float64 instructions only to load and convert parameters. With K N, only the kernels K, K + N, ...
+are linked.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ from compiled import (
 import fastbcd.kernels.cuda as kernels
 from fastbcd.kernels.cuda import target
 
-# What a float64 parameter of a float32 kernel needs: to be loaded, and rounded.
+# A float64 parameter of a float32 kernel may be loaded and rounded.
 HARMLESS = re.compile(r"\.param|\.reg|^\s*(ld\.param|cvt\.(rn\.)?f32\.f64|mov\.f64)")
 
 
 def recorded(everything: bool) -> Iterator[tuple[str, bool, Any, tuple[Any, ...], tuple[Any, ...]]]:
-    """Name, whether float64 is intended, kernel and signature of every distinct launch."""
+    """Yield name, intention of float64, kernel, signature and arguments of each distinct launch."""
     seen = set()
     for dtype in ("float32", "float64"):
         for case in cases(dtype):
@@ -61,7 +61,7 @@ _compared: set[Any] = set()
 def link(
     kernel: Any, types: tuple[Any, ...], arguments: tuple[Any, ...], f64: bool
 ) -> dict[str, dict[str, Any]]:
-    """By architecture: registers, spilled bytes and float64 instructions of a kernel."""
+    """Return registers, spilled bytes and float64 instructions of a kernel, by architecture."""
     oldest, code = min(ARCHITECTURES), intermediate(kernel.py_func, types)
     found = {}
     for architecture in ARCHITECTURES:
@@ -72,7 +72,7 @@ def link(
             "f64": [],
         }
     if f64 and kernel in _compared:
-        return found  # its words do not depend on the formula's kind
+        return found  # the words of a launch do not depend on the kind of formula
     _compared.add(kernel)
     ptx = ptx_of(code)
     check_parameters(ptx, types, arguments)
@@ -83,7 +83,7 @@ def link(
 
 
 def main(everything: bool, share: int, shares: int) -> int:
-    """Print what was linked; 1 where something is wrong. Of `shares` processes this is `share`."""
+    """Link kernels `share`, `share + shares`, ... and print a summary; return 1 if one is wrong."""
     start, wrong, n, most = time.time(), 0, 0, 0
     for name, f64, kernel, types, arguments in itertools.islice(
         recorded(everything), share, None, shares

@@ -1,11 +1,10 @@
-"""From PTX, the GPU's virtual machine code, to C: a kernel for the processor, bit for bit.
+"""A translator of PTX, the GPU's virtual machine code, to C for the processor, bit for bit.
 
-``translate(ptx)`` gives a C file for `ptx_machine.h`: a function that runs one thread from its
-start, or from a barrier, to the next barrier or its end. Registers are C's variables; those that
-live across a barrier are kept in a record of the thread meanwhile. Semantics are those of the PTX
-ISA: ordered and unordered comparisons, minimum and maximum that return the operand that is a
-number, fused multiplications as fused as the code says, conversions that saturate. An instruction
-that this file does not know is an error that names it.
+``translate(ptx)`` returns a C file for `ptx_machine.h`. Its function runs one thread from its
+start, or from a barrier, to the next barrier or its end. Registers are variables of C; a record of
+the thread keeps those that live across a barrier. Semantics are those of the PTX ISA: comparisons
+are ordered or unordered, minimum and maximum prefer a number to a NaN, multiplications are fused
+where the code says so, and conversions saturate. An unknown instruction is an error that names it.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ APPROXIMATIONS = {
     "rcp.approx.ftz.f32",
     "rcp.approx.ftz.f64",
 }
-"""Instructions whose result the ISA states to within an error alone; ptx_machine.h adds one."""
+"""Instructions whose result the ISA gives up to an error only; ptx_machine.h adds an error."""
 
 C_TYPES = {
     **{f"{kind}{bits}": f"uint{bits}_t" for kind in "ub" for bits in (8, 16, 32, 64)},
@@ -37,7 +36,7 @@ SPECIAL = {
 
 
 class UnknownInstructionError(Exception):
-    """PTX that the translator does not know."""
+    """The PTX has an instruction that the translator does not know."""
 
 
 @dataclass
@@ -69,7 +68,7 @@ class Kernel:
 
 
 def parse(ptx: str) -> Kernel:
-    """The one entry point of a PTX text."""
+    """Return the only entry point of a PTX text."""
     ptx = re.sub(r"//[^\n]*", "", ptx.replace("\0", ""))
     heads = re.findall(r"\.entry\s+(\S+)\s*\(([^)]*)\)", ptx)
     if len(heads) != 1 or ".func" in ptx:
@@ -78,7 +77,7 @@ def parse(ptx: str) -> Kernel:
     parameters = [
         (n, t) for t, n in re.findall(r"\.param\s+(?:\.align\s+\d+\s+)?\.(\w+)\s+(\w+)", head)
     ]
-    # A body of a single statement a line, braces and labels apart.
+    # Each line of the body gets one statement, brace or label.
     body = ptx[ptx.index(")", ptx.index(".entry")) + 1 :].strip()
     kernel = Kernel(name, parameters, {}, {}, {}, [])
     for line in _statements(body[body.index("{") + 1 : body.rindex("}")]):
@@ -135,12 +134,12 @@ def _uses_and_definitions(i: Instruction, kernel: Kernel) -> tuple[set[str], set
     used = {r for o in i.operands[1 if writes else 0 :] for r in _registers(o, kernel)}
     if i.guard:
         used |= set(_registers(i.guard, kernel))
-        used |= defined  # it may keep its former value
+        used |= defined  # because it may keep its former value
     return used, defined
 
 
 def live_at_barriers(kernel: Kernel) -> dict[int, set[str]]:
-    """By position in the code of each barrier: registers that are read before they are written."""
+    """Return, by the position of each barrier, the registers that are read before a write."""
     code = kernel.code
     labels = {x: n for n, x in enumerate(code) if isinstance(x, str)}
     after: list[list[int]] = []
@@ -190,7 +189,7 @@ class _Writer:
         self.parameters = {name: n for n, (name, _) in enumerate(kernel.parameters)}
 
     def read(self, operand: str, kind: str) -> str:
-        """An operand as a value of a PTX type."""
+        """Return an operand as a value of a PTX type."""
         c = C_TYPES[kind]
         if operand in self.names:
             name, holds = self.names[operand], self.kernel.registers[operand]
@@ -245,7 +244,7 @@ class _Writer:
     # -- instructions -----------------------------------------------------------------------------
 
     def statement(self, i: Instruction) -> str:
-        """C for one instruction that is no barrier, branch or return."""
+        """Write C for one instruction that is no barrier, branch or return."""
         rule: Callable[[Instruction], str] | None = getattr(self, f"_{i.parts[0]}", None)
         if rule is None:
             raise UnknownInstructionError(i.text)
@@ -268,7 +267,7 @@ class _Writer:
         elif rounding not in ([], ["rn"]):
             raise UnknownInstructionError(i.text)
         d, a, b = i.operands
-        # Integers wrap: as unsigned numbers.
+        # Integers wrap, so they are computed as unsigned numbers.
         work = kind if not integer else "u" + kind[1:]
         value = f"{self.read(a, work)} {ARITHMETIC[name]} {self.read(b, work)}"
         return self.write(d, work, f"({C_TYPES[work]})({value})" if integer else f"({value})")
@@ -380,7 +379,7 @@ class _Writer:
         return self._function(i, {"f32": "fabsf", "f64": "fabs"}[kind])
 
     def _copysign(self, i: Instruction) -> str:
-        # Of the first operand the sign, of the second the size: C's other way round.
+        # The sign is that of the first operand, the size that of the second; C has them swapped.
         _, kind = i.parts
         d, sign, size = i.operands
         name = {"f32": "copysignf", "f64": "copysign"}[kind]
@@ -466,7 +465,7 @@ class _Writer:
         raise UnknownInstructionError(i.text)
 
     def _cvta(self, i: Instruction) -> str:
-        # Generic addresses are those of global memory here.
+        # Generic addresses are addresses of global memory here.
         if i.opcode != "cvta.to.global.u64":
             raise UnknownInstructionError(i.text)
         return self.write(i.operands[0], "u64", self.read(i.operands[1], "u64"))
@@ -523,12 +522,12 @@ def _integer(value: int) -> str:
 
 
 def opcodes(ptx: str) -> set[str]:
-    """The instructions that a kernel consists of."""
+    """Return the instructions of a kernel."""
     return {i.opcode for i in parse(ptx).code if isinstance(i, Instruction)}
 
 
 def translate(ptx: str) -> str:
-    """C of the one kernel in a PTX text; `UnknownInstructionError` where that is not understood."""
+    """Return C for the only kernel in a PTX text; see `UnknownInstructionError`."""
     kernel = parse(ptx)
     writer = _Writer(kernel)
     live = live_at_barriers(kernel)

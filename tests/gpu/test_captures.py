@@ -1,4 +1,4 @@
-"""Nothing waits for the whole device, and nothing is given back, while a graph is captured."""
+"""While a graph is captured, nothing waits for the whole device and nothing is released."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fastbcd.devices.cuda.captures import Captures
 
 
 class Owner:
-    """Something that is given back when it is collected, and is part of a cycle."""
+    """A resource in a reference cycle, which is given back when it is collected."""
 
     def __init__(self, captures: Captures, given_back: list[str]) -> None:
         self.itself = self

@@ -1,4 +1,4 @@
-"""Calls of cuBLAS on a stand-in in C: orders, leading dimensions, modes, statuses."""
+"""Calls of cuBLAS reach a stand-in in C: orders, leading dimensions, modes, statuses."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ RNG = np.random.default_rng(3)
 
 
 class Array:
-    """A NumPy array that shows its address as CuPy's do."""
+    """A NumPy array that gives its address like an array of CuPy."""
 
     def __init__(self, numbers: Any) -> None:
         self.numbers = numbers
@@ -61,7 +61,7 @@ def make(library: ctypes.CDLL, tf32: bool = False) -> CuBLAS:
 
 
 def matrix(rows: int, columns: int, dtype: Any, padding: int) -> Any:
-    """Some columns of a wider array."""
+    """Return some columns of a wider array."""
     return RNG.standard_normal((rows, columns + padding)).astype(dtype)[:, :columns]
 
 
@@ -72,8 +72,8 @@ def test_products(dtype: str, padding: int, library: ctypes.CDLL) -> None:
     sizes = [(3, 4, 5), (1, 4, 5), (3, 1, 5), (3, 4, 1)]
     flags = itertools.product(sizes, (False, True), (False, True), (0.0, 0.5), (False, True))
     for (m, n, k), transpose_A, transpose_B, keep, on_gpu in flags:
-        A = matrix(*((k, m) if transpose_A else (m, k)), dtype, padding)
-        B = matrix(*((n, k) if transpose_B else (k, n)), dtype, padding)
+        A = matrix(k, m, dtype, padding) if transpose_A else matrix(m, k, dtype, padding)
+        B = matrix(n, k, dtype, padding) if transpose_B else matrix(k, n, dtype, padding)
         out = matrix(m, n, dtype, padding)
         product = (A.T if transpose_A else A) @ (B.T if transpose_B else B)
         expected = 1.5 * product + keep * out
@@ -107,7 +107,7 @@ def test_products_round_their_factors_and_gram_matrices_do_not(
     tf32: bool, bits: int, library: ctypes.CDLL
 ) -> None:
     cublas = make(library, tf32)
-    # The last bit of the factor survives a rounding to `bits` bits, and the one behind it does not.
+    # A rounding to `bits` bits keeps the last of these bits of a factor and drops the next one.
     for bit, stays in ((bits - 1, True), (bits, False)):
         number = 1.0 + 2.0**-bit
         A = Array(np.array([[number]], np.float32))
@@ -150,14 +150,14 @@ def test_partial_products_and_gram_matrices(
         np.testing.assert_allclose(
             np.tril(gram), np.tril(of_part.T @ of_part), rtol=0, atol=50 * eps
         )
-        assert gram[0, 4] == 9.0  # a block above the diagonal: nobody computes it
+        assert gram[0, 4] == 9.0  # a block above the diagonal is not computed
 
 
 def test_factors_are_solved_for_columns(library: ctypes.CDLL) -> None:
     square = RNG.standard_normal((4, 4))
     system = square @ square.T + np.eye(4)
     L, B = matrix(4, 4, "float64", 3), matrix(4, 6, "float64", 1)
-    L[...] = np.linalg.cholesky(system) + np.triu(np.full((4, 4), 5.0), 1)  # nobody reads that
+    L[...] = np.linalg.cholesky(system) + np.triu(np.full((4, 4), 5.0), 1)  # this part is not read
     expected = np.linalg.solve(system, B)
     make(library).cholesky_solve_columns(Array(B), Array(L))
     np.testing.assert_allclose(B, expected, atol=1e-12)

@@ -1,4 +1,4 @@
-"""Whole iterations on the CUDA device, kernels in the simulator, against the CPU device."""
+"""Whole iterations on the CUDA device, with kernels in the simulator, agree with the CPU device."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def arrays(state: Any) -> list[Any]:
 
 
 def compare(make: Any, iterations: int = 2, tolerance: float = 2e-4, **init: Any) -> Any:
-    """Both devices from one start: states, objective, decreases, subgradient; the GPU's solver."""
+    """Compare states, objective, decreases and subgradient of both; return the GPU's solver."""
     ours, theirs = make(), on_simulator(make())
     states = []
     for solver in (ours, theirs):
@@ -64,7 +64,7 @@ THREE = {
     "relu": {},
     "residual": {"widths": (4, 5, 5, 3), "residual": True},
     "other losses": {"loss": "cross_entropy", "activation": "tanh"},
-    # Coordinate descent waits for its threads twice a coordinate: small, or it takes minutes.
+    # Coordinate descent waits for its threads twice per coordinate; a large case takes minutes.
     "penalties": {
         "widths": (4, 3, 3),
         "weight_penalty": "l1:1e-2",
@@ -127,7 +127,7 @@ def test_a_number_that_is_not_finite_ends_the_step() -> None:
     state.V[1][0, 0] = np.inf
     with pytest.raises(FloatingPointError, match="not finite any more"):
         solver.step(state)
-    solver.step(solver.init(X, Y, seed=1))  # the flag is down again
+    solver.step(solver.init(X, Y, seed=1))  # the flag was reset
 
 
 def test_what_does_not_fit_is_refused_with_both_numbers() -> None:
@@ -145,7 +145,7 @@ def test_a_step_waits_for_the_gpu_once_at_its_end(solver: Any) -> None:
     state.descent_log = DescentLog()
     WAITS.clear()
     trained.step(state)
-    assert WAITS == ["host"]  # the flag of numbers that are not finite
+    assert WAITS == ["host"]  # the read of the flag for numbers that are not finite
 
 
 def test_results_are_numpy() -> None:

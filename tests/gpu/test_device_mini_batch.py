@@ -1,4 +1,4 @@
-"""Mini-batches on the CUDA device, kernels in the simulator, against the CPU device."""
+"""Mini-batches on the CUDA device, with kernels in the simulator, agree with the CPU device."""
 
 from __future__ import annotations
 
@@ -78,10 +78,10 @@ def test_a_run_goes_on_from_a_checkpoint_to_the_bits_of_one_never_stopped(tmp_pa
 def test_a_pass_reads_nothing_from_the_gpu_but_at_its_end() -> None:
     solver = on_simulator(make())
     state = solver.init(X, Y, seed=1, passes=3)
-    solver.step(state)  # the first batch's guess is made on the host
+    solver.step(state)  # the first gain ratios come from the host
     WAITS.clear()
     solver.step(state)
-    assert WAITS == ["host"]  # the flag
+    assert WAITS == ["host"]  # the read of the flag
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_graphs_take_the_same_steps_to_the_last_bit(name: str, monkeypatch: Any)
             solver.step(state)
         states.append(state)
         launches.append(len(launched))
-    # Of 48 batches two of each kind are not replayed, and a batch that is launches nothing else.
+    # All but two batches of each kind (48 in all) are replayed, and a replay launches nothing else.
     assert len(REPLAYS) > 32
     assert launches[1] < 0.4 * launches[0]
     eager, replayed = states

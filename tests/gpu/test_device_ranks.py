@@ -1,4 +1,4 @@
-"""Solvers on several ranks with a GPU each: the device in the simulator, real MPI between them."""
+"""Solvers on several ranks with a GPU each: the device is in the simulator, MPI is real."""
 
 import json
 import os

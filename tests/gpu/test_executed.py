@@ -1,6 +1,6 @@
-"""The GPU's machine code, executed on the processor: sizes, order of threads, faults, NaN.
+"""The GPU's machine code runs on the processor: sizes, order of threads, faults, NaN.
 
-Parity with the CPU of all kernels and solvers is `test_gpu`'s, which runs there, too.
+`test_gpu` compares all kernels and solvers with the CPU; it runs on the processor, too.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def parameter(name: str) -> Any:
 
 
 def run(case: Any, order: int) -> list[Any]:
-    """Everything that a case writes and returns."""
+    """Return everything that a case writes and returns."""
     arguments = arguments_of(case, True, lambda array: array)
     with Card(checked=True, order=order).running():
         value = getattr(kernels, case.function)(*arguments)
@@ -64,12 +64,12 @@ def run(case: Any, order: int) -> list[Any]:
 def test_a_kernel_keeps_to_its_arrays_and_gives_what_the_cpu_gives(
     name: str, few_blocks: bool, monkeypatch: Any
 ) -> None:
-    if few_blocks:  # a thread takes several elements, a block several rows
+    if few_blocks:  # then a thread takes several elements, and a block several rows
         limits = {"BLOCKS": 7, "SUM_BLOCKS": 2, "ROW_BLOCKS": 5}
         for limit, blocks in limits.items():
             monkeypatch.setattr(target, limit, blocks)
     with Card(checked=True).running() as card:
-        # Sums of so many are rounded otherwise on the CPU, which adds them one by one.
+        # The CPU rounds these sums differently, because it adds one number after the other.
         check(CASES[name], kernels, slack=32.0)
     assert card.launches
 
@@ -161,8 +161,10 @@ FAULTS = {
     "barrier of half a block": (_barrier_of_half_a_block, "different barriers", np.zeros(256), 1),
     "read too far": (_one_too_far, "read outside of all arrays", np.zeros(256), 1),
     "written behind a row": (
-        *(_writes_behind_its_rows, "written outside of all arrays"),
-        *(np.zeros((2, 6))[:, :5], 1),
+        _writes_behind_its_rows,
+        "written outside of all arrays",
+        np.zeros((2, 6))[:, :5],
+        1,
     ),
     "shared memory": (_far_in_shared_memory, "outside of shared memory", np.zeros(256), 1),
     "all add to one": (_all_add, "race", np.zeros(1), 1),
@@ -239,14 +241,14 @@ def test_arithmetic_is_that_of_the_ieee_and_of_the_isa() -> None:
     out = np.zeros((9, A.size))
     Card(checked=True).launch(_arithmetic, 1, 256, (out, A, B))
     with np.errstate(all="ignore"):
-        # Of a number and a NaN the number.
+        # Minimum and maximum of a number and a NaN are the number.
         expected = [np.fmax(A, B), np.fmin(A, B), A < B, A != B, ~(A >= B)]
         for found, right in zip(out, expected, strict=False):
             np.testing.assert_array_equal(found, right)
         np.testing.assert_array_equal(out[6], np.where(A == B, A, B))
         np.testing.assert_array_equal(out[7], A / B)
     np.testing.assert_array_equal(out[8], abs(A))
-    # Exact where a product and a sum would each be rounded.
+    # A fused operation is exact; a product and a sum would each be rounded.
     last = special[-1]
     assert out[5][-1] == last * 2**-30
     assert last * last - last != out[5][-1]

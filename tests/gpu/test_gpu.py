@@ -1,7 +1,7 @@
-"""Parity of GPU and CPU: every kernel, algorithm, activation, loss, penalty.
+"""GPU and CPU agree for every kernel, algorithm, activation, loss and penalty.
 
-``pytest -m gpu tests/gpu`` needs a GPU; ``pytest -m "not gpu" tests/gpu`` runs the same on the
-processor, the machine code of the kernels translated and CuPy replaced.
+``pytest -m gpu tests/gpu`` needs a GPU. ``pytest -m "not gpu" tests/gpu`` runs the same tests on
+the processor, with the machine code of the kernels translated and CuPy replaced.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def test_a_kernel_gives_what_the_cpu_gives(name: str, card: Any) -> None:
 
     import fastbcd.kernels.cuda as target
 
-    # The GPU fuses multiplications with additions, and its exponential is another one.
+    # The GPU fuses multiplications with additions and has another exponential.
     check(CASES[name], target, card.array, card.numpy, slack=8.0)
 
 
@@ -56,7 +56,7 @@ def test_a_million_proximal_steps_find_the_cpus_minima(name: str, dtype: str, ca
         target.update_preactivation(G, act, card.array(V), None, D, 1.0, q, 0.0, None)
         found = card.numpy(G)
 
-        # Where two minima are equally deep either is right: compare depths, not places.
+        # If two minima are equally deep, either is right; so the test compares depths, not places.
         def depth(u: Any, q: float = q) -> Any:
             value = np.empty_like(u)
             kernels.activate(value, act, u, None)
@@ -97,8 +97,8 @@ def agree(make: Any, tolerance: float = 2e-3, **options: Any) -> None:
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_three_splitting(name: str, residual: bool, dtype: str, card: Any) -> None:
     problem = Problem((12, 16, 16, 3), activation=ACTIVATIONS[name], residual=residual)
-    # States of a polynomial are nearly collinear: in float32 the CPU's own last W lies 1e-3 of its
-    # largest element from float64's, and a card's 3e-3.
+    # States of a polynomial are nearly collinear: relative to its largest element, the last W in
+    # float32 is 1e-3 from that in float64 on the CPU, and 3e-3 on a card.
     float32 = 8e-3 if name == "polynomial" else 2e-3
     agree(
         lambda device: ThreeSplitting(problem, alpha=0.1, dtype=dtype, device=device),
@@ -228,7 +228,7 @@ def test_graphs_of_mini_batches_replay_to_the_last_bit(rank: int, card: Any) -> 
 
 @pytest.mark.gpu
 def test_networks_that_train_one_after_the_other_and_at_once(gpu: Any) -> None:
-    """Old ones are collected while new ones are captured, and nobody waits for the whole card."""
+    """Old graphs are collected while new ones are captured, without a wait for the whole card."""
 
     def train(seed: int) -> Any:
         problem = Problem((12, 32, 3), loss="cross_entropy")

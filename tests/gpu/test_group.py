@@ -1,4 +1,4 @@
-"""Sums over GPUs: what NCCL is asked for, on a stand-in that works on the processor's memory."""
+"""Sums over GPUs: the calls of NCCL, on a stand-in for it in the memory of the processor."""
 
 import ctypes
 import threading
@@ -15,7 +15,7 @@ STREAM = 77
 
 
 class Array:
-    """A NumPy array that shows its address as CuPy's do."""
+    """A NumPy array that gives its address like an array of CuPy."""
 
     def __init__(self, numbers):
         self.numbers = np.ascontiguousarray(numbers)
@@ -24,7 +24,7 @@ class Array:
 
 
 class StandIn:
-    """The calls of ``cupy.cuda.nccl`` that are used, with NCCL's meaning, among threads."""
+    """The used functions of ``cupy.cuda.nccl``, with the meaning of NCCL, between threads."""
 
     NCCL_SUM, NCCL_MAX, NCCL_FLOAT64, NCCL_FLOAT32, NCCL_UINT8 = 0, 2, 8, 7, 1
 

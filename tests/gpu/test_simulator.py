@@ -1,4 +1,4 @@
-"""Every kernel of the GPU in Numba's simulator, against the CPU's: all formulas, both types."""
+"""Every kernel of the GPU agrees with the CPU's in Numba's simulator: all formulas, both types."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CASES = {
 
 
 def parameter(name: str) -> Any:
-    """The rest on demand: pytest -m slow tests/gpu."""
+    """Mark rare cases as slow; ``pytest -m slow tests/gpu`` runs them."""
     rare = is_rare(CASES[name], name.rsplit("-", 1)[1])
     return pytest.param(name, marks=[pytest.mark.slow] if rare else [])
 
@@ -68,8 +68,18 @@ def test_a_metric_that_is_not_finite_stays_as_it_is_and_raises_the_flag() -> Non
         flag, level = np.zeros(1, np.int32), np.ones(1)
         c, scale, shrinkage = np.zeros(2), np.zeros(2), np.zeros(1)
         target.ritz_values(
-            *(c, scale, shrinkage, level, np.diag(squares), np.eye(2)),
-            *(np.array([trace]), np.ones(1), 5, 5.0, 3.5, flag),
+            c,
+            scale,
+            shrinkage,
+            level,
+            np.diag(squares),
+            np.eye(2),
+            np.array([trace]),
+            np.ones(1),
+            5,
+            5.0,
+            3.5,
+            flag,
         )
         assert flag[0] == 1
         assert level[0] == shrinkage[0] == 1.0
@@ -82,7 +92,7 @@ def test_rows_are_lined_up_where_places_mean_nothing() -> None:
     assert shape == first.shape == second.shape == (3, 128)
     assert np.shares_memory(first, A)
     assert number == 0.5
-    # Columns of a wider matrix stay as they are, and so does what has no whole lines.
+    # Columns of a wider matrix are not moved, and neither are arrays without whole lines.
     for matrices in ((A, np.zeros((24, 17))[:, :-1]), (np.zeros((3, 5)), np.ones((3, 5)))):
         shape, unchanged = target_of_launches._aligned(matrices[0].shape, matrices)
         assert shape == matrices[0].shape
