@@ -325,8 +325,8 @@ def of_the_gpu(dtype: Any, rng: np.random.Generator, M: int, D: int) -> Iterator
 
         yield Case(name, "shift_diagonal", (gram.copy(), w), shift_diagonal, f64=True)
 
-        def state_slopes(S: Any, C: Any, V: Any, pull: Any, kappa: float, rho: Any) -> None:
-            S[:] = kappa * (C.astype(float) - V) + rho * pull
+        def state_slopes(S: Any, C: Any, V: Any, scaled: Any, kappa: float, rho: Any) -> None:
+            S[:] = kappa * (C.astype(float) - V) + rho * scaled
 
         slopes = (np.empty((M, D)), normal(M, D), normal(M, D), normal(M, D), 1.5, w)
         yield Case(name, "state_slopes", slopes, state_slopes, f64=True)
@@ -355,7 +355,7 @@ def of_the_gpu(dtype: Any, rng: np.random.Generator, M: int, D: int) -> Iterator
     if dtype == np.float32:
 
         def to_bfloat16(out: Any, A: Any) -> None:
-            # Of the two neighbours the nearer one, of two as near the even one.
+            # Round to the nearer neighbour, and ties to the even one.
             down = A.view(np.uint32) >> 16
             below, above = ((k << 16).view(np.float32) for k in (down, down + 1))
             gaps = abs(A.astype(float) - below), abs(above.astype(float) - A)
@@ -440,8 +440,8 @@ def jacobi(A: Any, Z: Any, work: Any) -> None:
 def of_the_metric(rng: np.random.Generator, normal: Callable[..., Any]) -> Iterator[Case]:
     """Renewal of the mini-batch metric."""
     for r in (1, 4, 5):
-        image = rng.standard_normal((9, r))
-        square = (image.T @ image, np.zeros((r, r)), Work((2, r), (2, r)))
+        sketch = rng.standard_normal((9, r))
+        square = (sketch.T @ sketch, np.zeros((r, r)), Work((2, r), (2, r)))
         yield Case(f"{r}", "eigenvectors_in_a_block", square, jacobi, f64=True, tolerance=1e4)
 
     def ritz_values(

@@ -110,7 +110,7 @@ def test_two_splitting_takes_the_cpus_steps(name: str) -> None:
     )
 
 
-def test_without_a_ledger_the_steps_are_the_same() -> None:
+def test_without_a_descent_log_the_steps_are_the_same() -> None:
     solver = on_simulator(ThreeSplitting(Problem((4, 5, 3)), alpha=0.1))
     states = [solver.init(X, Y, seed=1) for _ in range(2)]
     states[1].descent_log = DescentLog()
