@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fastbcd.devices.cpu import CPU
+from fastbcd.devices.protocol import Device
 from fastbcd.devices.ranks import Ranks, SingleProcess
 from fastbcd.devices.storage.arrays import Disk, Storage
 from fastbcd.errors import InputError
@@ -22,7 +23,7 @@ def get_device(
     storage: Storage | None = None,
     precision: str = "float32",
     dtype: Any = "float32",
-) -> Any:
+) -> Device:
     """The device called `name`, which multiplies `dtype` in that precision.
 
     `InputError` if there is none, or none here: nothing falls back to another device.

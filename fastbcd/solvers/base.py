@@ -159,7 +159,13 @@ class BlockCoordinateDescent:
         if not all(np.isfinite(W).all() for W in drawn):
             raise InputError(f"init, bias: the weights overflow {self.dtype}; use smaller ones")
         weights = [device.array(W, self.dtype) for W in drawn]
-        work, tile = planned_bytes(self, 0 if weight is None else len(weight))
+        work, tile = planned_bytes(
+            problem,
+            device,
+            self.dtype,
+            self.has_preactivations,
+            weights_of_samples=0 if weight is None else len(weight),
+        )
         device.storage.plan(work, tile, device.n_threads or 1, [X, Y])
         n = len(X) if kept is None else int(kept.sum())
         shapes = [(n, d) for d in problem.widths[1:]]
@@ -393,7 +399,7 @@ class BlockCoordinateDescent:
 
     def squared_subgradient(self, state: State) -> float:
         """``|g|^2`` of a subgradient of F at `state`; see `fastbcd.solvers.subgradient`."""
-        return squared_subgradient(self, state)
+        return squared_subgradient(self.problem, self.device, state, self.coupling_residuals)
 
     def coupling_residuals(
         self, tile: Tile, state: State, l: int, operator: Any

@@ -233,7 +233,9 @@ class MiniBatchThreeSplitting:
         if n == 0:
             raise InputError("X must have at least one sample on some rank")
         settings = self.settings(n)
-        work = planned_bytes_of_batches(self, n)
+        work = planned_bytes_of_batches(
+            problem, device, self.dtype, settings.batch_size, settings.rank, n
+        )
         with collective_errors(ranks):
             device.storage.plan(work, 0, device.n_threads or 1, [inputs, targets])
         for array in (inputs, targets):
