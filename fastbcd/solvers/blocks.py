@@ -1,4 +1,4 @@
-"""The blocks of one layer: an algorithm defines them, `BlockCoordinateDescent` calls them in order."""
+"""The blocks of one layer, which an algorithm defines; its base class calls them in order."""
 
 from __future__ import annotations
 
