@@ -22,9 +22,6 @@ FLOORS = (
 def imports_of(path):
     tree = ast.parse(path.read_text())
     for node in ast.walk(tree):
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
-            node.body = []  # read by type checkers alone
-    for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module:
             for alias in node.names:
                 within = f"{node.module}.{alias.name}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fastbcd.devices.cpu import CPU
+from fastbcd.devices.protocol import Device
 from fastbcd.devices.ranks import Ranks, SingleProcess
 from fastbcd.devices.storage.arrays import Disk, Storage
 from fastbcd.errors import InputError
@@ -22,8 +23,8 @@ def get_device(
     storage: Storage | None = None,
     precision: str = "float32",
     dtype: Any = "float32",
-) -> Any:
-    """Return the device called `name`, which multiplies arrays of `dtype` in that precision.
+) -> Device:
+    """The device called `name`, which multiplies `dtype` in that precision.
 
     `InputError` if there is no such device on this machine; no other device takes its place.
     """

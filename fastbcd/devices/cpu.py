@@ -87,7 +87,8 @@ class CPU:
 
     def _start(self) -> None:
         self.work, self.pool = Workspaces(np.empty), Pool(np.empty)
-        self.solves, self.batches = CPUSolves(self), CPUBatches(self)
+        self.solves = CPUSolves(self.ranks, self.pool, self.for_each_block)
+        self.batches = CPUBatches()
         self._threads = [Workspaces(np.empty) for _ in range(self.n_threads)]
         self._pool: ThreadPoolExecutor | None = None
         self._lock = threading.RLock()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,9 +11,6 @@ from numpy.typing import NDArray
 from fastbcd import kernels
 from fastbcd.kernels.dense import qr, svd, times
 from fastbcd.kernels.rms_scaling import NOT_FINITE, SETTLED
-
-if TYPE_CHECKING:
-    from fastbcd.devices.cpu import CPU
 
 Array = NDArray[Any]
 T = TypeVar("T")
@@ -28,9 +25,6 @@ class CPUBatches:
 
     weight_rows = 256
     """The largest number of rows of W that a thread updates at a time."""
-
-    def __init__(self, device: CPU) -> None:
-        self._device = device
 
     def resident(self, data: Any) -> Any:
         """Return samples as they are, memory-mapped files included."""

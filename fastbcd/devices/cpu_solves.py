@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastbcd import kernels
+from fastbcd.devices.ranks import Ranks
 from fastbcd.devices.solves import MAX_SWEEPS, RidgeSystem
 from fastbcd.devices.tiles import Tile
-from fastbcd.devices.workspace import Buffer, Workspace
+from fastbcd.devices.workspace import Buffer, Pool, Workspace
 from fastbcd.kernels import Penalty
 from fastbcd.kernels.gram_solve import EIGEN
 
-if TYPE_CHECKING:
-    from fastbcd.devices.cpu import CPU
-
 Array = NDArray[Any]
-DecreaseOf = Callable[[slice], Array | None]
+ForEachBlock = Callable[[int, Callable[[slice], None]], None]
+"""``for_each_block(n, body)``: ``body(rows)`` for blocks of n rows, shared among threads."""
 
 
 class CrossWork(Workspace):
@@ -45,8 +44,8 @@ class CPUSolves:
     tiles. Each rank solves for its rows of W by all its threads; then the ranks exchange the rows.
     """
 
-    def __init__(self, device: CPU) -> None:
-        self._device = device
+    def __init__(self, ranks: Ranks, pool: Pool, for_each_block: ForEachBlock) -> None:
+        self._ranks, self._pool, self._for_each_block = ranks, pool, for_each_block
 
     def rows_at_once(self, rows: int) -> tuple[int, ...]:
         """Return (): a thread takes one row after the other."""
@@ -91,19 +90,19 @@ class CPUSolves:
         kernels.add_gram(total, V, *product, *sample_weight)
 
     def sum_equations(self, cross: Array, gram: Array | None) -> None:
-        """Add up over ranks by one message, with the lower triangle of the Gram matrix."""
-        ranks = self._device.ranks
+        """One message, with the lower triangle of the Gram matrix."""
+        ranks = self._ranks
         if gram is None or ranks.size == 1:
             ranks.sum(cross)
             return
         corner = len(gram) * (len(gram) + 1) // 2
-        packed = self._device.pool.borrow((corner + cross.size,))
+        packed = self._pool.borrow((corner + cross.size,))
         kernels.pack_lower(packed, gram)
         packed[corner:] = cross.ravel()
         ranks.sum(packed)
         kernels.unpack_lower(gram, packed)
         cross[:] = packed[corner:].reshape(cross.shape)
-        self._device.pool.give_back(packed)
+        self._pool.give_back(packed)
 
     def check_equations(self, W: Array, cross: Array, gram: Array) -> None:
         """Raise `FloatingPointError` if the sums are not finite."""
@@ -125,8 +124,8 @@ class CPUSolves:
         alpha: float,
         decrease: Array | None,
     ) -> None:
-        """Solve one linear system for the step, by rows; see `fastbcd.kernels.gram_solve`."""
-        pool, own = self._device.pool, self._device.ranks.rows(len(W))
+        """One linear solve for the step, by rows; see `fastbcd.kernels.gram_solve`."""
+        pool, own = self._pool, self._ranks.rows(len(W))
         self._factor(system, W.dtype, weight, ridge, alpha)
         # The decrease needs step and right-hand side; without it the step replaces the latter.
         steps = cross if decrease is None else pool.borrow(cross.shape)
@@ -180,8 +179,8 @@ class CPUSolves:
         alpha: float,
         decrease: Array | None,
     ) -> None:
-        """Do coordinate descent by rows; see `fastbcd.kernels.coordinate_descent`."""
-        hessian, own = system.factor, self._device.ranks.rows(len(W))
+        """Coordinate descent by rows; see `fastbcd.kernels.coordinate_descent`."""
+        hessian, own = system.factor, self._ranks.rows(len(W))
         kernels.coordinate_hessian(hessian, system.gram, weight, alpha)
         system.factored_for = None
         tolerance, d = 2.0 * float(np.finfo(W.dtype).eps), len(hessian)
@@ -221,11 +220,11 @@ class CPUSolves:
         def of_block(block: slice) -> None:
             solve(block, None if decrease is None else parts.setdefault(block.start, np.zeros(2)))
 
-        self._device.for_each_block(n, of_block)
-        self._device.ranks.share_rows(W)
+        self._for_each_block(n, of_block)
+        self._ranks.share_rows(W)
         if decrease is not None:
             total = sum((parts[start] for start in sorted(parts)), np.zeros(2))
-            self._device.ranks.sum(total)
+            self._ranks.sum(total)
             decrease += total
 
     # -- V-blocks -----------------------------------------------------------------------------
@@ -234,7 +233,7 @@ class CPUSolves:
         """``M = W (k I + W^T W)^-1``: factor the smaller side, then solve for M by blocks."""
         d_out, d_in = W.shape
         wide, side, info = d_out < d_in, min(d_out, d_in), np.zeros(1, np.int32)
-        factor = self._device.pool.borrow((side, side))
+        factor = self._pool.borrow((side, side))
         kernels.state_factor(factor, W, k, info)
         if info[0] != 0:
             raise FloatingPointError(
@@ -245,8 +244,8 @@ class CPUSolves:
             part = (slice(None), block) if wide else (block, slice(None))
             kernels.state_operator(M[part], W[part], factor, wide, np.zeros(1, np.int32))
 
-        self._device.for_each_block(d_in if wide else d_out, solve)
-        self._device.pool.give_back(factor)
+        self._for_each_block(d_in if wide else d_out, solve)
+        self._pool.give_back(factor)
 
     def state_hessian(self, H: Array, W: Array, kappa: float, rho: float) -> None:
         """``H = kappa I + rho W^T W``."""

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from fastbcd.devices import get_device
+from fastbcd.devices.protocol import Device
 from fastbcd.devices.ranks import get_ranks
 from fastbcd.devices.storage.arrays import get_storage
 from fastbcd.errors import InputError
 from fastbcd.support.parameters import check_dtype
-
-if TYPE_CHECKING:
-    from fastbcd.devices.protocol import Device
 
 
 @dataclass(frozen=True)

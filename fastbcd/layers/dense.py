@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastbcd.devices.protocol import Device
-from fastbcd.errors import InputError
 from fastbcd.kernels import Penalty
 from fastbcd.kernels.dense import times
 from fastbcd.layers.base import Layer
+from fastbcd.layers.dense_operator import DenseOperator
 from fastbcd.layers.dense_states import DenseStateBlock
 from fastbcd.layers.normal_equations import CrossProduct, NormalEquations
 
@@ -88,26 +88,3 @@ class Dense(Layer):
     def gain(self, kernels: Any, W: Any) -> float:
         """Return ``|W|_F / sqrt(d_in)``, W without its bias column."""
         return math.sqrt(float(kernels.squared_norm(W[:, :-1])) / self.d_in)
-
-
-class DenseOperator:
-    """``V -> V W^T + bias``: W (d_out, d_in) is a view of the weights, bias (d_out,) a copy."""
-
-    def __init__(self, kernels: Any, weights: Any) -> None:
-        if not weights.flags.c_contiguous:
-            raise InputError("weights must be C-contiguous; use numpy.ascontiguousarray")
-        self._kernels = kernels
-        self.W = weights[:, :-1]
-        self.bias = weights[:, -1].copy()
-
-    def apply(self, U: Any, V: Any) -> None:
-        """``U = V W^T + bias``."""
-        self._kernels.affine(U, V, self.W, self.bias)
-
-    def apply_linear(self, U: Any, V: Any) -> None:
-        """``U = V W^T``."""
-        self._kernels.product_transposed(U, V, self.W, 1.0, 0.0)
-
-    def adjoint(self, V: Any, R: Any) -> None:
-        """``V = R W``."""
-        self._kernels.product(V, R, self.W, 1.0, 0.0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -10,9 +10,7 @@ from fastbcd.devices.protocol import Device
 from fastbcd.devices.tiles import Tile
 from fastbcd.devices.workspace import Buffer, Workspace
 from fastbcd.kernels import Penalty
-
-if TYPE_CHECKING:
-    from fastbcd.layers.dense import DenseOperator
+from fastbcd.layers.dense_operator import DenseOperator
 
 # Most sweeps of coordinate descent over one sample: fewer than over a row of W, for there are many
 # more samples than rows.

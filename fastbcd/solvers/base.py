@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,13 +20,13 @@ from fastbcd.devices.execution import Execution
 from fastbcd.devices.protocol import Device
 from fastbcd.devices.ranks import collective_errors
 from fastbcd.devices.tiles import Tile
-from fastbcd.devices.workspace import Buffer, Workspace
 from fastbcd.errors import InputError
 from fastbcd.layers import WeightBlock
 from fastbcd.problem import Problem
 from fastbcd.problem.initialization import INITIALIZATIONS, initial_weights
 from fastbcd.problem.requirements import check_loss_update, check_output_penalty
 from fastbcd.solvers import sample_weights
+from fastbcd.solvers.blocks import LayerBlocks, LayerWork
 from fastbcd.solvers.budget import planned_bytes
 from fastbcd.solvers.output_block import update_output_states
 from fastbcd.solvers.state import State
@@ -159,7 +158,13 @@ class BlockCoordinateDescent:
         if not all(np.isfinite(W).all() for W in drawn):
             raise InputError(f"init, bias: the weights overflow {self.dtype}; use smaller ones")
         weights = [device.array(W, self.dtype) for W in drawn]
-        work, tile = planned_bytes(self, 0 if weight is None else len(weight))
+        work, tile = planned_bytes(
+            problem,
+            device,
+            self.dtype,
+            self.has_preactivations,
+            weights_of_samples=0 if weight is None else len(weight),
+        )
         device.storage.plan(work, tile, device.n_threads or 1, [X, Y])
         n = len(X) if kept is None else int(kept.sum())
         shapes = [(n, d) for d in problem.widths[1:]]
@@ -397,8 +402,8 @@ class BlockCoordinateDescent:
             return unit * (1.0 + problem.gamma + problem.rho) * float(squares.total()[0])
 
     def squared_subgradient(self, state: State) -> float:
-        """Return ``|g|^2`` of a subgradient of F at `state`; see `fastbcd.solvers.subgradient`."""
-        return squared_subgradient(self, state)
+        """``|g|^2`` of a subgradient of F at `state`; see `fastbcd.solvers.subgradient`."""
+        return squared_subgradient(self.problem, self.device, state, self.coupling_residuals)
 
     def coupling_residuals(
         self, tile: Tile, state: State, l: int, operator: Any
@@ -446,58 +451,3 @@ class BlockCoordinateDescent:
         """
         state = self.init(X, Y, seed=seed, init=init, bias=bias, sample_weight=sample_weight)
         return run(self, state, max_iter, callbacks)
-
-
-BlockOfSamples = Callable[[Tile, Any], None]
-"""``update(tile, decrease)`` minimises over the rows of a block that belong to one tile."""
-
-
-class LayerWork(Workspace):
-    """Work array of a tile: B holds ``V^_{l-1} W_l^T`` of the current layer, or its residual."""
-
-    B: Buffer
-
-
-class LayerBlocks(ABC):
-    """The blocks of one layer l in one iteration; each algorithm has a subclass.
-
-    Parameters
-    ----------
-    solver : BlockCoordinateDescent
-    state : State
-    l : int
-        From 1 to L.
-    measured : bool
-        The blocks report their decreases of F.
-    """
-
-    V_block: Any
-    """The V_l-block of a hidden layer, prepared for all samples."""
-    W_block: WeightBlock
-
-    def __init__(self, solver: Any, state: State, l: int, measured: bool) -> None:
-        self.solver, self.state, self.l, self.measured = solver, state, l, measured
-        self.problem, self.device = solver.problem, solver.device
-        self.L = self.problem.n_layers
-        self.operator = self.problem.layers[l - 1].on(self.device, state.W[l])
-        self.unit = self.problem.per_sample(state.total_weight)
-
-    @abstractmethod
-    def of_samples(self) -> dict[str, BlockOfSamples]:
-        """Return the updates of a tile in their order, by the letter of the block."""
-
-    @abstractmethod
-    def prepare(self) -> None:
-        """Do the work that all samples share, once before the pass over tiles."""
-
-    @abstractmethod
-    def arrays(self) -> list[Any]:
-        """Return the arrays of samples that the blocks read and write."""
-
-    @abstractmethod
-    def add_to_W(self, tile: Tile) -> None:
-        """Add a tile to the sums of the W_l-block."""
-
-    @abstractmethod
-    def update_W(self, decrease: Any) -> None:
-        """Minimise over W_l."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import numpy as np
 
-if TYPE_CHECKING:
-    from fastbcd.solvers.base import BlockCoordinateDescent
-    from fastbcd.solvers.mini_batch import MiniBatchThreeSplitting
+from fastbcd.devices.protocol import Device
+from fastbcd.problem import Problem
 
 # The largest number of work arrays of one thread with a row for each sample of a tile: in the
 # blocks, in the certificate for each layer, and for elementwise expressions in the certificate.
@@ -16,8 +15,14 @@ TILE_ARRAYS, TILE_ARRAYS_OF_LAYER, TEMPORARY = 12, 2, 4
 MOST_FIRST, SMALL_ARRAYS = 500, 2**20
 
 
-def planned_bytes(solver: BlockCoordinateDescent, weights_of_samples: int = 0) -> tuple[int, int]:
-    """Return ``(work, tile)``: a bound on bytes for all but samples, and the bytes of one tile.
+def planned_bytes(
+    problem: Problem,
+    device: Device,
+    dtype: np.dtype,
+    has_preactivations: bool,
+    weights_of_samples: int = 0,
+) -> tuple[int, int]:
+    """``(work, tile)``: bytes for all but samples, at most, and bytes a tile of the widest pass.
 
     .. code-block:: text
 
@@ -29,13 +34,12 @@ def planned_bytes(solver: BlockCoordinateDescent, weights_of_samples: int = 0) -
     cross is the number of elements of W_l, gram the square of its number of columns; both are those
     of the largest layer unless they are summed. A tile has ``tile_rows`` rows of X, Y, V and U.
     """
-    problem, device, size = solver.problem, solver.device, solver.dtype.itemsize
-    widths = problem.widths
+    size, widths = dtype.itemsize, problem.widths
     shapes = [layer.weight_shape for layer in problem.layers]
     crosses = [rows * columns for rows, columns in shapes]
     cross, every_cross, widest = max(crosses), sum(crosses), max(columns for _, columns in shapes)
     gram, own_gram = widest**2, 2 * shapes[0][1] ** 2
-    rows = device.tile_rows(widths, solver.dtype)
+    rows = device.tile_rows(widths, dtype)
     # The triangle of a Gram matrix and a cross product in one message.
     packed = gram // 2 + cross if device.ranks.size > 1 else 0
 
@@ -46,27 +50,27 @@ def planned_bytes(solver: BlockCoordinateDescent, weights_of_samples: int = 0) -
     tile_arrays += max(widths) if weights_of_samples else 0
     thread = size * (cross + gram + every_cross + rows * tile_arrays)
 
-    state = sum(widths[1:]) * (1 + solver.has_preactivations)
+    state = sum(widths[1:]) * (1 + has_preactivations)
     tile = rows * size * (widths[0] + state + widths[-1])
     return weights + solves + (device.n_threads or 1) * thread + 8 * weights_of_samples, tile
 
 
-def planned_bytes_of_batches(solver: MiniBatchThreeSplitting, n: int) -> int:
-    """Return a bound on the bytes of a mini-batch run on `n` samples, besides these samples.
+def planned_bytes_of_batches(
+    problem: Problem, device: Device, dtype: np.dtype, batch_size: int, rank: int, n: int
+) -> int:
+    """Bytes for all but samples of a mini-batch run on `n`, at most.
 
     They hold weights, their means and momentum, metrics, one batch of states and displacements,
     the order of the samples, and the states of the first samples in float64.
     """
-    settings, widths, size = solver.settings(n), solver.problem.widths, solver.dtype.itemsize
-    sizes = [
-        rows * columns for rows, columns in (layer.weight_shape for layer in solver.problem.layers)
-    ]
-    metrics = 8 * settings.rank * sum(widths)
-    batch = settings.batch_size * (5 * sum(widths) + settings.rank * len(widths))
+    widths, size = problem.widths, dtype.itemsize
+    sizes = [rows * columns for rows, columns in (layer.weight_shape for layer in problem.layers)]
+    metrics = 8 * rank * sum(widths)
+    batch = batch_size * (5 * sum(widths) + rank * len(widths))
     thread = max(sizes) + SMALL_ARRAYS
-    first = 8 * 4 * min(n, max(settings.batch_size, MOST_FIRST)) * max(widths)
+    first = 8 * 4 * min(n, max(batch_size, MOST_FIRST)) * max(widths)
     return (
-        size * (6 * sum(sizes) + metrics + batch + (solver.device.n_threads or 1) * thread)
+        size * (6 * sum(sizes) + metrics + batch + (device.n_threads or 1) * thread)
         + first
         + 24 * n
     )

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
+from fastbcd.devices.protocol import Device
 from fastbcd.devices.tiles import Tile
 from fastbcd.devices.workspace import Buffer, Workspace
+from fastbcd.problem import Problem
 from fastbcd.problem.requirements import check_subgradient
 from fastbcd.solvers.state import State
 
-if TYPE_CHECKING:
-    from fastbcd.solvers.base import BlockCoordinateDescent
+CouplingResiduals = Callable[[Tile, State, int, Any], tuple[Any, Any, Any]]
+"""``coupling_residuals(tile, state, l, operator)``: A_l, R_l and |g_U|^2 of one tile."""
 
 
 class SlopeWork(Workspace):
@@ -19,8 +22,13 @@ class SlopeWork(Workspace):
     slope: Buffer
 
 
-def squared_subgradient(solver: BlockCoordinateDescent, state: State) -> float:
-    """Return ``|g|^2`` of a subgradient g of F at `state`.
+def squared_subgradient(
+    problem: Problem,
+    device: Device,
+    state: State,
+    coupling_residuals: CouplingResiduals,
+) -> float:
+    """``|g|^2``, g a subgradient of F at `state`.
 
     In three-splitting g is the smallest subgradient in each block. In two-splitting act' at a kink,
     where ``V^_{l-1} W_l^T`` is exactly 0, is that of one side.
@@ -45,12 +53,12 @@ def squared_subgradient(solver: BlockCoordinateDescent, state: State) -> float:
     InputError
         A formula lacks a derivative or subdifferential.
     """
-    problem, device, gamma = solver.problem, solver.device, solver.problem.gamma
-    kernels, L = device.kernels, problem.n_layers
+    kernels, gamma, L = device.kernels, problem.gamma, problem.n_layers
     check_subgradient(problem)
     with device.session():
         squares = device.sum(1)
-        operators = solver._operators(state)
+        pieces = zip(problem.layers, state.W[1:], strict=True)
+        operators = [layer.on(device, W) for layer, W in pieces]
         crosses = [layer.cross_sum(device) for layer in problem.layers]
 
         def add_states(tile: Tile) -> None:
@@ -60,7 +68,7 @@ def squared_subgradient(solver: BlockCoordinateDescent, state: State) -> float:
             R_next: Any = None
             for l in range(L, 0, -1):
                 V, penalty = state.V[l][rows], problem.state_penalties[l - 1]
-                A, R, squared_U = solver.coupling_residuals(tile, state, l, operators[l - 1])
+                A, R, squared_U = coupling_residuals(tile, state, l, operators[l - 1])
                 part += squared_U
                 if l == L:
                     work, G = device.work_of_rows(tile, V), gamma * A
@@ -87,11 +95,11 @@ def squared_subgradient(solver: BlockCoordinateDescent, state: State) -> float:
                 sums.add(product)
 
         arrays = [*state.V, *state.U, state.Y]
-        device.for_each_tile(state.n, problem.widths, solver.dtype, add_states, arrays=arrays)
+        device.for_each_tile(state.n, problem.widths, state.W[-1].dtype, add_states, arrays=arrays)
         unit = problem.per_sample(state.total_weight)
         squared = unit * float(squares.total()[0])
-        pieces = zip(problem.layers, state.W[1:], crosses, problem.weight_penalties, strict=True)
-        for layer, W, sums, penalty in pieces:
+        for l, (W, sums) in enumerate(zip(state.W[1:], crosses, strict=True)):
+            layer, penalty = problem.layers[l], problem.weight_penalties[l]
             if not layer.has_weights:
                 continue
             G = -unit * sums.total()

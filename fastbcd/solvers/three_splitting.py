@@ -8,7 +8,8 @@ import numpy as np
 
 from fastbcd.devices.tiles import Tile
 from fastbcd.layers.skip import column_groups, curvature
-from fastbcd.solvers.base import BlockCoordinateDescent, BlockOfSamples, LayerBlocks
+from fastbcd.solvers.base import BlockCoordinateDescent
+from fastbcd.solvers.blocks import BlockOfSamples, LayerBlocks
 from fastbcd.solvers.state import State
 from fastbcd.support.floating_point import own_errstate_in
 

@@ -14,7 +14,8 @@ from fastbcd.kernels import Formula, linear
 from fastbcd.layers.nonlinear_states import NonlinearStateBlock
 from fastbcd.problem import Problem
 from fastbcd.problem.requirements import check_formula
-from fastbcd.solvers.base import BlockCoordinateDescent, BlockOfSamples, LayerBlocks
+from fastbcd.solvers.base import BlockCoordinateDescent
+from fastbcd.solvers.blocks import BlockOfSamples, LayerBlocks
 from fastbcd.solvers.state import State
 from fastbcd.support.floating_point import own_errstate_in
 from fastbcd.support.parameters import SMALLEST, require_integer

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import astuple, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from fastbcd.devices.cuda.graphs import Graphs
 from fastbcd.devices.cuda.plan import Plan, PlannedRows
+from fastbcd.devices.protocol import Device
 from fastbcd.devices.workspace import Buffer, Workspace
 from fastbcd.kernels import cuda as kernels
-
-if TYPE_CHECKING:
-    from fastbcd.devices.cuda.device import CUDA
 
 
 class MetricWork(Workspace):
@@ -37,8 +35,9 @@ class CUDABatches:
     graphs = True
     """True if equal batches are launched as CUDA graphs; ranks that share samples have none."""
 
-    def __init__(self, device: CUDA) -> None:
-        self._device, self._library = device, device.library
+    def __init__(self, device: Device, library: Any, shares: bool, failures: Any) -> None:
+        self._device, self._library, self._failures = device, library, failures
+        self._shares = shares  # whether ranks share the samples: they send each other messages
         self._counts: dict[int, tuple[Any, Any]] = {}
 
     def resident(self, data: Any) -> Any:
@@ -63,7 +62,7 @@ class CUDABatches:
         samples are read a batch at a time, and so are samples that ranks share.
         """
         first = batches[0]
-        if isinstance(first.X, np.memmap) or isinstance(first.Y, np.memmap) or self._device.group:
+        if isinstance(first.X, np.memmap) or isinstance(first.Y, np.memmap) or self._shares:
             for samples, of_batch in zip(batches, numbers, strict=True):
                 yield (
                     samples.on(self._device, self._device.array(samples.index, np.int64)),
@@ -126,7 +125,7 @@ class CUDABatches:
             def body() -> None:
                 sweep(read, views)
 
-        if kind is None or not self.graphs or self._device.group is not None:
+        if kind is None or not self.graphs or self._shares:
             body()
             return
         if "graphs" not in cache:
@@ -218,7 +217,7 @@ class CUDABatches:
             d,
             metric.damping,
             metric.ceiling,
-            device.failures,
+            self._failures,
         )
         if r:
             library.gemm(new, sketch, vectors)

@@ -26,8 +26,6 @@ T = TypeVar("T")
 # A tile of the widest layer has at most this many bytes; a pass has a few work arrays of this size.
 TILE_BYTES = 2**30
 MIN_TILE_ROWS = 4096
-# Relative rounding of the factors of float32 products.
-ROUNDING = {"float32": 2.0**-23, "tf32": 2.0**-11, "bf16": 2.0**-8}
 SINGLE_PROCESS = SingleProcess()
 
 
@@ -121,7 +119,8 @@ class CUDA:
         self.kernels: Any = Kernels(self.library, self.work, self.failures)
         self.storage = Resident(self.library)
         self.group = self.library.group(self.ranks) if self.ranks.size > 1 else None
-        self.solves, self.batches = CUDASolves(self), CUDABatches(self)
+        self.solves = CUDASolves(self, self.library, self.failures, self.precision)
+        self.batches = CUDABatches(self, self.library, self.group is not None, self.failures)
         self._lock, self._depth = threading.RLock(), 0
 
     def _library(self) -> Any:
@@ -164,12 +163,6 @@ class CUDA:
             finally:
                 self.batches.forget_counts()
                 self._depth -= 1
-
-    def noise_of_products(self, dtype: Any) -> float:
-        """Return the relative rounding of sums of products, as `kernels.ridge_factor` takes it."""
-        if np.dtype(dtype) == np.float32:
-            return 2.0 * ROUNDING[self.precision]
-        return 2.0 * float(np.finfo(dtype).eps)
 
     # -- arrays -------------------------------------------------------------------------------
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from fastbcd.devices.protocol import Device
 from fastbcd.devices.solves import MAX_SWEEPS, RidgeSystem
 from fastbcd.devices.tiles import Tile
 from fastbcd.devices.workspace import Buffer, Workspace
@@ -14,10 +15,9 @@ from fastbcd.kernels import Penalty
 from fastbcd.kernels import cuda as kernels
 from fastbcd.kernels.cuda.target import ROW_BLOCKS
 
-if TYPE_CHECKING:
-    from fastbcd.devices.cuda.device import CUDA
-
-# The product of so many samples is computed in the storage type; products are added in float64.
+# Relative rounding of the factors of float32 products.
+ROUNDING = {"float32": 2.0**-23, "tf32": 2.0**-11, "bf16": 2.0**-8}
+# Samples whose product is made in the storage type; the products are added up in float64.
 SUM_ROWS = 4096
 # Approximate bytes of the products of one call of cuBLAS.
 PRODUCT_BYTES = 2**28
@@ -45,8 +45,9 @@ class CUDASolves:
     Every rank solves for all rows of W; then all take the W of the first rank.
     """
 
-    def __init__(self, device: CUDA) -> None:
-        self._device, self._library = device, device.library
+    def __init__(self, device: Device, library: Any, failures: Any, precision: str) -> None:
+        self._device, self._library, self._failures = device, library, failures
+        self._precision = precision
 
     def rows_at_once(self, rows: int) -> tuple[int, ...]:
         """Return the number of blocks of threads, which take one row each."""
@@ -95,6 +96,12 @@ class CUDASolves:
     def check_equations(self, W: Any, cross: Any, gram: Any) -> None:
         """Do nothing: the kernels of the solve raise the device's flag."""
 
+    def _noise_of_products(self, dtype: Any) -> float:
+        """Relative rounding of sums of products, as `kernels.ridge_factor` takes it."""
+        if np.dtype(dtype) == np.float32:
+            return 2.0 * ROUNDING[self._precision]
+        return 2.0 * float(np.finfo(dtype).eps)
+
     # -- W-blocks -----------------------------------------------------------------------------
 
     def ridge(
@@ -111,17 +118,17 @@ class CUDASolves:
         device, scale = self._device, system.scale[0]
         # The system has the rounding of its products and of this solve.
         noise = max(
-            device.noise_of_products(W.dtype), len(system.gram) * float(np.finfo(np.float64).eps)
+            self._noise_of_products(W.dtype), len(system.gram) * float(np.finfo(np.float64).eps)
         )
         parameters = (weight, ridge, alpha) if isinstance(weight, float) else None
         if parameters is None or system.factored_for != parameters:
             kernels.scaled_system(
-                system.factor, scale, system.gram, weight, ridge, alpha, noise, device.failures
+                system.factor, scale, system.gram, weight, ridge, alpha, noise, self._failures
             )
             self._library.cholesky(system.factor)
             system.factored_for = parameters
         step = device.pool.borrow(cross.shape)
-        kernels.right_hand_side(step, cross, W, weight, ridge, scale, device.failures)
+        kernels.right_hand_side(step, cross, W, weight, ridge, scale, self._failures)
         self._library.cholesky_solve(step, system.factor)
         kernels.add_scaled_step(W, step, cross, weight, ridge, alpha, noise, scale, decrease)
         device.pool.give_back(step)

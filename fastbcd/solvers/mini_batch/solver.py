@@ -20,6 +20,7 @@ from fastbcd.devices.execution import Execution
 from fastbcd.devices.protocol import Device
 from fastbcd.devices.ranks import collective_errors
 from fastbcd.errors import InputError
+from fastbcd.layers import Layer
 from fastbcd.problem import Problem
 from fastbcd.problem.initialization import output_unit, scaled_weights
 from fastbcd.solvers.budget import planned_bytes_of_batches
@@ -219,66 +220,35 @@ class MiniBatchThreeSplitting:
         problem, device, ranks = self.problem, self.device, self.device.ranks
         with collective_errors(ranks):
             seed = require_integer(seed, "seed", at_least=0)
-            X, Y = device.as_input(X), device.as_input(Y)
-            others = ranks.size > 1
-            inputs, targets = check_samples(
-                X, Y, problem.widths, problem.loss, device.blocks, others
-            )
-            if sample_weight is not None and others:
-                raise InputError("sample_weight is for one process; leave it out, or comm")
-            if sample_weight is not None:
-                sample_weight = device.numpy(device.as_input(sample_weight))
-            weight = mean_one(sample_weight, len(inputs))
+            inputs, targets, weight = self._checked(X, Y, sample_weight)
         counts = ranks.gather(len(inputs))
         n, first = sum(counts), sum(counts[: ranks.rank])
         if n == 0:
             raise InputError("X must have at least one sample on some rank")
         settings = self.settings(n)
-        work = planned_bytes_of_batches(self, n)
+        work = planned_bytes_of_batches(
+            problem, device, self.dtype, settings.batch_size, settings.rank, n
+        )
         with collective_errors(ranks):
             device.storage.plan(work, 0, device.n_threads or 1, [inputs, targets])
         for array in (inputs, targets):
             device.storage.read_by_rows(array)
-        if passes is None:
-            passes = self.passes(n)
-        passes = require_integer(passes, "passes", at_least=0)
-        if length is None:
-            length = passes * n_batches(n, settings.batch_size)
-        length = require_integer(length, "length", at_least=0)
+        length = self._length(passes, length, n, settings.batch_size)
         rng = np.random.default_rng(seed)
-        n_first = max(settings.batch_size, FIRST_SAMPLES)
-        sample = np.sort(rng.permutation(n)[:n_first])
-        own = rows_here(sample, first, len(inputs))
-        with collective_errors(ranks):
-            own_X = check_inputs(device.batches.rows_of(inputs, own), problem.widths[0], others)
-            own_Y = device.batches.rows_of(targets, own)
-            check_loss_targets(own_Y, problem.loss)
-        first_X, first_Y = (np.concatenate(ranks.gather(part)) for part in (own_X, own_Y))
+        sample = np.sort(rng.permutation(n)[: max(settings.batch_size, FIRST_SAMPLES)])
+        first_X, first_Y = self._gathered(inputs, targets, rows_here(sample, first, len(inputs)))
         first_weight = None if weight is None else weight[sample]
-        with device.session():  # BLAS has one thread here, so that n_threads changes no bit
-            weights = scaled_weights(problem, first_X, first_Y, seed, self.dtype, first_weight)
-            metrics = [
-                GramMetric(
-                    device,
-                    W.shape[1],
-                    settings.rank,
-                    settings.damping,
-                    self.dtype,
-                    seed,
-                    ceiling=CEILING / (1.0 - settings.momentum),
-                )
-                if layer.has_weights
-                else None
-                for layer, W in zip(problem.layers, weights, strict=True)
-            ]
-        for W, penalty in zip(weights, problem.weight_penalties, strict=True):
+        with device.session():  # BLAS has one thread in it, so that their number changes no bit
+            drawn = scaled_weights(problem, first_X, first_Y, seed, self.dtype, first_weight)
+            metrics = [self._metric(layer, settings, seed) for layer in problem.layers]
+        for W, penalty in zip(drawn, problem.weight_penalties, strict=True):
             device.project(W[:, :-1], penalty)
-        weights = [device.array(W, self.dtype) for W in weights]
+        weights = [device.array(W, self.dtype) for W in drawn]
         means = [device.copy(W) for W in weights] if self.average else weights
         return MiniBatchState(
             W=[None, *weights],
             mean_W=[None, *means],
-            S=[None, *(device.zeros(W.shape, self.dtype) for W in weights)],
+            S=[None, *[device.zeros(W.shape, self.dtype) for W in weights]],
             metrics=[None, *metrics],
             X=device.batches.resident(inputs),
             Y=device.batches.resident(targets),
@@ -289,6 +259,57 @@ class MiniBatchThreeSplitting:
             sample_weight=weight,
             n_total=n,
             first=first,
+        )
+
+    def _checked(
+        self, X: ArrayLike, Y: ArrayLike, sample_weight: ArrayLike | None
+    ) -> tuple[Any, Any, Any]:
+        """Samples, targets and weights of `init` as arrays, checked."""
+        problem, device, others = self.problem, self.device, self.device.ranks.size > 1
+        inputs, targets = check_samples(
+            device.as_input(X),
+            device.as_input(Y),
+            problem.widths,
+            problem.loss,
+            device.blocks,
+            others,
+        )
+        if sample_weight is None:
+            return inputs, targets, None
+        if others:
+            raise InputError("sample_weight is for one process; leave it out, or comm")
+        weight = device.numpy(device.as_input(sample_weight))
+        return inputs, targets, mean_one(weight, len(inputs))
+
+    def _length(self, passes: int | None, length: int | None, n: int, batch_size: int) -> int:
+        """The number of batches after which the schedule ends."""
+        passes = self.passes(n) if passes is None else passes
+        passes = require_integer(passes, "passes", at_least=0)
+        length = passes * n_batches(n, batch_size) if length is None else length
+        return require_integer(length, "length", at_least=0)
+
+    def _gathered(self, inputs: Any, targets: Any, own: Any) -> tuple[Any, Any]:
+        """The rows `own` of every rank's samples, on all ranks, checked."""
+        problem, device, ranks = self.problem, self.device, self.device.ranks
+        with collective_errors(ranks):
+            rows = device.batches.rows_of(inputs, own)
+            X = check_inputs(rows, problem.widths[0], ranks.size > 1)
+            Y = device.batches.rows_of(targets, own)
+            check_loss_targets(Y, problem.loss)
+        return np.concatenate(ranks.gather(X)), np.concatenate(ranks.gather(Y))
+
+    def _metric(self, layer: Layer, settings: Settings, seed: int) -> GramMetric | None:
+        """The metric of a layer's W-block; None where the layer has no weights."""
+        if not layer.has_weights:
+            return None
+        return GramMetric(
+            self.device,
+            layer.weight_shape[1],
+            settings.rank,
+            settings.damping,
+            self.dtype,
+            seed,
+            ceiling=CEILING / (1.0 - settings.momentum),
         )
 
     def rows(self, n: int) -> slice:
