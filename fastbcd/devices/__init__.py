@@ -24,7 +24,7 @@ def get_device(
     precision: str = "float32",
     dtype: Any = "float32",
 ) -> Device:
-    """The device called `name`, which multiplies `dtype` in that precision.
+    """Return the device called `name`, which multiplies arrays of `dtype` in that precision.
 
     `InputError` if there is no such device on this machine; no other device takes its place.
     """

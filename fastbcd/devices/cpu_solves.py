@@ -90,7 +90,7 @@ class CPUSolves:
         kernels.add_gram(total, V, *product, *sample_weight)
 
     def sum_equations(self, cross: Array, gram: Array | None) -> None:
-        """One message, with the lower triangle of the Gram matrix."""
+        """Add up over ranks by one message, with the lower triangle of the Gram matrix."""
         ranks = self._ranks
         if gram is None or ranks.size == 1:
             ranks.sum(cross)
@@ -124,7 +124,7 @@ class CPUSolves:
         alpha: float,
         decrease: Array | None,
     ) -> None:
-        """One linear solve for the step, by rows; see `fastbcd.kernels.gram_solve`."""
+        """Solve one linear system for the step, by rows; see `fastbcd.kernels.gram_solve`."""
         pool, own = self._pool, self._ranks.rows(len(W))
         self._factor(system, W.dtype, weight, ridge, alpha)
         # The decrease needs step and right-hand side; without it the step replaces the latter.
@@ -179,7 +179,7 @@ class CPUSolves:
         alpha: float,
         decrease: Array | None,
     ) -> None:
-        """Coordinate descent by rows; see `fastbcd.kernels.coordinate_descent`."""
+        """Do coordinate descent by rows; see `fastbcd.kernels.coordinate_descent`."""
         hessian, own = system.factor, self._ranks.rows(len(W))
         kernels.coordinate_hessian(hessian, system.gram, weight, alpha)
         system.factored_for = None

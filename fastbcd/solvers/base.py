@@ -402,7 +402,7 @@ class BlockCoordinateDescent:
             return unit * (1.0 + problem.gamma + problem.rho) * float(squares.total()[0])
 
     def squared_subgradient(self, state: State) -> float:
-        """``|g|^2`` of a subgradient of F at `state`; see `fastbcd.solvers.subgradient`."""
+        """Return ``|g|^2`` of a subgradient of F at `state`; see `fastbcd.solvers.subgradient`."""
         return squared_subgradient(self.problem, self.device, state, self.coupling_residuals)
 
     def coupling_residuals(

@@ -22,7 +22,7 @@ def planned_bytes(
     has_preactivations: bool,
     weights_of_samples: int = 0,
 ) -> tuple[int, int]:
-    """``(work, tile)``: bytes for all but samples, at most, and bytes a tile of the widest pass.
+    """Return ``(work, tile)``: a bound on bytes for all but samples, and the bytes of one tile.
 
     .. code-block:: text
 
@@ -58,7 +58,7 @@ def planned_bytes(
 def planned_bytes_of_batches(
     problem: Problem, device: Device, dtype: np.dtype, batch_size: int, rank: int, n: int
 ) -> int:
-    """Bytes for all but samples of a mini-batch run on `n`, at most.
+    """Return a bound on the bytes of a mini-batch run on `n` samples, besides these samples.
 
     They hold weights, their means and momentum, metrics, one batch of states and displacements,
     the order of the samples, and the states of the first samples in float64.

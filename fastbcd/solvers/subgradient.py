@@ -13,7 +13,7 @@ from fastbcd.problem.requirements import check_subgradient
 from fastbcd.solvers.state import State
 
 CouplingResiduals = Callable[[Tile, State, int, Any], tuple[Any, Any, Any]]
-"""``coupling_residuals(tile, state, l, operator)``: A_l, R_l and |g_U|^2 of one tile."""
+"""``coupling_residuals(tile, state, l, operator)`` returns A_l, R_l and ``|g_U_l|^2`` of a tile."""
 
 
 class SlopeWork(Workspace):
@@ -28,7 +28,7 @@ def squared_subgradient(
     state: State,
     coupling_residuals: CouplingResiduals,
 ) -> float:
-    """``|g|^2``, g a subgradient of F at `state`.
+    """Return ``|g|^2`` of a subgradient g of F at `state`.
 
     In three-splitting g is the smallest subgradient in each block. In two-splitting act' at a kink,
     where ``V^_{l-1} W_l^T`` is exactly 0, is that of one side.

@@ -17,7 +17,7 @@ from fastbcd.kernels.cuda.target import ROW_BLOCKS
 
 # Relative rounding of the factors of float32 products.
 ROUNDING = {"float32": 2.0**-23, "tf32": 2.0**-11, "bf16": 2.0**-8}
-# Samples whose product is made in the storage type; the products are added up in float64.
+# The product of so many samples is computed in the storage type; products are added in float64.
 SUM_ROWS = 4096
 # Approximate bytes of the products of one call of cuBLAS.
 PRODUCT_BYTES = 2**28
@@ -97,7 +97,7 @@ class CUDASolves:
         """Do nothing: the kernels of the solve raise the device's flag."""
 
     def _noise_of_products(self, dtype: Any) -> float:
-        """Relative rounding of sums of products, as `kernels.ridge_factor` takes it."""
+        """Return the relative rounding of sums of products, as `kernels.ridge_factor` takes it."""
         if np.dtype(dtype) == np.float32:
             return 2.0 * ROUNDING[self._precision]
         return 2.0 * float(np.finfo(dtype).eps)

@@ -238,7 +238,7 @@ class MiniBatchThreeSplitting:
         sample = np.sort(rng.permutation(n)[: max(settings.batch_size, FIRST_SAMPLES)])
         first_X, first_Y = self._gathered(inputs, targets, rows_here(sample, first, len(inputs)))
         first_weight = None if weight is None else weight[sample]
-        with device.session():  # BLAS has one thread in it, so that their number changes no bit
+        with device.session():  # BLAS has one thread here, so that n_threads changes no bit
             drawn = scaled_weights(problem, first_X, first_Y, seed, self.dtype, first_weight)
             metrics = [self._metric(layer, settings, seed) for layer in problem.layers]
         for W, penalty in zip(drawn, problem.weight_penalties, strict=True):
@@ -264,7 +264,7 @@ class MiniBatchThreeSplitting:
     def _checked(
         self, X: ArrayLike, Y: ArrayLike, sample_weight: ArrayLike | None
     ) -> tuple[Any, Any, Any]:
-        """Samples, targets and weights of `init` as arrays, checked."""
+        """Return samples, targets and weights of `init` as arrays, after a check."""
         problem, device, others = self.problem, self.device, self.device.ranks.size > 1
         inputs, targets = check_samples(
             device.as_input(X),
@@ -282,14 +282,14 @@ class MiniBatchThreeSplitting:
         return inputs, targets, mean_one(weight, len(inputs))
 
     def _length(self, passes: int | None, length: int | None, n: int, batch_size: int) -> int:
-        """The number of batches after which the schedule ends."""
+        """Return the number of batches after which the schedule ends."""
         passes = self.passes(n) if passes is None else passes
         passes = require_integer(passes, "passes", at_least=0)
         length = passes * n_batches(n, batch_size) if length is None else length
         return require_integer(length, "length", at_least=0)
 
     def _gathered(self, inputs: Any, targets: Any, own: Any) -> tuple[Any, Any]:
-        """The rows `own` of every rank's samples, on all ranks, checked."""
+        """Return the rows `own` of every rank's samples, after a check, on all ranks."""
         problem, device, ranks = self.problem, self.device, self.device.ranks
         with collective_errors(ranks):
             rows = device.batches.rows_of(inputs, own)
@@ -299,7 +299,7 @@ class MiniBatchThreeSplitting:
         return np.concatenate(ranks.gather(X)), np.concatenate(ranks.gather(Y))
 
     def _metric(self, layer: Layer, settings: Settings, seed: int) -> GramMetric | None:
-        """The metric of a layer's W-block; None where the layer has no weights."""
+        """Return the metric of a layer's W-block; None if the layer has no weights."""
         if not layer.has_weights:
             return None
         return GramMetric(
