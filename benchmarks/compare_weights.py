@@ -2,12 +2,12 @@
 
     python benchmarks/compare_weights.py BEFORE [AFTER]
 
-Trains small networks with the code of both commits, each in a process of its own, and compares a
-SHA-256 of all weights and of the objective. AFTER is the working tree where it is left out. Prints
-the runs that differ, then how many agree, and ends with status 1 where one differs. The runs cover
-every solver with every activation, loss and penalty, residual networks, both reductions, weights of
-samples, mini-batches, runs out of core, several threads and the estimators. They use public names
-only, so that the code of both commits knows them. Three minutes a commit on two cores.
+It trains small networks with the code of both commits, each in its own process, and compares a
+SHA-256 of all weights and of the objective. The default of AFTER is the working tree. It prints the
+runs that differ and the number of those that agree, and exits with status 1 if one differs. The
+runs cover every solver with every activation, loss and penalty, residual networks, both reductions,
+weights of samples, mini-batches, runs out of core, several threads and the estimators. They use
+public names only, because both commits must know them. A commit takes three minutes on two cores.
 """
 
 from __future__ import annotations
@@ -26,20 +26,19 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 ACTIVATIONS = (
-    *("relu", "leaky_relu:0.2", "linear", "sigmoid", "tanh", "softplus"),
-    "polynomial:0.1,1,-0.05",
-)
+    "relu", "leaky_relu:0.2", "linear", "sigmoid", "tanh", "softplus", "polynomial:0.1,1,-0.05",
+)  # fmt: skip
 LOSSES = ("squared", "logistic_ovr", "hinge", "exponential", "cross_entropy")
 PENALTIES = (
-    *("ridge:1e-3", "l1:1e-3", "elastic_net:1e-3,0.5", "nonnegative", "box:-0.2,0.3"),
+    "ridge:1e-3", "l1:1e-3", "elastic_net:1e-3,0.5", "nonnegative", "box:-0.2,0.3",
     "l1:1e-3/none/ridge:1e-2",
-)
+)  # fmt: skip
 DTYPES = ("float32", "float64")
 WIDTHS = (12, 17, 17, 3)
 
 
 def settings() -> Iterator[dict[str, Any]]:
-    """Keywords of `Problem` for the runs that all solvers make."""
+    """Yield keywords of `Problem` for the runs of all solvers."""
     yield {}
     yield {"reduction": "sum"}
     yield {"widths": (12, 3)}
@@ -52,7 +51,7 @@ def settings() -> Iterator[dict[str, Any]]:
 
 
 def runs() -> Iterator[tuple[str, Callable[[], tuple[list[Any], Any]]]]:
-    """Name of each run, and what gives its weights and its last objective."""
+    """Yield the name of each run, and a function that returns its weights and last objective."""
     import numpy as np
 
     from fastbcd import (

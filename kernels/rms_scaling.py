@@ -1,7 +1,7 @@
-"""The scales of a mini-batch's layers against each other: root mean squares and their ratios.
+"""Scales of the updates D_l of a mini-batch, from root mean squares of layers and their ratios.
 
-The arrays have L + 1 elements, one for each layer l = 1..L; the first one is not used. They are
-few, and kernels of the GPU run the same functions in one thread.
+Arrays have L + 1 elements, one for each layer l = 1..L; element 0 is not used. They are small, so
+the GPU runs the same functions in one thread.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import math
 from fastbcd.kernels.jit import kernel_in_order
 
 SETTLED, ANOTHER_PASS, NOT_FINITE = 0, 1, 2
-# An update that misses its size by such a factor is made anew.
+# An update that misses its size by this factor is computed again.
 TOLERANCE = 30.0
 
 
@@ -23,16 +23,16 @@ def layer_scales(scale, gain_ratios, rms_U, rms_D, displacement):
 
         size_l = displacement rms(U_l) for l < L,  size_L = rms(D_L)
 
-    The scale makes rms(D_l) about ``displacement rms(U_l)`` on its way down through the layers.
-    size_{l+1} is what rms(D_{l+1}) is to be, not what it was in the batch before: else each
-    layer's fluctuation would double the next one's.
+    The V_l-block takes ``scale_l D_{l+1}``, which makes rms(D_l) about ``displacement rms(U_l)``.
+    size_{l+1} is the intended rms(D_{l+1}), not that of the batch before, with which the
+    fluctuation of each layer would double that of the next one.
 
     Parameters
     ----------
     scale : (L + 1,) float64 array
-        Written; 1 for l = L.
+        Output; 1 for l = L.
     gain_ratios, rms_U, rms_D : (L + 1,) float64 arrays
-        ``rms(D_l)`` for a unit of ``rms(D_{l+1})``, and root mean squares, of the batch before.
+        ``rms(D_l) / (scale_l rms(D_{l+1}))`` and root mean squares of the batch before.
     displacement : float
     """
     L = scale.shape[0] - 1
@@ -49,33 +49,33 @@ def settle_sizes(
     weight, gradient_scale, gain_ratios, rms_U, rms_D, scale, squares, counts, responses,
     displacement, rounding, share,
 ):  # fmt: skip
-    """``weight_l = share / rms(D_l)``, with sizes and gain ratios of this batch renewed.
+    """``weight_l = share / rms(D_l)``; also updates root mean squares and gain ratios.
 
     Parameters
     ----------
     weight, gradient_scale : (L + 1,) float64 arrays
-        Written: ``share / rms(D_l)``; and the update of U_l by a unit of the loss's negative
-        gradient, in units of ``rms(D_l)``. Both are 0 where D_l is 0 or the fit is exact.
+        Output: ``share / rms(D_l)``, and the update of U_l by a unit of the loss's negative
+        gradient divided by ``rms(D_l)``. Both are 0 where D_l is 0 or if the fit is exact.
     gain_ratios, rms_U, rms_D : (L + 1,) float64 arrays
-        Renewed, unless nothing is left to learn from this batch.
+        Updated to those of this batch, unless the fit is exact.
     scale : (L + 1,) float64 array
-        From `layer_scales`; the updates D were made with it.
+        The result of `layer_scales` with which the updates D_l were computed.
     squares : (2, L + 1) float64 array
-        ``|U_l|^2`` and ``|D_l|^2``; their root mean squares on exit.
+        ``|U_l|^2`` and ``|D_l|^2`` on entry, their root mean squares on exit.
     counts, responses : (L + 1,) float64 arrays
-        Number of elements of U_l, and the update of U_l by a unit of ``D_{l+1} W_{l+1}``.
+        Number of elements of U_l, and update of U_l by a unit of ``D_{l+1} W_{l+1}``.
     displacement : float
         As in `layer_scales`.
     rounding : float
-        The fit counts as exact where ``rms(D_L) <= rounding rms(U_L)``.
+        The fit counts as exact if ``rms(D_L) <= rounding rms(U_L)``.
     share : float
-        A step's weight is this over ``rms(D_l)``.
+        Numerator of the weights.
 
     Returns
     -------
     int
-        `SETTLED`; `ANOTHER_PASS` where an update misses its size by more than `TOLERANCE`;
-        `NOT_FINITE`, and then only weight and gradient_scale have changed.
+        `SETTLED`; `ANOTHER_PASS` if an update misses its size by more than `TOLERANCE`;
+        `NOT_FINITE` if a square is not, and then gain_ratios, rms_U and rms_D keep their values.
     """
     L = scale.shape[0] - 1
     finite = True
@@ -94,7 +94,7 @@ def settle_sizes(
     for l in range(1, L):
         if rms_D[l] > 0.0 and rms_D[l + 1] > 0.0:
             gain_ratios[l] = rms_D[l] / (scale[l] * rms_D[l + 1])
-            # Where all states of a layer are 0 the ratio is infinite.
+            # The ratio is infinite if all pre-activations of a layer are 0.
             ratio = rms_D[l] / (displacement * rms_U[l]) if rms_U[l] > 0.0 else math.inf
             if not (1.0 / TOLERANCE < ratio < TOLERANCE):
                 status = ANOTHER_PASS

@@ -1,7 +1,7 @@
-"""A device in plain NumPy: slow, obvious, without threads; it shows what the protocol asks for.
+"""A device in plain NumPy, slow and obvious and without threads: the protocol in its least form.
 
-Products, solves, sums and passes are a line or two of NumPy each. Kernels that go through elements
-one by one are those of the package, which have oracles of their own.
+Products, solves, sums and passes are a line or two of NumPy each. Elementwise kernels are those of
+the package, which have their own oracles.
 """
 
 from contextlib import contextmanager
@@ -21,7 +21,7 @@ def with_ones(V):
 
 
 class PlainTile:
-    """All samples, or a few."""
+    """Rows of some samples, or of all."""
 
     def __init__(self, rows, work):
         self.rows, self.work = rows, work
@@ -42,7 +42,7 @@ class PlainSum:
 
 
 class PlainPool:
-    """Every borrower gets new memory, full of NaN."""
+    """A pool that lends new memory, full of NaN, each time."""
 
     def borrow(self, shape):
         return np.full(shape, np.nan)
@@ -53,7 +53,7 @@ class PlainPool:
 
 
 class PlainKernels:
-    """The package's kernels, but for products and solves."""
+    """The kernels of the package, with products and solves in NumPy."""
 
     def __getattr__(self, name):
         return getattr(kernels, name)
@@ -78,9 +78,9 @@ class PlainKernels:
         moved, through = ((A * A).sum(axis=1) for A in (old - V, (old - V) @ W.T))
         decrease += 0.5 * np.sum(c * (kappa * moved + rho * through)), np.sum(c * moved)
 
-    def step_weights(self, W, S, work, directions, size, keep):
+    def step_weights(self, W, M, work, directions, size, keep):
         W[:, :-1] *= keep
-        W += size * (S - work @ directions)
+        W += size * (M - work @ directions)
 
 
 class PlainSolves:
@@ -177,8 +177,8 @@ class PlainBatches:
     def is_positive(self, number):
         return number > 0.0
 
-    def renew_metric(self, metric, S):
-        """By the singular vectors of the sketch; its rank is below d."""
+    def renew_metric(self, metric, M):
+        """Use the singular vectors of the sketch; the metric's rank is below d."""
         before, d = metric.level, len(metric.Q)
         trace, sketch = metric.trace_sum / metric.batches, metric.sketch / metric.batches
         metric.sketch[:], metric.batches, metric.trace_sum = 0.0, 0, 0.0
@@ -188,7 +188,7 @@ class PlainBatches:
         above = np.maximum(e - rest, 0.0)
         metric.Q[:], metric.directions[:] = Q, (above / (metric.level + above))[:, None] * Q.T
         if metric.level < 0.1 * before:
-            S *= metric.level / before
+            M *= metric.level / before
         return True
 
 
@@ -235,7 +235,7 @@ class PlainDevice:
         return 2**62
 
     def for_each_tile(self, n, widths, dtype, body, even=False, arrays=()):
-        size = even_size(n, 32)  # more than one, so that sums over tiles are seen to be such
+        size = even_size(n, 32)  # several tiles, so that sums over tiles are tested
         for start in range(0, n, size):
             body(PlainTile(slice(start, min(n, start + size)), Workspaces(np.empty)))
 

@@ -1,4 +1,4 @@
-"""All algorithms on a device of plain NumPy: the same weights, and nothing but the protocol."""
+"""All algorithms on a device of plain NumPy give the same weights and use only the protocol."""
 
 import inspect
 

@@ -1,1 +1,1 @@
-"""Checkpoints: what a run needs to go on as if it had not stopped."""
+"""Checkpoints: the data by which a stopped run goes on as if it had not stopped."""

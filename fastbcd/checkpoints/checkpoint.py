@@ -1,4 +1,4 @@
-"""Checkpoints: everything that a run needs to go on as if it had not stopped."""
+"""Checkpoints in files: they are written, read, and compared with the run that goes on."""
 
 from __future__ import annotations
 
@@ -34,39 +34,38 @@ from fastbcd.support.floating_point import own_errstate
 from fastbcd.support.stored import check_state_dict
 from fastbcd.training.loop import Callback, Result, RunHistory, run
 
-# Format 2 has samples of several ranks in shards. Format 3 has keys that each class writes down.
+# Since format 2, samples of several ranks are in shards. In format 3 each class defines its keys.
 FORMAT, READ = 3, (2, 3)
 KEYS = (
-    *("format", "solver", "data", "max_iter", "state", "samples", "parts", "history"),
-    *("callbacks", "checksum"),
-)
+    "format", "solver", "data", "max_iter", "state", "samples", "parts", "history", "callbacks",
+    "checksum",
+)  # fmt: skip
 # Keys of a state whose arrays have a row for each sample.
 OF_SAMPLES = ("V", "U")
-# Hyperparameters under the names that files have for them: of solvers, those of them that
-# mini-batches may choose by a rule, and of problems.
+# Names of hyperparameters in files: those of solvers, those that mini-batches may choose by a rule,
+# and those of problems.
 OF_SOLVERS = (
-    *("alpha", "alpha_weights", "loss_update", "inner_steps", "batch_size", "step_size"),
-    *("momentum", "damping", "schedule", "rank", "displacement", "rho", "weight_decay", "average"),
-    "dtype",
-)
+    "alpha", "alpha_weights", "loss_update", "inner_steps", "batch_size", "step_size", "momentum",
+    "damping", "schedule", "rank", "displacement", "rho", "weight_decay", "average", "dtype",
+)  # fmt: skip
 CHOSEN = ("batch_size", "step_size", "momentum", "damping", "rank")
 OF_PROBLEMS = (
-    *("widths", "activations", "loss", "gamma", "rho", "weight_penalties", "state_penalties"),
-    *("residual", "reduction"),
-)
+    "widths", "activations", "loss", "gamma", "rho", "weight_penalties", "state_penalties",
+    "residual", "reduction",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A run that has not ended: `write` wrote it, and `read` read it.
+    """The content of a checkpoint that `write` wrote and `read` read.
 
     Parameters
     ----------
     path : Path
     tensors : dict of str to array
-        All arrays but those with a row for each sample, which may be larger than memory.
+        All arrays except those with a row for each sample, which may be larger than memory.
     metadata : dict
-        All the rest, as JSON can hold it.
+        All other content, as JSON can hold it.
     """
 
     path: Path
@@ -75,16 +74,16 @@ class Checkpoint:
 
     @property
     def iteration(self) -> int:
-        """Iterations done."""
+        """The number of iterations done."""
         return int(self.metadata["state"]["iteration"])
 
     @property
     def max_iter(self) -> int:
-        """Iterations of the whole run."""
+        """The number of iterations of the whole run."""
         return int(self.metadata["max_iter"])
 
     def past(self) -> RunHistory:
-        """The history, and the state of each callback under the name of its class."""
+        """Return the history, and the state of each callback under the name of its class."""
         return RunHistory(
             history=self.metadata["history"],
             callbacks=[
@@ -96,16 +95,17 @@ class Checkpoint:
     def restore(
         self, solver: Any, X: ArrayLike, Y: ArrayLike, sample_weight: ArrayLike | None = None
     ) -> Any:
-        """The state of `solver` when this was written, for the same X (n, d_0) and Y (n, d_L).
+        """Return the stored state of `solver`, for the same X (n, d_0) and Y (n, d_L).
 
-        `sample_weight` (n,) are the same weights of samples, where there were any.
-        Where the solver is spread over ranks, all of them call this, each with its own samples;
-        there may be more or fewer ranks than those that wrote. Each reads its own rows only.
+        `sample_weight` (n,) are the same weights of samples, if the run had any. On several ranks
+        all of them call this, each with its own samples, and each reads only its own rows. Their
+        number may differ from that of the ranks that wrote the checkpoint.
 
         Raises
         ------
         InputError
-            Another solver, another network or other data; says what differs. A shard is damaged.
+            The solver, the network or the data differ; the message says in what. A shard is
+            damaged.
         """
         device = solver.device
         state = solver.blank(X, Y, sample_weight)
@@ -133,7 +133,7 @@ class Checkpoint:
             return state
 
     def _load(self, state: Any, fetch: Any) -> None:
-        """Let `state` go on from what is stored, its arrays filled in place; errors name the file.
+        """Load the stored content into the arrays of `state`; errors name the file.
 
         Keys are checked before any array is read.
         """
@@ -155,7 +155,7 @@ class Checkpoint:
                 )
 
     def _fetch(self, device: Any, samples: Samples) -> Any:
-        """The function by which `deserialise` gets the array of a name, in place where it can."""
+        """Return the function by which `deserialise` gets arrays by name, in place if it can."""
 
         def fetch(name: str, live: Any) -> Any:
             if name in self.metadata["samples"]:
@@ -174,28 +174,28 @@ class Checkpoint:
 
 
 def write(path: Path, solver: Any, state: Any, data: str, max_iter: int, result: Result) -> None:
-    """Write a checkpoint beside the last one, then in its place.
+    """Write a checkpoint beside the last one, then put it in the place of that one.
 
-    All ranks call it. Where there are several, each writes its samples to a shard. Then the first
-    rank writes the index, which makes the checkpoint valid; until then the last one is whole.
+    All ranks call it. If there are several, each writes its samples to a shard. Then the first rank
+    writes the index, which makes the checkpoint valid. Until then the last checkpoint is valid.
 
     Parameters
     ----------
     path : Path
-        Of the index, or of the only file.
+        Path of the index, or of the only file.
     solver, state
-        Of the run.
+        Solver and state of the run.
     data : str
         `fingerprint` of the data.
     max_iter : int
-        Iterations of the whole run.
+        Number of iterations of the whole run.
     result : Result
-        History and callbacks so far; those of the first rank count.
+        History and callbacks so far; those of the first rank are stored.
 
     Raises
     ------
     OSError
-        It cannot be written; the last one is untouched.
+        The checkpoint cannot be written; the last one is untouched.
     """
     device, ranks = solver.device, solver.device.ranks
     take, shard = partial(taken, device), None
@@ -232,11 +232,11 @@ def write(path: Path, solver: Any, state: Any, data: str, max_iter: int, result:
         on_root(ranks, write_index)
     finally:
         if ranks.rank == 0:
-            remove_unused(path)  # of the last one, or of this one where a rank failed
+            remove_unused(path)  # shards of the last one, or of this one if a rank failed
 
 
 def _remembered(result: Result, tensors: Tensors) -> list[Any]:
-    """Class name and state of each callback, as JSON can hold them; arrays go to `tensors`."""
+    """Return class name and state of each callback for JSON; their arrays go to `tensors`."""
     return [
         [type(callback).__name__, serialise(callback.state_dict(), f"callbacks.{i}", tensors)]
         for i, callback in enumerate(result.callbacks)
@@ -252,19 +252,19 @@ def _last_one_kept() -> Iterator[None]:
 
 
 def read(path: Path, ranks: Ranks = SINGLE_PROCESS) -> Checkpoint:
-    """The checkpoint at `path` without its samples, which `Checkpoint.restore` reads.
+    """Read the checkpoint at `path` without its samples, which `Checkpoint.restore` reads.
 
     Parameters
     ----------
     path : Path
-        Of the index, or of the only file.
+        Path of the index, or of the only file.
     ranks : Ranks
         The ranks that call this together; the first one verifies the file.
 
     Raises
     ------
     InputError
-        There is none, or it is damaged, or of another format.
+        The file is missing, damaged, or of an unknown format.
     """
     with (
         collective_errors(ranks, apart=True),
@@ -294,30 +294,30 @@ def resume(
     callbacks: Iterable[Callback] = (),
     sample_weight: ArrayLike | None = None,
 ) -> Result:
-    """Go on from a checkpoint: the result is that of the run that was not interrupted, bit for bit.
+    """Go on from a checkpoint; the result is that of an uninterrupted run, bit for bit.
 
     Parameters
     ----------
     path : str or Path
         A file that `fastbcd.callbacks.SaveCheckpoint` wrote.
     solver
-        It has the same hyperparameters; the number of threads may differ.
+        A solver with the same hyperparameters; the number of threads may differ.
     X, Y : array
         The same data.
     callbacks : iterable of Callback
-        As for `fit`. Those that took part when the checkpoint was written go on from their state.
+        As for `fit`. Callbacks that the checkpoint has go on from their stored state.
     sample_weight : array, optional
         The same weights. Full batches need them; a checkpoint of mini-batches holds them itself.
 
     Returns
     -------
     Result
-        Its history starts at the first iteration of the whole run.
+        The result of the whole run; its history starts at the first iteration.
 
     Raises
     ------
     InputError
-        The file is damaged, or of other data, another network or another solver.
+        The file is damaged, or its data, network or solver differ.
     """
     checkpoint = read(user_path(path), solver.device.ranks)
     state = checkpoint.restore(solver, X, Y, sample_weight)
@@ -325,9 +325,9 @@ def resume(
 
 
 def describe(solver: Any, state: Any) -> dict[str, Any]:
-    """Every hyperparameter of a run by name, as JSON can hold it; nothing of the machine.
+    """Return all hyperparameters of a run by name, as JSON can hold them, without the machine's.
 
-    Where `state` has settings, a number that a rule chose counts as given.
+    If `state` has settings, numbers that a rule chose are included like given ones.
     """
     problem, settings = solver.problem, getattr(state, "settings", None)
     of_solver = {name: getattr(solver, name) for name in OF_SOLVERS if hasattr(solver, name)}
@@ -344,7 +344,7 @@ def _in_words(value: Any) -> Any:
     if isinstance(value, tuple | list):
         return [_in_words(part) for part in value]
     if isinstance(value, Formula):
-        # A formula that is not one of ours is known by the digest of its code.
+        # The digest of its code identifies a formula that is not one of the package.
         known = {**ACTIVATIONS, **LOSSES, **PENALTIES}.get(value.name)
         ours = known is not None and known(*value.arguments) == value
         return repr(value) if ours else f"{value!r} {value.numba_type.name}"

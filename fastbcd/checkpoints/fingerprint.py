@@ -13,27 +13,27 @@ from fastbcd.devices.ranks import collective_errors
 from fastbcd.devices.rows import taken
 from fastbcd.solvers.state import State
 
-# Bytes of rows that are hashed together; a rank sends at most as many to the others.
+# Bytes of rows that are hashed together; a rank sends at most so many to the others.
 BLOCK = 2**16
 # Blocks that are read at a time.
 BLOCKS = 64
 
 
 def fingerprint(device: Any, state: Any) -> str:
-    """SHA-256 of types, shapes and rows of X, Y and weights, in the order of all ranks' samples.
+    """Return the SHA-256 of types, shapes and rows of X, Y and weights, for all ranks' samples.
 
     .. code-block:: text
 
         sum over blocks of rows of SHA-256(index of the first row, bytes of the rows)  mod 2^256
 
-    for X, for Y, and for the weights of samples where full batches have some. The blocks are the
-    same however the rows are spread over ranks: each rank hashes the blocks that begin with one of
-    its rows. Where such a block ends in the rows of ranks behind it, these send their rows.
+    for X, for Y, and for the weights of samples in full batches, if there are any. The blocks do
+    not depend on the ranks: each rank hashes the blocks that begin with one of its rows. If such a
+    block ends in the rows of later ranks, these send their rows.
 
     Parameters
     ----------
     device : CPU
-        All ranks call this together, each with its own.
+        The device of this rank; all ranks call this together.
     state : State or MiniBatchState
         X and Y may be memory-mapped; they are read in blocks.
     """
@@ -45,13 +45,13 @@ def fingerprint(device: Any, state: Any) -> str:
 
 
 def _sum_of_blocks(device: Any, data: Any) -> tuple[str, list[int], int]:
-    """Type of the rows of all ranks, their shape, and the sum of their hashes."""
+    """Return the type of the rows, the shape of those of all ranks, and the sum of their hashes."""
     ranks, shape = device.ranks, data.shape[1:]
     step = max(1, BLOCK // (data.dtype.itemsize * math.prod(shape)))
     counts = ranks.gather(len(data))
     firsts = [sum(counts[:rank]) for rank in range(ranks.size + 1)]
     first, stop = firsts[ranks.rank : ranks.rank + 2]
-    begin = min(stop, -(-first // step) * step)  # before it, rows of a block of a rank before
+    begin = min(stop, -(-first // step) * step)  # rows before it are in a block of an earlier rank
 
     def some(start: int, end: int) -> Any:
         return taken(device, data, slice(start - first, min(end, stop) - first))

@@ -1,4 +1,4 @@
-"""Checkpoints of format 2, which version 0.1.0 wrote: their keys were the names of attributes."""
+"""Checkpoints of format 2, which version 0.1.0 wrote, with names of attributes as keys."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ HYPERPARAMETERS = ("damping", "rank", "ceiling", "_start")
 
 
 def upgraded(metadata: dict[str, Any]) -> dict[str, Any]:
-    """The metadata of a checkpoint of format 2 as format 3 has them; tensors are the same."""
+    """Return the metadata of format 2 in the form of format 3; the tensors are the same."""
     state = {"version": 1, **metadata["state"]}
     if "metrics" in state:
         state["metrics"] = [
@@ -23,7 +23,7 @@ def upgraded(metadata: dict[str, Any]) -> dict[str, Any]:
 
 
 def _version_1(stored: dict[str, Any], left_out: tuple[str, ...] = ()) -> dict[str, Any]:
-    """`stored` with a version; private attributes lose their underscore."""
+    """Return `stored` with a version and without the underscores of private attributes."""
     kept = {key.lstrip("_"): value for key, value in stored.items() if key not in left_out}
     if "image" in kept:
         kept["sketch"] = kept.pop("image")

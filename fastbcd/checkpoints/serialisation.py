@@ -1,4 +1,4 @@
-"""Trees of numbers, texts and arrays as JSON and named tensors: a `state_dict` in a file."""
+"""Trees of numbers, texts and arrays, such as a `state_dict`, as JSON and named tensors."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ Fetch = Callable[[str, Any], Any]
 
 
 def is_array(value: Any) -> bool:
-    """Whether `value` is an array, in this machine's memory or on a graphics card."""
+    """Return whether `value` is an array, in this machine's memory or on a GPU."""
     return isinstance(value, np.ndarray) or hasattr(value, "__cuda_array_interface__")
 
 
 def serialise(value: Any, name: str, tensors: Tensors) -> Any:
-    """`value` as JSON can hold it; its arrays go to `tensors`, under names that begin with `name`.
+    """Return `value` for JSON; its arrays go to `tensors`, under names that begin with `name`.
 
     Arrays are not copied.
 
     Raises
     ------
     TypeError
-        `value` holds something else than dictionaries, lists, arrays, numbers, texts and None.
+        `value` has parts other than dictionaries, lists, arrays, numbers, texts and None.
     """
     if is_array(value):
         while name in tensors:
@@ -51,10 +51,10 @@ def serialise(value: Any, name: str, tensors: Tensors) -> Any:
 
 
 def deserialise(stored: Any, fetch: Fetch, live: Any = None) -> Any:
-    """The tree that `serialise` turned into `stored`.
+    """Return the tree that `serialise` turned into `stored`.
 
-    ``fetch(name, live)`` gives the tensor of a name. Where the tree `live` has an array at that
-    place, `fetch` gets it, to fill it in place; else it gets None.
+    ``fetch(name, live)`` returns the tensor of a name. If the tree `live` has an array at the same
+    place, `fetch` gets this array and fills it; otherwise it gets None.
     """
     if isinstance(stored, dict):
         if TENSOR in stored:

@@ -1,8 +1,8 @@
 """The shards of a checkpoint: each rank's samples in a file of its own, beside the index.
 
-They lie in a folder that is named like the index, with ``.parts`` at the end. A shard counts once
-the index names it. Shards of one checkpoint share a number that no shard of the last one has, so
-that they never replace each other. They are removed when no index names them any more.
+They lie in a folder with the name of the index and ``.parts`` at the end. A shard is valid once the
+index names it. Shards of one checkpoint share a number that no shard of the last one has, so they
+never replace each other. They are removed when the index does not name them any more.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from fastbcd.support.stored import check_state_dict
 
 @dataclass(frozen=True)
 class Shard:
-    """Samples ``start:stop`` of all, in a file.
+    """Samples ``start:stop`` of all ranks' samples, in a file.
 
     Parameters
     ----------
     file : str
-        Its name in the folder; empty: the index itself.
+        Name of the file in the folder; empty for the index itself.
     start, stop : int
-        Its samples among those of all ranks.
+        Range of its samples among those of all ranks.
     checksum : str
-        Of its bytes, as it is in the file itself.
+        Checksum of its bytes, which the file itself has, too.
     """
 
     file: str
@@ -42,23 +42,23 @@ class Shard:
     checksum: str
 
     def state_dict(self) -> dict[str, Any]:
-        """The entry of the index."""
+        """Return the entry of the index."""
         fields = {"file": self.file, "start": self.start, "stop": self.stop}
         return {**fields, "checksum": self.checksum}
 
     @classmethod
     def from_state_dict(cls, stored: dict[str, Any]) -> Shard:
-        """The shard of the entry `stored`; `InputError` names keys that are wrong."""
+        """Return the shard of the entry `stored`; `InputError` names wrong keys."""
         check_state_dict(stored, cls("", 0, 0, "").state_dict(), "Shard")
         return cls(stored["file"], stored["start"], stored["stop"], stored["checksum"])
 
     def path(self, index: Path) -> Path:
-        """Where it lies."""
+        """Return the path of the file, given that of the `index`."""
         return folder_of(index) / self.file if self.file else index
 
 
 def folder_of(index: Path) -> Path:
-    """The folder of a checkpoint's shards."""
+    """Return the folder of a checkpoint's shards."""
     return index.with_name(index.name + ".parts")
 
 
@@ -75,12 +75,12 @@ def write_shard(
     Parameters
     ----------
     index : Path
-        Of the checkpoint.
+        Path of the checkpoint's index.
     number : int
-        From `unused_number`, the same on all ranks.
+        A number from `unused_number`, the same on all ranks.
     rank : int
     rows : (int, int)
-        First of its samples, and first of the next rank's.
+        Numbers of its first sample and of the next rank's first sample.
     tensors : mapping of str to array
     take : callable, optional
         As for `write_checksummed`.
@@ -88,7 +88,7 @@ def write_shard(
     Raises
     ------
     OSError
-        It cannot be written.
+        The file cannot be written.
     """
     folder, name = folder_of(index), f"{number}-{rank}.safetensors"
     folder.mkdir(exist_ok=True)
@@ -98,7 +98,7 @@ def write_shard(
 
 
 def check_shards(index: Path, shards: list[Shard]) -> None:
-    """`OSError` where this rank does not see the shards of others: each has a folder of its own."""
+    """Raise `OSError` if this rank does not see the shards of others, in another folder."""
     for shard in shards:
         if not shard.path(index).exists():
             raise OSError(
@@ -108,7 +108,7 @@ def check_shards(index: Path, shards: list[Shard]) -> None:
 
 
 def unused_number(index: Path) -> int:
-    """The least number that no shard has, once what a killed run left is removed."""
+    """Return the least number that no shard has, after removal of those of a killed run."""
     remove_unused(index)
     with contextlib.suppress(FileNotFoundError):
         taken = {entry.name.partition("-")[0] for entry in folder_of(index).iterdir()}
@@ -117,9 +117,9 @@ def unused_number(index: Path) -> int:
 
 
 def remove_unused(index: Path) -> None:
-    """Remove shards that the checkpoint at `index` does not name: older ones, or half written.
+    """Remove shards that the checkpoint at `index` does not name: old or incomplete ones.
 
-    A file that cannot be removed stays; the next call tries again.
+    If a file cannot be removed, the next call tries again.
     """
     folder, used = folder_of(index), set()
     if not folder.is_dir():
@@ -129,7 +129,7 @@ def remove_unused(index: Path) -> None:
             with ChecksummedFile(index, "checkpoint", verify=False) as file:
                 used = {stored["file"] for stored in file.metadata.get("parts", [])}
         except InputError:
-            return  # it may name any of them
+            return  # a damaged index may name any of them
     for entry in folder.iterdir():
         if entry.name not in used:
             _remove(entry)
@@ -139,7 +139,7 @@ def remove_unused(index: Path) -> None:
 
 
 def remove(index: Path) -> None:
-    """Remove a checkpoint: the index first, so that at no time it lacks a shard."""
+    """Remove a checkpoint, the index first, so that no index ever lacks a shard."""
     index.unlink(missing_ok=True)
     remove_partial(index)
     shutil.rmtree(folder_of(index), ignore_errors=True)
@@ -154,9 +154,9 @@ def _remove(entry: Path) -> None:
 
 
 class Samples:
-    """Rows ``start:stop`` of the samples of a checkpoint, wherever they lie; a context.
+    """A context with rows ``start:stop`` of the samples of a checkpoint, from any of its files.
 
-    Entered by all ranks together. Each shard is verified by the rank that holds its first sample.
+    All ranks enter it together. The rank with the first sample of a shard verifies the shard.
 
     Parameters
     ----------
@@ -166,12 +166,12 @@ class Samples:
     start, stop : int
         The samples that this rank needs.
     ranks : Ranks
-        Those that read.
+        The ranks that read.
 
     Raises
     ------
     InputError
-        On entering, on all ranks: a shard is missing, damaged or of another checkpoint.
+        A shard is missing, damaged or of another checkpoint; all ranks raise it on entry.
     """
 
     def __init__(
@@ -194,7 +194,7 @@ class Samples:
 
     def _open(self, shard: Shard) -> ChecksummedFile:
         path = shard.path(self._index)
-        # The index itself was verified as it was read.
+        # `read` has verified the index itself.
         verify = bool(shard.file) and self.start <= shard.start
         file = ChecksummedFile(path, "checkpoint", verify=verify)
         if file.metadata.get("checksum") != shard.checksum:
@@ -207,7 +207,7 @@ class Samples:
             file.close()
 
     def blocks(self, name: str) -> Iterator[tuple[slice, Any]]:
-        """The rows of tensor `name`, some at a time: where they go, from 0, and they themselves."""
+        """Yield the rows of tensor `name` in blocks, each with its place, counted from `start`."""
         for shard, file in zip(self._shards, self._files, strict=True):
             first, last = max(self.start, shard.start), min(self.stop, shard.stop)
             for row, block in file.blocks(name, first - shard.start, last - shard.start):

@@ -1,4 +1,4 @@
-"""Devices: where block updates run. The solvers do not know which one they have."""
+"""Devices: they hold arrays and run block updates. Solvers do not know which one they have."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def get_device(
     precision: str = "float32",
     dtype: Any = "float32",
 ) -> Device:
-    """The device called `name`, which multiplies `dtype` in that precision.
+    """Return the device called `name`, which multiplies arrays of `dtype` in that precision.
 
-    `InputError` if there is none, or none here: nothing falls back to another device.
+    `InputError` if there is no such device on this machine; no other device takes its place.
     """
     name = choice(name, DEVICES, "device")
     precision = choice(precision, PRECISIONS, "precision")
@@ -42,7 +42,7 @@ def get_device(
         raise InputError(
             "memory: runs out of core are for the processor; leave memory out, or device='cuda'"
         )
-    from fastbcd.devices.cuda import CUDA  # only now: it needs packages of an extra
+    from fastbcd.devices.cuda import CUDA  # imported here, because it needs packages of an extra
 
     return CUDA(n_threads, tile_rows, ranks, precision)
 

@@ -1,4 +1,4 @@
-"""The CPU device: tiles of samples on threads of our own, serial compiled kernels on each."""
+"""The CPU device: it shares tiles of samples among threads, which run serial compiled kernels."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from fastbcd.support.parameters import require_integer
 Array = NDArray[Any]
 T = TypeVar("T")
 
-# A tile of the widest layer has about this many bytes, so that the handful of
-# arrays a pass touches stay in the last-level cache (see benchmarks/NOTES.md).
+# A tile of the widest layer has about this many bytes, so that the few arrays of a pass stay in the
+# last-level cache (see benchmarks/NOTES.md).
 TILE_BYTES = 4 * 2**20
 MIN_TILE_ROWS = 128
-# Samples of a mini-batch that a thread takes at a time: fewer would pack W anew for each of them,
-# and the size must not follow from the number of threads, or results would.
+# Samples of a mini-batch that a thread takes at a time. With fewer, BLAS would pack W too often.
+# The number does not depend on that of threads, because results must not.
 BATCH_TILE_ROWS = 256
-# Rows (or columns) of a d x d solve that one thread takes at a time.
+# Rows (or columns) of a d x d solve that a thread takes at a time.
 SOLVE_ROWS = 256
 SINGLE_PROCESS = SingleProcess()
 
@@ -47,29 +47,28 @@ class RowWork(Workspace):
 
 
 class CPU:
-    """Executes block updates on the processor.
+    """Runs block updates on the processor.
 
-    Parallelism lies over tiles of samples: each thread takes a tile through all
-    its kernels and one-threaded BLAS calls while the tile is in cache. Tiles and
-    the order of sums do not depend on the number of threads, so neither does any
-    result, to the last bit.
+    Threads share tiles of samples: a thread takes a tile through all kernels and one-threaded BLAS
+    calls while the tile is in cache. Tiles and the order of sums do not depend on the number of
+    threads. So no result depends on it, to the last bit.
 
     Parameters
     ----------
     n_threads : int, optional
         Default: as many as BLAS would use.
     tile_rows : int, optional
-        Samples in a tile; default: as many as fit the cache. Changes results in
-        the last digits.
+        Number of samples in a tile; default: as many as fit the cache. It changes the last digits
+        of results.
     ranks : Ranks, optional
         The processes that share the samples; default: this one alone.
     storage : Storage, optional
-        Where arrays of samples are; default: in memory.
+        The storage of arrays of samples; default: memory.
     """
 
     name = "cpu"
     kernels = kernels
-    """What runs on one tile: each device has functions of these names and arguments."""
+    """Functions that run on one tile; each device has them with these names and arguments."""
 
     def __init__(
         self,
@@ -96,7 +95,7 @@ class CPU:
         renew_in_children(self)
 
     def renew_after_fork(self) -> None:
-        """A child of `fork` has none of the threads, and a lock that one of them may have held."""
+        """Start again: a child of `fork` has no threads, but a lock that one may have held."""
         self._start()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -111,7 +110,7 @@ class CPU:
 
     @contextmanager
     def session(self) -> Iterator[None]:
-        """Threads start on entry and end on exit; products use one thread each meanwhile."""
+        """A context in which the threads run; each BLAS call in it uses one thread."""
         with self._lock, serial_blas():
             if self._pool is not None or self.n_threads == 1:
                 yield
@@ -125,7 +124,7 @@ class CPU:
     # -- arrays -------------------------------------------------------------------------------
 
     def as_input(self, data: Any) -> Any:
-        """`data` as a caller gave them; `InputError` for an array of a GPU."""
+        """Return `data` as it is; `InputError` for an array of a GPU."""
         if hasattr(data, "__cuda_array_interface__"):
             raise InputError(
                 f"{type(data).__module__} array on a GPU: give device='cuda' to train there, or "
@@ -134,31 +133,31 @@ class CPU:
         return data
 
     def array(self, data: Any, dtype: Any) -> Array:
-        """`data` as a contiguous array of this device; not copied where it is one already."""
+        """Return `data` as a contiguous array, copied only if it is not one."""
         return np.ascontiguousarray(data, dtype)
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
-        """An uninitialised array of this device."""
+        """Return an array with arbitrary contents."""
         return np.empty(shape, dtype)
 
     def blocks(self, array: Any) -> Iterator[slice]:
-        """Slices of rows of an array of samples, to go through all of it in pieces."""
+        """Yield slices that cover the rows of an array of samples."""
         return self.storage.blocks(array)
 
     def done_with(self, array: Any, rows: slice) -> None:
-        """These rows of an array of samples need not stay in memory for now."""
+        """Let these rows of an array of samples leave memory."""
         self.storage.done_with(array, rows)
 
     def zeros(self, shape: tuple[int, ...], dtype: Any) -> Array:
-        """An array of zeros of this device."""
+        """Return an array of zeros."""
         return np.zeros(shape, dtype)
 
     def copy(self, array: Array) -> Array:
-        """A copy of `array`."""
+        """Return a copy of `array`."""
         return array.copy()
 
     def numpy(self, array: Array) -> Array:
-        """`array` as a NumPy array."""
+        """Return `array`, which is a NumPy array."""
         return array
 
     def scaled(self, out: Array, A: Array, factor: float) -> None:
@@ -166,7 +165,7 @@ class CPU:
         np.multiply(A, A.dtype.type(factor), out=out)
 
     def work_of_rows(self, tile: Tile, V: Array) -> Array:
-        """Three rows: the kernels take one sample after the other."""
+        """Return three rows: the kernels take one sample after the other."""
         return tile.work.of(RowWork).rows.array((3, V.shape[1]), np.float64)
 
     # -- passes over samples ------------------------------------------------------------------
@@ -182,8 +181,8 @@ class CPU:
     ) -> None:
         """Call ``body(tile)`` for tiles of n samples, shared among the threads.
 
-        With `even`, tiles are small and made as equal as they can be: for a mini-batch. `arrays`
-        are those whose rows the body reads or writes, of n rows each.
+        With `even`, for a mini-batch, tiles are small and as equal as they can be. `arrays` are the
+        arrays of n rows that the body reads or writes.
         """
         rows = self.tile_rows(widths, dtype)
         if even and n:
@@ -192,7 +191,7 @@ class CPU:
             for_each_tile(n, rows, around(body), self._threads, self._pool)
 
     def tile_rows(self, widths: tuple[int, ...], dtype: Any) -> int:
-        """Samples in a tile of a network of such widths."""
+        """Return the number of samples in a tile of a network of such widths."""
         if self._tile_rows is not None:
             return self._tile_rows
         row_bytes = max(widths) * np.dtype(dtype).itemsize
@@ -215,15 +214,15 @@ class CPU:
         self.ranks.sum(array)
 
     def same_on_all_ranks(self, W: Array) -> None:
-        """Rows of W from the rank that answers for them, on all: they computed all of them."""
+        """Give all ranks each row of W from the rank that is responsible for it."""
         self.ranks.share_rows(W)
 
     def sum(self, shape: int | tuple[int, ...]) -> SampleSum:
-        """A sum over samples, to which tiles add."""
+        """Return an empty sum over samples, to which tiles add."""
         return SampleSum(shape, self.ranks)
 
     def largest(self, values: Sequence[float], at_least: float, otherwise: float) -> float:
-        """The largest of `values` (>= 0) of all ranks where it exceeds `at_least`."""
+        """Return the largest of all ranks' `values` if it exceeds `at_least`, else `otherwise`."""
         largest = np.array([max(values)])
         self.ranks.max(largest)
         return float(largest[0]) if largest[0] > at_least else otherwise
@@ -231,10 +230,10 @@ class CPU:
     # -- penalties ----------------------------------------------------------------------------
 
     def penalty_sum(self, penalty: Penalty, W: Array, *sample_weight: Array) -> float:
-        """``r(W)``, without passing over W where r is 0."""
+        """Return ``r(W)``, without a pass over W if r is 0."""
         return 0.0 if penalty.ridge == 0.0 else kernels.penalty_sum(penalty, W, *sample_weight)
 
     def project(self, W: Array, penalty: Penalty) -> None:
-        """W to the nearest values for which the penalty is finite, in place."""
+        """Move W, in place, to the nearest values for which the penalty is finite."""
         if penalty.ridge is None:
             kernels.project(W, penalty)

@@ -1,4 +1,4 @@
-"""Mini-batches on the processor: tiles read their samples themselves, and every sweep is run."""
+"""Mini-batches on the processor: each tile reads its samples; no launches are recorded."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from fastbcd.kernels.rms_scaling import NOT_FINITE, SETTLED
 
 Array = NDArray[Any]
 T = TypeVar("T")
-# Passes over a batch whose updates miss their size.
+# Most passes over a batch whose updates miss their size.
 PASSES = 4
-# Types of elements that `gather` compiles for; half precision, for instance, is not one.
+# Types of elements that `gather` is compiled for; half precision is not among them.
 COMPILED = frozenset(np.dtype(code) for code in "?bBhHiIlLqQfd")
 
 
@@ -24,28 +24,28 @@ class CPUBatches:
     """`fastbcd.devices.protocol.Batches` on the processor."""
 
     weight_rows = 256
-    """Rows of W that one thread updates at a time, at most."""
+    """The largest number of rows of W that a thread updates at a time."""
 
     def resident(self, data: Any) -> Any:
-        """Samples as they are, memory-mapped files included."""
+        """Return samples as they are, memory-mapped files included."""
         return data
 
     def rows_of(self, data: Any, index: Array) -> Array:
-        """Some rows of samples, as a NumPy array."""
+        """Return some rows of samples as a NumPy array."""
         return data[index]
 
     def take(self, out: Array, data: Any, rows: Array | slice) -> Array:
-        """``out = data[rows]``; returns them in whichever type is at hand."""
+        """``out = data[rows]``; returns `out`."""
         if isinstance(rows, slice) or data.dtype not in COMPILED:
             out[:] = data[rows]
         else:
-            kernels.gather(out, data, rows)  # without the interpreter lock or a copy in between
+            kernels.gather(out, data, rows)  # without the interpreter lock and without a copy
         return out
 
     def planned(
         self, cache: dict[Any, Any], batches: Sequence[Any], scalars: Sequence[T]
     ) -> Iterable[tuple[Any, T]]:
-        """Samples and step scalars of each batch, as they are."""
+        """Yield samples and step scalars of each batch as they are."""
         return zip(batches, scalars, strict=True)
 
     def run(
@@ -59,7 +59,7 @@ class CPUBatches:
         arrays: Any,
         sweep: Callable[[Any, Any], None],
     ) -> None:
-        """``sweep(samples, scalars)``."""
+        """Call ``sweep(samples, scalars)``."""
         sweep(samples, scalars)
 
     def count(self, total: Array, number: float, n: int) -> None:
@@ -67,25 +67,25 @@ class CPUBatches:
         total += number, n
 
     def scalar(self, value: float) -> Any:
-        """A number that batches change: a number of Python."""
+        """Return `value`, because a number of Python can change."""
         return value
 
     def passes(self, first: bool) -> int:
-        """Passes over a batch until its updates have their size, at most."""
+        """Return the largest number of passes over a batch."""
         return PASSES
 
     def settled(self, status: int) -> bool:
-        """Whether no other pass is needed, by what `settle_sizes` returned."""
+        """Return whether `status`, from `settle_sizes`, asks for no other pass."""
         if status == NOT_FINITE:
             raise FloatingPointError("states are not finite any more")
         return status == SETTLED
 
     def is_positive(self, number: float) -> bool:
-        """``number > 0``."""
+        """Return ``number > 0``."""
         return bool(number > 0.0)
 
-    def renew_metric(self, metric: Any, S: Array) -> bool:
-        """Directions, eigenvalues and level from the singular values of the sketch; see `renew`."""
+    def renew_metric(self, metric: Any, M: Array) -> bool:
+        """Compute Q, directions and level from the singular values of the sketch; see `renew`."""
         before, d = metric.level, len(metric.Q)
         trace = float(metric.trace_sum) / metric.batches
         sketch = metric.sketch.astype(np.float64) / metric.batches
@@ -94,7 +94,7 @@ class CPUBatches:
         if not (np.isfinite(sketch).all() and np.isfinite(trace)):
             return False
         Q, R = qr(sketch)
-        # |G q| of orthonormal q: the eigenvalue where q is an eigenvector, else between them.
+        # |G q| of an orthonormal q is the eigenvalue if q is an eigenvector, else between them.
         left, e, _ = svd(R)
         rest = max(trace - float(e.sum()), 0.0) / max(d - metric.rank, 1)
         level = rest + metric.damping * trace / d
@@ -105,5 +105,5 @@ class CPUBatches:
         metric.level, metric.Q[:] = level, Q
         metric.directions[:] = (Q * (above / (level + above))).T
         if level < 0.1 * before:
-            S *= metric.Q.dtype.type(level / before)
+            M *= metric.Q.dtype.type(level / before)
         return True

@@ -22,7 +22,7 @@ ForEachBlock = Callable[[int, Callable[[slice], None]], None]
 
 
 class CrossWork(Workspace):
-    """The cross product of one tile."""
+    """Work arrays for the cross product of one tile."""
 
     product: Buffer
     sums: Buffer
@@ -30,7 +30,7 @@ class CrossWork(Workspace):
 
 
 class GramWork(Workspace):
-    """The Gram matrix of one tile."""
+    """Work arrays for the Gram matrix of one tile."""
 
     product: Buffer
     sums: Buffer
@@ -40,15 +40,15 @@ class GramWork(Workspace):
 class CPUSolves:
     """`fastbcd.devices.solves.Solves` on the processor.
 
-    Products of a tile are made in the storage type and added up in float64, in the order of the
-    tiles. Each rank solves for some rows of W; threads share these, and the ranks exchange them.
+    Products of a tile are computed in the storage type and added up in float64, in the order of the
+    tiles. Each rank solves for its rows of W by all its threads; then the ranks exchange the rows.
     """
 
     def __init__(self, ranks: Ranks, pool: Pool, for_each_block: ForEachBlock) -> None:
         self._ranks, self._pool, self._for_each_block = ranks, pool, for_each_block
 
     def rows_at_once(self, rows: int) -> tuple[int, ...]:
-        """A thread takes one row after the other."""
+        """Return (): a thread takes one row after the other."""
         return ()
 
     # -- sums over samples --------------------------------------------------------------------
@@ -56,7 +56,7 @@ class CPUSolves:
     def tile_cross(
         self, tile: Tile, total: Array, R: Array, V: Array, number: int, *sample_weight: Array
     ) -> tuple[Array, Array]:
-        """``R^T V`` and the column sums of R, for one tile."""
+        """Return ``R^T V`` and the column sums of R for one tile."""
         work = tile.work.of(CrossWork, number)
         product = work.product.array((R.shape[1], V.shape[1]), V.dtype)
         sums = work.sums.array((R.shape[1],), np.float64)
@@ -67,13 +67,13 @@ class CPUSolves:
         return product, sums
 
     def add_tile_cross(self, total: Array, product: tuple[Array, Array]) -> None:
-        """Add it, in float64."""
+        """Add a result of `tile_cross` in float64."""
         kernels.add_cross(total, *product)
 
     def tile_gram(
         self, tile: Tile, total: Array, V: Array, *sample_weight: Array
     ) -> tuple[Array, Array]:
-        """``V^T V`` and the column sums of V, for one tile."""
+        """Return ``V^T V`` and the column sums of V for one tile."""
         work, d = tile.work.of(GramWork), V.shape[1]
         product = work.product.array((d, d), V.dtype)
         sums = work.sums.array((d,), np.float64)
@@ -86,11 +86,11 @@ class CPUSolves:
     def add_tile_gram(
         self, total: Array, V: Array, product: tuple[Array, Array], *sample_weight: Array
     ) -> None:
-        """Add it, in float64."""
+        """Add a result of `tile_gram` in float64."""
         kernels.add_gram(total, V, *product, *sample_weight)
 
     def sum_equations(self, cross: Array, gram: Array | None) -> None:
-        """One message, with the lower triangle of the Gram matrix."""
+        """Add up over ranks by one message, with the lower triangle of the Gram matrix."""
         ranks = self._ranks
         if gram is None or ranks.size == 1:
             ranks.sum(cross)
@@ -105,7 +105,7 @@ class CPUSolves:
         self._pool.give_back(packed)
 
     def check_equations(self, W: Array, cross: Array, gram: Array) -> None:
-        """`FloatingPointError` where the sums are not finite."""
+        """Raise `FloatingPointError` if the sums are not finite."""
         if not (np.isfinite(cross).all() and np.isfinite(np.diag(gram)).all()):
             raise FloatingPointError(
                 f"layer of {len(W)} units: its states or weights are not finite any more in "
@@ -124,12 +124,12 @@ class CPUSolves:
         alpha: float,
         decrease: Array | None,
     ) -> None:
-        """One linear solve for the step, by rows; see `fastbcd.kernels.gram_solve`."""
+        """Solve one linear system for the step, by rows; see `fastbcd.kernels.gram_solve`."""
         pool, own = self._pool, self._ranks.rows(len(W))
         self._factor(system, W.dtype, weight, ridge, alpha)
-        # The decrease compares the step with the right-hand side; else it takes its place.
+        # The decrease needs step and right-hand side; without it the step replaces the latter.
         steps = cross if decrease is None else pool.borrow(cross.shape)
-        # Only where eigenvectors take the place of a Cholesky factor is there work to do in it.
+        # Only a solve by eigenvectors needs work space; a Cholesky factor needs none.
         work = pool.borrow(steps[own].shape) if system.method == EIGEN else steps[own]
         W_own, cross_own, step = W[own], cross[own], steps[own]
 
@@ -160,7 +160,7 @@ class CPUSolves:
             return
         shift = np.full(len(system.gram), ridge + alpha)
         shift[-1] = alpha
-        # Products carry the rounding of the type they were multiplied in.
+        # The Gram matrix has the rounding of the type in which products were computed.
         tolerance = 2.0 * float(np.finfo(dtype).eps)
         system.method = kernels.ridge_factor(
             system.factor, system.scale, system.gram, weight, shift, tolerance
@@ -179,7 +179,7 @@ class CPUSolves:
         alpha: float,
         decrease: Array | None,
     ) -> None:
-        """Coordinate descent by rows; see `fastbcd.kernels.coordinate_descent`."""
+        """Do coordinate descent by rows; see `fastbcd.kernels.coordinate_descent`."""
         hessian, own = system.factor, self._ranks.rows(len(W))
         kernels.coordinate_hessian(hessian, system.gram, weight, alpha)
         system.factored_for = None
@@ -201,7 +201,7 @@ class CPUSolves:
                 part,
             )
             if part is not None:
-                # The function that fell includes the proximal term; F does not.
+                # The descent counts the proximal term; F does not have it.
                 part[0] += 0.5 * alpha * part[1]
 
         self._for_own_rows(W, len(W_own), decrease, solve)
@@ -213,8 +213,8 @@ class CPUSolves:
         decrease: Array | None,
         solve: Callable[[slice, Array | None], None],
     ) -> None:
-        """``solve(rows, decrease)`` for blocks of this rank's n rows of W, then exchange them."""
-        # A decrease for each block of rows, added up in their order.
+        """Call ``solve(rows, decrease)`` for blocks of this rank's n rows of W; exchange rows."""
+        # Each block of rows has its decrease; they are added up in the order of the blocks.
         parts: dict[int, Array] = {}
 
         def of_block(block: slice) -> None:
@@ -230,7 +230,7 @@ class CPUSolves:
     # -- V-blocks -----------------------------------------------------------------------------
 
     def state_operator(self, M: Array, W: Array, k: float) -> None:
-        """Factor the smaller side in float64, then solve for M block by block."""
+        """``M = W (k I + W^T W)^-1``: factor the smaller side, then solve for M by blocks."""
         d_out, d_in = W.shape
         wide, side, info = d_out < d_in, min(d_out, d_in), np.zeros(1, np.int32)
         factor = self._pool.borrow((side, side))
@@ -257,8 +257,8 @@ def _weighted_product(
 ) -> None:
     """``out = sum_i c_i a_i^T b_i`` and ``sums = sum_i c_i a_i`` of one tile.
 
-    A factor is multiplied with c itself, not both with its root: so whole weights, and powers
-    of two, add nothing to the rounding of sums that are exact without them.
+    One factor is multiplied by c, instead of both by its root. So integer weights and powers of two
+    add no rounding to sums that are exact without them.
     """
     weighted = work.weighted.array(A.shape, A.dtype)
     kernels.weigh_rows(weighted, sums, A, sample_weight)

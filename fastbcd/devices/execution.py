@@ -1,4 +1,4 @@
-"""Where and how the work of a solver runs: one record for all solvers."""
+"""One record for all solvers that says where and how their work runs."""
 
 from __future__ import annotations
 
@@ -18,30 +18,31 @@ from fastbcd.support.parameters import check_dtype
 
 @dataclass(frozen=True)
 class Execution:
-    """Where and how the work of a solver runs. Results do not depend on it but for rounding.
+    """Where and how the work of a solver runs; results depend on it by rounding only.
 
     Parameters
     ----------
     device : {"cpu", "cuda"}, default="cpu"
-        With ``"cuda"`` the whole state lives on the GPU: the extra ``cuda13``, see docs/cuda.md.
+        With ``"cuda"`` the whole state is on the GPU. It needs the extra ``cuda13``; see
+        docs/cuda.md.
     dtype : {"float32", "float64"}, default="float32"
         Type of storage and products; sums over samples and solves are in float64.
     n_threads : int, optional
         Default: as many as BLAS would use. Results do not depend on it.
     tile_rows : int, optional
-        Samples per tile; default: chosen from the cache size.
+        Number of samples in a tile; default: chosen from the cache size.
     comm : mpi4py.MPI.Comm, optional
-        The processes that share the work, each with samples of its own; all of them call the same
+        The processes that share the work, each with its own samples. All of them call the same
         methods. Default: this process has all samples.
     memory : int or str, optional
-        Bytes of resident memory that the process may have, or a text such as ``"2GiB"``: arrays
-        of samples then are in files, of which a few tiles are in memory. The results are the same.
-        Default: everything is in memory.
+        Bytes of resident memory that the process may have, or a text such as ``"2GiB"``. Arrays of
+        samples are then kept in files, with a few tiles in memory; results are the same. Default:
+        everything is in memory.
     folder : str or Path, optional
-        Where these files are, on a disk. Default: the system's folder for temporary files.
+        The folder of these files, on a disk. Default: the system's folder for temporary files.
     precision : {"float32", "tf32", "bf16"}, default="float32"
-        Precision of float32 products on a GPU: TF32 rounds factors to 11 bits, bfloat16 to 8, so
-        that the objective may rise by that rounding. Products are added up in float32 in any case.
+        Precision of float32 products on a GPU. TF32 rounds factors to 11 bits and bfloat16 to 8, so
+        the objective may rise by that rounding. Products are always added up in float32.
     """
 
     device: str = "cpu"
@@ -55,9 +56,9 @@ class Execution:
 
     @classmethod
     def of(cls, given: Execution | None, where: dict[str, Any]) -> Execution:
-        """The record itself, or the fields `where` that were given by themselves.
+        """Return the record `given`, or a record of the fields `where`, given as keywords.
 
-        `InputError` where both are there, `TypeError` for a field that there is not.
+        `InputError` if both are given, `TypeError` for an unknown field.
         """
         names = [field.name for field in fields(cls)]
         unknown = [name for name in where if name not in names]
@@ -74,7 +75,7 @@ class Execution:
         return given
 
     def start(self) -> tuple[np.dtype, Device]:
-        """The type of storage, and the device, ready for work."""
+        """Return the type of storage, and the device, ready for work."""
         dtype = check_dtype(self.dtype)
         ranks, storage = get_ranks(self.comm), get_storage(self.memory, self.folder)
         device = get_device(

@@ -1,7 +1,7 @@
-"""What the solvers and layers ask of a device: arrays, products, solves, sums and launches.
+"""The interface of a device for solvers and layers: arrays, products, solves, sums and passes.
 
-There are three: the processor (`fastbcd.devices.cpu`), a GPU (`fastbcd.devices.cuda`), and a plain
-NumPy one in the tests, which is slow and obvious and serves as their oracle.
+There are three devices: the processor (`fastbcd.devices.cpu`), a GPU (`fastbcd.devices.cuda`), and
+one of plain NumPy in the tests, which is slow and obvious and is the oracle of the others.
 """
 
 from __future__ import annotations
@@ -26,32 +26,32 @@ class SampleSum(Protocol):
     """A float64 array, summed over tiles of samples and over ranks."""
 
     def add(self, tile: Tile, part: Any) -> None:
-        """Add what one `tile` contributes, in its turn: an array, or numbers for its elements."""
+        """Add the part of one `tile`, in its turn: an array, or a number for each element."""
 
     def total(self) -> Array:
-        """The sum over all samples, the same on all ranks; to be called once, after the pass."""
+        """Return the sum over the samples of all ranks; call it once, after the pass."""
 
 
 class Batches(Protocol):
-    """What mini-batches ask for beside the rest."""
+    """The methods of a device that only mini-batches need."""
 
     @property
     def weight_rows(self) -> int:
-        """Rows of W that one call updates, at most."""
+        """The largest number of rows of W that one call updates."""
 
     def resident(self, data: Any) -> Any:
-        """Samples where batches take them from."""
+        """Return samples at the place from which batches read them."""
 
     def rows_of(self, data: Any, index: Array) -> Array:
-        """Some rows of samples, as a NumPy array."""
+        """Return some rows of samples as a NumPy array."""
 
     def take(self, out: Array, data: Any, rows: Array | slice) -> Array:
-        """``out = data[rows]``; returns them in whichever type is at hand."""
+        """``out = data[rows]``; returns the rows, of the dtype of `data` or of `out`."""
 
     def planned(
         self, cache: dict[Any, Any], batches: Sequence[Any], scalars: Sequence[T]
     ) -> Iterable[tuple[Any, T]]:
-        """Samples and step scalars of each batch of a pass, as `run` takes them."""
+        """Yield samples and step scalars of each batch of a pass, as `run` takes them."""
 
     def run(
         self,
@@ -64,55 +64,55 @@ class Batches(Protocol):
         arrays: Any,
         sweep: Callable[[Any, Any], None],
     ) -> None:
-        """``sweep(samples, scalars)``, or the launches of such a call that was recorded before.
+        """Call ``sweep(samples, scalars)``, or repeat the launches of an equal call.
 
         Parameters
         ----------
         cache : dict
-            Keeps what was recorded.
+            Keeps recorded launches.
         batch : Batch
             Memory that samples are read to.
         samples, scalars
-            From `planned`, or of a batch by itself.
+            From `planned`, or of a single batch.
         kind : hashable or None
-            Names all that the sweep depends on, beside `parts`, `scalars` and the contents of
-            arrays: two batches of one kind, with the same parts and arrays, launch the same work.
-            None: there is no such kind.
+            All that the sweep depends on besides `parts`, `scalars` and the contents of arrays. Two
+            batches of one kind, with the same parts and arrays, launch the same work. None: this
+            batch is like no other.
         parts : frozenset of str
-            Names what this batch does beside what all do.
+            Names of the work that this batch does and others do not.
         arrays : nested lists and tuples
-            The arrays it works on, which its caller may have replaced since the last time.
+            The arrays of the sweep, which its caller may have replaced since the last call.
         sweep : callable
-            Launches work and keeps no array that it made. It must not ask the device.
+            It launches work, keeps no array that it made, and reads no result from the device.
         """
 
     def count(self, total: Array, number: Any, n: int) -> None:
         """Add (number, n) to `total` (2,), an array of the processor."""
 
-    # -- numbers that the device may keep to itself -------------------------------------------
+    # -- numbers that may stay on the device --------------------------------------------------
 
     def scalar(self, value: float) -> Any:
-        """A number that batches change, which the device can read in a launch."""
+        """Return a number that batches change, in a form that launches can read."""
 
     def passes(self, first: bool) -> int:
-        """Passes over a batch until its updates have their size, at most."""
+        """Return the largest number of passes over a batch; `first` if it is the first batch."""
 
     def settled(self, status: Any) -> bool:
-        """Whether no other pass is needed, by what `fastbcd.kernels.settle_sizes` returned."""
+        """Return whether `status`, from `fastbcd.kernels.settle_sizes`, asks for no other pass."""
 
     def is_positive(self, number: Any) -> bool:
-        """``number > 0``; True where the device is not asked."""
+        """Return ``number > 0``, or True if that would mean a wait for the device."""
 
-    def renew_metric(self, metric: Any, S: Array) -> bool:
-        """See `fastbcd.solvers.mini_batch.gram_metric.GramMetric.renew`."""
+    def renew_metric(self, metric: Any, M: Array) -> bool:
+        """See `fastbcd.solvers.mini_batch.gram_metric.GramMetric.renew`; M is the momentum."""
 
 
 class Device(Protocol):
-    """Executes block updates; the solvers do not know which one they have."""
+    """A device runs block updates; the solvers do not know which one they have."""
 
     @property
     def name(self) -> str:
-        """What users call it."""
+        """The name of the device for users."""
 
     @property
     def kernels(self) -> Any:
@@ -124,7 +124,7 @@ class Device(Protocol):
 
     @property
     def batches(self) -> Batches:
-        """What mini-batches ask for."""
+        """The methods for mini-batches."""
 
     @property
     def ranks(self) -> Ranks:
@@ -132,11 +132,11 @@ class Device(Protocol):
 
     @property
     def storage(self) -> Storage:
-        """Where arrays of samples are."""
+        """The storage of arrays of samples."""
 
     @property
     def pool(self) -> Pool:
-        """Lends memory for the matrices of a solve."""
+        """The pool that lends memory for the matrices of a solve."""
 
     @property
     def work(self) -> Workspaces:
@@ -144,44 +144,44 @@ class Device(Protocol):
 
     @property
     def n_threads(self) -> int | None:
-        """Threads of the processor."""
+        """The number of threads of the processor."""
 
     def session(self) -> AbstractContextManager[None]:
-        """All work happens within one; errors of the device are raised when it ends, at last."""
+        """Return a context for all work; its end raises errors of the device, if not before."""
 
     # -- arrays -------------------------------------------------------------------------------
 
     def as_input(self, data: Any) -> Any:
-        """`data` as a caller gave them; `InputError` for an array of another device."""
+        """Return `data` of a caller, which may be on this device; `InputError` if on another."""
 
     def array(self, data: Any, dtype: Any) -> Array:
-        """`data` as a contiguous array of this device; not copied where it is one already."""
+        """Return `data` as a contiguous array of this device, copied only if it is not one."""
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
-        """An array with arbitrary contents."""
+        """Return an array with arbitrary contents."""
 
     def zeros(self, shape: tuple[int, ...], dtype: Any) -> Array:
-        """An array of zeros."""
+        """Return an array of zeros."""
 
     def copy(self, array: Array) -> Array:
-        """A copy of `array`."""
+        """Return a copy of `array`."""
 
     def numpy(self, array: Array) -> Any:
-        """`array` as a NumPy array."""
+        """Return `array` as a NumPy array."""
 
     def blocks(self, array: Any) -> Iterator[slice]:
-        """Slices of rows of an array of samples, to go through all of it in pieces."""
+        """Yield slices that cover the rows of an array of samples."""
 
     def scaled(self, out: Array, A: Array, factor: Any) -> None:
         """``out = factor A``, the factor rounded to the type of A."""
 
     def work_of_rows(self, tile: Tile, V: Array) -> Array:
-        """Work space for the kernels that go through V (m, k) row by row: three rows, float64."""
+        """Return work space for kernels that go through V (m, k) row by row: three float64 rows."""
 
     # -- passes over samples ------------------------------------------------------------------
 
     def tile_rows(self, widths: tuple[int, ...], dtype: Any) -> int:
-        """Samples in a tile of a network of such widths."""
+        """Return the number of samples in a tile of a network of such widths."""
 
     def for_each_tile(
         self,
@@ -194,8 +194,8 @@ class Device(Protocol):
     ) -> None:
         """Call ``body(tile)`` for tiles of n samples.
 
-        With `even` the tiles are small and as equal as they can be: for a mini-batch. `arrays`
-        are those of n rows that the body reads or writes.
+        With `even`, for a mini-batch, tiles are small and as equal as they can be. `arrays` are the
+        arrays of n rows that the body reads or writes.
         """
 
     def for_each_item(self, items: Sequence[T], body: Callable[[T, Workspaces], None]) -> None:
@@ -204,21 +204,24 @@ class Device(Protocol):
     # -- sums ---------------------------------------------------------------------------------
 
     def sum(self, shape: int | tuple[int, ...]) -> SampleSum:
-        """A sum over samples, to which tiles add."""
+        """Return an empty sum over samples, to which tiles add."""
 
     def largest(self, values: Sequence[Any], at_least: float, otherwise: float) -> Any:
-        """The largest of `values` (>= 0) of all ranks where it exceeds `at_least`."""
+        """Return the largest of `values` of all ranks if it exceeds `at_least`, else `otherwise`.
+
+        The values and `at_least` are not negative.
+        """
 
     def sum_over_ranks(self, array: Array) -> None:
         """Add up a contiguous `array` over the ranks, in place."""
 
     def same_on_all_ranks(self, W: Array) -> None:
-        """W of the rank that answers for it, or for its rows, on all of them."""
+        """Give all ranks the W, or the rows of W, of the rank that is responsible for them."""
 
     # -- penalties ----------------------------------------------------------------------------
 
     def penalty_sum(self, penalty: Penalty, W: Array, *sample_weight: Array) -> Any:
-        """``sum_i c_i r(W_i)``, without a pass over W where r is 0."""
+        """Return ``sum_i c_i r(W_i)`` over rows W_i, without a pass over W if r is 0."""
 
     def project(self, W: Array, penalty: Penalty) -> None:
-        """W to the nearest values for which the penalty is finite, in place."""
+        """Move W, in place, to the nearest values for which the penalty is finite."""

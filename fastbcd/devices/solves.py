@@ -1,4 +1,4 @@
-"""The small systems of the W- and V-blocks: what a device does with their matrices."""
+"""The interface of a device for the small linear systems of the W- and V-blocks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from fastbcd.devices.tiles import Tile
 from fastbcd.kernels import Penalty
 
-# Sweeps of coordinate descent over a row; what is not finished goes on in the next iteration.
+# Most sweeps of coordinate descent over a row; the next iteration continues an unfinished descent.
 MAX_SWEEPS = 1000
 
 
@@ -23,9 +23,9 @@ class RidgeSystem:
     gram, factor : (d, d) float64 array
         The lower triangle of the Gram matrix, and memory for the factor.
     method : int
-        How it was factored, as `fastbcd.kernels.ridge_factor` says.
+        The kind of factor, a number from `fastbcd.kernels.ridge_factor`.
     factored_for : tuple or None
-        The weight, ridge and alpha that `factor` belongs to; None where it holds none.
+        The weight, ridge and alpha of the matrix in `factor`; None if it holds no factor.
     """
 
     scale: Any
@@ -39,31 +39,31 @@ class Solves(Protocol):
     """Sums of products over tiles of samples, and the solves with them."""
 
     def rows_at_once(self, rows: int) -> tuple[int, ...]:
-        """Leading dimensions of work arrays of a descent over so many rows."""
+        """Return the leading dimensions of work arrays for a descent over so many `rows`."""
 
     def tile_cross(
         self, tile: Tile, total: Any, R: Any, V: Any, number: int, *sample_weight: Any
     ) -> Any:
-        """``sum_i c_i r_i^T v^_i`` over a tile, for `add_tile_cross`; R (m, d_out), V (m, d_in).
+        """Return ``sum_i c_i r_i^T v^_i`` over a tile, for `add_tile_cross`.
 
-        `number` tells products of one tile apart. A device whose tiles follow one another may add
-        to `total` (d_out, d_in + 1) at once.
+        R (m, d_out), V (m, d_in); `number` tells several products of one tile apart. A device that
+        runs tiles one after the other may add to `total` (d_out, d_in + 1) here.
         """
 
     def add_tile_cross(self, total: Any, product: Any) -> None:
-        """Add what `tile_cross` returned to `total`."""
+        """Add the `product` that `tile_cross` returned to `total`."""
 
     def tile_gram(self, tile: Tile, total: Any, V: Any, *sample_weight: Any) -> Any:
-        """``sum_i c_i v^_i^T v^_i`` over a tile, its lower triangle, for `add_tile_gram`."""
+        """Return ``sum_i c_i v^_i^T v^_i`` over a tile, lower triangle, for `add_tile_gram`."""
 
     def add_tile_gram(self, total: Any, V: Any, product: Any, *sample_weight: Any) -> None:
-        """Add what `tile_gram` returned to `total` (d_in + 1, d_in + 1)."""
+        """Add the `product` that `tile_gram` returned to `total` (d_in + 1, d_in + 1)."""
 
     def sum_equations(self, cross: Any, gram: Any) -> None:
         """Add up both over the ranks, in place; `gram` may be None."""
 
     def check_equations(self, W: Any, cross: Any, gram: Any) -> None:
-        """`FloatingPointError`, now or when the session ends, where the sums are not finite."""
+        """Raise `FloatingPointError`, here or at the end of the session, if sums are not finite."""
 
     def ridge(
         self,
@@ -75,7 +75,7 @@ class Solves(Protocol):
         alpha: float,
         decrease: Any,
     ) -> None:
-        """W-block with a quadratic penalty; see `fastbcd.kernels.gram_solve`."""
+        """Solve the W-block with a quadratic penalty; see `fastbcd.kernels.gram_solve`."""
 
     def descent(
         self,
@@ -87,7 +87,7 @@ class Solves(Protocol):
         alpha: float,
         decrease: Any,
     ) -> None:
-        """W-block with any penalty; see `fastbcd.kernels.coordinate_descent`."""
+        """Solve the W-block with any penalty; see `fastbcd.kernels.coordinate_descent`."""
 
     def state_operator(self, M: Any, W: Any, k: Any) -> None:
         """``M = W (k I + W^T W)^-1``; W (d_out, d_in) float64 may be overwritten."""

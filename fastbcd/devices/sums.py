@@ -1,4 +1,4 @@
-"""Sums over samples: tiles add to them in their order, and ranks theirs to one another's."""
+"""Sums over samples: tiles are added in their order, then ranks."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class SampleSum:
         self._sum, self._ranks = np.zeros(shape), ranks
 
     def add(self, tile: Tile, part: Any) -> None:
-        """Add what one `tile` contributes, in its turn."""
+        """Add the part of one `tile`, in its turn."""
         tile.wait_for_turn()
         self._sum += part
 
     def total(self) -> NDArray[Any]:
-        """The sum over all samples, the same on all ranks; to be called once, after the pass."""
+        """Return the sum over the samples of all ranks; call it once, after the pass."""
         self._ranks.sum(self._sum)
         return self._sum

@@ -1,8 +1,8 @@
-"""Work arrays: memory that is kept from use to use, each piece of it with one owner.
+"""Work arrays: memory that is kept from use to use and belongs to one owner.
 
-An owner is a class: it derives from `Workspace` and annotates its arrays as fields. Two owners
-never have the same memory, so that no step can overwrite another's numbers by accident. Large
-arrays that only one step at a time needs come from a `Pool`, which lends and takes back.
+An owner is a subclass of `Workspace`, which annotates its arrays as fields. Two owners never share
+memory, so no step can overwrite the numbers of another by accident. Large arrays that only one step
+needs at a time come from a `Pool`, which lends them and takes them back.
 """
 
 from __future__ import annotations
@@ -13,33 +13,33 @@ from typing import Any, TypeVar
 import numpy as np
 
 Empty = Callable[[tuple[int, ...], Any], Any]
-"""``empty(shape, dtype)``: an array with arbitrary contents, where a device has its arrays."""
+"""``empty(shape, dtype)`` returns an array of the device with arbitrary contents."""
 W = TypeVar("W", bound="Workspace")
 
 
 class Buffer:
-    """Memory for one array at a time; it grows to the largest that was asked for."""
+    """Memory for one array at a time; it grows to the largest array that was asked for."""
 
     def __init__(self, empty: Empty) -> None:
         self._empty = empty
         self._memory: Any = None
 
     def array(self, shape: tuple[int, ...], dtype: Any) -> Any:
-        """A contiguous array with arbitrary contents: the same memory at each call."""
+        """Return a contiguous array with arbitrary contents, in the same memory at each call."""
         size = int(np.prod(shape))
         if self._memory is None or self._memory.dtype != dtype or len(self._memory) < size:
-            self._memory = None  # before the larger one is made, which may take its place
+            self._memory = None  # freed first, so that the larger one may take its place
             self._memory = self._empty((size,), np.dtype(dtype))
         return self._memory[:size].reshape(shape)
 
     @property
     def memory(self) -> Any:
-        """The whole of it; None before the first use."""
+        """The whole memory; None before the first use."""
         return self._memory
 
 
 class Workspace:
-    """The work arrays of one owner: each annotation ``name: Buffer`` of a subclass is one."""
+    """The work arrays of one owner: each annotation ``name: Buffer`` of a subclass gives one."""
 
     def __init__(self, empty: Empty) -> None:
         self._buffers = [Buffer(empty) for _ in type(self).__annotations__]
@@ -47,19 +47,19 @@ class Workspace:
             setattr(self, name, buffer)
 
     def memory(self) -> list[Any]:
-        """The memory of all arrays that were used."""
+        """Return the memory of all arrays that were used."""
         return [buffer.memory for buffer in self._buffers if buffer.memory is not None]
 
 
 class Workspaces:
-    """The workspaces of one thread, or of a GPU's stream: one for each owner."""
+    """The workspaces of one thread, or of the stream of a GPU: one for each owner."""
 
     def __init__(self, empty: Empty) -> None:
         self._empty = empty
         self._known: dict[Hashable, Workspace] = {}
 
     def of(self, owner: type[W], number: int = 0) -> W:
-        """The workspace of `owner`; one with several at a time tells them apart by `number`."""
+        """Return the workspace of `owner`, or one of several that it numbers."""
         known = self._known.get((owner, number))
         if known is None:
             known = self._known[owner, number] = owner(self._empty)
@@ -67,15 +67,15 @@ class Workspaces:
         return known
 
     def memory(self) -> list[Any]:
-        """The memory of all of them."""
+        """Return the memory of all workspaces."""
         return [memory for work in self._known.values() for memory in work.memory()]
 
 
 class Pool:
     """Lends large float64 arrays to one borrower each, and takes them back for the next.
 
-    The matrices of a solve are as large as all work arrays of a pass. Solves follow one another,
-    and so the memory of one serves the next; a matrix that is lent is nobody else's.
+    The matrices of a solve are as large as all work arrays of a pass. Solves follow one another, so
+    the memory of one serves the next. Nobody else gets a matrix while it is lent.
     """
 
     def __init__(self, empty: Empty) -> None:
@@ -84,21 +84,21 @@ class Pool:
         self._lent: list[tuple[Any, Any]] = []
 
     def borrow(self, shape: tuple[int, ...]) -> Any:
-        """A contiguous float64 array with arbitrary contents, the borrower's until `give_back`."""
+        """Return a contiguous float64 array with arbitrary contents, lent until `give_back`."""
         size = int(np.prod(shape))
         self._free.sort(key=len)
         fitting = next((memory for memory in self._free if len(memory) >= size), None)
         if fitting is not None:
             self._free = [memory for memory in self._free if memory is not fitting]
         else:
-            self._free = self._free[:-1]  # the larger one takes the place of the largest
+            self._free = self._free[:-1]  # a larger one takes the place of the largest free one
             fitting = self._empty((size,), np.float64)
         array = fitting[:size].reshape(shape)
         self._lent.append((array, fitting))
         return array
 
     def give_back(self, *arrays: Any) -> None:
-        """Let others have what `borrow` returned."""
+        """Take back arrays that `borrow` returned."""
         for array in arrays:
             for k, (lent, memory) in enumerate(self._lent):
                 if lent is array:

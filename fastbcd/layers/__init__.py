@@ -1,4 +1,4 @@
-"""Layer types: each owns its linear operator, and what the blocks of the algorithms make of it."""
+"""Layer types: each owns its linear operator and the blocks of the algorithms that contain it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""What a layer type has to offer: its linear operator, and the blocks that contain it.
+"""The interface of a layer type: its linear operator, and the blocks that contain it.
 
-A layer computes ``U_l = A_l(V_{l-1}; W_l)``, linear in ``V^ = [V, 1]`` and linear in W. Solvers,
-initialisation, prediction, certificate and cost model ask the layer for all that depends on A.
+A layer computes ``U_l = A_l(V_{l-1}; W_l)``, which is linear in ``V^ = [V, 1]`` and linear in W.
+All other code (solvers, initialisation, prediction, certificate, cost model) knows A through
+these methods only. Symbols: m samples, R residuals, V' and W' the values before a block's update.
 CONTRIBUTING.md has the recipe for a new type; `fastbcd.layers.dense` is the example.
 """
 
@@ -28,41 +29,44 @@ class Operator(Protocol):
         """``U = A(V; W)``: V (m, d_in), U (m, d_out)."""
 
     def apply_linear(self, U: Array, V: Array) -> None:
-        """The same without the bias: ``A(V; W) - A(0; W)``."""
+        """``U = A(V; W) - A(0; W)``: the operator without its bias."""
 
     def adjoint(self, V: Array, R: Array) -> None:
         """``V = A*(R; W)``, the gradient of ``<R, A(V; W)>`` in V: R (m, d_out), V (m, d_in)."""
 
 
 class StateBlock(Protocol):
-    """``argmin_V s(V) + kappa/2 |V - C|^2 + rho/2 |U - A(V; W)|^2``, for any samples."""
+    """``argmin_V s(V) + kappa/2 |V - C|^2 + rho/2 |U - A(V; W)|^2``, sample by sample.
+
+    The object holds W, s, kappa and rho, which all samples share; `solve` gets V, C and U.
+    """
 
     @property
     def operator(self) -> Operator:
-        """``V -> A(V; W)``."""
+        """The map ``V -> A(V; W)``."""
 
     @property
     def penalty(self) -> Penalty:
-        """S."""
+        """The penalty s."""
 
     @property
     def scale(self) -> Any:
-        """C is multiplied with this before `solve` gets it: a ridge in s is merged with it.
+        """A number, or one for each column of V, by which the caller of `solve` multiplies C.
 
-        A number, or one for each column of V.
+        ``kappa / (kappa + ridge)`` merges a ridge in s with the term of C; for other s it is 1.
         """
 
     def center(self, tile: Tile, V: Array, measured: bool) -> Array:
-        """Memory for C: V's own, unless the solve still needs the old V."""
+        """Return memory for C, which is V itself unless the solve still needs the old V."""
 
     def solve(
         self, tile: Tile, V: Array, C: Array, U: Array, decrease: Array, *sample_weight: Array
     ) -> None:
         """Replace V (m, d_in) of a tile by the minimiser.
 
-        C (m, d_in) comes multiplied with `scale`; U (m, d_out). Where `decrease` (2,) is not None,
-        the decrease of the function above and ``|V - V'|^2`` are added to it, and each sample
-        counts its weight (m,).
+        C (m, d_in) is already multiplied by `scale`; U (m, d_out). Where `decrease` (2,) is not
+        None, the decrease of the function above and ``|V - V'|^2`` are added to it; both are sums
+        over samples, weighted by `sample_weight` (m,) where it is given.
         """
 
 
@@ -70,7 +74,7 @@ class WeightBlock(Protocol):
     """``argmin_W weight/2 |U - A(V; W)|^2 + alpha/2 |W - W'|^2 + r(W)``, from sums over samples."""
 
     def start(self, keep_gram: bool) -> None:
-        """Empty the sums. What depends on V alone stays on `keep_gram`, if it is complete."""
+        """Set the sums to 0; with `keep_gram`, complete sums of V alone are kept."""
 
     def add(self, tile: Tile, R: Array, V: Array, *sample_weight: Array) -> None:
         """Add the samples of a tile: ``R = U - A(V; W')`` (m, d_out), V (m, d_in)."""
@@ -83,30 +87,30 @@ class WeightBlock(Protocol):
         """
 
     def divide_residuals(self, divisor: Any) -> None:
-        """Let the residuals that were added count 1 / divisor times."""
+        """Divide the residuals that were added by `divisor`."""
 
     def finish(self) -> None:
-        """Give memory back; the sums are gone but for those that the next `start` keeps."""
+        """Give memory back; only the sums that the next `start` may keep stay."""
 
 
 class CrossSum(Protocol):
-    """``sum_i c_i grad_W <r_i, A(v_i; W)>`` over samples, added up tile by tile."""
+    """``sum_i c_i grad_W <r_i, A(v_i; W)>`` over samples with weights c, added up tile by tile."""
 
     def multiply(self, tile: Tile, R: Array, V: Array, number: int, *sample_weight: Array) -> Any:
-        """The product of one tile; `number` tells products of one tile apart."""
+        """Return the sum over one tile; `number` tells several sums over the same tile apart."""
 
     def add(self, product: Any) -> None:
-        """Add what `multiply` returned, in the tile's turn."""
+        """Add a `product` that `multiply` returned, when it is the tile's turn."""
 
     def total(self) -> Array:
-        """The sum over the samples of all ranks, of the shape of W; to be called once."""
+        """Return the sum over the samples of all ranks, of the shape of W; call it once."""
 
 
 class Layer(ABC):
     """A layer type with its sizes; it holds no weights."""
 
     name: ClassVar[str]
-    """What files and messages call the type."""
+    """The name of the type in files and messages."""
     d_in: int
     d_out: int
 
@@ -117,61 +121,61 @@ class Layer(ABC):
 
     @property
     def has_weights(self) -> bool:
-        """Whether there is something to learn."""
+        """True unless `weight_shape` is empty."""
         return self.weight_shape[0] > 0
 
     @abstractmethod
     def initial_weights(
         self, rng: np.random.Generator, deviation: float, bias: float, dtype: np.dtype
     ) -> NDArray[np.floating]:
-        """W with entries of N(0, deviation^2), drawn in float64, and biases that are `bias`."""
+        """Return W: entries from N(0, deviation^2), drawn in float64, and all biases `bias`."""
 
     @abstractmethod
     def linear_part(self, V: NDArray[Any], W: NDArray[Any]) -> NDArray[Any]:
-        """``A(V; W) - A(0; W)`` in NumPy, in the type of V (m, d_in): slow and obvious."""
+        """Return ``A(V; W) - A(0; W)`` in the dtype of V (m, d_in), by plain NumPy."""
 
     @abstractmethod
     def resized(self, d_in: int, d_out: int) -> Layer:
-        """The same type with other sizes; `fastbcd.warmup` compiles with narrow ones."""
+        """Return a layer of this type with other sizes; `fastbcd.warmup` compiles narrow ones."""
 
     @property
     @abstractmethod
     def multiplications(self) -> int:
-        """Multiplications of ``A(v; W)`` for one sample."""
+        """The number of multiplications in ``A(v; W)`` for one sample."""
 
     # -- full batches -------------------------------------------------------------------------
 
     @abstractmethod
     def on(self, device: Device, W: Array) -> Operator:
-        """The operator with the weights W, an array of `device`."""
+        """Return the operator with the weights W, an array of `device`."""
 
     @abstractmethod
     def state_block(
         self, device: Device, W: Array, penalty: Penalty, kappa: Any, rho: Any
     ) -> StateBlock:
-        """The block of the states below this layer, ready for all samples; kappa, rho > 0.
+        """Return the block of the states below this layer, with its factors; kappa, rho > 0.
 
         kappa is a number, or an array (d_in,) with one for each column of V.
         """
 
     @abstractmethod
     def weight_block(self, device: Device, same_inputs: bool) -> WeightBlock:
-        """The block of this layer's weights.
+        """Return the block of this layer's weights.
 
-        With `same_inputs` V is the same in every iteration: what depends on V alone has memory of
-        its own and serves all of them.
+        `same_inputs` says that V is the same in every iteration: sums of V alone then have memory
+        of their own and are computed once.
         """
 
     @abstractmethod
     def cross_sum(self, device: Device) -> CrossSum:
-        """An empty sum for the gradient in W."""
+        """Return an empty sum for the gradient in W."""
 
     # -- mini-batches -------------------------------------------------------------------------
-    # States come with their column of ones: ``V^`` (m, d_in + 1).
+    # The argument V of `batch_apply` and `batch_gradient` is V^ (m, d_in + 1), the ones included.
 
     @abstractmethod
     def batch_apply(self, kernels: Any, U: Array, V: Array, W: Array) -> None:
-        """``U = A(V; W)`` for ``V^``."""
+        """``U = A(V; W)``; the array V holds ``V^``."""
 
     @abstractmethod
     def batch_adjoint(
@@ -183,8 +187,8 @@ class Layer(ABC):
     def batch_gradient(
         self, kernels: Any, N: Array, D: Array, V: Array, scale: Any, keep: float
     ) -> None:
-        """``N = scale grad_W <D, A(V; W)> + keep N``, for rows of W and columns of D."""
+        """``N = scale grad_W <D, A(V; W)> + keep N``, for some rows of W: these columns of D."""
 
     @abstractmethod
     def gain(self, kernels: Any, W: Array) -> float:
-        """``rms(A*(D; W)) / rms(D)`` for a random D (m, d_out)."""
+        """Return the expected ``rms(A*(D; W)) / rms(D)`` for a random D (m, d_out)."""

@@ -22,7 +22,7 @@ from fastbcd.layers.normal_equations import CrossProduct, NormalEquations
 class Dense(Layer):
     """``U = V^ W^T``: V (m, d_in), W (d_out, d_in + 1) with the bias in its last column.
 
-    Both blocks of its normal equations are linear solves (`NormalEquations`, `DenseStateBlock`).
+    With ridge penalties its blocks are linear solves; see `NormalEquations`, `DenseStateBlock`.
     """
 
     name: ClassVar[str] = "dense"
@@ -35,11 +35,11 @@ class Dense(Layer):
         return self.d_out, self.d_in + 1
 
     def linear_part(self, V: NDArray[Any], W: NDArray[Any]) -> NDArray[Any]:
-        """``V W^T`` without the bias column."""
+        """Return ``V W^T``, W without its bias column."""
         return times(V, W[:, :-1].T.astype(V.dtype))
 
     def resized(self, d_in: int, d_out: int) -> Dense:
-        """A dense layer of these sizes."""
+        """Return a dense layer of these sizes."""
         return Dense(d_in, d_out)
 
     @property
@@ -50,13 +50,13 @@ class Dense(Layer):
     def initial_weights(
         self, rng: np.random.Generator, deviation: float, bias: float, dtype: np.dtype
     ) -> NDArray[np.floating]:
-        """Normal weights; see `Layer`."""
+        """Return normal weights; see `Layer`."""
         W = np.full(self.weight_shape, bias, dtype)
         W[:, :-1] = deviation * rng.standard_normal((self.d_out, self.d_in))
         return W
 
     def on(self, device: Device, W: Any) -> DenseOperator:
-        """Weights and bias, ready for products."""
+        """See `DenseOperator`."""
         return DenseOperator(device.kernels, W)
 
     def state_block(
@@ -86,5 +86,5 @@ class Dense(Layer):
         kernels.transposed_product(N, D, V, scale, keep)
 
     def gain(self, kernels: Any, W: Any) -> float:
-        """``|W|_F / sqrt(d_in)``, without the bias column."""
+        """Return ``|W|_F / sqrt(d_in)``, W without its bias column."""
         return math.sqrt(float(kernels.squared_norm(W[:, :-1])) / self.d_in)

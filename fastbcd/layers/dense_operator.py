@@ -8,7 +8,7 @@ from fastbcd.errors import InputError
 
 
 class DenseOperator:
-    """``W`` (d_out, d_in) without its bias column, as a view, and ``bias`` (d_out,), as a copy."""
+    """``V -> V W^T + bias``: W (d_out, d_in) is a view of the weights, bias (d_out,) a copy."""
 
     def __init__(self, kernels: Any, weights: Any) -> None:
         if not weights.flags.c_contiguous:

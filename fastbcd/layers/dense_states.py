@@ -12,12 +12,13 @@ from fastbcd.devices.workspace import Buffer, Workspace
 from fastbcd.kernels import Penalty
 from fastbcd.layers.dense_operator import DenseOperator
 
-# Sweeps over a sample: fewer than over a row of W, because there are so many samples.
+# Most sweeps of coordinate descent over one sample: fewer than over a row of W, for there are many
+# more samples than rows.
 MAX_SWEEPS = 200
 
 
 class PreparedBlock(Workspace):
-    """The device's memory for what all samples of a V-block share."""
+    """Memory of the device for the matrices that all samples of a V-block share."""
 
     M: Buffer
     hessian: Buffer
@@ -39,25 +40,25 @@ class DenseStateBlock:
 
     .. code-block:: text
 
-        s a ridge    V = c + (U - c^ W^T) M,  M = W (k I + W^T W)^-1,  k = kappa / rho
-        any other s  coordinate descent on the Hessian kappa I + rho W^T W, which samples share
+        s a ridge    V = C + (U - C^ W^T) M,  M = W (k I + W^T W)^-1,  k = kappa / rho
+        any other s  coordinate descent with the Hessian kappa I + rho W^T W, which samples share
 
     Parameters
     ----------
     device : Device
     operator : DenseOperator
-        W and its bias, of the layer above the states.
+        The layer above the states, with its W and bias.
     penalty : Penalty
         s.
     kappa : float, or (d_in,) array
-        > 0; an array has a weight for each column of V.
+        > 0; an array has one number for each column of V.
     rho : float, or array (1,) of a GPU
         > 0.
 
     Notes
     -----
-    V_l-lines of Algorithms 2 and 3. M is computed from the smaller of ``k I + W^T W`` and
-    ``k I + W W^T``. It lasts until the next block is prepared on the same device.
+    This is the V_l-block of Algorithms 2 and 3. M comes from the smaller of ``k I + W^T W`` and
+    ``k I + W W^T``. M and the Hessian are valid until the device prepares its next block.
     """
 
     def __init__(
@@ -89,13 +90,13 @@ class DenseStateBlock:
         device.pool.give_back(W)
 
     def _prepare_columns(self, W: Any, columns: Any, dtype: Any) -> None:
-        """The same where columns of V differ: K = diag(columns) in place of kappa I.
+        """Prepare for K = diag(columns) in place of kappa I; least is its smallest element.
 
         .. code-block:: text
 
-            s a ridge    M = W' (I/rho + W'^T W')^-1 K^-1/2,  W' = W K^-1/2,  K with the ridge
-            any other s  K/2 (v - C)^2 is least/2 (v - C')^2, C' = v' + K/least (C - v'), in slope,
-                         and the Hessian has K - least more on its diagonal
+            s a ridge    M = B (I/rho + B^T B)^-1 K^-1/2,  B = W K^-1/2,  K with the ridge added
+            any other s  least/2 (v - E)^2 with E = v' + K/least (C - v') has the slope of
+                         K/2 (v - C)^2 at the old v'; the Hessian's diagonal gets K - least more
         """
         device, least, ridge = self._device, columns.min(), self.penalty.ridge
         if ridge is None:
@@ -110,7 +111,7 @@ class DenseStateBlock:
         self._more = device.array(np.sqrt(columns - least), dtype)
 
     def center(self, tile: Tile, V: Any, measured: bool) -> Any:
-        """Memory for C: V's own, unless the solve still needs the old V."""
+        """Return memory for C, which is V itself unless the solve still needs the old V."""
         if self.penalty.ridge is None or measured:
             return tile.work.of(StateWork).center.array(V.shape, V.dtype)
         return V
@@ -156,6 +157,6 @@ class DenseStateBlock:
             kernels.state_decrease(
                 decrease, V, old, W, self.kappa, self.rho, residual, *sample_weight
             )
-            if self._more is not None:  # `old` holds the step
+            if self._more is not None:  # the kernel has left V' - V in `old`
                 old *= self._more
                 decrease[0] += 0.5 * kernels.squared_norm(old, *sample_weight)

@@ -1,4 +1,4 @@
-"""Algorithm 1's V_l-block below a nonlinear layer: surrogates, and a search after each."""
+"""Algorithm 1's V_l-block below a nonlinear layer: quadratic surrogates, each with a search."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ class SurrogateWork(Workspace):
 
 
 class NonlinearStateBlock:
-    """A descent on the V_l-block, which has no closed form, sample by sample.
+    """Descent on the V_l-block, sample by sample, because it has no closed form.
 
-    ``s(V) + gamma/2 |V - A|^2 + gamma/2 |V_next - act(Z)|^2 + alpha/2 |V - V'|^2``, Z being what
-    the layer above computes of V.
+    ``s(V) + gamma/2 |V - A|^2 + gamma/2 |V_next - act(Z)|^2 + alpha/2 |V - V'|^2`` with
+    ``Z = V^ W^T`` of the layer above, ``A = act(U)`` of the layer itself, V' the old V.
 
     Parameters
     ----------
     device : Device
     surrogate : StateBlock
-        The block of the quadratic surrogate: ``kappa = gamma + alpha``, ``rho = gamma c``.
+        The block of the quadratic surrogate, with ``kappa = gamma + alpha``, ``rho = gamma c``.
     activation : Formula
         Activation of the layer above.
     curvature : float, or array (1,) of a GPU
-        c, of the surrogates; see `fastbcd.kernels.surrogate`.
+        The c of the surrogates; see `fastbcd.kernels.surrogate`.
     gamma, alpha : float
     """
 
@@ -64,9 +64,10 @@ class NonlinearStateBlock:
         decrease: Any,
         *sample_weight: Any,
     ) -> None:
-        """V (m, d) of one tile by `steps` surrogates, in place.
+        """Update V (m, d) of one tile in place by `steps` surrogates.
 
-        `decrease` (2,) and `sample_weight` (m,) as in `fastbcd.layers.StateBlock`.
+        A (m, d), V_next (m, d_next); `decrease` and `sample_weight` as in
+        `fastbcd.layers.StateBlock`.
         """
         kernels, work = self._device.kernels, tile.work.of(SurrogateWork)
         gamma, alpha, penalty = self._gamma, self._alpha, self._surrogate.penalty
@@ -94,7 +95,7 @@ class NonlinearStateBlock:
             decrease[1] += kernels.squared_distance(old, V, *sample_weight)
 
     def _minimiser_of_surrogate(self, tile: Tile, V: Any, C: Any, Z: Any, V_next: Any) -> Any:
-        """The V-block of Algorithm 2, with the surrogate's target in place of U."""
+        """Solve the V-block of Algorithm 2 with the surrogate's target in place of U."""
         kernels, work = self._device.kernels, tile.work.of(SurrogateWork)
         target = work.target.array(Z.shape, V.dtype)
         kernels.surrogate_residual(target, self._activation, V_next, Z, self._curvature)

@@ -15,8 +15,8 @@ from fastbcd.kernels import Penalty
 class CrossProduct:
     """``sum_i c_i r_i^T v^_i`` over samples, in float64, ``v^ = [v, 1]``; filled tile by tile.
 
-    In two parts, so that only the second waits for the tile's turn. R (m, d_out), V (m, d_in);
-    `sample_weight` (m,) float64 holds the c_i; they are 1 where it is left out.
+    A tile is multiplied by `multiply` and added by `add`, so that only `add` waits for its turn.
+    R (m, d_out), V (m, d_in); `sample_weight` (m,) float64 holds the c_i, which default to 1.
     """
 
     cross: Any
@@ -27,15 +27,15 @@ class CrossProduct:
         self.cross = device.zeros(shape, np.float64)
 
     def multiply(self, tile: Tile, R: Any, V: Any, number: int = 0, *sample_weight: Any) -> Any:
-        """The product of one tile; `number` tells products of one tile apart."""
+        """Return the sum over one tile; `number` tells several sums over the same tile apart."""
         return self._device.solves.tile_cross(tile, self.cross, R, V, number, *sample_weight)
 
     def add(self, product: Any) -> None:
-        """Add what `multiply` returned, in the tile's turn."""
+        """Add a `product` that `multiply` returned, when it is the tile's turn."""
         self._device.solves.add_tile_cross(self.cross, product)
 
     def total(self) -> Any:
-        """The sum over the samples of all ranks; to be called once, after the pass."""
+        """Return the sum over the samples of all ranks; call it once, after the pass."""
         self._device.sum_over_ranks(self.cross)
         return self.cross
 
@@ -43,9 +43,9 @@ class CrossProduct:
 class NormalEquations:
     """Gram ``sum_i c_i v^_i^T v^_i`` and cross product ``sum_i c_i r_i^T v^_i``, in float64.
 
-    ``R = U - V^ W'^T``; c are the weights of samples, 1 each where none are given. `solve` adds up
-    what the ranks have. Each rank then solves for some rows of W, or for all of them, and they
-    exchange these, so that all have the same bits.
+    r_i are the rows of ``R = U - V^ W'^T``, W' the old W; the weights c of samples default to 1.
+    `solve` adds up the sums of all ranks. Each rank then solves for some rows of W, or for all of
+    them, and the ranks exchange these, so that all have the same bits.
 
     Parameters
     ----------
@@ -53,9 +53,9 @@ class NormalEquations:
     shape : (d_out, d_in + 1)
         Shape of W.
     same_inputs : bool
-        V is the same in every iteration, so that the Gram matrix and its factor have memory of
-        their own and serve all of them; see `start`. Else memory is borrowed from the device's
-        pool, from `start` to `finish`.
+        V is the same in every iteration: the Gram matrix and its factor have memory of their own
+        and `start` may keep them. Otherwise memory is borrowed from the device's pool, from
+        `start` to `finish`.
     """
 
     cross: Any
@@ -86,10 +86,10 @@ class NormalEquations:
         self._gram_complete &= self._same_inputs
 
     def start(self, keep_gram: bool) -> None:
-        """Empty the sums; a Gram matrix that is complete stays, with its factor, on `keep_gram`."""
+        """Set the sums to 0; with `keep_gram` a complete Gram matrix and its factor are kept."""
         keep_gram = keep_gram and self._gram_complete
         if not keep_gram:
-            self.finish()  # where an error ended the last iteration
+            self.finish()  # in case an error ended the last iteration before it gave memory back
         if not self._borrowed:
             self.cross = self._borrow(self._shape)
         self.cross[...] = 0.0
@@ -113,13 +113,13 @@ class NormalEquations:
             solves.add_tile_gram(gram, V, square, *sample_weight)
 
     def divide_residuals(self, divisor: Any) -> None:
-        """Let the residuals that were added count 1 / divisor times."""
+        """Divide the residuals that were added by `divisor`."""
         self.cross /= divisor
 
     def solve(
         self, W: Any, weight: Any, penalty: Penalty, alpha: float, decrease: Any = None
     ) -> None:
-        """W-block: ``argmin_W weight/2 |U - V^ W^T|^2 + alpha/2 |W - W'|^2 + r(W)``, in place.
+        """``W = argmin_W weight/2 |U - V^ W^T|^2 + alpha/2 |W - W'|^2 + r(W)``, in place.
 
         Where `decrease` (2,) is not None, the decrease of F (without the proximal term) and
         ``|W - W'|^2`` are added to it. `weight` may be an array (1,) of a GPU.

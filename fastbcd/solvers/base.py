@@ -1,4 +1,4 @@
-"""What the algorithms share: hyperparameters, initial state, the sweep over layers, objective."""
+"""The common part of Algorithms 1 to 3: parameters, initial state, sweep over layers, objective."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ class BlockCoordinateDescent:
     """
 
     monotone = True
-    """F never increases."""
+    """True: F never increases."""
     has_preactivations: bool
-    """Whether the algorithm has blocks U_l."""
+    """True if the algorithm has blocks U_l."""
 
     def __init__(
         self,
@@ -80,14 +80,14 @@ class BlockCoordinateDescent:
         bias: float = 0.0,
         sample_weight: ArrayLike | None = None,
     ) -> State:
-        """State before the first iteration: random weights, states from a forward pass.
+        """Return the state before the first iteration: random weights, and a forward pass.
 
-        Weights and states start within the domains of their penalties.
+        Weights and states are projected to the domains of their penalties.
 
         Parameters
         ----------
         X : (n, d_0) array
-            With `comm`, each rank gives its own samples; a rank may have none.
+            With `comm`, each rank passes its own samples; some ranks may have none.
         Y : (n, d_L) array
             Targets; for classification one-hot rows, see `fastbcd.one_hot`.
         seed : int
@@ -95,15 +95,15 @@ class BlockCoordinateDescent:
         bias : float
             Initial value of every bias.
         sample_weight : (n,) array, optional
-            c_i of `Problem`, not negative; on the processor only. A weight of 2 is a sample that is
-            there twice, but for the rounding of sums. One of 0 is a sample that is not there: the
-            state has no row for it. Default: 1 each.
+            The c_i >= 0 of `Problem`, on the processor only; default: 1 each. A weight of 2 counts
+            a sample twice, up to the rounding of sums. A sample of weight 0 is left out: the state
+            has no row for it.
 
         Raises
         ------
         InputError
-            Shapes that disagree with the problem, no samples, NaN or infinity, weights that are
-            negative or all zero.
+            Shapes do not fit the problem, there are no samples, X or Y has NaN or infinity, or
+            weights are negative or all zero.
         """
         ranks, mean = self.device.ranks, self.problem.reduction == "mean"
         with collective_errors(ranks):
@@ -132,7 +132,7 @@ class BlockCoordinateDescent:
         return state
 
     def _checked(self, X: ArrayLike, Y: ArrayLike) -> tuple[Any, Any]:
-        """Samples and targets of `init` as arrays, checked."""
+        """Return samples and targets of `init` as arrays; `InputError` if they do not fit."""
         problem, device = self.problem, self.device
         others, blocks = device.ranks.size > 1, device.blocks
         X = check_inputs(device.as_input(X), problem.widths[0], others, blocks)
@@ -143,7 +143,7 @@ class BlockCoordinateDescent:
     def _first_state(
         self, X: Any, Y: Any, seed: int, init: str, bias: float, kept: Any, weight: Any
     ) -> State:
-        """Weights drawn, memory for states of the samples `kept`, all of them where it is None."""
+        """Draw the weights and allocate the states of the samples `kept` (None: all samples)."""
         problem, device, L = self.problem, self.device, self.problem.n_layers
         seed = require_integer(seed, "seed", at_least=0)
         drawn = initial_weights(
@@ -180,10 +180,10 @@ class BlockCoordinateDescent:
         )
 
     def forward(self, state: State) -> None:
-        """The states of a forward pass through the weights of `state`, in place, l = 1..L.
+        """Run the network with the weights of `state` and replace its U_l and V_l, l = 1..L.
 
-        ``U_l = V^_{l-1} W_l^T`` where the algorithm has U, and ``V_l = S_l V_{l-1} + act_l(U_l)``,
-        brought within the domain of its penalty.
+        ``U_l = V^_{l-1} W_l^T`` (not stored in Algorithm 1), ``V_l = S_l V_{l-1} + act_l(U_l)``,
+        and V_l is projected to the domain of its penalty.
         """
         problem, device = self.problem, self.device
         with device.session():
@@ -203,25 +203,25 @@ class BlockCoordinateDescent:
             device.for_each_tile(state.n, problem.widths, self.dtype, through_layers, arrays=arrays)
 
     def rows(self, n: int) -> slice:
-        """Which of `n` samples this rank should hold, so that the number of ranks changes nothing.
+        """Return this rank's share of `n` samples, whole tiles; all rows without `comm`.
 
-        A share of whole tiles: each tile's products are then those of one process. In float32
-        their sums in float64 are exact, as a rule, and the weights the same to the last bit;
-        with other shares they agree as they do for another `tile_rows`. Without `comm`: all rows.
+        With whole tiles the products of each tile are those of a single process. In float32 their
+        sums in float64 are exact, as a rule, so the weights are the same to the last bit on any
+        number of ranks. With other shares they differ as with another `tile_rows`.
         """
         return self.device.ranks.rows(n, self.device.tile_rows(self.problem.widths, self.dtype))
 
     def blank(self, X: ArrayLike, Y: ArrayLike, sample_weight: ArrayLike | None = None) -> State:
-        """A state of the right shapes for what a checkpoint holds; parameters as for `init`."""
+        """Return a state that a checkpoint can be loaded into; parameters as for `init`."""
         return self.init(X, Y, init="normal:0", sample_weight=sample_weight)
 
     def step(self, state: State) -> State:
-        """One iteration of `state`, in place: all blocks of layer L, then of L - 1, ..., 1.
+        """Do one iteration of `state`, in place: all blocks of layer L, then of L - 1, ..., 1.
 
         Raises
         ------
         InputError
-            The state is one of the other splitting.
+            The state belongs to the other splitting.
         """
         if (state.U[-1] is not None) != self.has_preactivations:
             raise InputError(
@@ -239,7 +239,7 @@ class BlockCoordinateDescent:
         return state
 
     def _update_layer(self, state: State, l: int) -> None:
-        """The blocks of layer l: those of samples and the sums for W_l in one pass; then W_l."""
+        """Update the blocks of layer l: V_l, U_l and the sums for W_l in one pass, then W_l."""
         problem, device = self.problem, self.device
         unit = problem.per_sample(state.total_weight)
         blocks = self._blocks(state, l, measured=state.descent_log is not None)
@@ -265,16 +265,16 @@ class BlockCoordinateDescent:
         meter.finish()
 
     def _blocks(self, state: State, l: int, measured: bool) -> LayerBlocks:
-        """The blocks of layer l, which are asked for decreases where they are `measured`."""
+        """Return the blocks of layer l; if they are `measured`, they report their decreases."""
         raise NotImplementedError
 
     def _update_output_states(
         self, tile: Tile, state: State, U: Any, below: Any, decrease: Any
     ) -> None:
-        """V_L of one tile, given what it is coupled with: U_L, or ``V^_{L-1} W_L^T``.
+        """Update V_L of one tile; U is U_L, or ``V^_{L-1} W_L^T`` in two-splitting.
 
         ``V_L = argmin s_L(V_L) + loss(V_L; Y) + gamma/2 |V_L - S_L V_{L-1} - U|^2
-        + alpha/2 |V_L - V_L'|^2`` (prox-linear: ``<grad loss(V_L'), V_L>`` for the loss).
+        + alpha/2 |V_L - V_L'|^2``; prox-linear has ``<grad loss(V_L'), V_L>`` for the loss.
         """
         rows = tile.rows
         update_output_states(
@@ -291,34 +291,37 @@ class BlockCoordinateDescent:
             *state.weight_of(rows),
         )
 
-    # -- what blocks ask for ------------------------------------------------------------------
+    # -- operators of layers, and their values on a tile ----------------------------------------
 
     def _operators(self, state: State) -> list[Any]:
-        """``V -> V^ W_l^T`` for l = 1..L."""
+        """Return the operators ``V -> V^ W_l^T`` for l = 1..L."""
         layers = zip(self.problem.layers, state.W[1:], strict=True)
         return [layer.on(self.device, W) for layer, W in layers]
 
     def _linear_work(self, tile: Tile, state: State, l: int) -> Any:
-        """The tile's work array B, of the shape of U_l."""
+        """Return the tile's work array B, of the shape of U_l."""
         shape = (tile.rows.stop - tile.rows.start, self.problem.widths[l])
         return tile.work.of(LayerWork).B.array(shape, self.dtype)
 
     def _linear(self, tile: Tile, state: State, l: int, operator: Any) -> Any:
-        """``V^_{l-1} W_l^T`` of a tile, in the work array B."""
+        """Return ``V^_{l-1} W_l^T`` of a tile, in the work array B."""
         B = self._linear_work(tile, state, l)
         operator.apply(B, state.V[l - 1][tile.rows])
         return B
 
     def _skipped(self, tile: Tile, state: State, l: int) -> Any:
-        """``S_l V_{l-1}`` of a tile; None where layer l is plain."""
+        """Return ``S_l V_{l-1}`` of a tile; None where layer l is not residual."""
         skip = self.problem.skips[l - 1]
         return None if skip is None else skip.apply(tile, state.V[l - 1][tile.rows])
 
     @contextmanager
     def _weight_block(self, state: State, l: int) -> Iterator[WeightBlock]:
-        """The block of W_l, its sums empty but for those of X alone, which never change."""
+        """The block of W_l with empty sums; for l = 1 a known Gram matrix of X is kept.
+
+        Blocks stay in the cache of `state`, so that their memory serves all iterations.
+        """
         if state.cache.get("device") is not self.device:
-            state.cache.clear()  # another solver's, its threads and memory included
+            state.cache.clear()  # it belongs to another solver, with its threads and memory
             state.cache["device"] = self.device
         key = "input equations" if l == 1 else f"equations {l}"
         if key not in state.cache:
@@ -334,19 +337,20 @@ class BlockCoordinateDescent:
         block.finish()
 
     def objective(self, state: State) -> float:
-        """F of `Problem`, evaluated on the arrays of `state`, its sums in float64."""
+        """Return F of `Problem` at `state`, with sums in float64."""
         return self.objective_and_violation(state)[0]
 
     def objective_and_violation(self, state: State) -> tuple[float, float]:
-        """F, and how far `state` is from a forward pass, in one pass over samples.
+        """Return F and the constraint violation of `state`, by one pass over samples.
 
         .. code-block:: text
 
-            gap = sqrt(unit sum_l (|V_l - S_l V_{l-1} - act_l(U_l)|^2 + |U_l - V^_{l-1} W_l^T|^2))
+            violation = sqrt(unit sum_l (|V_l - S_l V_{l-1} - act_l(U_l)|^2
+                                         + |U_l - V^_{l-1} W_l^T|^2))
+            two-splitting: sqrt(unit sum_l |V_l - act_l(V^_{l-1} W_l^T)|^2)
 
-        with unit = 1/n or 1 as in `Problem.per_sample`, each sample counting its weight, as in F;
-        two-splitting:
-        ``|V_l - act_l(V^_{l-1} W_l^T)|^2``. At gap 0 F is the penalised loss of the network.
+        with unit = 1/n or 1 as in `Problem.per_sample`; sums over samples are weighted as in F.
+        Where the violation is 0, F is the penalised loss of the network.
         """
         problem, device = self.problem, self.device
         with device.session():
@@ -373,13 +377,14 @@ class BlockCoordinateDescent:
             return unit * float(total[0]) + weights, math.sqrt(unit * float(total[1]))
 
     def _couplings(self, tile: Tile, state: State, l: int, operator: Any) -> tuple[Any, Any]:
-        """What gamma/2 and rho/2 weigh in layer l, over one tile, less the unit of `per_sample`."""
+        """Return the squared norms that gamma/2 and rho/2 weigh in layer l, over one tile."""
         raise NotImplementedError
 
     def magnitude_bound(self, state: State) -> float:
-        """``unit (1 + gamma + rho) (|Y|^2 + |V|^2 + |U|^2)`` of `state`: F if nothing cancelled.
+        """Return ``unit (1 + gamma + rho) (|Y|^2 + |V|^2 + |U|^2)`` of `state`.
 
-        Rounding of the storage type moves F by about the square of its eps times this.
+        F would be about this large if no differences cancelled. Rounding of the stored arrays
+        changes F by about eps^2 times this, with eps of their dtype.
         """
         problem, device = self.problem, self.device
         arrays = [state.Y, *state.V[1:], *(U for U in state.U[1:] if U is not None)]
@@ -397,15 +402,15 @@ class BlockCoordinateDescent:
             return unit * (1.0 + problem.gamma + problem.rho) * float(squares.total()[0])
 
     def squared_subgradient(self, state: State) -> float:
-        """``|g|^2`` of a subgradient of F at `state`; see `fastbcd.solvers.subgradient`."""
+        """Return ``|g|^2`` of a subgradient of F at `state`; see `fastbcd.solvers.subgradient`."""
         return squared_subgradient(self.problem, self.device, state, self.coupling_residuals)
 
     def coupling_residuals(
         self, tile: Tile, state: State, l: int, operator: Any
     ) -> tuple[Any, Any, Any]:
-        """A_l, R_l and |g_U|^2 of one `tile` of `state`, as new arrays; see `squared_subgradient`.
+        """Return A_l, R_l and ``|g_U_l|^2`` of one `tile` of `state`; see `squared_subgradient`.
 
-        `operator` is layer l with its weights, l from 1 to L.
+        A_l and R_l are new arrays. `operator` is layer l with its weights, l from 1 to L.
         """
         raise NotImplementedError
 
@@ -414,14 +419,15 @@ class BlockCoordinateDescent:
     objective_and_gap = renamed("objective_and_gap", "objective_and_violation")
 
     def promised_decrease(self) -> float:
-        """A > 0 with which every iteration must have ``F(P') - F(P) >= a |P - P'|^2``.
+        """Return the a of ``F(P^{k-1}) - F(P^k) >= a |P^k - P^{k-1}|^2`` for every iteration k.
 
-        The norm is that of `DescentLog`; 0 where alpha is 0 and the theorem promises nothing.
+        P are all blocks, in the norm of `DescentLog`. If alpha is 0, the theorem promises nothing
+        and a is 0.
         """
         raise NotImplementedError
 
     def _promise_of_output_state(self) -> float:
-        """A of the V_L-block: Theorem 1, or 2 for prox-linear updates."""
+        """Return the a of the V_L-block: Theorem 1, or Theorem 2 for prox-linear updates."""
         problem = self.problem
         if self.loss_update == "prox-linear":
             return self.alpha + (problem.gamma - float(problem.loss.lipschitz or 0.0)) / 2
@@ -438,9 +444,9 @@ class BlockCoordinateDescent:
         callbacks: Iterable[Callback] = (),
         sample_weight: ArrayLike | None = None,
     ) -> Result:
-        """`init`, then `max_iter` times `step`, with `callbacks` after each; see `Result`.
+        """Call `init`, then `step` `max_iter` times, with `callbacks` after each; see `Result`.
 
-        X, Y, seed, init, bias and sample_weight as for `init`; `FloatingPointError` where a
+        X, Y, seed, init, bias and sample_weight are as for `init`. `FloatingPointError` if a
         measured objective is not finite.
         """
         state = self.init(X, Y, seed=seed, init=init, bias=bias, sample_weight=sample_weight)

@@ -12,17 +12,17 @@ from fastbcd.layers import WeightBlock
 from fastbcd.solvers.state import State
 
 BlockOfSamples = Callable[[Tile, Any], None]
-"""``update(tile, decrease)``: minimise over a block's rows of one tile."""
+"""``update(tile, decrease)`` minimises over the rows of a block that belong to one tile."""
 
 
 class LayerWork(Workspace):
-    """Work arrays of a tile: B holds ``V^_{l-1} W_l^T`` of the layer at hand."""
+    """Work array of a tile: B holds ``V^_{l-1} W_l^T`` of the current layer, or its residual."""
 
     B: Buffer
 
 
 class LayerBlocks(ABC):
-    """The blocks of one layer l in one iteration, which an algorithm defines.
+    """The blocks of one layer l in one iteration; each algorithm has a subclass.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ class LayerBlocks(ABC):
     l : int
         From 1 to L.
     measured : bool
-        Whether the blocks are asked for decreases.
+        The blocks report their decreases of F.
     """
 
     V_block: Any
@@ -47,19 +47,19 @@ class LayerBlocks(ABC):
 
     @abstractmethod
     def of_samples(self) -> dict[str, BlockOfSamples]:
-        """The blocks that a tile goes through, by their letter, in this order."""
+        """Return the updates of a tile in their order, by the letter of the block."""
 
     @abstractmethod
     def prepare(self) -> None:
-        """Do what the blocks of all samples share."""
+        """Do the work that all samples share, once before the pass over tiles."""
 
     @abstractmethod
     def arrays(self) -> list[Any]:
-        """Arrays of samples that the blocks read and write."""
+        """Return the arrays of samples that the blocks read and write."""
 
     @abstractmethod
     def add_to_W(self, tile: Tile) -> None:
-        """Add a tile to the sums that W_l is solved from."""
+        """Add a tile to the sums of the W_l-block."""
 
     @abstractmethod
     def update_W(self, decrease: Any) -> None:

@@ -1,4 +1,4 @@
-"""What a run needs in memory besides the arrays of samples, for runs out of core."""
+"""The memory that a run needs besides the arrays of samples, for runs out of core."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import numpy as np
 from fastbcd.devices.protocol import Device
 from fastbcd.problem import Problem
 
-# Work arrays of one thread that have a row for each sample of a tile, at most: in the blocks, in
-# the certificate for each layer, and for elementwise expressions there.
+# The largest number of work arrays of one thread with a row for each sample of a tile: in the
+# blocks, in the certificate for each layer, and for elementwise expressions in the certificate.
 TILE_ARRAYS, TILE_ARRAYS_OF_LAYER, TEMPORARY = 12, 2, 4
-# Samples by which a mini-batch run scales its weights, at most; a thread's small arrays.
+# The largest number of samples by which a mini-batch run scales its first weights; the bytes of a
+# thread's small arrays.
 MOST_FIRST, SMALL_ARRAYS = 500, 2**20
 
 
@@ -21,17 +22,17 @@ def planned_bytes(
     has_preactivations: bool,
     weights_of_samples: int = 0,
 ) -> tuple[int, int]:
-    """``(work, tile)``: bytes for all but samples, at most, and bytes a tile of the widest pass.
+    """Return ``(work, tile)``: a bound on bytes for all but samples, and the bytes of one tile.
 
     .. code-block:: text
 
         weights    5 |W|                                       W, copies, the first draw
         solves     8 (5 cross + 4 gram + operator + own gram + sum of all cross)      float64
         a thread   cross + gram of a tile, all cross, tile_rows x width of each work array
-        samples    8 for each of so many weights, and a weighted factor for each thread
+        samples    8 weights_of_samples, and a weighted factor for each thread
 
-    with cross of as many numbers as W_l has, and gram of the square of its columns, of the largest
-    layer where they are not summed. A tile has ``tile_rows`` rows of X, Y, V and U.
+    cross is the number of elements of W_l, gram the square of its number of columns; both are those
+    of the largest layer unless they are summed. A tile has ``tile_rows`` rows of X, Y, V and U.
     """
     size, widths = dtype.itemsize, problem.widths
     shapes = [layer.weight_shape for layer in problem.layers]
@@ -57,10 +58,10 @@ def planned_bytes(
 def planned_bytes_of_batches(
     problem: Problem, device: Device, dtype: np.dtype, batch_size: int, rank: int, n: int
 ) -> int:
-    """Bytes for all but samples of a mini-batch run on `n`, at most.
+    """Return a bound on the bytes of a mini-batch run on `n` samples, besides these samples.
 
-    Weights, their means and steps, metrics, one batch of states and displacements, the order of
-    the samples, and the first samples' states in float64.
+    They hold weights, their means and momentum, metrics, one batch of states and displacements,
+    the order of the samples, and the states of the first samples in float64.
     """
     widths, size = problem.widths, dtype.itemsize
     sizes = [rows * columns for rows, columns in (layer.weight_shape for layer in problem.layers)]

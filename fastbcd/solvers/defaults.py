@@ -1,4 +1,4 @@
-"""Solvers by name, and what estimators and command line take where a user says nothing."""
+"""Solvers by name, and the defaults of estimators and command line."""
 
 from __future__ import annotations
 
@@ -14,13 +14,18 @@ FULL_BATCH: dict[str, type[ThreeSplitting] | type[TwoSplitting]] = {
     "two-splitting": TwoSplitting,
 }
 
-# Of full batches: weight of the proximal terms, penalty on weights, iterations.
+# Full batches: weight of the proximal terms, penalty on weights, iterations.
 ALPHA = 1e-3
 WEIGHT_PENALTY = "ridge:3e-4"
 ITERATIONS = 50
 
-# Of mini-batches, besides the batch size; the defaults are the solver's.
+# Mini-batches, besides the batch size; the solver has the defaults.
 MINI_BATCH_PARAMETERS = (
-    *("step_size", "schedule", "momentum", "damping", "rank", "weight_decay"),
+    "step_size",
+    "schedule",
+    "momentum",
+    "damping",
+    "rank",
+    "weight_decay",
     "average",
 )

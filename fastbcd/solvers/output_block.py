@@ -1,4 +1,4 @@
-"""The V_L-block of a tile: which kernel does it, and by how much it descends."""
+"""The V_L-block of a tile: choice of its kernel, and its decrease of F."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def update_output_states(
 ) -> None:
     """``V_L = argmin s_L(V) + loss(V; Y) + gamma/2 |V - S_L V_{L-1} - U|^2 + alpha/2 |V - V'|^2``.
 
-    V, U, Y (m, d_L) and `below` (m, d_L), which is ``S_L V_{L-1}`` or None for 0, belong to the
-    samples of `tile`; V is replaced. With `linearised` the loss counts by its gradient at V'
+    V, U, Y and `below` are the rows (m, d_L) of `tile`; `below` is ``S_L V_{L-1}``, or None for 0.
+    V is replaced; V' is the old one. With `linearised` the loss is ``<grad loss(V'), V>``
     (prox-linear). Where `decrease` (2,) is not None, the decrease of F and the squared step are
-    added to it, and samples count their weights (m,), where these are given.
+    added to it; both are sums over samples, weighted by `sample_weight` (m,) if it is given.
     """
     kernels, loss, penalty = device.kernels, problem.loss, problem.state_penalties[-1]
     work, gamma = device.work_of_rows(tile, V), problem.gamma

@@ -1,4 +1,4 @@
-"""Weights of samples in full batches: which samples take part, and what each of them counts."""
+"""Weights of samples in full batches: the samples that take part, and the weight of each."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ Weights = NDArray[np.float64]
 
 
 def checked(sample_weight: ArrayLike | None, n: int, device: Any, mean: bool) -> Weights | None:
-    """Weights (n,) of this rank's samples, checked; None where there are none.
+    """Return the weights (n,) of this rank's samples after a check; None if none are given.
 
-    `InputError` where they are no weights, or too large for a reduction that is not the `mean`.
+    `InputError` if they are not valid, or too large for ``reduction="sum"`` (`mean` is False).
     """
     if sample_weight is None:
         return None
@@ -35,12 +35,12 @@ def checked(sample_weight: ArrayLike | None, n: int, device: Any, mean: bool) ->
 def agreed(
     weight: Weights | None, n: int, mean: bool, ranks: Ranks
 ) -> tuple[NDArray[np.bool_] | None, Weights | None]:
-    """Which of n samples take part, and the weights of these; None is all of them, and 1 each.
+    """Return a mask of the n samples that take part (None: all) and their weights (None: 1 each).
 
-    A weight of 0 is a sample that is not there. With the `mean` only ratios count: weights are
-    none where all are equal, else they are divided by a power of two, which changes no digit,
-    so that the largest one lies between 1/2 and 1: sums of large ones might overflow. All ranks
-    call this together.
+    A sample of weight 0 is left out. With the `mean` only ratios of weights matter. So if all are
+    equal the weights are None; otherwise they are divided by a power of two, which changes no
+    digit, such that the largest lies between 1/2 and 1, because sums of large weights might
+    overflow. All ranks call this together.
 
     Raises
     ------
@@ -50,7 +50,7 @@ def agreed(
     given = weight is not None
     positive = np.ones(n) if weight is None else weight[weight > 0.0]
     extremes = (float(positive.min()), float(positive.max())) if len(positive) else None
-    # A rank without samples has no say.
+    # Ranks without samples are ignored.
     everywhere = ranks.gather((given, extremes, n))
     reports = [(has, each) for has, each, samples in everywhere if samples]
     with collective_errors(ranks):
@@ -69,7 +69,7 @@ def agreed(
 
 
 def place(storage: Any, data: Any, dtype: Any, kept: NDArray[np.bool_] | None) -> Any:
-    """Rows of `data` (n, d) where a run has them; `kept` (n,) says which, None is all of them."""
+    """Return the rows `kept` (n,) of `data` (n, d) in `storage`; None keeps all rows."""
     if kept is None:
         return storage.place(data, dtype)
     (array,) = storage.allocate([(int(kept.sum()), data.shape[1])], dtype)

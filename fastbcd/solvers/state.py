@@ -23,26 +23,26 @@ class State:
     V : list
         ``V[l]`` (n, d_l) states for l = 0..L; ``V[0]`` is X.
     U : list
-        ``U[l]`` (n, d_l) pre-activations for l = 1..L; ``U[0]`` is None, and so are all in
-        Algorithm 1.
+        ``U[l]`` (n, d_l) pre-activations for l = 1..L; ``U[0]`` is None. In Algorithm 1 all are
+        None.
     Y : array
         (n, d_L) targets.
     iteration : int
-        Iterations done.
+        Number of iterations done.
     n_total : int
-        Samples of all ranks, where V, U and Y hold those of one; default: n.
+        Number of samples of all ranks, where V, U and Y hold those of one rank; default: n.
     sample_weight : (n,) float64 array or None
-        What each sample counts, all above 0; None for 1 each.
+        The weight of each sample, all above 0; None for 1 each.
     sum_of_weights : float or None
-        Their sum over the samples of all ranks; None for `n_total`.
+        The sum of the weights over the samples of all ranks; None for `n_total`.
     descent_log : DescentLog or None
-        Where one is set, `step` empties it, and each block reports to it how much it gained.
+        If one is set, `step` empties it, and each block adds its decrease of F and squared step.
     clock : BlockClock or None
-        Where one is set, `step` empties it, and adds to it how long each block takes.
+        If one is set, `step` empties it, and each block adds its seconds.
     cache : dict
-        What a solver keeps between iterations (the Gram matrix of X); derived from the
-        arrays above, never needed to continue a run. After a change of X *in place*,
-        clear it.
+        Data that a solver keeps between iterations, such as the Gram matrix of X. All of it is
+        derived from the arrays above and not needed to continue a run. Clear it after a change of
+        X *in place*.
     """
 
     W: list[Any]
@@ -66,9 +66,9 @@ class State:
         return {**self.__dict__, "cache": {}, "descent_log": None, "clock": None}
 
     def state_dict(self) -> dict[str, Any]:
-        """All that continues a run, for a checkpoint; the arrays are those of this state.
+        """Return the entries that a run needs to go on, for a checkpoint; arrays are not copied.
 
-        X, Y and the weights of samples are data: a checkpoint has their hash.
+        X, Y and the weights of samples are data: a checkpoint holds their hash.
         """
         return {
             "version": 1,
@@ -81,9 +81,9 @@ class State:
         }
 
     def load_state_dict(self, stored: dict[str, Any]) -> None:
-        """Go on from `stored`, which `state_dict` gave; its arrays become those of this state.
+        """Take over `stored`, a result of `state_dict`, without a copy of its arrays.
 
-        `InputError` names keys that are missing or unknown, and another version.
+        `InputError` names missing and unknown keys, and an unknown version.
         """
         check_state_dict(stored, self.state_dict(), "State")
         self.W[1:], self.V[1:], self.U[1:] = (stored[name][1:] for name in "WVU")
@@ -91,7 +91,7 @@ class State:
         self.sum_of_weights = stored["sum_of_weights"]
 
     def make_own(self) -> None:
-        """Copy what an iteration updates and must not be written to; X and Y never are."""
+        """Replace read-only blocks by copies that `step` can update; X and Y are only read."""
         copy_borrowed(self, names=("W", "V", "U"), keep=self.X)
 
     @property
@@ -106,14 +106,14 @@ class State:
 
     @property
     def total_weight(self) -> float:
-        """What the samples of all ranks count together."""
+        """The sum of the weights of the samples of all ranks."""
         return self.n_total if self.sum_of_weights is None else self.sum_of_weights
 
     def weight_of(self, rows: slice) -> tuple[Any, ...]:
-        """Weights of samples `rows` as the last argument of kernels; none where each counts 1."""
+        """Return ``(weights of the rows,)`` as last argument of kernels; ``()`` if all are 1."""
         return () if self.sample_weight is None else (self.sample_weight[rows],)
 
     @property
     def n(self) -> int:
-        """Number of samples here."""
+        """The number of samples of this rank."""
         return len(self.V[0])

@@ -17,7 +17,7 @@ CouplingResiduals = Callable[[Tile, State, int, Any], tuple[Any, Any, Any]]
 
 
 class SlopeWork(Workspace):
-    """Work array of a tile: the slope in V_l of the next layer's linear coupling."""
+    """Work array of a tile: ``R_{l+1} W_{l+1}``, the next layer's share of g_V_l."""
 
     slope: Buffer
 
@@ -28,10 +28,10 @@ def squared_subgradient(
     state: State,
     coupling_residuals: CouplingResiduals,
 ) -> float:
-    """``|g|^2``, g a subgradient of F at `state`.
+    """Return ``|g|^2`` of a subgradient g of F at `state`.
 
-    In each block of three-splitting the smallest; in two-splitting act' at a kink, where
-    ``V^_{l-1} W_l^T`` is exactly 0, is that of one side.
+    In three-splitting g is the smallest subgradient in each block. In two-splitting act' at a kink,
+    where ``V^_{l-1} W_l^T`` is exactly 0, is that of one side.
 
     .. code-block:: text
 
@@ -40,18 +40,18 @@ def squared_subgradient(
         g_W_l = -R_l^T V^_{l-1} + dr_l(W_l)
         g_U_l = R_l - gamma act'(U_l) A_l                                       three-splitting
 
-    with ``A_l = V_l - S_l V_{l-1} - act`` and R_l minus the slope in ``V^_{l-1} W_l^T``:
+    with ``A_l = V_l - S_l V_{l-1} - act``. R_l is minus the slope of F in ``V^_{l-1} W_l^T``:
     ``rho (U_l - V^_{l-1} W_l^T)``, or ``gamma act' A_l`` in two-splitting.
 
-    Measured in the norm dual to that of `fastbcd.training.descent_log.DescentLog`:
-    ``(|g_V|^2 + |g_U|^2) / unit + |g_W|^2``, unit being what a sample counts. With weights c of
-    samples it is ``unit c_i`` for sample i, and the sum over samples in g_W is weighted. It costs
-    three products a layer.
+    The norm is dual to that of `fastbcd.training.descent_log.DescentLog`:
+    ``(|g_V|^2 + |g_U|^2) / unit + |g_W|^2`` with the unit of `Problem.per_sample`. With weights c
+    of samples, unit is ``unit c_i`` for sample i, and the sum over samples in g_W is weighted. The
+    pass costs three products per layer.
 
     Raises
     ------
     InputError
-        A formula lacks the derivative or subdifferential that this needs.
+        A formula lacks a derivative or subdifferential.
     """
     kernels, gamma, L = device.kernels, problem.gamma, problem.n_layers
     check_subgradient(problem)

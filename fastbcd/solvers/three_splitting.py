@@ -16,7 +16,7 @@ from fastbcd.support.floating_point import own_errstate_in
 
 @own_errstate_in
 class ThreeSplitting(BlockCoordinateDescent):
-    """Three-splitting BCD: every block is minimised exactly, so F never increases.
+    """Three-splitting BCD: each block update minimises F over its block, so F never increases.
 
     Parameters
     ----------
@@ -25,22 +25,23 @@ class ThreeSplitting(BlockCoordinateDescent):
     alpha : float, default=1e-3
         Weight of the proximal terms ``alpha/2 |. - previous|^2``, >= 0.
     alpha_weights : float, optional
-        The same for the W-blocks, where it should differ: with
-        ``reduction="mean"`` a sample's term is divided by n, a weight's is not.
+        Weight of the proximal terms of the W-blocks; default: alpha. With ``reduction="mean"`` the
+        terms of samples are divided by n, those of weights are not.
     loss_update : {"prox", "prox-linear"}, default="prox"
-        The V_L-block takes the loss itself, or the loss linearised at the old states. Prox-linear
-        needs a loss with a Lipschitz gradient (constant L) and ``alpha > max(0, (L - gamma) / 2)``.
+        The V_L-block minimises the loss itself, or the loss linearised at the old V_L. Prox-linear
+        needs a loss whose gradient has a Lipschitz constant L, and
+        ``alpha > max(0, (L - gamma) / 2)``.
     execution : Execution, optional
         Where and how the work runs.
     **where
-        The fields of `Execution` by themselves, where they are not given as a record: device,
-        dtype, n_threads, tile_rows, comm, memory, folder, precision.
+        The fields of `Execution` as keywords, instead of the record: device, dtype, n_threads,
+        tile_rows, comm, memory, folder, precision.
 
     Notes
     -----
-    Zeng, Lau, Lin, Yao (ICML 2019), Algorithm 2, and Algorithm 3 where the problem has
-    residual layers: 2 is the case of all ``S_l = 0``. A solver holds hyperparameters
-    only; `State` holds the arrays. `step` works in place.
+    This is Algorithm 3 of Zeng, Lau, Lin, Yao (ICML 2019), and Algorithm 2 if no layer of the
+    problem is residual (all ``S_l = 0``). A solver holds hyperparameters only; `State` holds the
+    arrays. `step` works in place. In formulas of blocks a prime marks the previous value: V_l'.
     """
 
     has_preactivations = True
@@ -59,7 +60,7 @@ class ThreeSplitting(BlockCoordinateDescent):
     def coupling_residuals(
         self, tile: Tile, state: State, l: int, operator: Any
     ) -> tuple[Any, Any, Any]:
-        """A_l, R_l and |g_U|^2 of one tile; see `squared_subgradient`."""
+        """Return A_l, R_l and ``|g_U_l|^2`` of one tile; see `squared_subgradient`."""
         problem, device, rows = self.problem, self.device, tile.rows
         V, U, activation = state.V[l][rows], state.U[l][rows], problem.activations[l - 1]
         A = device.empty(V.shape, V.dtype)
@@ -71,10 +72,11 @@ class ThreeSplitting(BlockCoordinateDescent):
         return A, problem.rho * R, squared
 
     def promised_decrease(self) -> float:
-        """The a > 0 with which every iteration has ``F(P') - F(P) >= a |P - P'|^2`` (Theorem 1).
+        """Return the a of ``F(P^{k-1}) - F(P^k) >= a |P^k - P^{k-1}|^2`` (Theorem 1).
 
-        V_L: ``alpha + gamma/2`` (prox-linear: ``alpha + (gamma - L)/2``); U_L: ``(gamma + rho)/2``;
-        other V_l: ``gamma/2``; other U_l: ``alpha/2``; W_l: alpha of the weights.
+        It is the smallest of V_L: ``alpha + gamma/2`` (prox-linear: ``alpha + (gamma - L)/2``);
+        U_L: ``(gamma + rho)/2``; other V_l: ``gamma/2``; other U_l: ``alpha/2``; W_l:
+        alpha_weights.
         """
         gamma, rho = self.problem.gamma, self.problem.rho
         promises = [self._promise_of_output_state(), (gamma + rho) / 2, self.alpha_weights]
@@ -87,11 +89,11 @@ class ThreeSplittingBlocks(LayerBlocks):
     """Blocks V_l, U_l and W_l of Algorithms 2 and 3."""
 
     def of_samples(self) -> dict[str, BlockOfSamples]:
-        """V_l, then U_l."""
+        """Return the updates of V_l and of U_l, in this order."""
         return {"V": self.update_V, "U": self.update_U}
 
     def prepare(self) -> None:
-        """Factor the Hessian that all samples of the V_l-block share."""
+        """Factor the Hessian of the V_l-block of a hidden layer, which all samples share."""
         problem, l = self.problem, self.l
         if l < self.L:
             kappa = curvature(problem.skips[l], problem.gamma)
@@ -104,20 +106,20 @@ class ThreeSplittingBlocks(LayerBlocks):
             )
 
     def arrays(self) -> list[Any]:
-        """Arrays of samples that a pass over layer l reads and writes."""
+        """Return the arrays of samples that a pass over layer l reads and writes."""
         V, U, l, L = self.state.V, self.state.U, self.l, self.L
         arrays = [V[l - 1], V[l], U[l], self.state.Y if l == L else U[l + 1]]
         return [*arrays, V[l + 1]] if l < L and self.problem.residual[l] else arrays
 
     def update_V(self, tile: Tile, decrease: Any) -> None:
-        """V_l of a tile.
+        """Update V_l of a tile.
 
         .. code-block:: text
 
             V_L = argmin s_L(V_L) + loss(V_L; Y) + gamma/2 |V_L - S_L V_{L-1} - U_L|^2
                          + alpha/2 |V_L - V_L'|^2
             V_l = argmin s_l(V_l) + gamma/2 |V_l - S_l V_{l-1} - act(U_l)|^2
-                         + gamma/2 |V_{l+1} - S_{l+1} V_l - act(U_{l+1})|^2 (residual)
+                         + gamma/2 |V_{l+1} - S_{l+1} V_l - act(U_{l+1})|^2  (if S_{l+1} != 0)
                          + rho/2 |U_{l+1} - V^_l W_{l+1}^T|^2
         """
         problem, state, l, rows = self.problem, self.state, self.l, tile.rows
@@ -143,12 +145,12 @@ class ThreeSplittingBlocks(LayerBlocks):
         block.solve(tile, V, C, U_next, decrease, *state.weight_of(rows))
 
     def update_U(self, tile: Tile, decrease: Any) -> None:
-        """U_l of a tile; the work array B is ``U_l - V^_{l-1} W_l^T`` afterwards.
+        """Update U_l of a tile, and leave ``U_l - V^_{l-1} W_l^T`` in the work array B.
 
         .. code-block:: text
 
             U_l = argmin gamma/2 |V_l - S_l V_{l-1} - act(U_l)|^2 + rho/2 |U_l - V^_{l-1} W_l^T|^2
-                         + alpha/2 |U_l - U_l'|^2 (hidden layers)
+                         + alpha/2 |U_l - U_l'|^2  (hidden layers only)
         """
         problem, solver, state, l = self.problem, self.solver, self.state, self.l
         V, U, below = state.V[l][tile.rows], state.U[l][tile.rows], solver._skipped(tile, state, l)
@@ -168,12 +170,12 @@ class ThreeSplittingBlocks(LayerBlocks):
         )
 
     def add_to_W(self, tile: Tile) -> None:
-        """Add a tile to the sums that W_l is solved from."""
+        """Add a tile to the sums of the W_l-block; B holds the residuals of `update_U`."""
         B, V = self.solver._linear_work(tile, self.state, self.l), self.state.V[self.l - 1]
         self.W_block.add(tile, B, V[tile.rows], *self.state.weight_of(tile.rows))
 
     def update_W(self, decrease: Any) -> None:
-        """W_l.
+        """Update W_l.
 
         .. code-block:: text
 

@@ -20,47 +20,48 @@ from fastbcd.solvers.state import State
 from fastbcd.support.floating_point import own_errstate_in
 from fastbcd.support.parameters import SMALLEST, require_integer
 
-# Steps towards a model's minimiser that rows of W try; the first is none. The models'
-# curvature bounds are the largest of all samples, so longer steps often pay.
+# Lengths of the step to the surrogate's minimiser that the search by rows of W tries; 0 is no step.
+# The surrogate's curvature is the largest of all samples, so steps longer than 1 often pay.
 STEPS = np.array([0.0, 8.0, 4.0, 2.0, 1.0, 0.5, 0.125, 2.0**-6, 2.0**-10])
 
 
 @own_errstate_in
 class TwoSplitting(BlockCoordinateDescent):
-    """Two-splitting BCD, without pre-activations: every block update descends.
+    """Two-splitting BCD, without pre-activations: no block update increases F.
 
-    The blocks W_l and V_l of hidden layers have no closed form where the activation is
-    nonlinear: each is updated by `inner_steps` solves of a quadratic model, followed by a
-    search by rows of W or by samples of V; see `fastbcd.kernels.surrogate`.
+    If the activation is nonlinear, the blocks W_l and the blocks V_l of hidden layers have no
+    closed form. Each is updated by `inner_steps` quadratic surrogates. A search along the step to
+    the surrogate's minimiser follows, by rows of W or by samples of V; see
+    `fastbcd.kernels.surrogate`.
 
     Parameters
     ----------
     problem : Problem
-        Network, loss, penalties and coupling; plain layers only, and no rho of its own.
+        Network, loss, penalties and coupling; no residual layers, and rho = gamma.
     alpha : float, default=1e-3
         Weight of the proximal terms ``alpha/2 |. - previous|^2``, >= 0.
     alpha_weights : float, optional
-        The same for the W-blocks, where it should differ.
+        Weight of the proximal terms of the W-blocks; default: alpha.
     loss_update : {"prox", "prox-linear"}, default="prox"
         As in `ThreeSplitting`.
     inner_steps : int, default=1
-        Models solved in each nonlinear block. More lower F a little further in each
-        iteration, one is the fastest in time (benchmarks/NOTES.md).
+        Surrogates solved in each nonlinear block. More of them lower F a little further in each
+        iteration; one is the fastest in time (benchmarks/NOTES.md).
     execution : Execution, optional
         Where and how the work runs, as in `ThreeSplitting`.
     **where
-        The fields of `Execution` by themselves, as in `ThreeSplitting`.
+        The fields of `Execution` as keywords, as in `ThreeSplitting`.
 
     Raises
     ------
     InputError
-        Residual layers (the paper states the residual algorithm in its three-splitting
-        form), a rho other than gamma, an activation without derivative and curvature.
+        The problem has residual layers (the paper states the residual algorithm in three-splitting
+        form only), a rho other than gamma, or an activation without derivative or curvature.
 
     Notes
     -----
-    Zeng, Lau, Lin, Yao (ICML 2019), Algorithm 1, its nonlinear minimisations replaced by
-    descent. A solver holds hyperparameters only; `State` holds the arrays.
+    This is Algorithm 1 of Zeng, Lau, Lin, Yao (ICML 2019); its nonlinear minimisations are
+    replaced by descent. A solver holds hyperparameters only; `State` holds the arrays.
     """
 
     has_preactivations = False
@@ -94,7 +95,7 @@ class TwoSplitting(BlockCoordinateDescent):
         return TwoSplittingBlocks(self, state, l, measured)
 
     def steps(self, activation: Formula) -> int:
-        """Surrogates of a block: one is exact where the `activation` is linear."""
+        """Return the number of surrogates of a block: 1 for a linear `activation` (it is exact)."""
         return 1 if activation == linear() else self.inner_steps
 
     def _couplings(self, tile: Tile, state: State, l: int, operator: Any) -> tuple[Any, Any]:
@@ -105,7 +106,7 @@ class TwoSplitting(BlockCoordinateDescent):
     def coupling_residuals(
         self, tile: Tile, state: State, l: int, operator: Any
     ) -> tuple[Any, Any, Any]:
-        """A_l, R_l and |g_U|^2 of one tile; see `squared_subgradient`."""
+        """Return A_l, R_l and 0 for one tile; see `squared_subgradient`."""
         problem, device = self.problem, self.device
         V, activation = state.V[l][tile.rows], problem.activations[l - 1]
         B = self._linear(tile, state, l, operator)
@@ -115,11 +116,11 @@ class TwoSplitting(BlockCoordinateDescent):
         return A, problem.gamma * B, 0.0
 
     def promised_decrease(self) -> float:
-        """The a > 0 with which every iteration has ``F(P') - F(P) >= a |P - P'|^2``.
+        """Return the a of ``F(P^{k-1}) - F(P^k) >= a |P^k - P^{k-1}|^2``.
 
-        V_L: ``alpha + gamma/2`` (prox-linear: ``alpha + (gamma - L)/2``); other V_l: ``alpha/2``;
-        W_L: alpha of the weights; other W_l: half of it, divided by the inner steps, each with
-        its own proximal term.
+        It is the smallest of V_L: ``alpha + gamma/2`` (prox-linear: ``alpha + (gamma - L)/2``);
+        other V_l: ``alpha/2``; W_L: alpha_weights; other W_l: ``alpha_weights / 2 / inner_steps``,
+        because each inner step has its own proximal term.
         """
         promises = [self._promise_of_output_state(), self.alpha_weights]
         if self.problem.n_layers > 1:
@@ -128,7 +129,10 @@ class TwoSplitting(BlockCoordinateDescent):
 
 
 class RowSearchWork(Workspace):
-    """Work arrays of a tile for the search by rows of W."""
+    """Work arrays of a tile for the search by rows of W.
+
+    Z holds ``V^_{l-1} W_l^T`` and P its change by a step of length 1.
+    """
 
     Z: Buffer
     P: Buffer
@@ -147,11 +151,11 @@ class TwoSplittingBlocks(LayerBlocks):
     solver: TwoSplitting
 
     def of_samples(self) -> dict[str, BlockOfSamples]:
-        """V_l alone."""
+        """Return the update of V_l."""
         return {"V": self.update_V}
 
     def prepare(self) -> None:
-        """Prepare the surrogate of the V_l-block, which all samples share."""
+        """Prepare the surrogate of the V_l-block of a hidden layer, which all samples share."""
         problem, solver, l = self.problem, self.solver, self.l
         self.curvatures: list[Any] = [0.0]
         if l == self.L:
@@ -170,12 +174,12 @@ class TwoSplittingBlocks(LayerBlocks):
         )
 
     def arrays(self) -> list[Any]:
-        """Arrays of samples that a pass over layer l reads and writes."""
+        """Return the arrays of samples that a pass over layer l reads and writes."""
         V, l = self.state.V, self.l
         return [V[l - 1], V[l], self.state.Y if l == self.L else V[l + 1]]
 
     def update_V(self, tile: Tile, decrease: Any) -> None:
-        """V_l of a tile.
+        """Update V_l of a tile.
 
         .. code-block:: text
 
@@ -204,14 +208,14 @@ class TwoSplittingBlocks(LayerBlocks):
         self._add_residuals(tile, B)
 
     def _add_residuals(self, tile: Tile, B: Any) -> None:
-        """The surrogate's residuals at curvature 1, in B, which holds ``V^_{l-1} W_l^T``."""
+        """Replace ``V^_{l-1} W_l^T`` in B by the surrogate's residuals at curvature 1; add them."""
         V, l, rows = self.state.V, self.l, tile.rows
         activation = self.problem.activations[l - 1]
         self.device.kernels.surrogate_residual(B, activation, V[l][rows], B, 1.0)
         self.W_block.add(tile, B, V[l - 1][rows], *self.state.weight_of(rows))
 
     def update_W(self, decrease: Any) -> None:
-        """W_l.
+        """Update W_l.
 
         .. code-block:: text
 
@@ -220,7 +224,7 @@ class TwoSplittingBlocks(LayerBlocks):
         problem, solver, device, l = self.problem, self.solver, self.device, self.l
         penalty, activation = problem.weight_penalties[l - 1], problem.activations[l - 1]
         W, weight, alpha = self.state.W[l], problem.gamma * self.unit, solver.alpha_weights
-        # Where no sample has a slope any curvature will do: nothing is to move.
+        # If no sample has a slope, W_l does not move, and any curvature will do.
         c = device.largest(self.curvatures, SMALLEST, 1.0)
         self.state.cache[f"curvature {l}"] = c
         before = None if decrease is None else device.copy(W)
@@ -230,17 +234,17 @@ class TwoSplittingBlocks(LayerBlocks):
             for k in range(solver.steps(activation)):
                 if k > 0:
                     self._sum_anew()
-                # The residuals were taken at curvature 1: c times the surrogate's.
+                # Residuals at curvature 1 are c times those of the surrogate.
                 end = device.copy(W)
                 self.W_block.divide_residuals(c)
                 self.W_block.solve(end, weight * c, penalty, alpha, None)
                 self._search_rows(W, end, decrease)
         if decrease is not None:
-            # The block's own step, not the sum of its inner ones.
+            # The squared step is that of the whole block, not the sum over its inner steps.
             decrease[1] = device.kernels.squared_distance(W, before)
 
     def _sum_anew(self) -> None:
-        """The surrogate's sums at the W_l of now: one pass over tiles."""
+        """Add up the surrogate's sums again at the current W_l, by one pass over tiles."""
         solver, state, l = self.solver, self.state, self.l
         self.W_block.start(keep_gram=True)
         operator = self.problem.layers[l - 1].on(self.device, state.W[l])
@@ -252,7 +256,7 @@ class TwoSplittingBlocks(LayerBlocks):
         self.device.for_each_tile(state.n, self.problem.widths, solver.dtype, add, arrays=arrays)
 
     def _search_rows(self, W: Any, end: Any, decrease: Any) -> None:
-        """Move each row of W_l towards the surrogate's minimiser `end`: one pass over tiles."""
+        """Move each row of W_l towards the surrogate's minimiser `end`, by one pass over tiles."""
         problem, device, V, l = self.problem, self.device, self.state.V, self.l
         layer, activation = problem.layers[l - 1], problem.activations[l - 1]
         operator, change = layer.on(device, W), layer.on(device, end - W)
@@ -282,5 +286,5 @@ class TwoSplittingBlocks(LayerBlocks):
             self.solver.alpha_weights,
             decrease,
         )
-        # Rounding may differ from machine to machine, and weights must not.
+        # Rounding may differ between the machines of the ranks; weights must not.
         device.same_on_all_ranks(W)

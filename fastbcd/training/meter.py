@@ -1,4 +1,4 @@
-"""What is measured around the blocks of an iteration: decreases of F, squared steps and seconds.
+"""Measurements around the blocks of an iteration: decreases of F, squared steps and seconds.
 
 Solvers wrap their blocks in a `Meter`; without a descent log and a clock it does nothing.
 """
@@ -21,13 +21,13 @@ class Meter:
     ----------
     device : Device
     state : State
-        Its ``descent_log`` and ``clock`` say what is measured.
+        Decreases go to its ``descent_log`` and seconds to its ``clock``, if they are set.
     l : int
         Number of the layer.
     kinds : str
         Blocks of states, "V" or "VU".
     unit : float
-        What a sample counts in F.
+        The factor of a sample's terms in F.
     """
 
     def __init__(self, device: Device, state: Any, l: int, kinds: str, unit: float) -> None:
@@ -40,24 +40,24 @@ class Meter:
 
     @property
     def measures_descent(self) -> bool:
-        """Whether blocks are to add to decreases."""
+        """True if blocks report their decreases."""
         return self._log is not None
 
     @property
     def decrease_of_weights(self) -> Any:
-        """(2,): W_l adds the decrease of F and its squared step to it; None: nobody asks."""
+        """An array (2,) to which W_l adds its decrease of F and squared step; None to skip both."""
         return self._weights
 
     def lap(self, kind: str) -> None:
-        """The work that the whole process did since the last lap belongs to block ``kind_l``."""
+        """Count the work of the whole process since the last lap for block ``kind_l``."""
         self._lap(kind, self._l)
 
     def of_tile(self, tile: Tile) -> TileMeter:
-        """The meter of one tile, to be used by its thread."""
+        """Return the meter of one tile, which its thread uses."""
         return TileMeter(self, tile)
 
     def finish(self) -> None:
-        """All blocks are done: log the decreases."""
+        """Log the decreases, when all blocks are done."""
         if self._log is not None and self._sums is not None:
             for kind, decrease in zip(self._kinds, self._sums.total(), strict=True):
                 self._log.add(kind, self._l, decrease, self._unit)
@@ -76,14 +76,14 @@ class TileMeter:
             self._decreases = meter._device.zeros((len(meter._kinds), 2), np.float64)
 
     def decrease(self, kind: str) -> Any:
-        """(2,): the block adds the decrease of F and its squared step to it; None: nobody asks."""
+        """Return an array (2,) to which the block adds decrease of F and squared step, or None."""
         return None if self._decreases is None else self._decreases[self._meter._kinds.index(kind)]
 
     def lap(self, kind: str) -> None:
-        """The work that this thread did since the last lap belongs to block ``kind_l``."""
+        """Count the work of this thread since the last lap for block ``kind_l``."""
         self._lap(kind, self._meter._l)
 
     def finish(self) -> None:
-        """All blocks of the tile are done: add up the decreases, in the tile's turn."""
+        """Add up the decreases in the tile's turn, when its blocks are done."""
         if self._meter._sums is not None:
             self._meter._sums.add(self._tile, self._decreases)

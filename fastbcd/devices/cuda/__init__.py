@@ -1,4 +1,4 @@
-"""The CUDA device. Importing this asks for no GPU and no package of the extra; making one does."""
+"""The CUDA device. A GPU and the packages of the extra are needed to make one, not to import it."""
 
 from __future__ import annotations
 

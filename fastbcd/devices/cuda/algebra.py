@@ -1,4 +1,4 @@
-"""Kernels of the GPU and products of cuBLAS under one roof: the names that solvers call."""
+"""Kernels of the GPU and products of cuBLAS, under the names that solvers call."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ class StepWork(Workspace):
 class Kernels:
     """Functions with the names and arguments of `fastbcd.kernels`, on arrays of the GPU.
 
-    One that the processor has as a single kernel may be several launches here.
+    A single kernel of the processor may be several launches here.
     """
 
     def __init__(self, library: Any, work: Workspaces, failures: Any) -> None:
         self._library, self._work = library, work
-        # In place of a status, a flag of the device is raised.
+        # Instead of returning a status, it raises a flag of the device.
         self.settle_sizes = partial(kernels.settle_sizes, failures=failures)
 
     def __getattr__(self, name: str) -> Any:
@@ -47,9 +47,9 @@ class Kernels:
         self.product_transposed(out, V, W, 1.0, 1.0)
 
     def step_weights(
-        self, W: Any, S: Any, work: Any, directions: Any, size: Any, keep: float
+        self, W: Any, M: Any, work: Any, directions: Any, size: Any, keep: float
     ) -> None:
-        """``W = keep W + size (S - work directions)``; see `fastbcd.kernels.step_weights`.
+        """``W = keep W + size (M - work directions)``; see `fastbcd.kernels.step_weights`.
 
         size may be an element on the GPU.
         """
@@ -59,7 +59,7 @@ class Kernels:
         if len(directions):
             leading = self._work.of(StepWork).leading.array(W.shape, W.dtype)
             self._library.gemm(leading, work, directions)
-        kernels.step_weights_along(W, S, leading, size, keep)
+        kernels.step_weights_along(W, M, leading, size, keep)
 
     def prox_weights(self, W: Any, penalty: Any, length: Any) -> None:
         """``W = argmin_Z r(Z) + 1/(2 length) |Z - W|^2``; see `fastbcd.kernels.prox_weights`."""
@@ -68,19 +68,19 @@ class Kernels:
     # -- the V_l-block ------------------------------------------------------------------------
 
     def solve_state(self, V: Any, U: Any, W: Any, bias: Any, M: Any, residual: Any) -> None:
-        """``V = c + (U - c^ W^T) M``, c given in V; see `fastbcd.kernels.solve_state`."""
+        """``V = C + (U - C^ W^T) M``, with C in V on entry; see `fastbcd.kernels.solve_state`."""
         self._linear_residual(residual, V, U, W, bias)
         self.product(V, residual, M, 1.0, 1.0)
 
     def solve_state_penalised(
         self, V: Any, C: Any, penalty: Any, U: Any, W: Any, bias: Any, H: Any, kappa: float,
-        rho: Any, tolerance: float, max_sweeps: int, residual: Any, pull: Any, slopes: Any,
-        work: Any, decrease: Any,
+        rho: Any, tolerance: float, max_sweeps: int, residual: Any, scaled_residual: Any,
+        slopes: Any, work: Any, decrease: Any,
     ) -> None:  # fmt: skip
         """See `fastbcd.kernels.solve_state_penalised`; work (2, rows at once, d)."""
         self._linear_residual(residual, V, U, W, bias)
-        self.product(pull, residual, W, 1.0, 0.0)
-        kernels.state_slopes(slopes, C, V, pull, kappa, rho)
+        self.product(scaled_residual, residual, W, 1.0, 0.0)
+        kernels.state_slopes(slopes, C, V, scaled_residual, kappa, rho)
         gradients, rows = work
         kernels.coordinate_descent(
             V, penalty, H, slopes, 1.0, 0, tolerance, max_sweeps, gradients, rows, decrease

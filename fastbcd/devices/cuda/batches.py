@@ -1,4 +1,4 @@
-"""What the CUDA device does for mini-batches: their samples, numbers, graphs, sizes and metrics."""
+"""Mini-batches on the CUDA device: their samples, step scalars, graphs, sizes and metrics."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from fastbcd.kernels import cuda as kernels
 class MetricWork(Workspace):
     """Work arrays for the renewal of a metric."""
 
-    image: Buffer
+    sketch: Buffer
     new: Buffer
     squares: Buffer
     vectors: Buffer
@@ -31,10 +31,9 @@ class CUDABatches:
     """`fastbcd.devices.protocol.Batches` on a GPU."""
 
     weight_rows = 2**31
-    """Rows of W in one update: all."""
+    """The number of rows of W in one update: all."""
     graphs = True
-    """Whether batches that are alike are launched as CUDA graphs; ranks that share samples do
-    without."""
+    """True if equal batches are launched as CUDA graphs; ranks that share samples have none."""
 
     def __init__(self, device: Device, library: Any, shares: bool, failures: Any) -> None:
         self._device, self._library, self._failures = device, library, failures
@@ -42,14 +41,14 @@ class CUDABatches:
         self._counts: dict[int, tuple[Any, Any]] = {}
 
     def resident(self, data: Any) -> Any:
-        """Samples on the GPU, in their own type; memory-mapped files stay where they are."""
+        """Return samples on the GPU, in their own type; memory-mapped files stay where they are."""
         if isinstance(data, np.memmap):
             return data
         kind = data.dtype if data.dtype.kind in "fiub" and data.dtype.itemsize > 2 else None
         return self._device.array(data, kind or np.promote_types(data.dtype, np.uint8))
 
     def rows_of(self, data: Any, index: Any) -> Any:
-        """Some rows of samples, as a NumPy array."""
+        """Return some rows of samples as a NumPy array."""
         if isinstance(data, np.ndarray):
             return data[index]
         return self._device.numpy(data[self._device.array(index, np.int64)])
@@ -57,10 +56,10 @@ class CUDABatches:
     def planned(
         self, cache: dict[Any, Any], batches: Sequence[Any], numbers: Sequence[Any]
     ) -> Iterator[tuple[Any, Any]]:
-        """Samples and numbers of each batch of a pass, as `run_batch` takes them.
+        """Yield samples and numbers of each batch of a pass, as `run` takes them.
 
-        Where the samples lie on the GPU, the whole pass is laid out there; memory-mapped ones are
-        read a batch at a time, and ranks that share samples send each other messages.
+        If the samples are on the GPU, the order of the whole pass is laid out there. Memory-mapped
+        samples are read a batch at a time, and so are samples that ranks share.
         """
         first = batches[0]
         if isinstance(first.X, np.memmap) or isinstance(first.Y, np.memmap) or self._shares:
@@ -80,7 +79,7 @@ class CUDABatches:
             yield replace(samples, index=PlannedRows(plan, len(samples))), of_batch
 
     def take(self, out: Any, data: Any, rows: Any) -> Any:
-        """``out = data[rows]``; returns them in whichever type is at hand."""
+        """``out = data[rows]``; returns the rows, of the dtype of `data` or of `out`."""
         if isinstance(data, np.memmap):
             part = np.asarray(data[rows if isinstance(rows, slice) else self._device.numpy(rows)])
             out[...] = self._device.array(part, part.dtype)
@@ -102,28 +101,11 @@ class CUDABatches:
         arrays: Any,
         sweep: Callable[[Any, Any], None],
     ) -> None:
-        """``sweep(samples, numbers)``, samples and numbers on the GPU.
+        """Call ``sweep(samples, numbers)`` with samples and numbers on the GPU.
 
-        The launches of batches that are alike are one CUDA graph, unless `graphs` is off.
-
-        Parameters
-        ----------
-        cache : dict
-            Where graphs are kept.
-        batch : Batch
-            Where samples are read to.
-        samples, numbers
-            From `planned`, or of a batch by itself.
-        kind : hashable or None
-            All that the sweep depends on, beside `parts`, `numbers` and contents of arrays: two
-            batches of one kind, with the same parts and arrays, launch the same work. None: there
-            is no such kind.
-        parts : frozenset of str
-            What this batch does beside what all do.
-        arrays : nested lists and tuples
-            What it works on, that its caller may have replaced since the last time.
-        sweep : callable
-            Launches work and leaves no array behind that it made. It must not ask the GPU.
+        The launches of equal batches are one CUDA graph in `cache`, unless `graphs` is off.
+        Parameters are those of `fastbcd.devices.protocol.Batches.run`: `batch` is the memory of the
+        samples; two batches of one `kind`, with the same `parts` and `arrays`, are equal.
         """
         rows = samples.index
         if isinstance(rows, PlannedRows):
@@ -151,7 +133,7 @@ class CUDABatches:
         cache["graphs"].run((kind, isinstance(rows, PlannedRows)), parts, arrays, body)
 
     def _fetched(self, samples: Any, batch: Any) -> Any:
-        """Samples of a `batch`, read into its arrays, which are the same for all batches."""
+        """Read samples into the arrays of a `batch`, which are the same for all batches."""
         m = len(batch)
         samples.read(self._device, slice(0, m), batch.V[0], batch.Y)
         if samples.weight is not None:
@@ -160,7 +142,7 @@ class CUDABatches:
         return replace(samples, is_read=True)
 
     def _set(self, cache: dict[Any, Any], numbers: Any) -> Any:
-        """The fields of `numbers`, a dataclass of floats, as arrays (1,) that stay in place."""
+        """Return `numbers`, a dataclass of floats, as one of arrays (1,) at fixed addresses."""
         values = tuple(map(float, astuple(numbers)))
         if "numbers" not in cache:
             held = self._device.empty((len(values),), np.float64)
@@ -171,7 +153,7 @@ class CUDABatches:
         return views
 
     def count(self, total: Any, number: Any, n: int) -> None:
-        """Add (number, n) to `total` (2,), an array of the processor, when the session ends."""
+        """Add (number, n) to `total` (2,), an array of the processor, at the end of the session."""
         if id(total) not in self._counts:
             self._counts[id(total)] = total, self._device.zeros((2,), np.float64)
         sums = self._counts[id(total)][1]
@@ -179,48 +161,48 @@ class CUDABatches:
         sums[1] += n
 
     def fetch_counts(self) -> None:
-        """Add what was counted in this session."""
+        """Add the counts of this session to their totals."""
         for total, sums in self._counts.values():
             total += self._library.host(sums)
 
     def forget_counts(self) -> None:
-        """A session has ended."""
+        """Empty the counts, at the end of a session."""
         self._counts.clear()
 
     def scalar(self, value: float) -> Any:
-        """A number that batches change: an array (1,), which a graph may read and write."""
+        """Return an array (1,) with `value`, which a graph can read and write."""
         return self._device.array(np.full(1, value, np.float64), np.float64)
 
     def passes(self, first: bool) -> int:
-        """Two over the first batch, whose gains are a guess: the first pass measures them.
+        """Return 2 for the first batch, whose first pass measures the gain ratios, else 1.
 
-        A later batch takes one. Where it is far off it corrects the gains for the next batch.
+        A later batch whose updates miss their size corrects the gain ratios for the next one.
         """
         return 2 if first else 1
 
     def settled(self, status: None) -> bool:
-        """False: how many passes follow is fixed."""
+        """Return False: the number of passes is fixed."""
         return False
 
     def is_positive(self, number: Any) -> bool:
-        """True: the GPU is not asked, and a step of length 0 is taken, too."""
+        """Return True without a wait for the GPU: a step of length 0 does no harm."""
         return True
 
-    def renew_metric(self, metric: Any, S: Any) -> bool:
-        """Directions and level from the eigenvectors of ``image^T image``; see `renew`.
+    def renew_metric(self, metric: Any, M: Any) -> bool:
+        """Compute Q, directions and level from the eigenvectors of ``A^T A``, A being the sketch.
 
-        The smallest singular values of the image lose digits, which only directions without
-        weight feel. Nothing asks the host, so that a renewal is part of a batch's graph.
+        See `renew`. The smallest singular values of A lose digits, but their directions have no
+        weight. The host is not asked, so a renewal can be part of a batch's graph.
         """
         device, library, (d, r) = self._device, self._library, metric.Q.shape
         work = device.work.of(MetricWork)
-        image, new = (buffer.array((d, r), np.float64) for buffer in (work.image, work.new))
+        sketch, new = (buffer.array((d, r), np.float64) for buffer in (work.sketch, work.new))
         squares, vectors = (b.array((r, r), np.float64) for b in (work.squares, work.vectors))
         coefficients, scale = work.values.array((2, max(r, 1)), np.float64)
         shrinkage = work.shrinkage.array((1,), np.float64)
-        image[...] = metric.sketch
+        sketch[...] = metric.sketch
         if r:
-            library.gemm(squares, image, image, transpose_A=True)
+            library.gemm(squares, sketch, sketch, transpose_A=True)
             rotations = work.rotations.array((2, r), np.float64)
             kernels.eigenvectors_in_a_block(squares, vectors, rotations)
         kernels.ritz_values(
@@ -238,11 +220,11 @@ class CUDABatches:
             self._failures,
         )
         if r:
-            library.gemm(new, image, vectors)
+            library.gemm(new, sketch, vectors)
             kernels.turn_directions(
                 metric.Q, metric.directions, new, metric.first, scale[:r], coefficients[:r]
             )
-        device.scaled(S, S, shrinkage)
+        device.scaled(M, M, shrinkage)
         for sums in (metric.sketch, metric.batches, metric.trace_sum):
             sums[...] = 0.0
         return True

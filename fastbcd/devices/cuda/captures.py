@@ -1,8 +1,8 @@
-"""What must not happen while a CUDA graph is captured: a wait for the whole device, a release.
+"""Captures of CUDA graphs take turns with waits for the whole device and releases of resources.
 
-CUDA gives a capture up when anybody in the process waits for the device, and giving back a handle
-of cuBLAS or memory does that without saying so. Python may collect such objects at any moment, and
-several networks may train in threads of one process. Hence one owner for all of them.
+CUDA gives up a capture if any thread of the process waits for the device. The release of a cuBLAS
+handle or of memory does that silently. Python may collect such objects at any moment, and several
+networks may train in threads of one process. Hence one object controls all of them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Captures:
 
     @contextmanager
     def capture(self) -> Iterator[None]:
-        """A graph is captured within the context; what was to be released meanwhile goes after."""
+        """A context in which a graph is captured; releases meanwhile are postponed to its end."""
         with self._turn:
             self._capturing = True
             try:
@@ -39,14 +39,14 @@ class Captures:
 
     @contextmanager
     def no_capture(self) -> Iterator[None]:
-        """Within the context nothing is captured: the whole device may be waited for."""
+        """A context without captures, in which a wait for the whole device is allowed."""
         with self._turn:
             yield
 
     def release(self, action: Callable[[], Any]) -> None:
-        """Call ``action()``, now or at the end of the capture that is going on."""
-        # The garbage collector calls this, maybe from within a capture of this very thread, and
-        # must not be kept waiting for one of another thread.
+        """Call ``action()`` now, or at the end of the current capture."""
+        # The garbage collector calls this, possibly within a capture of this thread. It must not
+        # wait for a capture of another thread.
         if self._turn.acquire(blocking=False):
             try:
                 if not self._capturing:
@@ -57,12 +57,12 @@ class Captures:
         self._postponed.append(action)
 
     def release_with(self, owner: Any, action: Callable[[], Any]) -> None:
-        """`release` of `action` once `owner` is collected; never at the end of the process.
+        """Call `release` with `action` once `owner` is collected.
 
-        By then the driver has gone, and everything with it.
+        It is not called at the end of the process, when the driver and its resources are gone.
         """
         weakref.finalize(owner, self.release, action).atexit = False
 
 
 captures = Captures()
-"""Of this process."""
+"""The instance of this process."""

@@ -23,7 +23,7 @@ from fastbcd.kernels import Penalty
 from fastbcd.support.parameters import require_integer
 
 T = TypeVar("T")
-# A tile of the widest layer has this many bytes at most: work arrays of a pass are a few of it.
+# A tile of the widest layer has at most this many bytes; a pass has a few work arrays of this size.
 TILE_BYTES = 2**30
 MIN_TILE_ROWS = 4096
 SINGLE_PROCESS = SingleProcess()
@@ -31,14 +31,14 @@ SINGLE_PROCESS = SingleProcess()
 
 @dataclass
 class Tile:
-    """Rows ``start:stop`` of all sample arrays; as `fastbcd.devices.tiles.Tile`."""
+    """Rows ``start:stop`` of all sample arrays, like `fastbcd.devices.tiles.Tile`."""
 
     index: int
     rows: slice
     work: Workspaces
 
     def wait_for_turn(self) -> None:
-        """Nothing: tiles follow one another on the stream."""
+        """Do nothing: tiles follow one another on the stream."""
 
 
 class SampleSum:
@@ -49,7 +49,7 @@ class SampleSum:
         self._sum = device.zeros((shape,) if isinstance(shape, int) else shape, np.float64)
 
     def add(self, tile: Any, part: Any) -> None:
-        """Add what one `tile` contributes: an array, or a number for each element."""
+        """Add the part of one `tile`: an array, or a number for each element."""
         if isinstance(part, tuple):
             for k, number in enumerate(part):
                 self._sum[k] += number
@@ -57,7 +57,7 @@ class SampleSum:
             self._sum += part
 
     def total(self) -> Any:
-        """The sum over all samples, on the GPU; to be called once, after the pass."""
+        """Return the sum over the samples of all ranks, on the GPU; call it once after the pass."""
         self._device.sum_over_ranks(self._sum)
         return self._sum
 
@@ -69,27 +69,28 @@ class RowWork(Workspace):
 
 
 class CUDA:
-    """Executes block updates on an NVIDIA GPU.
+    """Runs block updates on an NVIDIA GPU.
 
-    The whole state lives there, and a tile is all samples, or as many as keep work arrays below
-    a few GiB. Kernels, cuBLAS and cuSOLVER share one stream. Within a session nothing waits for
-    the GPU; when the outermost one ends, one flag is read: whether a number stopped being finite.
+    The whole state is on the GPU. A tile has all samples, or as many as keep work arrays below a
+    few GiB. Kernels, cuBLAS and cuSOLVER share one stream. Within a session nothing waits for the
+    GPU. At the end of the outermost session the host reads one flag, which is raised if a number
+    was not finite.
 
     Parameters
     ----------
     n_threads : int, optional
-        For what stays on the processor: predictions.
+        Number of threads of the processor, which makes predictions.
     tile_rows : int, optional
-        Samples in a tile.
+        Number of samples in a tile.
     ranks : Ranks, optional
-        The processes that share the samples, each with a GPU of its own; they add up by NCCL.
+        The processes that share the samples, each with its own GPU; NCCL adds up their sums.
     precision : {"float32", "tf32", "bf16"}
-        Of float32 products; Gram matrices are made in true float32 in any case.
+        Precision of float32 products; Gram matrices are always computed in true float32.
 
     Raises
     ------
     InputError
-        A package, the driver or the GPU is missing: nothing falls back to the processor.
+        A package, the driver or the GPU is missing; the processor does not take its place.
     """
 
     name = "cuda"
@@ -137,10 +138,10 @@ class CUDA:
 
     @contextmanager
     def session(self) -> Iterator[None]:
-        """All work within runs on one stream.
+        """A context in which all work runs on one stream.
 
-        At the end of the outermost session the host waits, once: `FloatingPointError` where a
-        system or a size was not finite.
+        At the end of the outermost session the host waits once. `FloatingPointError` if a system or
+        a size was not finite.
         """
         from fastbcd.kernels.cuda import launching
 
@@ -166,31 +167,31 @@ class CUDA:
     # -- arrays -------------------------------------------------------------------------------
 
     def as_input(self, data: Any) -> Any:
-        """Arrays of the GPU, of whichever library, as this device's; other data as they are."""
+        """Return an array of the GPU, of any library, as one of this device; else `data`."""
         return self.library.as_input(data)
 
     def array(self, data: Any, dtype: Any) -> Any:
-        """`data` as a contiguous array of this device; not copied where it is one already."""
+        """Return `data` as a contiguous array of this device, copied only if it is not one."""
         return self.library.array(data, dtype)
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Any:
-        """An uninitialised array of this device."""
+        """Return an array with arbitrary contents."""
         return self.library.empty(shape, dtype)
 
     def zeros(self, shape: tuple[int, ...], dtype: Any) -> Any:
-        """An array of zeros of this device."""
+        """Return an array of zeros."""
         return self.library.zeros(shape, dtype)
 
     def copy(self, array: Any) -> Any:
-        """A copy of `array`."""
+        """Return a copy of `array`."""
         return array.copy()
 
     def numpy(self, array: Any) -> Any:
-        """`array` as a NumPy array."""
+        """Return `array` as a NumPy array."""
         return self.library.host(array)
 
     def blocks(self, array: Any) -> Iterator[slice]:
-        """All rows at once."""
+        """Yield one slice of all rows."""
         return self.storage.blocks(array)
 
     def scaled(self, out: Any, A: Any, factor: Any) -> None:
@@ -200,7 +201,7 @@ class CUDA:
         self.kernels.scaled(out, A, factor)
 
     def work_of_rows(self, tile: Any, V: Any) -> Any:
-        """Three rows for each sample: the kernels take all of them at once."""
+        """Return three rows for each sample: the kernels take all samples at once."""
         return tile.work.of(RowWork).rows.array((3, V.shape[1], len(V)), np.float64)
 
     # -- ranks --------------------------------------------------------------------------------
@@ -211,16 +212,16 @@ class CUDA:
             self.library.sum_over(self.group, array)
 
     def same_on_all_ranks(self, W: Any) -> None:
-        """W of the first rank on all of them: they solved the same system, each on its GPU."""
+        """Give all ranks the W of the first one; each has solved the same system on its GPU."""
         if self.group is not None:
             self.library.from_first(self.group, W)
 
     def sum(self, shape: int | tuple[int, ...]) -> SampleSum:
-        """A sum over samples, to which tiles add."""
+        """Return an empty sum over samples, to which tiles add."""
         return SampleSum(self, shape)
 
     def largest(self, values: Sequence[Any], at_least: float, otherwise: float) -> Any:
-        """The largest of `values` (>= 0) where it exceeds `at_least`, else `otherwise`; (1,)."""
+        """Return (1,) the largest of `values` if it exceeds `at_least`, else `otherwise`."""
         largest = self.zeros((1,), np.float64)
         for value in values:
             largest = self.library.maximum(largest, value)
@@ -246,7 +247,7 @@ class CUDA:
             body(Tile(index, slice(start, min(n, start + rows)), self.work))
 
     def tile_rows(self, widths: tuple[int, ...], dtype: Any) -> int:
-        """Samples in a tile of a network of such widths."""
+        """Return the number of samples in a tile of a network of such widths."""
         if self._tile_rows is not None:
             return self._tile_rows
         return max(MIN_TILE_ROWS, TILE_BYTES // (max(widths) * np.dtype(dtype).itemsize))
@@ -259,11 +260,11 @@ class CUDA:
     # -- penalties ----------------------------------------------------------------------------
 
     def penalty_sum(self, penalty: Penalty, W: Any) -> Any:
-        """``r(W)``, without passing over W where r is 0."""
+        """Return ``r(W)``, without a pass over W if r is 0."""
         return 0.0 if penalty.ridge == 0.0 else self.kernels.penalty_sum(penalty, W)
 
     def project(self, W: Any, penalty: Penalty) -> None:
-        """W to the nearest values for which the penalty is finite, in place, wherever it lies."""
+        """Move W, on GPU or processor, to the nearest values for which the penalty is finite."""
         if penalty.ridge is None:
             of = cpu_kernels if isinstance(W, np.ndarray) else self.kernels
             of.project(W, penalty)

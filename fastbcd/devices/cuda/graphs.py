@@ -1,4 +1,4 @@
-"""CUDA graphs: work that is launched again and again, with one launch for all of it."""
+"""CUDA graphs: repeated work is recorded once, and then started by a single launch."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ from typing import Any
 from fastbcd.devices.cuda.captures import captures
 from fastbcd.devices.workspace import Workspaces
 
-# Graphs that are kept: a pass has eight kinds of batches at most, a stream as many as it has sizes.
+# Graphs that are kept. A pass has at most eight kinds of batches, a stream one for each size.
 KEPT = 16
 
 
 @dataclass
 class _Graph:
-    """What to launch, once it has been captured, and arrays that must live as long."""
+    """A launch, None before its capture, and the arrays that must live as long."""
 
     arrays: Any
     launch: Callable[[], None] | None = None
 
 
 class Graphs:
-    """Bodies by kind: called the first time, captured the second, launched from then on.
+    """Bodies by kind: the first call runs a body, the second captures it, later ones launch it.
 
-    A first call compiles kernels, makes work arrays and constants, and none of that may happen in
-    a capture. Kinds that share a `family` have these from each other: where calls of the family
-    have done all `parts` of a kind before, it is captured at once.
+    The first call compiles kernels and makes work arrays and constants, which is not allowed in a
+    capture. Kinds of one `family` share these. So if calls of the family have done all `parts` of a
+    kind before, its first call captures it.
 
-    A captured launch has the addresses and numbers of its time. Hence a body is known by what it
-    depends on and by the arrays it works on; all of these stay in memory as long as the graph,
-    work arrays included, though others may take their place.
+    A captured launch keeps the addresses and numbers of its capture. Hence the key of a graph has
+    all that the body depends on, and its arrays. All these arrays, work arrays included, stay in
+    memory as long as the graph, even if others take their place.
 
     Parameters
     ----------
     library : Library
-        Captures.
+        It captures.
     work : Workspaces
         The work arrays of bodies.
     """
@@ -51,7 +51,7 @@ class Graphs:
     def run(
         self, family: Any, parts: frozenset[str], arrays: Any, body: Callable[[], None]
     ) -> None:
-        """``body()`` or its launches; see `fastbcd.devices.protocol.Batches.run`."""
+        """Call ``body()`` or repeat its launches; see `fastbcd.devices.protocol.Batches.run`."""
         addresses = tuple(map(id, _leaves(arrays)))
         key = family, parts, addresses
         graph = self._graphs.get(key)
@@ -60,7 +60,7 @@ class Graphs:
             if len(self._graphs) > KEPT:
                 captures.release(partial(self._graphs.popitem, last=False))
             if len(self._done) > KEPT:
-                self._done.clear()  # a stream whose batches all differ
+                self._done.clear()  # the batches of a stream may all differ
             done = self._done.setdefault((family, addresses), set())
             if not done or not parts <= done:
                 body()

@@ -1,4 +1,4 @@
-"""Sums of GPU arrays over ranks, one rank a GPU, by NCCL; nothing passes through the host."""
+"""Sums of GPU arrays over ranks by NCCL, without the host; each rank has one GPU."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from fastbcd.errors import InputError
 class Group:
     """The GPUs of a run's ranks.
 
-    Work is put on the stream it is given; nobody waits for it here.
+    Methods put work on the given stream and do not wait for it.
 
     Parameters
     ----------
     ranks : Ranks
-        Those that share the samples. All of them make their `Group` at the same time.
+        The ranks that share the samples. All of them make their `Group` together.
     nccl : module
         ``cupy.cuda.nccl``.
     place : str
-        Of this rank's GPU, another one on each rank: machine and bus.
+        Machine and bus of this rank's GPU, which differ between ranks.
 
     Raises
     ------
@@ -40,7 +40,7 @@ class Group:
                     "for each GPU"
                 )
         self._nccl = nccl
-        # All ranks meet in this call.
+        # All ranks wait for each other in this call.
         identity = on_root(ranks, nccl.get_unique_id)
         self._comm = nccl.NcclCommunicator(ranks.size, identity, ranks.rank)
 
@@ -49,11 +49,11 @@ class Group:
         self._reduce(array, self._nccl.NCCL_SUM, stream)
 
     def max(self, array: Any, stream: int) -> None:
-        """The same with the maximum."""
+        """``ncclAllReduce`` with the maximum, as `sum`."""
         self._reduce(array, self._nccl.NCCL_MAX, stream)
 
     def from_first(self, array: Any, stream: int) -> None:
-        """``ncclBroadcast``: a contiguous `array` becomes the first rank's, bit for bit."""
+        """``ncclBroadcast``: copy a contiguous `array` of the first rank to all, on `stream`."""
         self._comm.bcast(array.data.ptr, array.nbytes, self._nccl.NCCL_UINT8, 0, stream)
 
     def _reduce(self, array: Any, operation: int, stream: int) -> None:

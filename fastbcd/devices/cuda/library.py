@@ -1,7 +1,7 @@
 """The one adapter to CuPy: arrays of the GPU, cuBLAS, cuSOLVER, memory and the stream.
 
-Nothing here waits for the GPU but what returns a value to the host: `host`, `synchronize`.
-CuPy's BLAS modules are imported by the first call that needs them.
+Only `host`, `synchronize` and `as_input` wait for the GPU. CuPy's BLAS modules are imported by the
+first call that needs them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ INSTALL = "pip install 'fastbcd[cuda13]' (for a driver of CUDA 12: 'fastbcd[cuda
 
 
 def import_cupy() -> Any:
-    """CuPy; `InputError` that names the extra where it is missing."""
+    """Return CuPy; `InputError` names the extra if it is missing."""
     try:
         import cupy
     except ImportError as problem:
@@ -42,9 +42,9 @@ class Library:
     Parameters
     ----------
     precision : {"float32", "tf32", "bf16"}
-        What factors of float32 products are rounded to: not at all, to 11 bits, to 8 bits.
+        Rounding of the factors of float32 products: none, to 11 bits, to 8 bits.
     ranks : Ranks
-        With several on this machine, each takes a GPU of its own, in their order.
+        Ranks on this machine take its GPUs in their order.
 
     Raises
     ------
@@ -90,27 +90,26 @@ class Library:
 
     @contextmanager
     def session(self) -> Iterator[int]:
-        """Work within it runs on one stream, whose address it gives.
+        """A context in which work runs on one stream; it yields the stream's address.
 
-        After all that was given to the default stream before: fills and copies of arrays.
+        The work begins after all earlier work on the default stream: fills and copies of arrays.
         """
         with self._cupy.cuda.Device(self._gpu), self._stream:
             self._stream.wait_event(self._cupy.cuda.Stream.null.record())
             try:
                 yield self._stream.ptr
             except BaseException:
-                self._stream.synchronize()  # nothing goes on behind the caller's back
+                self._stream.synchronize()  # so that no work goes on after the error
                 raise
 
     def synchronize(self) -> None:
-        """Wait for all that was launched."""
+        """Wait for all launched work."""
         self._stream.synchronize()
 
     def captured(self, body: Callable[[], None]) -> Callable[[], None]:
-        """What launches all that `body` launches, as one CUDA graph; nothing is done yet.
+        """Return a function that launches the work of `body` as one CUDA graph; none is done yet.
 
-        Memory that the body takes and gives back is the graphs' own. An array that it makes must
-        not outlive it.
+        The body takes memory from a pool of the graphs. An array that it makes must not outlive it.
         """
         memory = self._cupy.cuda.using_allocator(self._graph_memory.malloc)
         with captures.capture(), memory:
@@ -122,9 +121,9 @@ class Library:
         return lambda: graph.launch(self._stream)
 
     def group(self, ranks: Ranks) -> Group:
-        """The GPUs of all `ranks`, for sums over them; all of them call this together.
+        """Return the group of the GPUs of all `ranks`, which call this together.
 
-        `InputError` where NCCL is missing, or two ranks have one GPU.
+        `InputError` if NCCL is missing or two ranks have the same GPU.
         """
         from cupy.cuda import nccl
 
@@ -141,21 +140,21 @@ class Library:
         return int(self._cupy.cuda.get_current_stream().ptr)
 
     def sum_over(self, group: Group, array: Any) -> None:
-        """`array`, contiguous floats, becomes the sum of those of the `group`, in place."""
+        """Add up a contiguous `array` of floats over the `group`, in place."""
         group.sum(array, self._current())
 
     def max_over(self, group: Group, array: Any) -> None:
-        """The same with the largest, element by element."""
+        """Take the largest of each element of a contiguous `array` over the `group`, in place."""
         group.max(array, self._current())
 
     def from_first(self, group: Group, array: Any) -> None:
-        """`array`, contiguous, becomes that of the first rank of the `group`, in place."""
+        """Replace a contiguous `array` by that of the first rank of the `group`."""
         group.from_first(array, self._current())
 
     # -- arrays -------------------------------------------------------------------------------
 
     def empty(self, shape: Any, dtype: Any) -> Any:
-        """An uninitialised array; `InputError` where it does not fit."""
+        """Return an array with arbitrary contents; `InputError` if it does not fit."""
         try:
             return self._cupy.empty(shape, dtype)
         except self._cupy.cuda.memory.OutOfMemoryError as problem:
@@ -163,13 +162,13 @@ class Library:
             raise out_of_memory(needed, self.memory()[0]) from problem
 
     def zeros(self, shape: Any, dtype: Any) -> Any:
-        """An array of zeros."""
+        """Return an array of zeros."""
         array = self.empty(shape, dtype)
         array[...] = 0
         return array
 
     def array(self, data: Any, dtype: Any) -> Any:
-        """`data` as a contiguous array of the GPU; not copied where it is one already."""
+        """Return `data` as a contiguous array of the GPU, copied only if it is not one."""
         if isinstance(data, self._cupy.ndarray):
             return self._cupy.ascontiguousarray(data, dtype)
         data = np.ascontiguousarray(data, dtype)
@@ -178,10 +177,10 @@ class Library:
         return out
 
     def as_input(self, data: Any) -> Any:
-        """`data` of the GPU, of whichever library, as CuPy's, without a copy; other data as it is.
+        """Return `data` of the GPU, of any library, as a CuPy array without a copy; else `data`.
 
-        By ``__cuda_array_interface__``, else by DLPack. Whoever made it may still be at work on
-        a stream of theirs, so this waits for the GPU once.
+        It uses ``__cuda_array_interface__``, else DLPack. Another library may still write the array
+        on its own stream, so this waits for the GPU once.
         """
         if isinstance(data, self._cupy.ndarray):
             self._wait_for_the_device()
@@ -201,15 +200,15 @@ class Library:
             self._cupy.cuda.Device().synchronize()
 
     def host(self, array: Any) -> Any:
-        """`array` as a NumPy array."""
+        """Return `array` as a NumPy array."""
         return array.get() if isinstance(array, self._cupy.ndarray) else np.asarray(array)
 
     def where(self, condition: Any, a: Any, b: Any) -> Any:
-        """Elements of a where `condition` holds, else of b."""
+        """Return the elements of a where `condition` holds, else those of b."""
         return self._cupy.where(condition, a, b)
 
     def maximum(self, a: Any, b: Any) -> Any:
-        """The larger of two, element by element."""
+        """Return the larger of a and b, element by element."""
         return self._cupy.maximum(a, b)
 
     # -- products and factors, row-major, within a session --------------------------------------
@@ -224,7 +223,7 @@ class Library:
         transpose_A: bool = False,
         transpose_B: bool = False,
     ) -> None:
-        """``out = scale A B + keep out``, A and B transposed on demand; rows contiguous.
+        """``out = scale A B + keep out``, with A or B transposed if asked; rows are contiguous.
 
         scale may be an array of one element on the GPU.
         """
@@ -233,17 +232,17 @@ class Library:
         self._cublas.gemm(out, A, B, scale, keep, transpose_A, transpose_B)
 
     def work_arrays(self) -> list[Any]:
-        """What products keep from call to call; a graph that makes products needs it to stay."""
+        """Return the work arrays of products, which must stay as long as a graph with products."""
         return list(self._work.values())
 
     def _rounds(self, out: Any) -> bool:
         return self._precision == "bf16" and out.dtype == np.float32
 
     def _rounded(self, name: str, A: Any) -> Any:
-        """A in bfloat16, as uint16, in this library's work array `name`.
+        """Return A in bfloat16, as uint16, in this library's work array `name`.
 
-        Its numbers of rows and columns are multiples of 8, as tensor cores ask, filled up with
-        zeros: cuBLAS's own conversion (``CUBLAS_COMPUTE_32F_FAST_16BF``) computes in TF32 instead.
+        Zeros fill up rows and columns to multiples of 8, as tensor cores need. The conversion of
+        cuBLAS (``CUBLAS_COMPUTE_32F_FAST_16BF``) is not used, because it computes in TF32.
         """
         from fastbcd.kernels import cuda as kernels
 
@@ -256,7 +255,7 @@ class Library:
         return out
 
     def gram(self, out: Any, A: Any, of_rows: bool = False) -> None:
-        """Lower triangle of ``out = A^T A``, or of ``A A^T`` with `of_rows`; true float32."""
+        """``out = A^T A``, or ``A A^T`` with `of_rows`: the lower triangle, in true float32."""
         self._cublas.gram(out, A, of_rows)
 
     def partial_products(self, out: Any, A: Any, B: Any) -> None:
@@ -266,33 +265,29 @@ class Library:
         self._cublas.partial_products(out, A, B)
 
     def partial_grams(self, out: Any, A: Any) -> None:
-        """Lower triangles of ``out_c = A_c^T A_c``; out (parts, d, d), A (parts m, d)."""
+        """``out_c = A_c^T A_c``, lower triangles; out (parts, d, d), A (parts m, d)."""
         self._cublas.partial_grams(out, A)
 
     def cholesky(self, A: Any) -> None:
         """``A = L L^T``, in the lower triangle of A (n, n) float64, in place.
 
-        Where A is not positive definite, its contents are arbitrary; nobody is told.
+        If A is not positive definite, its contents are arbitrary, without an error.
         """
         from cupy_backends.cuda.libs import cusolver
 
         handle, n = self._cupy.cuda.device.get_cusolver_handle(), len(A)
-        uplo = UPPER
-        size = cusolver.dpotrf_bufferSize(handle, uplo, n, A.data.ptr, leading(A))
+        at, ld = A.data.ptr, leading(A)
+        size = cusolver.dpotrf_bufferSize(handle, UPPER, n, at, ld)
         work, info = self.empty(max(size, 1), np.float64), self.empty(1, np.int32)
-        cusolver.dpotrf(
-            *(handle, uplo, n, A.data.ptr, leading(A), work.data.ptr, size, info.data.ptr)
-        )
+        cusolver.dpotrf(handle, UPPER, n, at, ld, work.data.ptr, size, info.data.ptr)
 
     def cholesky_solve(self, B: Any, L: Any) -> None:
         """``B = B (L L^T)^-1``, in place; B (m, n), L (n, n) from `cholesky`, float64."""
         from cupy_backends.cuda.libs import cusolver
 
         handle, info = self._cupy.cuda.device.get_cusolver_handle(), self.empty(1, np.int32)
-        cusolver.dpotrs(
-            *(handle, UPPER, len(L), len(B), L.data.ptr, leading(L)),
-            *(B.data.ptr, leading(B), info.data.ptr),
-        )
+        (n, m), (at_L, at_B) = (len(L), len(B)), (L.data.ptr, B.data.ptr)
+        cusolver.dpotrs(handle, UPPER, n, m, at_L, leading(L), at_B, leading(B), info.data.ptr)
 
     def cholesky_solve_columns(self, B: Any, L: Any) -> None:
         """``B = (L L^T)^-1 B``, in place; B (n, m), L (n, n) from `cholesky`, float64."""
@@ -301,13 +296,13 @@ class Library:
     # -- the card -----------------------------------------------------------------------------
 
     def memory(self) -> tuple[int, int]:
-        """Bytes that can still be had, those that CuPy holds unused included, and all bytes."""
+        """Return the free bytes, with those that CuPy holds unused, and all bytes of the GPU."""
         free, everything = self._cupy.cuda.runtime.memGetInfo()
         return free + self._cupy.get_default_memory_pool().free_bytes(), everything
 
 
 def out_of_memory(needed: int, free: int) -> InputError:
-    """What to raise where `needed` bytes do not fit into `free` ones."""
+    """Return the error for `needed` bytes that do not fit into `free` ones."""
     return InputError(
         f"device: the GPU has {free:,} bytes free, and {needed:,} more are needed; take fewer "
         "samples, MiniBatchThreeSplitting, or device='cpu'"
@@ -315,7 +310,7 @@ def out_of_memory(needed: int, free: int) -> InputError:
 
 
 def describe() -> dict[str, str]:
-    """What ``fastbcd info`` says of the GPU; says what is missing where something is."""
+    """Return the lines of ``fastbcd info`` about the GPU, or about what is missing."""
     try:
         cupy = Library("float32", SingleProcess())._cupy  # says what is missing
         runtime = cupy.cuda.runtime

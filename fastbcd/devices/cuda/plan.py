@@ -1,8 +1,8 @@
-"""The batches of one pass, laid out on the GPU in advance: a batch needs nothing from the host.
+"""The batches of one pass, laid out on the GPU in advance, so that a batch needs no host.
 
 A graph reads at fixed addresses. So the order of the samples of a pass, their weights and the
-numbers of each batch lie in arrays that stay, beside a cursor that says which batch is next:
-`Plan.fetch` reads the batch that the cursor points at, and `Plan.advance` moves the cursor on.
+numbers of each batch lie in arrays that stay. A cursor points at the next batch: `Plan.fetch` reads
+this batch, and `Plan.advance` moves the cursor.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from fastbcd.kernels import cuda as kernels
 
 @dataclass(frozen=True)
 class PlannedRows:
-    """The rows of one batch, known to `plan`."""
+    """The rows of one batch, which `plan` has."""
 
     plan: Plan
     count: int
@@ -28,16 +28,16 @@ class PlannedRows:
 
 
 class Plan:
-    """The order of n samples, and the numbers of `n_batches` batches.
+    """The order of n samples, and the step scalars ("numbers") of `n_batches` batches.
 
     Parameters
     ----------
     device : CUDA
     n, n_batches : int
     numbers : dataclass of floats
-        What a batch has; any one, for its fields.
+        The numbers of any batch, for their fields.
     weighted : bool
-        Whether samples have weights.
+        Samples have weights.
     """
 
     def __init__(
@@ -51,15 +51,15 @@ class Plan:
         self._held = device.empty((width,), np.float64)
         self.shape = n, n_batches, weighted
         self.numbers = type(numbers)(*(self._held[k : k + 1] for k in range(width)))
-        """The fields of the batch that was fetched last, as arrays (1,) of the GPU."""
+        """The numbers of the batch that was fetched last; the fields are arrays (1,) of the GPU."""
 
     def arrays(self) -> list[Any]:
-        """All that lies at a fixed address."""
+        """Return all arrays at fixed addresses."""
         arrays = [self._order, self._table, self._cursor, self._held]
         return arrays if self._weights is None else [*arrays, self._weights]
 
     def lay_out(self, device: Any, batches: Sequence[Any], numbers: Sequence[Any]) -> None:
-        """Begin a pass with its `batches` (`Samples`), whose rows and weights are laid out."""
+        """Begin a pass: lay out rows and weights of its `batches` (`Samples`), and `numbers`."""
         self._order[...] = device.array(np.concatenate([b.index for b in batches]), np.int64)
         if self._weights is not None:
             weights = np.concatenate([b.weight for b in batches])
@@ -68,12 +68,20 @@ class Plan:
         self._cursor[...] = 0
 
     def fetch(self, batch: Any, X: Any, Y: Any) -> None:
-        """Samples, weights and numbers of the next batch, into `batch` and `numbers`."""
+        """Read samples and weights of the next batch into `batch`, and its numbers."""
         kernels.fetch(
-            *(batch.V[0], X, batch.Y, Y, batch.weight, self._order, self._weights),
-            *(self._held, self._table, self._cursor),
+            batch.V[0],
+            X,
+            batch.Y,
+            Y,
+            batch.weight,
+            self._order,
+            self._weights,
+            self._held,
+            self._table,
+            self._cursor,
         )
 
     def advance(self, rows: int) -> None:
-        """The batch of so many `rows` is done."""
+        """Move the cursor behind a batch of so many `rows`."""
         kernels.advance(self._cursor, rows)

@@ -1,4 +1,4 @@
-"""Arrays of all samples on the GPU: there they stay."""
+"""The storage of a GPU, where arrays of samples stay in its memory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fastbcd.devices.cuda.library import out_of_memory
 
 
 class Resident:
-    """The storage of a GPU: as `Memory` of the processor, but it tells how much is free.
+    """The storage of a GPU: like `Memory` of the processor, but it checks the free bytes.
 
     Parameters
     ----------
@@ -23,12 +23,12 @@ class Resident:
         self._library = library
 
     def plan(self, work: int, tile: int, n_threads: int | None, held: Sequence[Any]) -> None:
-        """Nothing: `allocate` looks at what is free."""
+        """Do nothing: `allocate` checks the free bytes."""
 
     def allocate(self, shapes: Sequence[tuple[int, ...]], dtype: Any) -> list[Any]:
-        """Uninitialised arrays; `InputError` with the bytes needed and free where they do not fit.
+        """Return arrays with arbitrary contents, or none of them if they do not fit together.
 
-        All of them or none.
+        Then `InputError` names the bytes that are needed and free.
         """
         needed = sum(int(np.prod(shape)) for shape in shapes) * np.dtype(dtype).itemsize
         free = self._library.memory()[0]
@@ -37,27 +37,27 @@ class Resident:
         return [self._library.empty(shape, dtype) for shape in shapes]
 
     def place(self, data: Any, dtype: Any) -> Any:
-        """`data` as a contiguous array of the GPU, not copied where it is one already."""
+        """Return `data` as a contiguous array of the GPU, copied only if it is not one."""
         return self._library.array(data, dtype)
 
     def blocks(self, array: Any) -> Iterator[slice]:
-        """All rows at once."""
+        """Yield one slice of all rows."""
         yield slice(0, len(array))
 
     def done_with(self, array: Any, rows: slice) -> None:
-        """Nothing: they stay."""
+        """Do nothing: rows stay on the GPU."""
 
     def read_by_rows(self, array: Any) -> None:
-        """Nothing: memory has no order."""
+        """Do nothing: memory needs no order of reading."""
 
     def prefetch(self, array: Any, rows: slice) -> None:
-        """Nothing: they are here."""
+        """Do nothing: rows are on the GPU."""
 
     def drop_mapping(self, array: Any) -> None:
-        """Nothing: they stay."""
+        """Do nothing: arrays stay on the GPU."""
 
     def stream(
         self, n: int, tile_rows: int, arrays: Sequence[Any], n_threads: int | None
     ) -> AbstractContextManager[Any]:
-        """The body as it is."""
+        """Return a context that leaves the body of a pass as it is."""
         return nullcontext(lambda body: body)

@@ -1,4 +1,4 @@
-"""Sums and solves on a GPU: cuBLAS, cuSOLVER and kernels of our own, without a word to the host."""
+"""Sums and solves on a GPU by cuBLAS, cuSOLVER and own kernels, without a wait for the GPU."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from fastbcd.kernels.cuda.target import ROW_BLOCKS
 
 # Relative rounding of the factors of float32 products.
 ROUNDING = {"float32": 2.0**-23, "tf32": 2.0**-11, "bf16": 2.0**-8}
-# Samples whose product is made in the storage type; the products are added up in float64.
+# The product of so many samples is computed in the storage type; products are added in float64.
 SUM_ROWS = 4096
-# Bytes of the products that are made by one call of cuBLAS, about.
+# Approximate bytes of the products of one call of cuBLAS.
 PRODUCT_BYTES = 2**28
 
 
 class ProductWork(Workspace):
-    """Products of the parts of a tile."""
+    """Work arrays for products of the parts of a tile."""
 
     cross: Buffer
     gram: Buffer
@@ -32,7 +32,7 @@ class ProductWork(Workspace):
 
 
 class DescentWork(Workspace):
-    """A gradient and a row for each block of threads."""
+    """Work array with a gradient and a row for each block of threads."""
 
     rows: Buffer
 
@@ -40,9 +40,9 @@ class DescentWork(Workspace):
 class CUDASolves:
     """`fastbcd.devices.solves.Solves` on a GPU.
 
-    The ridge solve is that of `fastbcd.kernels.cuda.gram_solve`, without a decision on the host.
-    Where states are not finite the device's flag is raised, which its session looks at when it
-    ends. Every rank solves for all rows of W, and takes the first one's.
+    The ridge solve is that of `fastbcd.kernels.cuda.gram_solve`, without a decision on the host. If
+    states are not finite, kernels raise the device's flag, which its session reads at the end.
+    Every rank solves for all rows of W; then all take the W of the first rank.
     """
 
     def __init__(self, device: Device, library: Any, failures: Any, precision: str) -> None:
@@ -50,23 +50,23 @@ class CUDASolves:
         self._precision = precision
 
     def rows_at_once(self, rows: int) -> tuple[int, ...]:
-        """A block of threads takes a row."""
+        """Return the number of blocks of threads, which take one row each."""
         return (min(rows, ROW_BLOCKS),)
 
     # -- sums over samples --------------------------------------------------------------------
 
     def tile_cross(self, tile: Tile, total: Any, R: Any, V: Any, number: int) -> None:
-        """Add ``R^T V^`` of one tile to `total`: tiles follow one another."""
+        """Add ``R^T V^`` of one tile to `total` at once, because tiles follow one another."""
         work, (d_out, d_in) = tile.work.of(ProductWork), (R.shape[1], V.shape[1])
         sums = self._column_sums(work, R)
         for rows, count in parts_of(len(V), d_out * d_in * V.dtype.itemsize):
             product = work.cross.array((count, d_out, d_in), V.dtype)
             self._library.partial_products(product, R[rows], V[rows])
-            # The column sums of all rows of the tile come with its first part.
+            # The first part adds the column sums of all rows of the tile.
             kernels.add_cross(total, product, sums if rows.start == 0 else None)
 
     def add_tile_cross(self, total: Any, product: None) -> None:
-        """Nothing: `tile_cross` has added."""
+        """Do nothing: `tile_cross` has added the product."""
 
     def tile_gram(self, tile: Tile, total: Any, V: Any) -> None:
         """Add ``V^^T V^`` of one tile to `total`."""
@@ -75,11 +75,11 @@ class CUDASolves:
         for rows, count in parts_of(len(V), d * d * V.dtype.itemsize):
             product = work.gram.array((count, d, d), V.dtype)
             self._library.partial_grams(product, V[rows])
-            # The count and the column sums of all rows of the tile come with its first part.
+            # The first part adds the count and the column sums of all rows of the tile.
             kernels.add_gram(total, V, product, sums if rows.start == 0 else None)
 
     def add_tile_gram(self, total: Any, V: Any, product: None) -> None:
-        """Nothing: `tile_gram` has added."""
+        """Do nothing: `tile_gram` has added the product."""
 
     def _column_sums(self, work: ProductWork, A: Any) -> Any:
         sums = work.sums.array((A.shape[1],), np.float64)
@@ -88,13 +88,13 @@ class CUDASolves:
         return sums
 
     def sum_equations(self, cross: Any, gram: Any) -> None:
-        """Two messages."""
+        """Add up both over the ranks, by a message each."""
         if gram is not None:
             self._device.sum_over_ranks(gram)
         self._device.sum_over_ranks(cross)
 
     def check_equations(self, W: Any, cross: Any, gram: Any) -> None:
-        """Nothing: the kernels of the solve raise the device's flag."""
+        """Do nothing: the kernels of the solve raise the device's flag."""
 
     def _noise_of_products(self, dtype: Any) -> float:
         """Relative rounding of sums of products, as `kernels.ridge_factor` takes it."""
@@ -114,9 +114,9 @@ class CUDASolves:
         alpha: float,
         decrease: Any,
     ) -> None:
-        """One linear solve for the step; `weight` may be an array (1,)."""
+        """Solve one linear system for the step; `weight` may be an array (1,)."""
         device, scale = self._device, system.scale[0]
-        # Products carry the rounding of their factors, and so does this solve.
+        # The system has the rounding of its products and of this solve.
         noise = max(
             self._noise_of_products(W.dtype), len(system.gram) * float(np.finfo(np.float64).eps)
         )
@@ -144,14 +144,14 @@ class CUDASolves:
         alpha: float,
         decrease: Any,
     ) -> None:
-        """Coordinate descent by rows; see `fastbcd.kernels.coordinate_descent`."""
+        """Do coordinate descent by rows; see `fastbcd.kernels.coordinate_descent`."""
         device, hessian = self._device, system.factor
         kernels.coordinate_hessian(hessian, system.gram, weight, alpha)
         system.factored_for = None
         shape = (2, *self.rows_at_once(len(W)), W.shape[1])
         gradients, rows = device.work.of(DescentWork).rows.array(shape, np.float64)
         tolerance = 2.0 * float(np.finfo(W.dtype).eps)
-        # The function that falls includes the proximal term; F does not.
+        # The descent counts the proximal term; the last argument takes it out of the decrease.
         kernels.coordinate_descent(
             W,
             penalty,
@@ -171,7 +171,7 @@ class CUDASolves:
     # -- V-blocks -----------------------------------------------------------------------------
 
     def state_operator(self, M: Any, W: Any, k: Any) -> None:
-        """Factor the smaller side in float64, then solve for M; k may be an array (1,)."""
+        """``M = W (k I + W^T W)^-1`` by a factor of the smaller side; k may be an array (1,)."""
         library, pool = self._library, self._device.pool
         wide, side = W.shape[0] < W.shape[1], min(W.shape)
         factor = pool.borrow((side, side))
@@ -194,7 +194,7 @@ class CUDASolves:
 
 
 def parts_of(n: int, product_bytes: int) -> Iterator[tuple[slice, int]]:
-    """Rows of n samples for one call, and how many parts of `SUM_ROWS` samples they are."""
+    """Yield the rows for each call, and the number of parts of `SUM_ROWS` samples in them."""
     whole, at_once = n // SUM_ROWS, max(1, PRODUCT_BYTES // max(product_bytes, 1))
     for first in range(0, whole, at_once):
         count = min(at_once, whole - first)

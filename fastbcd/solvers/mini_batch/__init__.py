@@ -1,4 +1,4 @@
-"""Three-splitting on mini-batches: solver, what it chooses, its state, and the sweep of a batch."""
+"""Three-splitting on mini-batches: solver, rules for its settings, state, sweep of a batch."""
 
 from __future__ import annotations
 

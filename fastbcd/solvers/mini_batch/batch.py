@@ -1,4 +1,4 @@
-"""The blocks of one mini-batch: consistent states, and how far the sweep displaces them."""
+"""The arrays of one mini-batch: consistent states, and their updates by the sweep."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ Array = NDArray[Any]
 class Batch:
     """Arrays for m samples, kept from batch to batch.
 
-    ``V[l]`` (m, d_l + 1), the states and a column of ones, l = 0..L; ``U[l]`` and ``D[l]``
-    (m, d_l), pre-activations and their displacements, l = 1..L; ``T[l]`` (m, d_l) where layer l
-    is residual: what of the displacement of V_l its activation does not explain; ``Y`` (m, d_L);
-    ``weight`` (m,), of the samples, for a device that wants them here; ``loss`` (1,).
+    ``V[l]`` (m, d_l + 1) states and a column of ones, l = 0..L; ``U[l]`` (m, d_l) pre-activations
+    and ``D[l]`` (m, d_l) their updates, l = 1..L; ``T[l]`` (m, d_l), for residual layers only, the
+    coupling residual ``V_l - S_l V_{l-1} - act(U_l)`` after the updates; ``Y`` (m, d_L) targets;
+    ``projected[l]`` (m, rank) is ``V^_{l-1} Q_l`` of the metric; ``weight`` (m,) of the samples, on
+    devices that read it here; ``loss`` (1,).
     """
 
     def __init__(
@@ -28,7 +29,7 @@ class Batch:
         device: Device,
         m: int,
         problem: Problem,
-        ranks: Sequence[int],
+        metric_ranks: Sequence[int],
         dtype: np.dtype,
     ) -> None:
         def arrays(*columns: int) -> list[Array]:
@@ -44,18 +45,18 @@ class Batch:
             device.empty((m, d), dtype) if skip else None
             for d, skip in zip(widths[1:], problem.residual, strict=True)
         ]
-        # ``S_l V_{l-1}`` where it is no view of V_{l-1}: its last columns are 0.
+        # S_l V_{l-1} where it is not a view of V_{l-1}, because its last columns are 0.
         self.skipped: list[Any] = [None] + [
             device.zeros((m, skip.d_out), dtype) if skip and skip.d_in < skip.d_out else None
             for skip in problem.skips
         ]
-        self.projected: list[Any] = [None, *arrays(*ranks)]
+        self.projected: list[Any] = [None, *arrays(*metric_ranks)]
         self.Y = device.empty((m, widths[-1]), dtype)
         self.weight = device.empty((m,), np.float64)
         self.loss = device.zeros((1,), np.float64)
 
     def first(self, m: int) -> Batch:
-        """The same memory for fewer samples."""
+        """Return a batch of m samples in the same memory."""
         part = object.__new__(Batch)
         for name, arrays in vars(self).items():
             if name == "loss":

@@ -30,13 +30,13 @@ def check_samples(
     blocks: Blocks = all_rows,
     may_be_empty: bool = False,
 ) -> tuple[Any, Any]:
-    """X (n, d_0) and Y (n, d_L) as arrays, checked; `InputError` for what does not fit.
+    """Return X (n, d_0) and Y (n, d_L) as arrays; `InputError` if they do not fit `widths`, `loss`.
 
-    What is memory-mapped is not read here but in `take`, a batch at a time; all else in `blocks`.
-    With `may_be_empty` there need be no sample: other ranks have them.
+    Memory-mapped arrays are checked later by `take`, batch by batch; other arrays are checked in
+    `blocks`. With `may_be_empty` there may be no sample here, because other ranks have some.
     """
     if isinstance(X, np.memmap):
-        # One sample stands for all as far as shape and type go.
+        # The first sample shows shape and type; values are checked when they are read.
         check_inputs(X[:1], widths[0], may_be_empty)
         inputs: Any = X
     else:
@@ -53,7 +53,7 @@ def check_samples(
 
 
 def mean_one(sample_weight: ArrayLike | None, n: int) -> NDArray[np.float64] | None:
-    """Weights of n samples in units of their mean; None where all are equal: nothing to do."""
+    """Return the weights of n samples divided by their mean; None if all are equal."""
     if sample_weight is None:
         return None
     weight = check_sample_weight(sample_weight, n)
@@ -66,33 +66,33 @@ def mean_one(sample_weight: ArrayLike | None, n: int) -> NDArray[np.float64] | N
 
 
 def n_batches(n: int, batch_size: int) -> int:
-    """How many batches a pass has."""
+    """Return the number of batches in a pass."""
     return -(-n // batch_size)
 
 
 def shuffled_batches(
     n: int, batch_size: int, rng: np.random.Generator
 ) -> Iterator[NDArray[np.intp]]:
-    """Rows of each batch of one pass, ascending: each sample once, sizes equal to within one."""
+    """Yield the rows of each batch of one pass: every sample once, sizes equal to within one."""
     for rows in np.array_split(rng.permutation(n), n_batches(n, batch_size)):
-        rows.sort()  # a file is read forwards
+        rows.sort()  # so that a file is read forwards
         yield rows
 
 
 def rows_here(rows: NDArray[np.intp], first: int, n: int) -> NDArray[np.intp]:
-    """Which of `rows`, ascending, are among the n samples from `first` on, counted from there."""
+    """Return those of the ascending `rows` in ``first:first + n``, less `first`."""
     start, stop = np.searchsorted(rows, (first, first + n))
     return rows[start:stop] - first
 
 
 @dataclass(frozen=True)
 class Samples:
-    """Some rows of X and Y, read a tile at a time: `index` (m,), or None for all.
+    """Some rows of X and Y, read a tile at a time.
 
-    What is memory-mapped is checked here; targets by what `loss` asks of them. `weight` (m,)
-    float64 belongs to these rows, in units of `level`, its root mean square; None for 1 each.
-    `total` are the samples of the batch on all ranks; None: these. With `is_read` they are
-    where they are wanted already.
+    `index` (m,) has the rows; None takes all. Memory-mapped data are checked when they are read,
+    targets for the `loss`. `weight` (m,) float64 are the weights of these rows divided by their
+    root mean square `level`; None is 1 each. `total` is the number of samples of the batch on all
+    ranks; None if these are all. With `is_read` the samples are in the arrays of the batch already.
     """
 
     X: Any
@@ -113,14 +113,14 @@ class Samples:
         index: NDArray[np.intp] | None = None,
         weight: NDArray[np.float64] | None = None,
     ) -> Samples:
-        """Rows `index` of X, Y and weight (n,), float64 or None."""
+        """Return rows `index` of X, Y and weight, which is (n,) float64 or None."""
         if weight is None:
             return cls(X, Y, loss, index)
         part = weight if index is None else weight[index]
         largest = float(part.max())
         if largest == 0.0:
             return cls(X, Y, loss, index, part, 0.0)
-        part = part / largest  # squares of large ones might overflow, and of small ones vanish
+        part = part / largest  # squares might overflow or vanish
         unit = float(np.sqrt(np.mean(part * part)))
         return cls(X, Y, loss, index, part / unit, largest * unit)
 
@@ -128,12 +128,12 @@ class Samples:
         return len(self.X if self.index is None else self.index)
 
     def on(self, device: Any, index: Any = None) -> Samples:
-        """The same where `device` reads them; `index` is its copy of theirs, if it has one."""
+        """Return these samples for `device`; `index` is its copy of their index, if it has one."""
         weight = None if self.weight is None else device.array(self.weight, np.float64)
         return replace(self, index=self.index if index is None else index, weight=weight)
 
     def read(self, device: Any, rows: slice, V: Any, Y: Any) -> None:
-        """Rows `rows` of these into V (m, d + 1), but its last column, and Y (m, k)."""
+        """Read `rows` of these samples into Y (m, k) and V (m, d + 1) without its last column."""
         if self.is_read:
             return
         part = rows if self.index is None else self.index[rows]
@@ -144,9 +144,9 @@ class Samples:
 
 
 def take(device: Any, out: Any, data: Any, rows: Any, name: str) -> Any:
-    """Some rows of `data` into `out`; returns them, in whichever type is at hand.
+    """``out = data[rows]``; returns the rows, of the dtype of `data` or of `out`.
 
-    `InputError` for NaN or infinity in a memory-mapped file.
+    `InputError`, which calls the data `name`, for NaN or infinity in a memory-mapped file.
     """
     if not isinstance(data, np.memmap):
         return device.batches.take(out, data, rows)

@@ -1,4 +1,4 @@
-"""The metric of the mini-batch W-block: a Gram matrix of which the leading directions are kept."""
+"""The metric of the mini-batch W-block: a Gram matrix by its leading eigenvectors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fastbcd.devices.protocol import Device
 from fastbcd.kernels.dense import qr
 from fastbcd.support.stored import load_attributes, state_dict_of
 
-# Keys in a file, and the attributes that they stand for; the others are hyperparameters.
+# Keys in a file, and the names of their attributes; all other attributes are hyperparameters.
 STORED = {
     "Q": "Q",
     "level": "level",
@@ -23,7 +23,7 @@ STORED = {
 
 
 class GramMetric:
-    """``H = G + damping tr(G)/d I`` with ``G = mean of v^ v^^T``, streamed, in low rank.
+    """``H = G + damping tr(G)/d I`` with G the running mean of ``v^ v^^T``, in low rank.
 
     .. code-block:: text
 
@@ -31,31 +31,32 @@ class GramMetric:
         N H^-1 = (N - N Q directions) / level,   directions = diag(c) Q^T,
         c = (e - rest) / (level + e - rest)
 
-    and level at least ``e_rank / ceiling``, so that no step goes too far in a direction that is
-    large but not kept. Q (d, rank) are the leading eigenvectors, e their eigenvalues, rest the
-    mean of the other eigenvalues. Each batch adds ``V^^T (V^ Q) / m``, an estimate of G Q, to a
-    running mean; `renew` makes that a step of the block power method. So nothing is d x d, and
-    with a damping of 1 or more it is the few directions above the mean eigenvalue that matter.
+    Q (d, rank) are the leading eigenvectors, e their eigenvalues, rest the mean of the other
+    eigenvalues, `directions` (rank, d) the scaled eigenvectors. level is at least
+    ``e_rank / ceiling``, so that no step goes too far in a large direction that is not kept. Each
+    batch adds ``V^^T (V^ Q) / m``, an estimate of G Q, to the `sketch`; `renew` takes a step of the
+    block power method with it. So no array is d x d. With a damping of 1 or more only the few
+    directions above the mean eigenvalue matter.
 
     Parameters
     ----------
     device : Device
-        It holds the arrays; a number that changes is one of its `scalar`.
+        Device of the arrays and of the numbers that batches change.
     d : int
         Columns of W, the bias included.
     rank : int
-        Directions kept, at most d; 0 makes H a multiple of the identity.
+        Number of eigenvectors kept, at most d; with 0, H is a multiple of the identity.
     damping : float
     dtype
-        Storage and products.
+        Type of storage and products.
     seed : int
         Seed of the first Q.
     ceiling : float
-        A bound on ``G H^-1`` in directions that are not kept, about.
+        An approximate bound on ``G H^-1`` in directions that are not kept.
 
     Notes
     -----
-    Block power method on a stream: Mitliagkas, Caramanis, Jain (NeurIPS 2013).
+    The block power method on a stream is from Mitliagkas, Caramanis, Jain (NeurIPS 2013).
     """
 
     def __init__(
@@ -78,34 +79,34 @@ class GramMetric:
         self.batches, self.trace_sum = device.batches.scalar(0), device.batches.scalar(0.0)
 
     def state_dict(self) -> dict[str, Any]:
-        """All that batches have changed, for a checkpoint; the arrays are those of this object."""
+        """Return all that batches change, for a checkpoint; arrays are not copied."""
         return state_dict_of(self, STORED, version=1)
 
     def load_state_dict(self, stored: dict[str, Any]) -> None:
-        """Go on from `stored`, which `state_dict` gave; `InputError` names keys that are wrong."""
+        """Take over `stored`, a result of `state_dict`; `InputError` names wrong keys."""
         load_attributes(self, stored, STORED)
 
     def project(self, kernels: Any, out: Any, A: Any) -> None:
-        """``out = A Q``; out (m, rank), A (m, d), V^ of some samples or N."""
+        """``out = A Q``; out (m, rank), A (m, d): V^ of some samples, or rows of the momentum."""
         kernels.product(out, A, self.Q, 1.0, 0.0)
 
     def add(self, kernels: Any, V: Any, projected: Any) -> None:
-        """Count a batch: V (m, d), and what `project` made of it."""
+        """Add a batch to the means: V (m, d) is V^, and `projected` (m, rank) is V^ Q."""
         self.trace_sum += kernels.squared_norm(V) / len(V)
         kernels.transposed_product(self.sketch, V, projected, 1.0 / len(V), 1.0)
         self.batches += 1
 
     def add_products(self, sketch: Any, trace: Any) -> None:
-        """Count a batch by ``V^^T (V^ Q) / m`` (d, rank) and ``|V^|^2 / m``."""
+        """Add a batch to the means: `sketch` ``V^^T (V^ Q) / m`` and `trace` ``|V^|^2 / m``."""
         self.sketch += sketch
         self.trace_sum += trace
         self.batches += 1
 
-    def renew(self, device: Device, S: Any) -> bool:
-        """Directions and level from the batches since the last time.
+    def renew(self, device: Device, M: Any) -> bool:
+        """Compute Q, directions and level from the batches since the last call.
 
-        S (m, d), the momentum, is brought to the new scale where that fell by far: after a batch
-        of extreme values it is out of scale. False where the sums are not finite: then they are
-        forgotten, and nothing else changes.
+        M (m, d) is the momentum. If level fell to less than a tenth, as after a batch of extreme
+        values, M is scaled down in proportion. Returns False if the sums are not finite; then they
+        are reset, and nothing else changes.
         """
-        return device.batches.renew_metric(self, S)
+        return device.batches.renew_metric(self, M)

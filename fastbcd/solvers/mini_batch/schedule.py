@@ -1,4 +1,4 @@
-"""Schedules of the step size: a factor for each fraction of the run."""
+"""Schedules of the step size: its factor as a function of t, the finished fraction of the run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def linear(fraction: float) -> float:
 
 
 def constant(fraction: float) -> float:
-    """1, for a stream without an end."""
+    """Return 1, for a stream without an end."""
     return 1.0
 
 
@@ -29,5 +29,5 @@ SCHEDULES: dict[str, Schedule] = {"cosine": cosine, "linear": linear, "constant"
 
 
 def get_schedule(name: str) -> Schedule:
-    """The schedule called `name`; `InputError` if there is none."""
+    """Return the schedule called `name`; `InputError` if there is none."""
     return SCHEDULES[choice(name, SCHEDULES, "schedule")]

@@ -1,4 +1,4 @@
-"""What `MiniBatchThreeSplitting` chooses where its user does not: rules in n and the network.
+"""Rules for settings of `MiniBatchThreeSplitting` that its user does not give.
 
     batch size   m = n / 40, between 16 and 500
     passes       10, or more until there are 1200 batches
@@ -7,9 +7,9 @@
     damping      5 / f
     rank         16 f^2                       f = m / 500, between 1 and max(1, 3.5 / sqrt(L'))
 
-L' is the number of layers that are not residual, at least 1. Chosen on small data sets
-(`benchmarks/defaults.py`) and on 10,000 training samples of MNIST that were held out;
-benchmarks/NOTES.md has the measurements.
+n is the number of samples and L' the number of layers that are not residual, at least 1. The rules
+were chosen on small data sets (`benchmarks/defaults.py`) and on 10,000 training samples of MNIST
+that were held out; benchmarks/NOTES.md has the measurements.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from fastbcd.problem import Problem
 from fastbcd.solvers.mini_batch.batches import n_batches
 
-# The batch size that the other numbers belong to.
+# The batch size m at which f = 1.
 USUAL_BATCH = 500
 BATCHES_A_PASS, SMALLEST_BATCH = 40, 16
 PASSES, BATCHES = 10, 1200
@@ -28,7 +28,7 @@ PASSES, BATCHES = 10, 1200
 
 @dataclass(frozen=True)
 class Settings:
-    """Of one run: what was given, and what the rules say for the rest.
+    """The settings of one run: those that were given, and those of the rules.
 
     Attributes
     ----------
@@ -53,13 +53,13 @@ def settings_for(
     damping: float | None,
     rank: int | None,
 ) -> Settings:
-    """For n samples, None being replaced by the rule."""
+    """Return the settings for n samples; None is replaced by the rule."""
     if batch_size is None:
         batch_size = min(max(n // BATCHES_A_PASS, SMALLEST_BATCH), USUAL_BATCH)
-    m = -(-n // n_batches(n, batch_size))  # what batches have in fact
+    m = -(-n // n_batches(n, batch_size))  # the size of the largest batch
     size, depth = m / USUAL_BATCH, max(1, problem.n_layers - sum(problem.residual))
-    # Large batches bear less momentum and less damping, given more directions in the metric, and
-    # the less so the deeper a plain network is.
+    # Large batches work with less momentum and less damping if the metric has more directions; the
+    # deeper a plain network is, the smaller this effect.
     larger = min(max(size, 1.0), max(1.0, 3.5 / math.sqrt(depth)))
     if step_size is None:
         step_size = 0.65 / math.sqrt(depth) * min(1.0, size**0.75)
@@ -73,5 +73,5 @@ def settings_for(
 
 
 def passes_for(n: int, batch_size: int) -> int:
-    """Passes that make enough batches."""
+    """Return the number of passes that gives enough batches."""
     return max(PASSES, -(-BATCHES // n_batches(n, batch_size)))

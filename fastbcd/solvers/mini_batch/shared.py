@@ -1,4 +1,4 @@
-"""What W-blocks of a batch need of all its samples, where these are spread over ranks."""
+"""The sums over a batch that its W-blocks need, if its samples are spread over ranks."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from fastbcd.solvers.mini_batch.batch import Batch
 
 
 class SharedProducts:
-    """``N_l = w_l D_l^T V^_{l-1}``, and what the metrics count, over the batch of all ranks.
+    """``N_l = w_l D_l^T V^_{l-1}`` and the sketches of the metrics, over the batch of all ranks.
 
-    Each rank multiplies for its own samples; one message adds up the products of all layers.
+    Each rank multiplies its own samples; one message adds up the products of all layers.
 
     Parameters
     ----------
     device : Device
     state : MiniBatchState
     batch : Batch
-        This rank's samples of the batch, of which there may be none.
+        This rank's samples of the batch, possibly none.
     weight : (L + 1,) array
-        w.
+        The w_l.
     counts : bool
-        Whether the metrics count this batch.
+        The metrics count this batch.
     m : int
-        Samples of the batch on all ranks.
+        Number of samples of the batch on all ranks.
     """
 
     def __init__(
@@ -36,10 +36,10 @@ class SharedProducts:
         layers = [l for l, metric in enumerate(state.metrics) if metric is not None]
         shapes = {("N", l): state.W[l].shape for l in layers}
         if counts:
-            shapes |= {("image", l): state.metrics[l].Q.shape for l in layers}
+            shapes |= {("sketch", l): state.metrics[l].Q.shape for l in layers}
         sizes = [int(np.prod(shape)) for shape in shapes.values()]
         dtype = state.W[1].dtype
-        # Kept from batch to batch: the largest that is needed.
+        # The memory is kept from batch to batch and grows when a batch needs more.
         whole = state.cache.get("shared products")
         if whole is None or len(whole) < sum(sizes):
             whole = state.cache["shared products"] = device.empty((sum(sizes),), dtype)
@@ -68,9 +68,9 @@ class SharedProducts:
             device.sum_over_ranks(self._traces)
 
     def step(self, l: int, rows: slice) -> Any:
-        """Some rows of N_l."""
+        """Return some rows of N_l."""
         return self._parts["N", l][rows]
 
     def count(self, l: int, metric: Any) -> None:
-        """Let the `metric` of layer l count the batch."""
-        metric.add_products(self._parts["image", l], self._traces[l])
+        """Add the batch to the `metric` of layer l."""
+        metric.add_products(self._parts["sketch", l], self._traces[l])

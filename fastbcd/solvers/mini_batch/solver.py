@@ -42,11 +42,11 @@ from fastbcd.support.floating_point import own_errstate_in
 from fastbcd.support.parameters import SMALLEST, require, require_integer
 from fastbcd.training.loop import Callback, Result, network_of, run
 
-# Samples, at least, by which the first weights are scaled.
+# The first weights are scaled on at least so many samples.
 FIRST_SAMPLES = 500
-# The metric's ceiling for no momentum: what a step may be in directions that it does not resolve.
+# The metric's ceiling without momentum: a bound on steps in directions that it does not keep.
 CEILING = 0.35
-# Samples that a forward pass over all of them reads at a time.
+# A forward pass over all samples reads so many at a time.
 OBJECTIVE_ROWS = 8192
 
 
@@ -65,67 +65,68 @@ class MiniBatchThreeSplitting:
         V_l         argmin gamma/2 |V_l - S_l V_{l-1} - act_l(U_l)|^2
                         + gamma/2 S_{l+1} |V_{l+1} - V_l - act_{l+1}(U_{l+1})|^2
                         - rho <U_{l+1} - V^_l' W_{l+1}^T, V_l W_{l+1}^T>            l = L-1..1
-        D_l         U_l less its value in the forward pass; scaled, before V_{l-1} takes it,
+        D_l         = U_l - (U_l of the forward pass), scaled before the V_{l-1}-block takes it
                     such that rms(D_{l-1}) is about displacement rms(U_{l-1})
-        W_l         S_l = momentum S_l + (1 - momentum) D_l^T V^_{l-1} / (m rms(D_l))
-                    W_l = (1 - step_size weight_decay) W_l + step_size S_l H_l^-1
+        W_l         M_l = momentum M_l + (1 - momentum) D_l^T V^_{l-1} / (m rms(D_l))
+                    W_l = (1 - step_size weight_decay) W_l + step_size M_l H_l^-1
 
-    with ``H_l = G_l + damping tr(G_l)/d I`` and G_l the streamed Gram matrix of ``V^_{l-1}``
-    (`GramMetric`, which adds to the damping where a large direction of G_l is not among those
-    it keeps): for a step size of 1 and no momentum, W_l is the W-block of Algorithm 2 for the
-    targets D_l / rms(D_l) and the proximal weight ``alpha = damping tr(G_l)/d``. With the squared
-    loss the last layer's step is in units of ``rms(Y - mean Y)``. With weights w_i of samples,
-    D_L of a sample counts w_i times, and F is the mean of ``w_i loss_i``: small displacements
-    follow its gradient.
+    with ``H_l = G_l + damping tr(G_l)/d I``, G_l the running Gram matrix of ``V^_{l-1}``
+    (`GramMetric`, which adds to the damping if it does not keep a large direction of G_l), S_l the
+    skip operator and M_l the momentum. For a step size of 1 and no momentum, W_l is the W-block of
+    Algorithm 2 for the targets D_l / rms(D_l) and ``alpha = damping tr(G_l)/d``. With the squared
+    loss the last layer's step is in units of ``rms(Y - mean Y)``. With weights w_i of samples, D_L
+    of sample i is multiplied by w_i and F is the mean of ``w_i loss_i``, so small updates follow
+    its gradient.
 
     Parameters
     ----------
     problem : Problem
-        Network, loss, weight penalties, `gamma`. State penalties are refused: no state lasts.
+        Network, loss, weight penalties, `gamma`. State penalties are refused, because states do
+        not last from batch to batch.
     batch_size : int, optional
         Default: a fortieth of the samples, between 16 and 500.
     step_size : float, optional
-        Default: 0.65 over the root of the number of layers that are not residual, times
-        ``(batch_size / 500)^(3/4)`` where that is smaller than 1.
+        Default: 0.65 divided by the root of the number of layers that are not residual, times
+        ``min(1, batch_size / 500)^(3/4)``.
     schedule : {"cosine", "linear", "constant"}, default="cosine"
-        What the step size is multiplied with, from the first batch to the last.
+        The factor of the step size, from the first batch to the last.
     momentum, damping : float, optional
         Damping is the weight of the proximal term, in units of the Gram matrix' mean eigenvalue.
         Default: 0.9 and 5, less for larger batches (`fastbcd.solvers.mini_batch.settings`).
     rank : int, optional
-        Directions in which the metric differs from a multiple of the identity; with 0, none,
+        Number of directions in which the metric differs from a multiple of the identity. With 0
         the step size must be smaller. Default: 16, more for larger batches.
     displacement : float, default=1e-3
-        Size of a block's displacement relative to the block: in the limit of 0 targets follow
-        the negative gradient of the loss.
+        Size of the updates D_l relative to U_l; in the limit of 0 they follow the negative
+        gradient of the loss.
     rho : float, default=16
-        Weight of the linear coupling; between consistent states it is no part of the objective.
+        Weight of the linear coupling. F does not depend on it, because states are consistent.
     weight_decay : float, default=0.02
-        Of weights, not of biases; times the step size.
+        Decay of weights, not of biases; it is multiplied by the step size.
     average : float, default=0.98
-        Decay, a batch, of the mean of weights that predicts; 0 for the last weights. The mean
-        takes the weights of every fourth batch, where a pass has 32 or more.
+        Decay per batch of the mean weights, which make predictions; with 0 the last weights do.
+        The mean takes the weights of every fourth batch if a pass has 32 or more.
     execution : Execution, optional
         Where and how the work runs, as in `ThreeSplitting`.
     **where
-        The fields of `Execution` by themselves, as in `ThreeSplitting`. A batch
-        has samples of all ranks of `comm`, as they are spread. With `memory` nothing is copied to
-        files: of samples that are memory-mapped already, only those of one batch are in memory.
+        The fields of `Execution` as keywords, as in `ThreeSplitting`. A batch has samples from all
+        ranks of `comm`. With `memory` nothing is copied to files; of memory-mapped samples only
+        those of one batch are in memory.
 
     Raises
     ------
     InputError
-        Naming the parameter and what would be right.
+        A parameter is not valid; the message names it and says what would be right.
 
     Notes
     -----
-    States are consistent at the start of each batch, so the three-splitting objective equals
-    the loss there. What holds: every block of V and U descends on the batch (V_l with some
-    proximal weight, which the scaling takes out), and so does the W-block's model. What does
-    not: the loss of all samples need not fall in every pass, and nothing bounds a subgradient.
-    A penalty on W takes its proximal step after the W-block's, with the length that the
-    gradient gets. Memory does not depend on n. After Zeng et al. (ICML 2019), Algorithms 2
-    and 3; the metric is that of one side of the network (Benzing, ICML 2022).
+    States are consistent at the start of each batch, so the three-splitting objective equals the
+    loss there. Every block of V and U decreases the objective of the batch (V_l with some proximal
+    weight, which the scaling cancels), and the W-block decreases its quadratic model. But the loss
+    of all samples may rise in a pass, and no subgradient is bounded. A penalty on W takes its
+    proximal step after the W-block, with the same length as the gradient. Memory does not depend on
+    n. The blocks follow Zeng et al. (ICML 2019), Algorithms 2 and 3; the metric is that of one side
+    of the network (Benzing, ICML 2022).
     """
 
     monotone = False
@@ -176,12 +177,12 @@ class MiniBatchThreeSplitting:
         self.dtype, self.device = Execution.of(execution, where).start()
 
     def settings(self, n: int) -> Settings:
-        """Batch size, step size, momentum, damping and rank of a run on n samples."""
+        """Return batch size, step size, momentum, damping and rank of a run on n samples."""
         given = (self.batch_size, self.step_size, self.momentum, self.damping, self.rank)
         return settings_for(self.problem, n, *given)
 
     def passes(self, n: int) -> int:
-        """How many passes `fit` takes over n samples where it is not told."""
+        """Return the default number of passes of `fit` over n samples."""
         return passes_for(n, self.settings(n).batch_size)
 
     def init(
@@ -193,28 +194,28 @@ class MiniBatchThreeSplitting:
         length: int | None = None,
         sample_weight: ArrayLike | None = None,
     ) -> MiniBatchState:
-        """State before the first batch: random weights, scaled so that each rms(U_l) is 1.
+        """Return the state before the first batch: random weights, scaled to ``rms(U_l) = 1``.
 
         Parameters
         ----------
         X : (n, d_0) array
-            Memory-mapped ones are read a batch at a time.
+            A memory-mapped array is read a batch at a time.
         Y : (n, d_L) array
             Targets; for classification one-hot rows, see `fastbcd.one_hot`.
         seed : int
-            Of weights and shuffling.
+            Seed of weights and shuffling.
         passes : int, optional
-            After which the schedule ends; default: 10, or more until there are 1200 batches.
+            The schedule ends after so many passes; default: 10, or as many as make 1200 batches.
         length : int, optional
-            The same in batches, for `partial_fit`; default: those of `passes`.
+            The schedule ends after so many batches, for `partial_fit`; default: those of `passes`.
         sample_weight : (n,) array, optional
-            What each sample counts, relative to their mean; not negative. Default: the same.
+            Weights >= 0 of samples, relative to their mean. Default: equal weights.
 
         Raises
         ------
         InputError
-            Shapes that disagree with the problem, no samples, NaN or infinity, weights that are
-            negative or all zero.
+            Shapes do not fit the problem, there are no samples, X or Y has NaN or infinity, or
+            weights are negative or all zero.
         """
         problem, device, ranks = self.problem, self.device, self.device.ranks
         with collective_errors(ranks):
@@ -237,7 +238,7 @@ class MiniBatchThreeSplitting:
         sample = np.sort(rng.permutation(n)[: max(settings.batch_size, FIRST_SAMPLES)])
         first_X, first_Y = self._gathered(inputs, targets, rows_here(sample, first, len(inputs)))
         first_weight = None if weight is None else weight[sample]
-        with device.session():  # BLAS has one thread in it, so that their number changes no bit
+        with device.session():  # BLAS has one thread here, so that n_threads changes no bit
             drawn = scaled_weights(problem, first_X, first_Y, seed, self.dtype, first_weight)
             metrics = [self._metric(layer, settings, seed) for layer in problem.layers]
         for W, penalty in zip(drawn, problem.weight_penalties, strict=True):
@@ -312,17 +313,17 @@ class MiniBatchThreeSplitting:
         )
 
     def rows(self, n: int) -> slice:
-        """Which of `n` samples this rank should hold: an even share. Without `comm`: all rows."""
+        """Return this rank's share of `n` samples, all shares being equal; all without `comm`."""
         return self.device.ranks.rows(n)
 
     def blank(
         self, X: ArrayLike, Y: ArrayLike, sample_weight: ArrayLike | None = None
     ) -> MiniBatchState:
-        """A state of the right shapes for what a checkpoint holds; parameters as for `init`."""
+        """Return a state that a checkpoint can be loaded into; parameters as for `init`."""
         return self.init(X, Y, sample_weight=sample_weight)
 
     def step(self, state: MiniBatchState) -> MiniBatchState:
-        """One pass of `state` over all samples, in place, in batches of a new random order.
+        """Do one pass of `state` over all samples, in place, in batches of a new random order.
 
         Raises
         ------
@@ -334,7 +335,7 @@ class MiniBatchThreeSplitting:
             state.clock.clear()
         weight = state.sample_weight
         with self.device.session():
-            # The same order on all ranks; each takes its own samples of a batch.
+            # All ranks have the same order; each takes its own samples of a batch.
             batches = [
                 replace(
                     Samples.of(
@@ -349,7 +350,7 @@ class MiniBatchThreeSplitting:
             for samples, of_batch in self.device.batches.planned(state.cache, batches, numbers):
                 self._learn(state, samples, of_batch)
                 self._drop_mapping(state)
-            # Rounding may differ from machine to machine, and weights must not.
+            # Rounding may differ between the machines of the ranks; weights must not.
             for arrays in (state.W, state.mean_W, state.S):
                 for array in arrays[1:]:
                     self.device.same_on_all_ranks(array)
@@ -363,13 +364,13 @@ class MiniBatchThreeSplitting:
         Y: ArrayLike,
         sample_weight: ArrayLike | None = None,
     ) -> MiniBatchState:
-        """The sweep of one batch on `state`, in place: X (m, d_0), Y (m, d_L), any m.
+        """Do the sweep of one batch on `state`, in place: X (m, d_0), Y (m, d_L), any m.
 
-        `sample_weight` (m,) is taken as it is, 1 being the weight of a usual sample: a batch of
-        weights 2 moves W twice as far.
+        `sample_weight` (m,) is not divided by its mean: a batch of weights 2 moves W twice as far
+        as one of weights 1.
 
-        For a stream, of which `init` sees the first samples only: give the solver its
-        `batch_size`, and `init` the `length`, or the solver ``schedule="constant"``.
+        On a stream `init` sees the first samples only. So give the solver its `batch_size`, and
+        either give `init` the `length` or give the solver ``schedule="constant"``.
 
         Raises
         ------
@@ -377,7 +378,7 @@ class MiniBatchThreeSplitting:
             X or Y do not fit the problem, weights are too large for `dtype`, or the schedule has
             ended.
         FloatingPointError
-            States are not finite any more; the weights of `state` are those before this batch.
+            States are not finite any more. The weights of `state` stay those before this batch.
         """
         ranks = self.device.ranks
         with collective_errors(ranks):
@@ -407,17 +408,17 @@ class MiniBatchThreeSplitting:
         return state
 
     def _here(self, state: MiniBatchState, rows: Any) -> Any:
-        """Which of `rows` of all ranks' samples this rank has."""
+        """Return the own rows of this rank that are among `rows` of all samples."""
         return rows_here(rows, state.first, state.n)
 
     def _make_own(self, state: MiniBatchState) -> None:
-        """Let `state` be one that batches may update, also where it was read from a file."""
+        """Make the arrays of `state` writable, which they may not be after a read from a file."""
         if not self.average:
-            state.mean_W[1:] = state.W[1:]  # the same arrays, which joblib makes two of
+            state.mean_W[1:] = state.W[1:]  # joblib makes two arrays of one
         state.make_own()
 
     def _learn(self, state: MiniBatchState, samples: Samples, numbers: StepScalars) -> None:
-        """The sweep of one batch."""
+        """Do the sweep of one batch."""
         if state.batches >= state.length and self.schedule(1.0) == 0.0:
             raise InputError(
                 f"state: its schedule ended after {state.length} batches; give init more passes, "
@@ -427,12 +428,12 @@ class MiniBatchThreeSplitting:
         state.batches += 1
 
     def _drop_mapping(self, state: MiniBatchState) -> None:
-        """Samples that were read may go."""
+        """Let the samples that were read leave memory."""
         for array in (state.X, state.Y):
             self.device.storage.drop_mapping(array)
 
     def _batch(self, state: MiniBatchState, m: int) -> Batch:
-        """Memory for m samples, kept in the state's cache."""
+        """Return memory for m samples from the state's cache."""
         held: dict[int, Batch] = state.cache.setdefault("batches", {})
         largest = max(held, default=0)
         if m > largest or not held:
@@ -445,9 +446,9 @@ class MiniBatchThreeSplitting:
         return held[m]
 
     def objective(self, state: MiniBatchState) -> float:
-        """Loss of all samples of `state` by the mean weights, plus ``r_l(W_l)``: F, consistent.
+        """Return F of `state`: the loss of all samples with the mean weights, plus ``r_l(W_l)``.
 
-        Each sample counts its weight.
+        States are consistent, so F has no couplings. Samples have their weights.
         """
         problem, device = self.problem, self.device
         network = network_of(self, state)
@@ -478,10 +479,10 @@ class MiniBatchThreeSplitting:
         callbacks: Iterable[Callback] = (),
         sample_weight: ArrayLike | None = None,
     ) -> Result:
-        """`init`, then `max_iter` passes, with `callbacks` after each; see `Result`.
+        """Call `init`, then do `max_iter` passes, with `callbacks` after each; see `Result`.
 
-        X, Y, seed and `sample_weight` as for `init`. Default for `max_iter`: 10, or more until
-        there are 1200 batches.
+        X, Y, seed and `sample_weight` are as for `init`. Default of `max_iter`: 10, or as many as
+        make 1200 batches.
         """
         state = self.init(X, Y, seed=seed, passes=max_iter, sample_weight=sample_weight)
         if max_iter is None:

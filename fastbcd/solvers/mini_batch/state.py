@@ -1,4 +1,4 @@
-"""The state of a mini-batch run: weights, their momentum and metrics; nothing of size n."""
+"""The state of a mini-batch run: weights, their momentum and metrics, but no states of samples."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fastbcd.support.borrowed import copy_borrowed
 from fastbcd.support.stored import check_state_dict
 from fastbcd.training.clock import BlockClock
 
-# What a batch updates in place: of a state, and of its metrics.
+# Attributes of a state, and of its metrics, that a batch updates in place.
 UPDATED = ("W", "mean_W", "S", "gains", "rms_U", "rms_D", "batch_loss")
 UPDATED_IN_METRICS = ("Q", "directions", "sketch")
 
@@ -26,37 +26,39 @@ class MiniBatchState:
     W : list
         ``W[l]`` (d_l, d_{l-1} + 1) for l = 1..L, the bias in the last column; ``W[0]`` is None.
     mean_W : list
-        Exponential mean of ``W[l]`` over batches, which is what predicts; W itself without
-        averaging.
+        Exponential means of ``W[l]`` over batches, which make predictions; the same arrays as W
+        without averaging.
     S : list
-        Momentum: the exponential mean of the normalised cross products, of the shape of W.
+        Momentum ``S[l]`` of the shape of ``W[l]``, the exponential mean of ``D_l^T V^_{l-1} /
+        (m rms(D_l))``. Formulas call it M_l, because S_l is the skip operator; the attribute keeps
+        its old name.
     metrics : list
-        ``metrics[l]``: the streamed Gram matrix of ``V^_{l-1}``.
+        ``metrics[l]`` is the `GramMetric` of ``V^_{l-1}``.
     X, Y : array
         Inputs (n, d_0) and targets (n, d_L) as they were given, memory-mapped files included.
     gains : (L + 1,) array or None
-        rms(D_l) for a unit of rms(D_{l+1}), as of the last batch; None before the first.
+        Gain ratios ``rms(D_l) / (scale_l rms(D_{l+1}))`` of the last batch; None before the first.
     sample_weight : (n,) float64 array or None
-        What each sample counts, 1 in the mean; None where all count the same.
+        The weight of each sample, 1 in the mean; None for 1 each.
     settings : Settings
         Batch size, step size, momentum, damping and rank of this run.
     rms_U, rms_D : (L + 1,) array or None
         ``rms(U_l)`` and ``rms(D_l)`` of the last batch; None before the first.
     output_unit : float
-        The scale of the outputs, which multiplies the last layer's step.
+        The scale of the outputs, a factor of the last layer's step.
     length : int
-        Batches until the schedule ends.
+        Number of batches until the schedule ends.
     rng : numpy.random.Generator
-        Shuffles.
+        Shuffles the samples.
     batch_loss : (2,) array or None
-        Where one is set, each batch adds its loss, before its step, and its number of samples.
+        If one is set, each batch adds its loss before its step, and its number of samples.
     batches, iteration : int
-        Batches and passes done.
+        Numbers of batches and of passes done.
     n_total, first : int
-        Samples of all ranks, where X and Y hold those of one, and the number of the first one
-        here; default: n and 0.
+        Number of samples of all ranks, and the number of those on the ranks before this one;
+        default: n and 0.
     clock : BlockClock or None
-        Where one is set, `step` empties it, and batches add to it how long each block takes.
+        If one is set, `step` empties it, and each block adds its seconds.
     """
 
     W: list[Any]
@@ -88,9 +90,9 @@ class MiniBatchState:
         return {**self.__dict__, "cache": {}, "clock": None}
 
     def state_dict(self) -> dict[str, Any]:
-        """All that continues a run, for a checkpoint; the arrays are those of this state.
+        """Return the entries that a run needs to go on, for a checkpoint; arrays are not copied.
 
-        X and Y are data: a checkpoint has their hash. Settings are hyperparameters.
+        X and Y are data: a checkpoint holds their hash. Settings are hyperparameters.
         """
         return {
             "version": 1,
@@ -112,9 +114,9 @@ class MiniBatchState:
         }
 
     def load_state_dict(self, stored: dict[str, Any]) -> None:
-        """Go on from `stored`, which `state_dict` gave; its arrays become those of this state.
+        """Take over `stored`, a result of `state_dict`, without a copy of its arrays.
 
-        `InputError` names keys that are missing or unknown, and another version.
+        `InputError` names missing and unknown keys, and an unknown version.
         """
         check_state_dict(stored, self.state_dict(), "MiniBatchState")
         self.W[1:], self.mean_W[1:], self.S[1:] = (stored[key][1:] for key in ("W", "mean_W", "S"))
@@ -129,16 +131,16 @@ class MiniBatchState:
         self.iteration, self.n_total = stored["iteration"], stored["n_total"]
 
     def make_own(self) -> None:
-        """Copy what batches update and must not be written to; samples are never written to."""
+        """Replace read-only and mapped arrays that batches update by copies; X, Y are only read."""
         copy_borrowed(self, names=UPDATED, mapped=True)
         copy_borrowed(*self.metrics[1:], names=UPDATED_IN_METRICS, mapped=True)
 
     @property
     def weights(self) -> list[Any]:
-        """``W_1, ..., W_L`` of the network: the mean ones."""
+        """The mean weights of layers 1 to L, which make predictions."""
         return self.mean_W[1:]
 
     @property
     def n(self) -> int:
-        """Number of samples here."""
+        """The number of samples of this rank."""
         return len(self.X)

@@ -1,4 +1,4 @@
-"""The blocks of one mini-batch: forward pass, displacements of V and U, metrics, W."""
+"""The blocks of one mini-batch: forward pass, updates of V and U, metrics, W."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from fastbcd.solvers.mini_batch.state import MiniBatchState
 from fastbcd.solvers.output_block import update_output_states
 from fastbcd.training.clock import Laps, laps
 
-# The metric counts every so many batches, and is renewed every so many: it moves slowly.
+# The metric counts every 5th batch and is renewed at every 10th, because it changes slowly.
 COUNT_EVERY, REFRESH_EVERY = 5, 10
-# Weights enter their mean every so many batches, where a pass has many: neighbours hardly differ.
+# Weights enter their mean every 4th batch if a pass has many, because neighbours hardly differ.
 MEAN_EVERY = 4
 SMALLER = "use a smaller step_size, scale the inputs, or float64"
 
 
 @dataclass(frozen=True)
 class StepScalars:
-    """What differs from batch to batch beside its samples: floats, or elements on a GPU.
+    """The numbers that differ from batch to batch: floats, or elements on a GPU.
 
-    ``size`` is the length of the step, ``keep`` what it leaves of W, ``mean_share`` the share of W
-    in its mean; ``level`` the unit of the samples' weights, and ``weight`` what a displacement of
-    size 1 weighs in S.
+    ``size`` is the length of the step and ``keep = 1 - size weight_decay`` its factor of W;
+    ``mean_share`` is the share of W in its mean; ``level`` is the unit of the samples' weights;
+    ``weight = level (1 - momentum) / m`` is the factor of ``D_l^T V^_{l-1} / rms(D_l)`` in M_l.
     """
 
     size: Any
@@ -44,7 +44,7 @@ class StepScalars:
 
 
 class MomentumWork(Workspace):
-    """Work array of a thread: some rows of a momentum along the metric's directions."""
+    """Work array of a thread: ``M_l Q_l`` for some rows of the momentum."""
 
     projected: Buffer
 
@@ -65,7 +65,7 @@ class BatchSweep:
     def learn(
         self, state: MiniBatchState, batch: Batch, samples: Samples, numbers: StepScalars
     ) -> None:
-        """The sweep of one batch; a device may repeat what it did for one that was alike."""
+        """Sweep one batch; a device may repeat the launches recorded for a similar batch."""
 
         def sweep(samples: Samples, numbers: StepScalars) -> None:
             scaling = self._sweep(state, batch, samples, numbers)
@@ -73,7 +73,7 @@ class BatchSweep:
 
         measured, kind = state.batch_loss is not None, None
         if state.clock is None:
-            # All that the sweep depends on and neither its parts, `numbers` nor the arrays tell.
+            # All that the sweep depends on, besides `parts`, `numbers` and `arrays`.
             kind = (
                 len(batch),
                 batch_total(samples),
@@ -100,10 +100,10 @@ class BatchSweep:
             self._device.batches.count(state.batch_loss, batch.loss[0], batch_total(samples))
 
     def step_scalars(self, state: MiniBatchState, samples: Samples, ahead: int = 0) -> StepScalars:
-        """Of the next batch, or of one that many batches later."""
+        """Return the scalars of the batch that comes `ahead` batches after the next one."""
         t, m = state.batches + ahead, batch_total(samples)
         size = state.settings.step_size * self._solver.schedule(t / max(state.length, 1))
-        # Of a plain mean of the first weights, until there are enough of them.
+        # The first weights get the share of a plain mean, until there are enough for the decay.
         share = max(1.0 - self._solver.average, 1.0 / (1.0 + t / 10.0))
         return StepScalars(
             size=size,
@@ -124,10 +124,10 @@ class BatchSweep:
     def _sweep(
         self, state: MiniBatchState, batch: Batch, samples: Samples, numbers: StepScalars
     ) -> Any:
-        """Consistent states, and by how much a sweep of V- and U-blocks displaces them.
+        """Compute consistent states and their updates D_l by the V- and U-blocks.
 
-        What D_{l+1} counts times on its way down is such that rms(D_l) is about `displacement`
-        rms(U_l), for l = 1..L-1; see `RMSScaling`, which it returns.
+        The V_l-block takes ``scale_l D_{l+1}``, such that rms(D_l) is about ``displacement
+        rms(U_l)`` for l = 1..L-1. Returns the `RMSScaling` with these factors.
         """
         L, m = self._problem.n_layers, batch_total(samples)
         if state.gains is None:
@@ -154,7 +154,7 @@ class BatchSweep:
         return scaling
 
     def _guess(self, state: MiniBatchState) -> None:
-        """Sizes and gains before the first batch: of random weights and random displacements."""
+        """Set rms and gain ratios before the first batch, as for random weights and updates."""
         problem, device, L = self._problem, self._device, self._problem.n_layers
         gains, rms_D = np.ones(L + 1), np.ones(L + 1)
         for l in range(1, L):
@@ -167,9 +167,10 @@ class BatchSweep:
     def _pass(
         self, state: MiniBatchState, batch: Batch, samples: Samples, scale: Any
     ) -> tuple[Any, Any]:
-        """States and displacements of `batch`; ``|U_l|^2``, ``|D_l|^2`` (2, L + 1), its loss (1,).
+        """Compute states and updates of `batch`.
 
-        The loss is in units of the weights' level, and 0 where nobody asks for it.
+        Returns ``|U_l|^2`` and ``|D_l|^2`` (2, L + 1), and the loss (1,), which is divided by the
+        level of the samples' weights and is 0 unless it is measured.
         """
         problem, device, L = self._problem, self._device, self._problem.n_layers
         squares, loss = device.sum((2, L + 1)), device.sum(1)
@@ -197,7 +198,7 @@ class BatchSweep:
         return squares.total(), loss.total()
 
     def _forward(self, state: MiniBatchState, batch: Batch, l: int, rows: slice) -> float:
-        """Consistent ``U_l = V^_{l-1} W_l^T`` and ``V_l = S_l V_{l-1} + act(U_l)``; ``|U_l|^2``."""
+        """``U_l = V^_{l-1} W_l^T`` and ``V_l = S_l V_{l-1} + act(U_l)``; returns ``|U_l|^2``."""
         problem, kernels, below = self._problem, self._device.kernels, batch.V[l - 1][rows]
         if self._counts(state) and problem.layers[l - 1].has_weights:
             state.metrics[l].project(kernels, batch.projected[l][rows], below)
@@ -216,9 +217,9 @@ class BatchSweep:
         lap: Laps,
         sample_weight: NDArray[np.float64] | None,
     ) -> float:
-        """Blocks V_l and U_l: D_l from D_{l+1}, which counts `scale` times; ``|D_l|^2``.
+        """Update V_l and U_l: compute D_l from ``scale D_{l+1}``; returns ``|D_l|^2``.
 
-        D_L of each sample counts its `sample_weight`.
+        For l = L, D_L of each sample is multiplied by its `sample_weight`.
         """
         problem, device, L, rows = self._problem, self._device, self._problem.n_layers, tile.rows
         U, D, T = batch.U[l][rows], batch.D[l][rows], batch.T[l]
@@ -240,11 +241,12 @@ class BatchSweep:
     def _displace_states(
         self, state: MiniBatchState, batch: Batch, l: int, scale: Any, rows: slice
     ) -> None:
-        """Block V_l of a hidden layer, as a step, in D_l.
+        """Write the update ``V_l - V_l'`` of a hidden layer into D_l.
 
-        ``gamma (1 + S_{l+1}) (V_l - V_l') = gamma S_{l+1}^T T_{l+1} + rho D_{l+1} W``, S_{l+1}
-        being 1 on the left wherever there is a skip: a column that S cuts off gets a proximal
-        term instead, so that small updates follow the gradient.
+        ``c (V_l - V_l') = scale (gamma S_{l+1}^T T_{l+1} + rho D_{l+1} W_{l+1})`` with
+        ``c = 2 gamma`` if layer l + 1 is residual, else gamma. The Hessian of a column that
+        S_{l+1} cuts off is gamma; a proximal term makes it 2 gamma, too, so that small updates
+        follow the gradient.
         """
         problem, device, D = self._problem, self._device, batch.D[l][rows]
         skip, above, W = problem.skips[l], problem.layers[l], state.W[l + 1]
@@ -256,7 +258,7 @@ class BatchSweep:
         above.batch_adjoint(device.kernels, D, batch.D[l + 1][rows], W, weight, keep)
 
     def _skipped(self, batch: Batch, l: int, rows: slice) -> Any:
-        """``S_l V_{l-1}`` in the first columns; None where layer l is plain."""
+        """Return an array with ``S_l V_{l-1}`` in its first columns; None unless l is residual."""
         skip, V = self._problem.skips[l - 1], batch.V[l - 1][rows]
         if skip is None or batch.skipped[l] is None:
             return None if skip is None else V
@@ -264,7 +266,7 @@ class BatchSweep:
         return batch.skipped[l][rows]
 
     def _response(self, l: int) -> float:
-        """By how much a unit of ``D_{l+1} W_{l+1}`` (l = L: of the loss's slope) displaces U_l."""
+        """Return the update of U_l by a unit of ``D_{l+1} W_{l+1}`` (l = L: of the loss slope)."""
         problem = self._problem
         share = problem.gamma / (problem.gamma + self._solver.rho)
         if l == problem.n_layers:
@@ -274,11 +276,13 @@ class BatchSweep:
     # -- metrics and weights ------------------------------------------------------------------
 
     def _counts(self, state: MiniBatchState) -> bool:
+        """Return whether the metrics count this batch."""
         return state.batches % COUNT_EVERY == 0 or self._renews(state)
 
     def _renews(self, state: MiniBatchState) -> bool:
+        """Return whether the metrics are renewed; early ones are rough, hence also at 2, 4, 8."""
         t = state.batches
-        return t % REFRESH_EVERY == 0 or t & (t - 1) == 0  # 1, 2, 4, 8, too: early ones are rough
+        return t % REFRESH_EVERY == 0 or t & (t - 1) == 0
 
     def _update_metrics_and_weights(
         self,
@@ -288,7 +292,7 @@ class BatchSweep:
         numbers: StepScalars,
         scaling: RMSScaling,
     ) -> None:
-        """G_l of every layer, where this batch counts, and the blocks W_l, by rows."""
+        """Update the metric of every layer, if this batch counts, and the blocks W_l by rows."""
         layers = [l for l, metric in enumerate(state.metrics) if metric is not None]
         weight = scaling.weight
         shared: SharedProducts | None = None
@@ -341,26 +345,26 @@ class BatchSweep:
         scaling: RMSScaling,
         shared: SharedProducts | None,
     ) -> Callable[[int, slice, Workspaces], None]:
-        """The W-block of some rows of a layer."""
+        """Return a function that updates some rows of W_l and of its momentum M_l."""
         problem, kernels, L = self._problem, self._device.kernels, self._problem.n_layers
         momentum, averages = state.settings.momentum, self._averages(state)
 
         def update(l: int, rows: slice, thread: Workspaces) -> None:
-            W, S, metric = state.W[l][rows], state.S[l][rows], state.metrics[l]
+            W, M, metric = state.W[l][rows], state.S[l][rows], state.metrics[l]
             penalty = problem.weight_penalties[l - 1]
             if shared is None:
                 problem.layers[l - 1].batch_gradient(
-                    kernels, S, batch.D[l][:, rows], batch.V[l - 1], scaling.weight[l], momentum
+                    kernels, M, batch.D[l][:, rows], batch.V[l - 1], scaling.weight[l], momentum
                 )
             else:
-                S *= self._dtype.type(momentum)
-                S += shared.step(l, rows)
-            # W = (1 - size decay) W + size S H^-1
+                M *= self._dtype.type(momentum)
+                M += shared.step(l, rows)
+            # W = (1 - size decay) W + size M H^-1
             length = numbers.size / metric.level * (state.output_unit if l == L else 1.0)
             work = thread.of(MomentumWork).projected
             projected = work.array((len(W), metric.rank), self._dtype)
-            metric.project(kernels, projected, S)
-            kernels.step_weights(W, S, projected, metric.directions, length, numbers.keep)
+            metric.project(kernels, projected, M)
+            kernels.step_weights(W, M, projected, metric.directions, length, numbers.keep)
             if penalty.ridge != 0.0 and scaling.moves(l):
                 kernels.prox_weights(W, penalty, length * scaling.gradient_scale[l])
             if averages:
@@ -370,12 +374,12 @@ class BatchSweep:
 
 
 def batch_total(samples: Samples) -> int:
-    """Samples of a batch on all ranks."""
+    """Return the number of samples of a batch on all ranks."""
     return len(samples) if samples.total is None else samples.total
 
 
 def loss_of_batch(device: Device, problem: Any, V: Any, Y: Any, weight: NDArray[Any] | None) -> Any:
-    """``sum_i weight_i loss(V_i; Y_i)``, weights being 1 where there are none."""
+    """Return ``sum_i weight_i loss(V_i; Y_i)``; None for weights of 1."""
     if weight is None:
         return device.kernels.loss_sum(problem.loss, V, Y)
     return device.kernels.weighted_loss_sum(problem.loss, V, Y, weight)
