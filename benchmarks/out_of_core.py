@@ -67,8 +67,8 @@ def train(
     """Do one run on synthetic samples in this process; return its costs."""
     problem = Problem(widths, reduction="sum")
     solver = ThreeSplitting(problem, alpha=5.0, memory=memory, folder=folder)
-    X = solver.device.storage.allocate([(n, widths[0])], "float32")[0]
-    Y = solver.device.storage.allocate([(n, widths[-1])], "float32")[0]
+    X = solver.device.samples((n, widths[0]), "float32")
+    Y = solver.device.samples((n, widths[-1]), "float32")
     rng = np.random.default_rng(0)
     centers = rng.random((widths[-1], widths[0]), np.float32)
     # Small pieces, the same ones wherever X is: the draws must not depend on it.

@@ -46,7 +46,7 @@ def test_with_compilation_switched_off_values_are_the_same():
         np.testing.assert_allclose(plain[name], compiled[name], tolerance, tolerance)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_with_checks_of_bounds_values_are_the_same(tmp_path):
     checked = values_with(NUMBA_BOUNDSCHECK="1", NUMBA_CACHE_DIR=str(tmp_path))
     for name, expected in runs().items():
@@ -163,7 +163,7 @@ def test_every_kind_of_member_computes_under_numpys_defaults():
         assert thing.method() == thing.static() == thing.attribute == "ignore"
         assert Thing.of_the_class() == ("Thing", "ignore")
         assert thing._own() == "raise"
-    assert Thing.attribute.__doc__ == "What it says."
+    assert Thing.attribute.__doc__ == "The setting of underflow."
 
 
 def test_print_options_and_the_global_generator_are_not_ours():

@@ -28,6 +28,7 @@ print(ran)
 """
 
 
+@pytest.mark.soak
 def test_checks_that_are_skipped_without_scipy_s_array_api_pass_with_it():
     run = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", ARRAY_API],

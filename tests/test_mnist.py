@@ -36,7 +36,7 @@ def test_the_published_setting_descends_and_learns_in_four_iterations(
     )
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_the_defaults_reach_90_percent_of_mnist_in_ten_iterations(mnist_folder, tmp_path):
     out = tmp_path / "run"
     options = ["--epochs", "10", "--evaluate-every", "10", "--quiet", "--out", str(out)]

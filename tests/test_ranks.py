@@ -195,7 +195,7 @@ solver = ThreeSplitting(Problem((9, 5, 4)), comm=comm)
 if comm.rank == 1:
     def fails(*arguments):
         raise MemoryError("no room on this machine")
-    solver._update_output_state = fails
+    solver._update_output_states = fails
 solver.fit(X, Y)
 """,
         status=1,

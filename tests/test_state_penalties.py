@@ -70,7 +70,7 @@ def test_the_state_block_reports_its_decrease():
 
 @pytest.mark.parametrize("penalty", [none(), ridge(0.4), *NONSMOOTH], ids=repr)
 @pytest.mark.parametrize("name", LOSSES)
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("dtype", [np.float32, pytest.param(np.float64, marks=pytest.mark.soak)])
 def test_no_perturbation_beats_the_penalised_output_state(name, penalty, dtype):
     rng = np.random.default_rng(0)
     n, k = 300, 2 if name == "logistic" else 4

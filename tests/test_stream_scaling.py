@@ -112,7 +112,7 @@ def test_an_estimator_of_an_earlier_version_goes_on():
     del old._scaling
     new = pickle.loads(pickle.dumps(old)).partial_fit(X[:200], LABELS[:200])
     assert (new.model_.preprocessing.scale == old.model_.preprocessing.scale).all()
-    assert new._scaling.seen_inputs.weight == 400
+    assert new._scaling.input_moments.weight == 400
 
 
 def test_a_part_that_fails_leaves_scaling_and_network_as_they_were():

@@ -80,7 +80,10 @@ def test_at_a_kink_the_smallest_slope_counts():
         ("elastic_net:0.1,0.5", "box:-0.1,0.1"),
     ],
 )
-@pytest.mark.parametrize("loss", ["hinge", "exponential", "cross_entropy"])
+@pytest.mark.parametrize(
+    "loss",
+    ["hinge", *(pytest.param(x, marks=pytest.mark.soak) for x in ("exponential", "cross_entropy"))],
+)
 def test_the_subgradient_vanishes_where_a_convex_problem_ends(loss, weight_penalty, state_penalty):
     # Without hidden layers F is convex: BCD ends in its minimum.
     X, Y = data(n=30)

@@ -110,7 +110,7 @@ def test_our_own_names_come_first_and_two_others_are_refused(tmp_path):
     assert_read(load(str(tmp_path / "a.npz")))
     others = {name: array for name, array in ARRAYS.items() if name != "X_train"}
     np.savez(tmp_path / "b.npz", **others, x_train=ARRAYS["X_train"], train_images=np.zeros(3))
-    with pytest.raises(InputError, match="has both x_train and train_images; name the one that"):
+    with pytest.raises(InputError, match="has both x_train and train_images; rename the right"):
         load(str(tmp_path / "b.npz"))
 
 
@@ -141,7 +141,10 @@ DESCRIBED = [
         "is a folder that holds train.csv, x.txt; to read a table, name the file: .*",
     ),
     (folder_of("config.json", "history.csv"), "is the folder of a run, not data"),
-    (folder_of(*"abcdefghij"), "holds .*, but a, b, c, d, e, f, g, h and 2 more"),
+    (
+        folder_of(*"abcdefghij"),
+        "has none of .*; it holds a, b, c, d, e, f, g, h and 2 more",
+    ),
     (
         lambda path: write_idx(path / "raw", str),
         "holds raw/, and the data seem to lie in .*raw: na",

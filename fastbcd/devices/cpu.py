@@ -87,7 +87,6 @@ class CPU:
 
     def _start(self) -> None:
         self.work, self.pool = Workspaces(np.empty), Pool(np.empty)
-        self.solves = CPUSolves(self.ranks, self.pool, self.for_each_block)
         self.batches = CPUBatches()
         self._threads = [Workspaces(np.empty) for _ in range(self.n_threads)]
         self._pool: ThreadPoolExecutor | None = None
@@ -107,6 +106,13 @@ class CPU:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._start()
+
+    @property
+    def solves(self) -> CPUSolves:
+        """Sums of products and small systems."""
+        # Made at each use: an attribute would refer back to this device, whose memory would then
+        # stay until the garbage collector finds the circle.
+        return CPUSolves(self.ranks, self.pool, self.for_each_block)
 
     @contextmanager
     def session(self) -> Iterator[None]:
@@ -139,6 +145,10 @@ class CPU:
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
         """Return an array with arbitrary contents."""
         return np.empty(shape, dtype)
+
+    def samples(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        """Return an array of samples (n, ...), with arbitrary contents, in the storage."""
+        return self.storage.allocate([shape], dtype)[0]
 
     def blocks(self, array: Any) -> Iterator[slice]:
         """Yield slices that cover the rows of an array of samples."""

@@ -202,4 +202,4 @@ def _warn_once(message: str) -> None:
     if not _warned:
         _warned = True
         # The warning shows the line that made the solver.
-        warn(message, OversubscriptionWarning, stacklevel=6)
+        warn(message, OversubscriptionWarning, stacklevel=7)

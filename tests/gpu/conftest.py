@@ -26,22 +26,12 @@ def card(request: Any) -> Any:
             yield Executed()
 
 
-# Continuous integration runs these tests on the processor. The others there are for `-m soak`;
-# they have passed on a card.
-QUICK = (
-    "test_three_splitting[executed-relu-False-float32]",
-    "test_mini_batches[executed-squared]",
-    "test_a_million_proximal_steps_find_the_cpus_minima[executed-relu-float32]",
-    "test_a_run_repeats_to_the_last_bit[executed]",
-)
-
-
 def pytest_collection_modifyitems(items: Any) -> None:
-    """Mark tests that run the GPU's machine code on the processor as slow or longer."""
+    """Mark tests that run the GPU's machine code on the processor: CI has no time for them."""
     for item in items:
         parameters = getattr(getattr(item, "callspec", None), "params", {})
         if parameters.get("card") == "executed":
-            item.add_marker(pytest.mark.slow if item.name in QUICK else pytest.mark.soak)
+            item.add_marker(pytest.mark.soak)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -119,8 +120,11 @@ class CUDA:
         self.kernels: Any = Kernels(self.library, self.work, self.failures)
         self.storage = Resident(self.library)
         self.group = self.library.group(self.ranks) if self.ranks.size > 1 else None
-        self.solves = CUDASolves(self, self.library, self.failures, self.precision)
-        self.batches = CUDABatches(self, self.library, self.group is not None, self.failures)
+        # They know this device by a weak reference: in a circle of references the memory of the GPU
+        # would stay until the garbage collector finds it.
+        own: Any = weakref.proxy(self)
+        self.solves = CUDASolves(own, self.library, self.failures, self.precision)
+        self.batches = CUDABatches(own, self.library, self.group is not None, self.failures)
         self._lock, self._depth = threading.RLock(), 0
 
     def _library(self) -> Any:
