@@ -13,7 +13,7 @@ from share import count
 
 CLI = ["-m", "fastbcd.cli.main", "train"]
 OPTIONS = ["--hidden", "200,200", "--tile-rows", "100", "--epochs", "150", "--quiet"]
-KILLS, SECONDS = count(10, at_least=5), 10.0
+KILLS, SECONDS = count(10, at_least=4), 10.0
 
 
 def ranks_of(launcher):

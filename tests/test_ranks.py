@@ -66,7 +66,7 @@ if comm.rank == 0:
 """
 
 
-@pytest.mark.parametrize("n_ranks", [1, 2, 4])
+@pytest.mark.parametrize("n_ranks", [1, 2, pytest.param(4, marks=pytest.mark.soak)])
 def test_weights_are_those_of_one_process(n_ranks):
     out, _ = run_ranks(n_ranks, *program(COMMON + SAME_WEIGHTS))
     report = json.loads(out)
