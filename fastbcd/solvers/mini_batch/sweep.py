@@ -18,7 +18,7 @@ from fastbcd.solvers.mini_batch.rms_scaling import RMSScaling, Sizes
 from fastbcd.solvers.mini_batch.shared import SharedProducts
 from fastbcd.solvers.mini_batch.state import MiniBatchState
 from fastbcd.solvers.output_block import update_output_states
-from fastbcd.training.clock import Laps, laps
+from fastbcd.training.clock import laps
 
 # The metric counts every 5th batch and is renewed at every 10th, because it changes slowly.
 COUNT_EVERY, REFRESH_EVERY = 5, 10
@@ -188,8 +188,13 @@ class BatchSweep:
             if state.batch_loss is not None:
                 V, Y = batch.V[L][rows, :-1], batch.Y[rows]
                 part_loss = loss_of_batch(device, problem, V, Y, weight)
+            self._update_output_states(batch, tile, weight)
+            lap("V", L)
             for l in range(L, 0, -1):
-                part[1, l] = self._displace(state, batch, l, scale[l], tile, lap, weight)
+                if l < L:
+                    self._update_V(state, batch, l, scale[l], rows)
+                    lap("V", l)
+                part[1, l] = self._update_U(batch, l, rows)
                 lap("U", l)
             squares.add(tile, part)
             loss.add(tile, (part_loss,))
@@ -207,38 +212,23 @@ class BatchSweep:
         skipped = self._skipped(batch, l, rows)
         return kernels.activate_augmented(batch.V[l][rows], problem.activations[l - 1], U, skipped)
 
-    def _displace(
-        self,
-        state: MiniBatchState,
-        batch: Batch,
-        l: int,
-        scale: Any,
-        tile: Tile,
-        lap: Laps,
-        sample_weight: NDArray[np.float64] | None,
-    ) -> float:
-        """Update V_l and U_l: compute D_l from ``scale D_{l+1}``; returns ``|D_l|^2``.
+    def _update_output_states(
+        self, batch: Batch, tile: Tile, sample_weight: NDArray[np.float64] | None
+    ) -> None:
+        """Write the update of V_L into D_L, which each sample's weight multiplies.
 
-        For l = L, D_L of each sample is multiplied by its `sample_weight`.
+        ``V_L = argmin loss(V_L; Y) + gamma/2 |V_L - S_L V_{L-1} - U_L|^2``
         """
-        problem, device, L, rows = self._problem, self._device, self._problem.n_layers, tile.rows
-        U, D, T = batch.U[l][rows], batch.D[l][rows], batch.T[l]
-        if l == L:
-            # V_L = argmin loss(V_L; Y) + gamma/2 |V_L - S_L V_{L-1} - U_L|^2
-            V, below = batch.V[L][rows, :-1], self._skipped(batch, L, rows)
-            D[:] = V
-            update_output_states(device, tile, problem, D, U, below, batch.Y[rows], alpha=0.0)
-            D -= V
-            if sample_weight is not None:
-                device.kernels.scale_rows(D, sample_weight)
-        else:
-            self._displace_states(state, batch, l, scale, rows)
-        lap("V", l)
-        # U_l = argmin gamma/2 |V_l - S_l V_{l-1} - act(U_l)|^2 + rho/2 |U_l - V^_{l-1} W_l^T|^2
-        act, T = problem.activations[l - 1], None if T is None else T[rows]
-        return device.kernels.displacement(D, T, U, act, problem.gamma, self._solver.rho)
+        device, problem, rows, L = self._device, self._problem, tile.rows, self._problem.n_layers
+        V, U, D = batch.V[L][rows, :-1], batch.U[L][rows], batch.D[L][rows]
+        below = self._skipped(batch, L, rows)
+        D[:] = V
+        update_output_states(device, tile, problem, D, U, below, batch.Y[rows], alpha=0.0)
+        D -= V
+        if sample_weight is not None:
+            device.kernels.scale_rows(D, sample_weight)
 
-    def _displace_states(
+    def _update_V(
         self, state: MiniBatchState, batch: Batch, l: int, scale: Any, rows: slice
     ) -> None:
         """Write the update ``V_l - V_l'`` of a hidden layer into D_l.
@@ -256,6 +246,21 @@ class BatchSweep:
             D[:, skip.shared :] = 0.0
         weight, keep = share * self._solver.rho / problem.gamma, float(skip is not None)
         above.batch_adjoint(device.kernels, D, batch.D[l + 1][rows], W, weight, keep)
+
+    def _update_U(self, batch: Batch, l: int, rows: slice) -> float:
+        """Replace the update of V_l in D_l by that of U_l; returns ``|D_l|^2``.
+
+        ``U_l = argmin gamma/2 |V_l - S_l V_{l-1} - act(U_l)|^2 + rho/2 |U_l - V^_{l-1} W_l^T|^2``
+        """
+        problem, T = self._problem, batch.T[l]
+        return self._device.kernels.displacement(
+            batch.D[l][rows],
+            None if T is None else T[rows],
+            batch.U[l][rows],
+            problem.activations[l - 1],
+            problem.gamma,
+            self._solver.rho,
+        )
 
     def _skipped(self, batch: Batch, l: int, rows: slice) -> Any:
         """Return an array with ``S_l V_{l-1}`` in its first columns; None unless l is residual."""
