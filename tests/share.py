@@ -3,11 +3,12 @@
 import os
 
 
-def share(cases):
-    """All of `cases`, or every K-th where the environment has FASTBCD_SHARE=K."""
-    return list(cases)[:: int(os.environ.get("FASTBCD_SHARE", "1"))]
+def share(cases, at_most=None):
+    """All of `cases`, or every K-th where the environment has FASTBCD_SHARE=K; K `at_most`."""
+    every = int(os.environ.get("FASTBCD_SHARE", "1"))
+    return list(cases)[:: every if at_most is None else min(every, at_most)]
 
 
 def count(whole, at_least):
-    """How many of so many repetitions: a K-th, but some."""
+    """Return how many of so many repetitions to do: a K-th of them, but some."""
     return max(at_least, len(share(range(whole))))

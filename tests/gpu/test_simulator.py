@@ -16,6 +16,7 @@ if os.environ.get("NUMBA_ENABLE_CUDASIM") != "1":
 
 from agreement import check
 from cases import Case, cases, is_rare
+from share import share
 
 import fastbcd.kernels.cuda as target
 from fastbcd.kernels.cuda import target as target_of_launches
@@ -33,7 +34,7 @@ def parameter(name: str) -> Any:
     return pytest.param(name, marks=[pytest.mark.slow] if rare else [])
 
 
-@pytest.mark.parametrize("name", [parameter(name) for name in CASES])
+@pytest.mark.parametrize("name", [parameter(name) for name in share(CASES, at_most=3)])
 def test_a_kernel_gives_what_the_cpu_gives(name: str) -> None:
     case: Case = CASES[name]
     check(case, target)
