@@ -42,6 +42,19 @@ def weights_of(layer, rng):
     return layer.initial_weights(rng, 0.5, 0.3, np.dtype("float64"))
 
 
+def central_differences(function, A, h=1e-6):
+    """The gradient of ``function()`` in the array A, which the function reads."""
+    gradient = np.zeros_like(A)
+    for index in np.ndindex(A.shape):
+        kept = A[index]
+        A[index] = kept + h
+        above = function()
+        A[index] = kept - h
+        gradient[index] = (above - function()) / (2 * h)
+        A[index] = kept
+    return gradient
+
+
 @pytest.fixture(params=LAYERS)
 def layer(request):
     return LAYERS[request.param]
@@ -256,14 +269,8 @@ def test_mini_batches_learn_and_small_updates_follow_the_gradient(network, setti
         if not problem.layers[l - 1].has_weights:
             assert state.metrics[l] is None
             continue
-        gradient, W = np.zeros_like(before.W[l]), [w.copy() for w in before.W[1:]]
-        for index in np.ndindex(gradient.shape):
-            kept = W[l - 1][index]
-            W[l - 1][index] = kept + 1e-6
-            above = loss(W)
-            W[l - 1][index] = kept - 1e-6
-            gradient[index] = (above - loss(W)) / 2e-6
-            W[l - 1][index] = kept
+        W = [w.copy() for w in before.W[1:]]
+        gradient = central_differences(lambda W=W: loss(W), W[l - 1])
         N = batch.D[l].T @ batch.V[l - 1]
         cosine = -np.sum(N * gradient) / np.linalg.norm(N) / np.linalg.norm(gradient)
         assert cosine > 0.99, (l, cosine)
@@ -375,24 +382,10 @@ def test_the_subgradient_and_the_network_know_skips_between_different_widths(nam
     np.testing.assert_allclose(network.forward(X), state.V[-1], atol=1e-12)
     solver.step(state)
     squared, total = solver.squared_subgradient(state), 0.0
-    for A in state.V[1:]:
-        for index in np.ndindex(A.shape):
-            kept = A[index]
-            A[index] = kept + 1e-6
-            above = solver.objective(state)
-            A[index] = kept - 1e-6
-            total += ((above - solver.objective(state)) / 2e-6) ** 2 * M
-            A[index] = kept
-    others = 0.0
-    for A, weight in [*((W, 1.0) for W in state.W[1:]), *((U, M) for U in state.U[1:])]:
-        for index in np.ndindex(A.shape):
-            kept = A[index]
-            A[index] = kept + 1e-6
-            above = solver.objective(state)
-            A[index] = kept - 1e-6
-            others += ((above - solver.objective(state)) / 2e-6) ** 2 * weight
-            A[index] = kept
-    assert squared == pytest.approx(total + others, rel=1e-4)
+    blocks = [(W, 1.0) for W in state.W[1:]] + [(A, M) for A in (*state.V[1:], *state.U[1:])]
+    for A, weight in blocks:
+        total += weight * np.sum(central_differences(lambda: solver.objective(state), A) ** 2)
+    assert squared == pytest.approx(total, rel=1e-4)
 
 
 @pytest.mark.parametrize("name", SKIPS)
@@ -409,14 +402,8 @@ def test_mini_batches_follow_the_gradient_with_skips_between_different_widths(na
         return kernels.loss_sum(problem.loss, outputs, np.ascontiguousarray(Y))
 
     for l in range(1, problem.n_layers + 1):
-        gradient, W = np.zeros_like(before.W[l]), [w.copy() for w in before.W[1:]]
-        for index in np.ndindex(gradient.shape):
-            kept = W[l - 1][index]
-            W[l - 1][index] = kept + 1e-6
-            above = loss(W)
-            W[l - 1][index] = kept - 1e-6
-            gradient[index] = (above - loss(W)) / 2e-6
-            W[l - 1][index] = kept
+        W = [w.copy() for w in before.W[1:]]
+        gradient = central_differences(lambda W=W: loss(W), W[l - 1])
         N = batch.D[l].T @ batch.V[l - 1]
         cosine = -np.sum(N * gradient) / np.linalg.norm(N) / np.linalg.norm(gradient)
         assert cosine > 0.99, (l, cosine)

@@ -76,13 +76,10 @@ def squared_subgradient(
                         problem.loss, penalty, V, G, state.Y[rows], work, *weight
                     )
                 else:
-                    skip = problem.skips[l]
-                    if skip is not None and skip.d_in == skip.d_out:
-                        G = gamma * (A - A_next)
-                    else:
-                        G = gamma * A
-                        if skip is not None:
-                            G[:, : skip.shared] -= gamma * A_next[:, : skip.shared]
+                    skip, G = problem.skips[l], A.copy()
+                    if skip is not None:
+                        G[:, : skip.shared] -= A_next[:, : skip.shared]
+                    G *= gamma
                     slope = tile.work.of(SlopeWork).slope.array(G.shape, G.dtype)
                     operators[l].adjoint(slope, R_next)
                     G -= slope

@@ -39,11 +39,6 @@ class Meter:
         self._lap = laps_of_all_threads(state.clock)
 
     @property
-    def measures_descent(self) -> bool:
-        """True if blocks report their decreases."""
-        return self._log is not None
-
-    @property
     def decrease_of_weights(self) -> Any:
         """An array (2,) to which W_l adds its decrease of F and squared step; None to skip both."""
         return self._weights
