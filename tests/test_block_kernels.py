@@ -142,7 +142,7 @@ def test_the_noise_that_a_solve_reckons_with_is_that_of_the_storage_type(dtype, 
     A[:, 3] = A[:, 2] + np.dtype(dtype).type(1e-5) * A[:, 3]
     solver = ThreeSplitting(Problem((4, 2)), alpha=0.0, dtype=dtype, n_threads=1)
     state = solver.step(solver.init(A, U))
-    equations = state.cache["input equations"]
+    equations = state.cache.weight_blocks[1]
     assert equations._system.method == getattr(kernels.gram_solve, method)
 
 

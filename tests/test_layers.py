@@ -55,6 +55,15 @@ def central_differences(function, A, h=1e-6):
     return gradient
 
 
+def assert_the_subgradient_is_the_gradient(solver, state):
+    # In the norm dual to that of the steps.
+    blocks = [(W, 1.0) for W in state.W[1:]] + [(A, M) for A in (*state.V[1:], *state.U[1:])]
+    total = 0.0
+    for A, weight in blocks:
+        total += weight * np.sum(central_differences(lambda: solver.objective(state), A) ** 2)
+    assert solver.squared_subgradient(state) == pytest.approx(total, rel=1e-4)
+
+
 @pytest.fixture(params=LAYERS)
 def layer(request):
     return LAYERS[request.param]
@@ -233,21 +242,7 @@ def test_the_subgradient_is_that_of_the_objective(network, residual):
     problem = Problem(widths, "softplus", residual=residual, layers=layers)
     solver = ThreeSplitting(problem, dtype="float64")
     state = solver.step(solver.init(X, Y))
-    squared, h = solver.squared_subgradient(state), 1e-6
-    unit = problem.per_sample(M)
-    blocks = [(A, 1.0) for A in state.W[1:]]
-    blocks += [(A, unit) for A in (*state.V[1:], *state.U[1:])]
-    # Central differences, in the norm dual to that of the steps.
-    total = 0.0
-    for A, weight in blocks:
-        for index in np.ndindex(A.shape):
-            kept = A[index]
-            A[index] = kept + h
-            above = solver.objective(state)
-            A[index] = kept - h
-            total += ((above - solver.objective(state)) / (2 * h)) ** 2 / weight
-            A[index] = kept
-    assert squared == pytest.approx(total, rel=1e-4)
+    assert_the_subgradient_is_the_gradient(solver, state)
 
 
 @pytest.mark.parametrize("setting", ["plain", "residual", "tanh"])
@@ -345,6 +340,13 @@ def test_a_skip_is_its_matrix(sizes):
     np.testing.assert_array_equal(np.diag(kappa), 3.0 * (np.eye(sizes[0]) + S.T @ S))
 
 
+def test_a_narrowed_problem_has_narrowed_skips():
+    problem = Problem((5, 9, 9, 4), residual=True)
+    assert problem.skips == (None, Skip(9, 9), None)
+    assert problem.narrowed(6).skips == (None, Skip(6, 6), None)
+    assert problem.skips == (None, Skip(9, 9), None)
+
+
 @pytest.mark.parametrize("states", ["none", "ridge:1e-1", "nonnegative"])
 @pytest.mark.parametrize("name", SKIPS)
 def test_algorithm_3_descends_with_skips_between_different_widths(name, states):
@@ -381,11 +383,7 @@ def test_the_subgradient_and_the_network_know_skips_between_different_widths(nam
     network = Network(state.W[1:], problem.activations, residual)
     np.testing.assert_allclose(network.forward(X), state.V[-1], atol=1e-12)
     solver.step(state)
-    squared, total = solver.squared_subgradient(state), 0.0
-    blocks = [(W, 1.0) for W in state.W[1:]] + [(A, M) for A in (*state.V[1:], *state.U[1:])]
-    for A, weight in blocks:
-        total += weight * np.sum(central_differences(lambda: solver.objective(state), A) ** 2)
-    assert squared == pytest.approx(total, rel=1e-4)
+    assert_the_subgradient_is_the_gradient(solver, state)
 
 
 @pytest.mark.parametrize("name", SKIPS)

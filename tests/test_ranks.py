@@ -191,11 +191,12 @@ def test_a_rank_that_fails_while_others_wait_for_it_in_a_sum_ends_the_job():
         "-c",
         COMMON
         + """
+from fastbcd.solvers.blocks import LayerBlocks
 solver = ThreeSplitting(Problem((9, 5, 4)), comm=comm)
 if comm.rank == 1:
     def fails(*arguments):
         raise MemoryError("no room on this machine")
-    solver._update_output_states = fails
+    LayerBlocks.update_output_states = fails
 solver.fit(X, Y)
 """,
         status=1,

@@ -126,7 +126,7 @@ def test_a_step_that_was_interrupted_leaves_no_half_a_gram_matrix():
         with pytest.raises(KeyboardInterrupt):
             solver.step(state)
     solver.step(state)
-    assert state.cache["input equations"].gram[-1, -1] == len(X)
+    assert state.cache.weight_blocks[1].gram[-1, -1] == len(X)
 
 
 def test_a_solver_and_its_state_survive_pickling():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Any, TypeVar
 
@@ -141,7 +142,7 @@ class Problem:
         for field, value in fields.items():
             object.__setattr__(self, field, value)
 
-    @property
+    @cached_property
     def skips(self) -> tuple[Skip | None, ...]:
         """``S_1, ..., S_L`` as operators; None for a plain layer."""
         pieces = zip(self.residual, pairwise(self.widths), strict=True)
@@ -150,6 +151,7 @@ class Problem:
     def narrowed(self, widest: int) -> Problem:
         """The same problem, no layer being wider than `widest`."""
         narrow = copy(self)
+        vars(narrow).pop("skips", None)  # those of the wider layers
         widths = tuple(min(d, widest) for d in self.widths)
         layers = zip(self.layers, pairwise(widths), strict=True)
         object.__setattr__(narrow, "widths", widths)

@@ -7,18 +7,13 @@ from collections.abc import Callable
 from typing import Any
 
 from fastbcd.devices.tiles import Tile
-from fastbcd.devices.workspace import Buffer, Workspace
 from fastbcd.layers import WeightBlock
+from fastbcd.solvers.on_tile import LayerOnTile
+from fastbcd.solvers.output_block import update_output_states
 from fastbcd.solvers.state import State
 
 BlockOfSamples = Callable[[Tile, Any], None]
 """``update(tile, decrease)`` minimises over the rows of a block that belong to one tile."""
-
-
-class LayerWork(Workspace):
-    """Work array of a tile: B holds ``V^_{l-1} W_l^T`` of the current layer, or its residual."""
-
-    B: Buffer
 
 
 class LayerBlocks(ABC):
@@ -45,6 +40,14 @@ class LayerBlocks(ABC):
         self.operator = self.problem.layers[l - 1].on(self.device, state.W[l])
         self.unit = self.problem.per_sample(state.total_weight)
 
+    def on(self, tile: Tile) -> LayerOnTile:
+        """Return layer l on a tile."""
+        return LayerOnTile(self.problem, self.state, tile, self.l)
+
+    def above(self, tile: Tile) -> LayerOnTile:
+        """Return layer l + 1 on a tile."""
+        return LayerOnTile(self.problem, self.state, tile, self.l + 1)
+
     @abstractmethod
     def of_samples(self) -> dict[str, BlockOfSamples]:
         """Return the updates of a tile in their order, by the letter of the block."""
@@ -64,3 +67,23 @@ class LayerBlocks(ABC):
     @abstractmethod
     def update_W(self, decrease: Any) -> None:
         """Minimise over W_l."""
+
+    def update_output_states(self, layer: LayerOnTile, U: Any, below: Any, decrease: Any) -> None:
+        """Update V_L of a tile; U is U_L, or ``V^_{L-1} W_L^T`` in two-splitting.
+
+        ``V_L = argmin s_L(V_L) + loss(V_L; Y) + gamma/2 |V_L - S_L V_{L-1} - U|^2
+        + alpha/2 |V_L - V_L'|^2``; prox-linear has ``<grad loss(V_L'), V_L>`` for the loss.
+        """
+        update_output_states(
+            self.device,
+            layer.tile,
+            self.problem,
+            layer.V,
+            U,
+            below,
+            self.state.Y[layer.tile.rows],
+            self.solver.alpha,
+            self.solver.loss_update == "prox-linear",
+            decrease,
+            *layer.weight,
+        )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from fastbcd.solvers.cache import Cache
 from fastbcd.support.borrowed import copy_borrowed
 from fastbcd.support.renamed import renamed
 from fastbcd.support.stored import check_state_dict
@@ -39,10 +40,10 @@ class State:
         If one is set, `step` empties it, and each block adds its decrease of F and squared step.
     clock : BlockClock or None
         If one is set, `step` empties it, and each block adds its seconds.
-    cache : dict
+    cache : Cache
         Data that a solver keeps between iterations, such as the Gram matrix of X. All of it is
-        derived from the arrays above and not needed to continue a run. Clear it after a change of
-        X *in place*.
+        derived from the arrays above and not needed to continue a run. Call ``cache.clear()``
+        after a change of X *in place*.
     """
 
     W: list[Any]
@@ -55,7 +56,7 @@ class State:
     sum_of_weights: float | None = None
     descent_log: DescentLog | None = None
     clock: BlockClock | None = None
-    cache: dict[str, Any] = field(default_factory=dict, repr=False)
+    cache: Cache = field(default_factory=Cache, repr=False)
 
     ledger = renamed("ledger", "descent_log")
 
@@ -63,7 +64,10 @@ class State:
         self.n_total = self.n_total or self.n
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "cache": {}, "descent_log": None, "clock": None}
+        return {**self.__dict__, "cache": None, "descent_log": None, "clock": None}
+
+    def __setstate__(self, stored: dict[str, Any]) -> None:
+        self.__dict__.update(stored, cache=Cache())
 
     def state_dict(self) -> dict[str, Any]:
         """Return the entries that a run needs to go on, for a checkpoint; arrays are not copied.
@@ -103,6 +107,11 @@ class State:
     def X(self) -> Any:
         """Inputs, ``V[0]``."""
         return self.V[0]
+
+    @property
+    def dtype(self) -> Any:
+        """The type of all arrays of numbers, float32 or float64."""
+        return self.W[-1].dtype
 
     @property
     def total_weight(self) -> float:

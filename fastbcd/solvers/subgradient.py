@@ -10,6 +10,7 @@ from fastbcd.devices.tiles import Tile
 from fastbcd.devices.workspace import Buffer, Workspace
 from fastbcd.problem import Problem
 from fastbcd.problem.requirements import check_subgradient
+from fastbcd.solvers.on_tile import operators
 from fastbcd.solvers.state import State
 
 CouplingResiduals = Callable[[Tile, State, int, Any], tuple[Any, Any, Any]]
@@ -57,8 +58,7 @@ def squared_subgradient(
     check_subgradient(problem)
     with device.session():
         squares = device.sum(1)
-        pieces = zip(problem.layers, state.W[1:], strict=True)
-        operators = [layer.on(device, W) for layer, W in pieces]
+        maps = operators(problem, device, state)
         crosses = [layer.cross_sum(device) for layer in problem.layers]
 
         def add_states(tile: Tile) -> None:
@@ -68,7 +68,7 @@ def squared_subgradient(
             R_next: Any = None
             for l in range(L, 0, -1):
                 V, penalty = state.V[l][rows], problem.state_penalties[l - 1]
-                A, R, squared_U = coupling_residuals(tile, state, l, operators[l - 1])
+                A, R, squared_U = coupling_residuals(tile, state, l, maps[l - 1])
                 part += squared_U
                 if l == L:
                     work, G = device.work_of_rows(tile, V), gamma * A
@@ -81,7 +81,7 @@ def squared_subgradient(
                         G[:, : skip.shared] -= A_next[:, : skip.shared]
                     G *= gamma
                     slope = tile.work.of(SlopeWork).slope.array(G.shape, G.dtype)
-                    operators[l].adjoint(slope, R_next)
+                    maps[l].adjoint(slope, R_next)
                     G -= slope
                     part += kernels.penalty_subgradient(penalty, V, G, *weight)
                 below = state.V[l - 1][rows]
@@ -92,7 +92,7 @@ def squared_subgradient(
                 sums.add(product)
 
         arrays = [*state.V, *state.U, state.Y]
-        device.for_each_tile(state.n, problem.widths, state.W[-1].dtype, add_states, arrays=arrays)
+        device.for_each_tile(state.n, problem.widths, state.dtype, add_states, arrays=arrays)
         unit = problem.per_sample(state.total_weight)
         squared = unit * float(squares.total()[0])
         for l, (W, sums) in enumerate(zip(state.W[1:], crosses, strict=True)):

@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 
 from fastbcd.devices.tiles import Tile
+from fastbcd.layers import Operator
 from fastbcd.layers.skip import column_groups, curvature
 from fastbcd.solvers.base import BlockCoordinateDescent
 from fastbcd.solvers.blocks import BlockOfSamples, LayerBlocks
+from fastbcd.solvers.on_tile import LayerOnTile
 from fastbcd.solvers.state import State
 from fastbcd.support.floating_point import own_errstate_in
 
@@ -47,27 +49,27 @@ class ThreeSplitting(BlockCoordinateDescent):
     has_preactivations = True
 
     def _blocks(self, state: State, l: int, measured: bool) -> LayerBlocks:
+        """Return the blocks V_l, U_l and W_l."""
         return ThreeSplittingBlocks(self, state, l, measured)
 
-    def _couplings(self, tile: Tile, state: State, l: int, operator: Any) -> tuple[Any, Any]:
-        kernels, rows, weight = self.device.kernels, tile.rows, state.weight_of(tile.rows)
-        V, U, activation = state.V[l][rows], state.U[l][rows], self.problem.activations[l - 1]
-        below = self._skipped(tile, state, l)
-        residual = kernels.activation_residual(activation, V, U, below, *weight)
-        B = self._linear(tile, state, l, operator)
-        return residual, kernels.squared_distance(U, B, *weight)
+    def _couplings(self, layer: LayerOnTile, operator: Operator) -> tuple[Any, Any]:
+        """Return ``|V_l - S_l V_{l-1} - act(U_l)|^2`` and ``|U_l - V^_{l-1} W_l^T|^2``."""
+        kernels, U, weight = self.device.kernels, layer.U, layer.weight
+        residual = kernels.activation_residual(layer.activation, layer.V, U, layer.skipped, *weight)
+        return residual, kernels.squared_distance(U, layer.linear(operator), *weight)
 
     def coupling_residuals(
         self, tile: Tile, state: State, l: int, operator: Any
     ) -> tuple[Any, Any, Any]:
         """Return A_l, R_l and ``|g_U_l|^2`` of one tile; see `squared_subgradient`."""
-        problem, device, rows = self.problem, self.device, tile.rows
-        V, U, activation = state.V[l][rows], state.U[l][rows], problem.activations[l - 1]
+        problem, device = self.problem, self.device
+        layer = LayerOnTile(problem, state, tile, l)
+        V, U = layer.V, layer.U
         A = device.empty(V.shape, V.dtype)
-        device.kernels.coupling_residual(A, activation, V, U, self._skipped(tile, state, l))
-        R = U - self._linear(tile, state, l, operator)
+        device.kernels.coupling_residual(A, layer.activation, V, U, layer.skipped)
+        R = U - layer.linear(operator)
         squared = device.kernels.preactivation_subgradient(
-            activation, U, A, R, problem.gamma, problem.rho, *state.weight_of(rows)
+            layer.activation, U, A, R, problem.gamma, problem.rho, *layer.weight
         )
         return A, problem.rho * R, squared
 
@@ -122,27 +124,26 @@ class ThreeSplittingBlocks(LayerBlocks):
                          + gamma/2 |V_{l+1} - S_{l+1} V_l - act(U_{l+1})|^2  (if S_{l+1} != 0)
                          + rho/2 |U_{l+1} - V^_l W_{l+1}^T|^2
         """
-        problem, state, l, rows = self.problem, self.state, self.l, tile.rows
-        V, U, below = state.V[l][rows], state.U[l][rows], self.solver._skipped(tile, state, l)
-        if l == self.L:
-            self.solver._update_output_states(tile, state, U, below, decrease)
+        own = self.on(tile)
+        V, U, below = own.V, own.U, own.skipped
+        if self.l == self.L:
+            self.update_output_states(own, U, below, decrease)
             return
-        block, U_next = self.V_block, state.U[l + 1][rows]
-        activation, next_activation = problem.activations[l - 1 : l + 1]
+        block, above = self.V_block, self.above(tile)
+        U_next = above.U
         C = block.center(tile, V, self.measured)
-        for columns, reach_next in column_groups(problem.skips[l]):
-            V_next = state.V[l + 1][rows][:, columns] if reach_next else None
+        for columns, reach_next in column_groups(self.problem.skips[self.l]):
             self.device.kernels.state_center(
                 C[:, columns],
-                activation,
+                own.activation,
                 U[:, columns],
                 None if below is None else below[:, columns],
-                next_activation,
+                above.activation,
                 U_next[:, columns],
-                V_next,
+                above.V[:, columns] if reach_next else None,
                 float(np.broadcast_to(block.scale, V.shape[1:])[columns][0]),
             )
-        block.solve(tile, V, C, U_next, decrease, *state.weight_of(rows))
+        block.solve(tile, V, C, U_next, decrease, *own.weight)
 
     def update_U(self, tile: Tile, decrease: Any) -> None:
         """Update U_l of a tile, and leave ``U_l - V^_{l-1} W_l^T`` in the work array B.
@@ -152,27 +153,24 @@ class ThreeSplittingBlocks(LayerBlocks):
             U_l = argmin gamma/2 |V_l - S_l V_{l-1} - act(U_l)|^2 + rho/2 |U_l - V^_{l-1} W_l^T|^2
                          + alpha/2 |U_l - U_l'|^2  (hidden layers only)
         """
-        problem, solver, state, l = self.problem, self.solver, self.state, self.l
-        V, U, below = state.V[l][tile.rows], state.U[l][tile.rows], solver._skipped(tile, state, l)
-        B = solver._linear(tile, state, l, self.operator)
-        alpha = solver.alpha if l < self.L else 0.0
+        problem, own = self.problem, self.on(tile)
         self.device.kernels.update_preactivation(
-            U,
-            problem.activations[l - 1],
-            V,
-            below,
-            B,
+            own.U,
+            own.activation,
+            own.V,
+            own.skipped,
+            own.linear(self.operator),
             problem.gamma,
             problem.rho,
-            alpha,
+            self.solver.alpha if self.l < self.L else 0.0,
             decrease,
-            *state.weight_of(tile.rows),
+            *own.weight,
         )
 
     def add_to_W(self, tile: Tile) -> None:
         """Add a tile to the sums of the W_l-block; B holds the residuals of `update_U`."""
-        B, V = self.solver._linear_work(tile, self.state, self.l), self.state.V[self.l - 1]
-        self.W_block.add(tile, B, V[tile.rows], *self.state.weight_of(tile.rows))
+        own = self.on(tile)
+        self.W_block.add(tile, own.B, own.V_below, *own.weight)
 
     def update_W(self, decrease: Any) -> None:
         """Update W_l.

@@ -11,11 +11,13 @@ from fastbcd.devices.tiles import Tile
 from fastbcd.devices.workspace import Buffer, Workspace
 from fastbcd.errors import InputError
 from fastbcd.kernels import Formula, linear
+from fastbcd.layers import Operator
 from fastbcd.layers.nonlinear_states import NonlinearStateBlock
 from fastbcd.problem import Problem
 from fastbcd.problem.requirements import check_formula
 from fastbcd.solvers.base import BlockCoordinateDescent
 from fastbcd.solvers.blocks import BlockOfSamples, LayerBlocks
+from fastbcd.solvers.on_tile import LayerOnTile
 from fastbcd.solvers.state import State
 from fastbcd.support.floating_point import own_errstate_in
 from fastbcd.support.parameters import SMALLEST, require_integer
@@ -92,27 +94,28 @@ class TwoSplitting(BlockCoordinateDescent):
                 check_formula(activation, function, "activation", "Algorithm 1")
 
     def _blocks(self, state: State, l: int, measured: bool) -> LayerBlocks:
+        """Return the blocks V_l and W_l."""
         return TwoSplittingBlocks(self, state, l, measured)
 
     def steps(self, activation: Formula) -> int:
         """Return the number of surrogates of a block: 1 for a linear `activation` (it is exact)."""
         return 1 if activation == linear() else self.inner_steps
 
-    def _couplings(self, tile: Tile, state: State, l: int, operator: Any) -> tuple[Any, Any]:
-        B, activation = self._linear(tile, state, l, operator), self.problem.activations[l - 1]
-        V, weight = state.V[l][tile.rows], state.weight_of(tile.rows)
-        return self.device.kernels.activation_residual(activation, V, B, None, *weight), 0.0
+    def _couplings(self, layer: LayerOnTile, operator: Operator) -> tuple[Any, Any]:
+        """Return ``|V_l - act(V^_{l-1} W_l^T)|^2`` and 0."""
+        B, residual = layer.linear(operator), self.device.kernels.activation_residual
+        return residual(layer.activation, layer.V, B, None, *layer.weight), 0.0
 
     def coupling_residuals(
         self, tile: Tile, state: State, l: int, operator: Any
     ) -> tuple[Any, Any, Any]:
         """Return A_l, R_l and 0 for one tile; see `squared_subgradient`."""
         problem, device = self.problem, self.device
-        V, activation = state.V[l][tile.rows], problem.activations[l - 1]
-        B = self._linear(tile, state, l, operator)
+        layer = LayerOnTile(problem, state, tile, l)
+        V, B = layer.V, layer.linear(operator)
         A = device.empty(V.shape, V.dtype)
-        device.kernels.coupling_residual(A, activation, V, B, None)
-        device.kernels.surrogate_residual(B, activation, V, B, 1.0)
+        device.kernels.coupling_residual(A, layer.activation, V, B, None)
+        device.kernels.surrogate_residual(B, layer.activation, V, B, 1.0)
         return A, problem.gamma * B, 0.0
 
     def promised_decrease(self) -> float:
@@ -161,7 +164,7 @@ class TwoSplittingBlocks(LayerBlocks):
         if l == self.L:
             return
         # The surrogate of the next layer's coupling has the curvature gamma c.
-        c_next, gamma, alpha = self.state.cache[f"curvature {l + 1}"], problem.gamma, solver.alpha
+        c_next, gamma, alpha = self.state.cache.curvatures[l + 1], problem.gamma, solver.alpha
         surrogate = problem.layers[l].state_block(
             self.device,
             self.state.W[l + 1],
@@ -188,31 +191,28 @@ class TwoSplittingBlocks(LayerBlocks):
             V_l = argmin s_l(V_l) + gamma/2 |V_l - act(V^_{l-1} W_l^T)|^2
                          + gamma/2 |V_{l+1} - act(V^_l W_{l+1}^T)|^2 + alpha/2 |V_l - V_l'|^2
         """
-        problem, solver, state, l = self.problem, self.solver, self.state, self.l
-        B = solver._linear(tile, state, l, self.operator)
-        if l == self.L:
-            solver._update_output_states(tile, state, B, None, decrease)
+        own = self.on(tile)
+        B = own.linear(self.operator)
+        if self.l == self.L:
+            self.update_output_states(own, B, None, decrease)
             return
-        V, V_next = state.V[l][tile.rows], state.V[l + 1][tile.rows]
+        above = self.above(tile)
         A = tile.work.of(ActivationWork).A.array(B.shape, B.dtype)
-        self.device.kernels.activate(A, problem.activations[l - 1], B, None)
-        steps = solver.steps(problem.activations[l])
-        self.V_block.update(tile, V, A, V_next, steps, decrease, *state.weight_of(tile.rows))
+        self.device.kernels.activate(A, own.activation, B, None)
+        steps = self.solver.steps(above.activation)
+        self.V_block.update(tile, own.V, A, above.V, steps, decrease, *own.weight)
 
     def add_to_W(self, tile: Tile) -> None:
         """Add a tile to the surrogate's sums for W_l; B holds ``V^_{l-1} W_l^T``."""
-        state, l, kernels = self.state, self.l, self.device.kernels
-        B = self.solver._linear_work(tile, state, l)
-        V, activation = state.V[l][tile.rows], self.problem.activations[l - 1]
-        self.curvatures.append(kernels.curvature_bound(activation, V, B))
-        self._add_residuals(tile, B)
+        own, curvature_bound = self.on(tile), self.device.kernels.curvature_bound
+        self.curvatures.append(curvature_bound(own.activation, own.V, own.B))
+        self._add_residuals(own)
 
-    def _add_residuals(self, tile: Tile, B: Any) -> None:
+    def _add_residuals(self, own: LayerOnTile) -> None:
         """Replace ``V^_{l-1} W_l^T`` in B by the surrogate's residuals at curvature 1; add them."""
-        V, l, rows = self.state.V, self.l, tile.rows
-        activation = self.problem.activations[l - 1]
-        self.device.kernels.surrogate_residual(B, activation, V[l][rows], B, 1.0)
-        self.W_block.add(tile, B, V[l - 1][rows], *self.state.weight_of(rows))
+        B = own.B
+        self.device.kernels.surrogate_residual(B, own.activation, own.V, B, 1.0)
+        self.W_block.add(own.tile, B, own.V_below, *own.weight)
 
     def update_W(self, decrease: Any) -> None:
         """Update W_l.
@@ -226,7 +226,7 @@ class TwoSplittingBlocks(LayerBlocks):
         W, weight, alpha = self.state.W[l], problem.gamma * self.unit, solver.alpha_weights
         # If no sample has a slope, W_l does not move, and any curvature will do.
         c = device.largest(self.curvatures, SMALLEST, 1.0)
-        self.state.cache[f"curvature {l}"] = c
+        self.state.cache.curvatures[l] = c
         before = None if decrease is None else device.copy(W)
         if activation == linear():
             self.W_block.solve(W, weight, penalty, alpha, decrease)
@@ -245,37 +245,39 @@ class TwoSplittingBlocks(LayerBlocks):
 
     def _sum_anew(self) -> None:
         """Add up the surrogate's sums again at the current W_l, by one pass over tiles."""
-        solver, state, l = self.solver, self.state, self.l
+        state, l = self.state, self.l
         self.W_block.start(keep_gram=True)
         operator = self.problem.layers[l - 1].on(self.device, state.W[l])
 
         def add(tile: Tile) -> None:
-            self._add_residuals(tile, solver._linear(tile, state, l, operator))
+            own = self.on(tile)
+            own.linear(operator)
+            self._add_residuals(own)
 
         arrays = [state.V[l - 1], state.V[l]]
-        self.device.for_each_tile(state.n, self.problem.widths, solver.dtype, add, arrays=arrays)
+        self.device.for_each_tile(state.n, self.problem.widths, state.dtype, add, arrays=arrays)
 
     def _search_rows(self, W: Any, end: Any, decrease: Any) -> None:
         """Move each row of W_l towards the surrogate's minimiser `end`, by one pass over tiles."""
-        problem, device, V, l = self.problem, self.device, self.state.V, self.l
-        layer, activation = problem.layers[l - 1], problem.activations[l - 1]
+        problem, device, state, l = self.problem, self.device, self.state, self.l
+        layer = problem.layers[l - 1]
         operator, change = layer.on(device, W), layer.on(device, end - W)
         shape = (len(STEPS), problem.widths[l])
         sums, steps = device.sum(shape), device.array(STEPS, np.float64)
 
         def add_sums(tile: Tile) -> None:
-            work, below, own = tile.work.of(RowSearchWork), V[l - 1][tile.rows], V[l][tile.rows]
-            Z, P = (buffer.array(own.shape, own.dtype) for buffer in (work.Z, work.P))
-            operator.apply(Z, below)
-            change.apply(P, below)
+            work, own = tile.work.of(RowSearchWork), self.on(tile)
+            V = own.V
+            Z, P = (buffer.array(V.shape, V.dtype) for buffer in (work.Z, work.P))
+            operator.apply(Z, own.V_below)
+            change.apply(P, own.V_below)
             part = work.sums.array(shape, np.float64)
             part[:] = 0.0
-            weight = self.state.weight_of(tile.rows)
-            device.kernels.add_row_sums(part, activation, own, Z, P, steps, *weight)
+            device.kernels.add_row_sums(part, own.activation, V, Z, P, steps, *own.weight)
             sums.add(tile, part)
 
-        n, dtype = self.state.n, self.solver.dtype
-        device.for_each_tile(n, problem.widths, dtype, add_sums, arrays=[V[l - 1], V[l]])
+        arrays = [state.V[l - 1], state.V[l]]
+        device.for_each_tile(state.n, problem.widths, state.dtype, add_sums, arrays=arrays)
         device.kernels.search_rows(
             W,
             end,
