@@ -25,7 +25,7 @@ from fastbcd.estimators.start import continue_from
 from fastbcd.estimators.stream import CallProgress, Stream, stream_solver
 from fastbcd.estimators.unchanged import unchanged_on_error
 from fastbcd.models.network import Network
-from fastbcd.solvers.mini_batch.batches import mean_one
+from fastbcd.solvers.mini_batch.inputs import mean_one
 from fastbcd.solvers.mini_batch.schedule import SCHEDULES
 from fastbcd.support.floating_point import own_errstate, own_errstate_in
 from fastbcd.support.parameters import check_dtype, choice, flag, plain

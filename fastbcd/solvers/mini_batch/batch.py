@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from fastbcd.devices.protocol import Device
 from fastbcd.problem import Problem
+from fastbcd.solvers.mini_batch.state import MiniBatchState
 
 Array = NDArray[Any]
 
@@ -69,3 +70,16 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.Y)
+
+
+def held_batch(problem: Problem, device: Device, state: MiniBatchState, m: int) -> Batch:
+    """Return a batch of m samples in the memory that the cache of `state` holds for the largest."""
+    held: dict[int, Batch] = state.cache.setdefault("batches", {})
+    largest = max(held, default=0)
+    if m > largest or not held:
+        ranks = [metric.rank if metric else 0 for metric in state.metrics[1:]]
+        held.clear()
+        held[m] = Batch(device, m, problem, ranks, state.dtype)
+    elif m not in held:
+        held[m] = held[largest].first(m)
+    return held[m]

@@ -7,62 +7,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from fastbcd.data.validation import (
-    Blocks,
-    all_rows,
-    check_inputs,
-    check_loss_targets,
-    check_sample_weight,
-    check_some_weight,
-    check_targets,
-)
+from fastbcd.data.validation import check_loss_targets
 from fastbcd.errors import InputError
 from fastbcd.kernels import Loss
-
-
-def check_samples(
-    X: ArrayLike,
-    Y: ArrayLike,
-    widths: tuple[int, ...],
-    loss: Loss,
-    blocks: Blocks = all_rows,
-    may_be_empty: bool = False,
-) -> tuple[Any, Any]:
-    """Return X (n, d_0) and Y (n, d_L) as arrays; `InputError` if they do not fit `widths`, `loss`.
-
-    Memory-mapped arrays are checked later by `take`, batch by batch; other arrays are checked in
-    `blocks`. With `may_be_empty` there may be no sample here, because other ranks have some.
-    """
-    if isinstance(X, np.memmap):
-        # The first sample shows shape and type; values are checked when they are read.
-        check_inputs(X[:1], widths[0], may_be_empty)
-        inputs: Any = X
-    else:
-        inputs = check_inputs(X, widths[0], may_be_empty, blocks)
-    if isinstance(Y, np.memmap):
-        if len(Y) != len(inputs):
-            raise InputError(f"Y has {len(Y)} samples, but X has {len(inputs)}")
-        first = check_targets(Y[:1], min(1, len(Y)), widths[-1], may_be_empty)
-        check_loss_targets(first, loss)
-        return inputs, Y
-    targets = check_targets(Y, len(inputs), widths[-1], may_be_empty, blocks)
-    check_loss_targets(targets, loss, blocks)
-    return inputs, targets
-
-
-def mean_one(sample_weight: ArrayLike | None, n: int) -> NDArray[np.float64] | None:
-    """Return the weights of n samples divided by their mean; None if all are equal."""
-    if sample_weight is None:
-        return None
-    weight = check_sample_weight(sample_weight, n)
-    check_some_weight(weight)
-    largest = float(weight.max())
-    if float(weight.min()) == largest:
-        return None
-    weight = weight / largest  # the sum of large ones might overflow
-    return weight / weight.mean()
 
 
 def n_batches(n: int, batch_size: int) -> int:
@@ -91,8 +40,9 @@ class Samples:
 
     `index` (m,) has the rows; None takes all. Memory-mapped data are checked when they are read,
     targets for the `loss`. `weight` (m,) float64 are the weights of these rows divided by their
-    root mean square `level`; None is 1 each. `total` is the number of samples of the batch on all
-    ranks; None if these are all. With `is_read` the samples are in the arrays of the batch already.
+    root mean square `weight_unit`; None is 1 each. `total` is the number of samples of the batch
+    on all ranks; None if these are all. With `is_read` the samples are in the arrays of the batch
+    already.
     """
 
     X: Any
@@ -100,7 +50,7 @@ class Samples:
     loss: Loss
     index: NDArray[np.intp] | None = None
     weight: NDArray[np.float64] | None = None
-    level: float = 1.0
+    weight_unit: float = 1.0
     total: int | None = None
     is_read: bool = False
 
@@ -126,6 +76,11 @@ class Samples:
 
     def __len__(self) -> int:
         return len(self.X if self.index is None else self.index)
+
+    @property
+    def of_all_ranks(self) -> int:
+        """The number of samples of the batch on all ranks."""
+        return len(self) if self.total is None else self.total
 
     def on(self, device: Any, index: Any = None) -> Samples:
         """Return these samples for `device`; `index` is its copy of their index, if it has one."""

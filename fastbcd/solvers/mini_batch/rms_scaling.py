@@ -54,7 +54,7 @@ class RMSScaling:
 
     weight: Any
     """(L + 1,) weights of ``D_l^T V^_{l-1}`` in the momentum; 0 where nothing moves."""
-    gradient_scale: Any
+    gradient_response: Any
     """(L + 1,) updates of U_l by a unit of the loss's negative gradient, divided by rms(D_l)."""
 
     def __init__(self, device: Device, state: Any, sizes: Sizes, share: Any) -> None:
@@ -68,7 +68,7 @@ class RMSScaling:
         if "vectors" not in held:
             held["vectors"] = [device.zeros(sizes.counts.shape, np.float64) for _ in range(3)]
         self._counts, self._responses = held[key]
-        self._scale, self.weight, self.gradient_scale = held["vectors"]
+        self._scale, self.weight, self.gradient_response = held["vectors"]
         self.passes = device.batches.passes(first=state.batches == 0)
         """The largest number of passes over a batch."""
 
@@ -89,7 +89,7 @@ class RMSScaling:
         state, sizes = self._state, self._sizes
         status = self._device.kernels.settle_sizes(
             self.weight,
-            self.gradient_scale,
+            self.gradient_response,
             state.gains,
             state.rms_U,
             state.rms_D,

@@ -2,52 +2,28 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 from numpy.typing import ArrayLike
 
-from fastbcd.data.validation import (
-    check_inputs,
-    check_loss_targets,
-    check_sample_weight,
-    check_targets,
-)
 from fastbcd.devices.execution import Execution
 from fastbcd.devices.protocol import Device
-from fastbcd.devices.ranks import collective_errors
 from fastbcd.errors import InputError
-from fastbcd.layers import Layer
 from fastbcd.problem import Problem
-from fastbcd.problem.initialization import output_unit, scaled_weights
-from fastbcd.solvers.budget import planned_bytes_of_batches
-from fastbcd.solvers.mini_batch.batch import Batch
-from fastbcd.solvers.mini_batch.batches import (
-    Samples,
-    check_samples,
-    mean_one,
-    n_batches,
-    rows_here,
-    shuffled_batches,
-)
-from fastbcd.solvers.mini_batch.gram_metric import GramMetric
+from fastbcd.solvers.mini_batch.batches import Samples, n_batches, rows_here, shuffled_batches
+from fastbcd.solvers.mini_batch.evaluation import objective
+from fastbcd.solvers.mini_batch.first_state import first_state
+from fastbcd.solvers.mini_batch.inputs import checked_batch, checked_data
 from fastbcd.solvers.mini_batch.schedule import get_schedule
 from fastbcd.solvers.mini_batch.settings import Settings, passes_for, settings_for
 from fastbcd.solvers.mini_batch.state import MiniBatchState
-from fastbcd.solvers.mini_batch.sweep import BatchSweep, StepScalars, loss_of_batch
+from fastbcd.solvers.mini_batch.step_scalars import StepScalars, step_scalars
+from fastbcd.solvers.mini_batch.sweep import BatchSweep
 from fastbcd.support.floating_point import own_errstate_in
 from fastbcd.support.parameters import SMALLEST, require, require_integer
 from fastbcd.training.loop import Callback, Result, network_of, run
-
-# The first weights are scaled on at least so many samples.
-FIRST_SAMPLES = 500
-# The metric's ceiling without momentum: a bound on steps in directions that it does not keep.
-CEILING = 0.35
-# A forward pass over all samples reads so many at a time.
-OBJECTIVE_ROWS = 8192
 
 
 @own_errstate_in
@@ -217,69 +193,12 @@ class MiniBatchThreeSplitting:
             Shapes do not fit the problem, there are no samples, X or Y has NaN or infinity, or
             weights are negative or all zero.
         """
-        problem, device, ranks = self.problem, self.device, self.device.ranks
-        with collective_errors(ranks):
-            seed = require_integer(seed, "seed", at_least=0)
-            inputs, targets, weight = self._checked(X, Y, sample_weight)
-        counts = ranks.gather(len(inputs))
-        n, first = sum(counts), sum(counts[: ranks.rank])
-        if n == 0:
-            raise InputError("X must have at least one sample on some rank")
-        settings = self.settings(n)
-        work = planned_bytes_of_batches(
-            problem, device, self.dtype, settings.batch_size, settings.rank, n
-        )
-        with collective_errors(ranks):
-            device.storage.plan(work, 0, device.n_threads or 1, [inputs, targets])
-        for array in (inputs, targets):
-            device.storage.read_by_rows(array)
-        length = self._length(passes, length, n, settings.batch_size)
-        rng = np.random.default_rng(seed)
-        sample = np.sort(rng.permutation(n)[: max(settings.batch_size, FIRST_SAMPLES)])
-        first_X, first_Y = self._gathered(inputs, targets, rows_here(sample, first, len(inputs)))
-        first_weight = None if weight is None else weight[sample]
-        with device.session():  # BLAS has one thread here, so that n_threads changes no bit
-            drawn = scaled_weights(problem, first_X, first_Y, seed, self.dtype, first_weight)
-            metrics = [self._metric(layer, settings, seed) for layer in problem.layers]
-        for W, penalty in zip(drawn, problem.weight_penalties, strict=True):
-            device.project(W[:, :-1], penalty)
-        weights = [device.array(W, self.dtype) for W in drawn]
-        means = [device.copy(W) for W in weights] if self.average else weights
-        return MiniBatchState(
-            W=[None, *weights],
-            mean_W=[None, *means],
-            S=[None, *[device.zeros(W.shape, self.dtype) for W in weights]],
-            metrics=[None, *metrics],
-            X=device.batches.resident(inputs),
-            Y=device.batches.resident(targets),
-            settings=settings,
-            output_unit=output_unit(problem, first_Y, first_weight),
-            length=length,
-            rng=rng,
-            sample_weight=weight,
-            n_total=n,
-            first=first,
-        )
-
-    def _checked(
-        self, X: ArrayLike, Y: ArrayLike, sample_weight: ArrayLike | None
-    ) -> tuple[Any, Any, Any]:
-        """Return samples, targets and weights of `init` as arrays, after a check."""
-        problem, device, others = self.problem, self.device, self.device.ranks.size > 1
-        inputs, targets = check_samples(
-            device.as_input(X),
-            device.as_input(Y),
-            problem.widths,
-            problem.loss,
-            device.blocks,
-            others,
-        )
-        if sample_weight is None:
-            return inputs, targets, None
-        if others:
-            raise InputError("sample_weight is for one process; leave it out, or comm")
-        weight = device.numpy(device.as_input(sample_weight))
-        return inputs, targets, mean_one(weight, len(inputs))
+        problem, device = self.problem, self.device
+        data = checked_data(problem, device, X, Y, sample_weight)
+        settings = self.settings(data.n)
+        length = self._length(passes, length, data.n, settings.batch_size)
+        averages = self.average > 0.0
+        return first_state(problem, device, self.dtype, data, settings, length, seed, averages)
 
     def _length(self, passes: int | None, length: int | None, n: int, batch_size: int) -> int:
         """Return the number of batches after which the schedule ends."""
@@ -287,30 +206,6 @@ class MiniBatchThreeSplitting:
         passes = require_integer(passes, "passes", at_least=0)
         length = passes * n_batches(n, batch_size) if length is None else length
         return require_integer(length, "length", at_least=0)
-
-    def _gathered(self, inputs: Any, targets: Any, own: Any) -> tuple[Any, Any]:
-        """Return the rows `own` of every rank's samples, after a check, on all ranks."""
-        problem, device, ranks = self.problem, self.device, self.device.ranks
-        with collective_errors(ranks):
-            rows = device.batches.rows_of(inputs, own)
-            X = check_inputs(rows, problem.widths[0], ranks.size > 1)
-            Y = device.batches.rows_of(targets, own)
-            check_loss_targets(Y, problem.loss)
-        return np.concatenate(ranks.gather(X)), np.concatenate(ranks.gather(Y))
-
-    def _metric(self, layer: Layer, settings: Settings, seed: int) -> GramMetric | None:
-        """Return the metric of a layer's W-block; None if the layer has no weights."""
-        if not layer.has_weights:
-            return None
-        return GramMetric(
-            self.device,
-            layer.weight_shape[1],
-            settings.rank,
-            settings.damping,
-            self.dtype,
-            seed,
-            ceiling=CEILING / (1.0 - settings.momentum),
-        )
 
     def rows(self, n: int) -> slice:
         """Return this rank's share of `n` samples, all shares being equal; all without `comm`."""
@@ -336,20 +231,16 @@ class MiniBatchThreeSplitting:
         weight = state.sample_weight
         with self.device.session():
             # All ranks have the same order; each takes its own samples of a batch.
-            batches = [
-                replace(
-                    Samples.of(
-                        state.X, state.Y, self.problem.loss, self._here(state, rows), weight
-                    ),
-                    total=len(rows),
-                )
-                for rows in shuffled_batches(state.n_total, state.settings.batch_size, state.rng)
-            ]
-            sweep = BatchSweep(self)
-            numbers = [sweep.step_scalars(state, samples, k) for k, samples in enumerate(batches)]
+            batches = []
+            for rows in shuffled_batches(state.n_total, state.settings.batch_size, state.rng):
+                own = rows_here(rows, state.first, state.n)
+                samples = Samples.of(state.X, state.Y, self.problem.loss, own, weight)
+                batches.append(replace(samples, total=len(rows)))
+            numbers = [step_scalars(self, state, samples, k) for k, samples in enumerate(batches)]
             for samples, of_batch in self.device.batches.planned(state.cache, batches, numbers):
                 self._learn(state, samples, of_batch)
-                self._drop_mapping(state)
+                for array in (state.X, state.Y):  # what was read may leave memory
+                    self.device.storage.drop_mapping(array)
             # Rounding may differ between the machines of the ranks; weights must not.
             for arrays in (state.W, state.mean_W, state.S):
                 for array in arrays[1:]:
@@ -380,36 +271,12 @@ class MiniBatchThreeSplitting:
         FloatingPointError
             States are not finite any more. The weights of `state` stay those before this batch.
         """
-        ranks = self.device.ranks
-        with collective_errors(ranks):
-            others = ranks.size > 1
-            X = check_inputs(self.device.as_input(X), self.problem.widths[0], others)
-            Y = check_targets(self.device.as_input(Y), len(X), self.problem.widths[-1], others)
-            check_loss_targets(Y, self.problem.loss)
-            if sample_weight is not None and others:
-                raise InputError("sample_weight is for one process; leave it out, or comm")
-        weight = None
-        if sample_weight is not None:
-            given = self.device.numpy(self.device.as_input(sample_weight))
-            weight = check_sample_weight(given, len(X))
-        total = sum(ranks.gather(len(X)))
-        if total == 0:
-            raise InputError("X must have at least one sample on some rank")
-        samples = replace(Samples.of(X, Y, self.problem.loss, weight=weight), total=total)
-        if weight is not None and samples.level > math.sqrt(np.finfo(self.dtype).max):
-            raise InputError(
-                f"sample_weight: {weight.max():g} is too large for {self.dtype}; 1 is the weight "
-                "of a usual sample"
-            )
+        samples = checked_batch(self.problem, self.device, X, Y, sample_weight, self.dtype)
         self._make_own(state)
         with self.device.session():
             samples = samples.on(self.device)
-            self._learn(state, samples, BatchSweep(self).step_scalars(state, samples))
+            self._learn(state, samples, step_scalars(self, state, samples))
         return state
-
-    def _here(self, state: MiniBatchState, rows: Any) -> Any:
-        """Return the own rows of this rank that are among `rows` of all samples."""
-        return rows_here(rows, state.first, state.n)
 
     def _make_own(self, state: MiniBatchState) -> None:
         """Make the arrays of `state` writable, which they may not be after a read from a file."""
@@ -424,51 +291,15 @@ class MiniBatchThreeSplitting:
                 f"state: its schedule ended after {state.length} batches; give init more passes, "
                 'or the solver schedule="constant"'
             )
-        BatchSweep(self).learn(state, self._batch(state, len(samples)), samples, numbers)
+        BatchSweep(self, state).learn(samples, numbers)
         state.batches += 1
-
-    def _drop_mapping(self, state: MiniBatchState) -> None:
-        """Let the samples that were read leave memory."""
-        for array in (state.X, state.Y):
-            self.device.storage.drop_mapping(array)
-
-    def _batch(self, state: MiniBatchState, m: int) -> Batch:
-        """Return memory for m samples from the state's cache."""
-        held: dict[int, Batch] = state.cache.setdefault("batches", {})
-        largest = max(held, default=0)
-        if m > largest or not held:
-            problem = self.problem
-            ranks = [metric.rank if metric else 0 for metric in state.metrics[1:]]
-            held.clear()
-            held[m] = Batch(self.device, m, problem, ranks, self.dtype)
-        elif m not in held:
-            held[m] = held[largest].first(m)
-        return held[m]
 
     def objective(self, state: MiniBatchState) -> float:
         """Return F of `state`: the loss of all samples with the mean weights, plus ``r_l(W_l)``.
 
         States are consistent, so F has no couplings. Samples have their weights.
         """
-        problem, device = self.problem, self.device
-        network = network_of(self, state)
-        with device.session():
-            total = np.zeros(1)
-            for start in range(0, state.n, OBJECTIVE_ROWS):
-                rows = slice(start, min(state.n, start + OBJECTIVE_ROWS))
-                for array in (state.X, state.Y):
-                    device.storage.prefetch(array, rows)
-                outputs = network.outputs(device, state.X[rows])
-                Y = device.array(state.Y[rows], self.dtype)
-                weight = None if state.sample_weight is None else state.sample_weight[rows]
-                if weight is not None:
-                    weight = device.array(weight, np.float64)
-                total += float(loss_of_batch(device, problem, outputs, Y, weight))
-                self._drop_mapping(state)
-            penalties = zip(problem.weight_penalties, state.weights, strict=True)
-            weights = float(sum(device.penalty_sum(penalty, W[:, :-1]) for penalty, W in penalties))
-            device.ranks.sum(total)
-            return problem.per_sample(state.n_total) * float(total[0]) + weights
+        return objective(self.problem, self.device, state, network_of(self, state))
 
     def fit(
         self,

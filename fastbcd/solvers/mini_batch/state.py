@@ -45,7 +45,7 @@ class MiniBatchState:
     rms_U, rms_D : (L + 1,) array or None
         ``rms(U_l)`` and ``rms(D_l)`` of the last batch; None before the first.
     output_unit : float
-        The scale of the outputs, a factor of the last layer's step.
+        The size of the outputs, a factor of the last layer's step.
     length : int
         Number of batches until the schedule ends.
     rng : numpy.random.Generator
@@ -134,6 +134,16 @@ class MiniBatchState:
         """Replace read-only and mapped arrays that batches update by copies; X, Y are only read."""
         copy_borrowed(self, names=UPDATED, mapped=True)
         copy_borrowed(*self.metrics[1:], names=UPDATED_IN_METRICS, mapped=True)
+
+    def failure(self, what: str) -> FloatingPointError:
+        """Return the error of the next batch, which says what happened and what would help."""
+        cure = "use a smaller step_size, scale the inputs, or float64"
+        return FloatingPointError(f"batch {self.batches + 1}: {what}; {cure}")
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The type of weights and states, float32 or float64."""
+        return np.dtype(self.W[1].dtype)
 
     @property
     def weights(self) -> list[Any]:
