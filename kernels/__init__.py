@@ -29,6 +29,7 @@ from fastbcd.kernels.coordinate_descent import (
     penalty_sum,
     project,
 )
+from fastbcd.kernels.extrapolation import before_extrapolation, difference, extrapolate
 from fastbcd.kernels.formula import Formula
 from fastbcd.kernels.gram_solve import (
     add_step,
@@ -131,15 +132,18 @@ __all__ = [
     "add_row_sums",
     "add_step",
     "affine",
+    "before_extrapolation",
     "box",
     "coordinate_descent",
     "coordinate_hessian",
     "coupling_residual",
     "cross_entropy",
     "curvature_bound",
+    "difference",
     "displacement",
     "elastic_net",
     "exponential",
+    "extrapolate",
     "gather",
     "hinge",
     "l1",

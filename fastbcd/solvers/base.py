@@ -18,15 +18,19 @@ from fastbcd.errors import InputError
 from fastbcd.layers import Operator
 from fastbcd.problem import Problem
 from fastbcd.problem.requirements import check_loss_update, check_output_penalty
+from fastbcd.solvers.acceleration import accelerated_iteration, checked_acceleration
 from fastbcd.solvers.blocks import LayerBlocks
 from fastbcd.solvers.evaluation import magnitude_bound, objective_and_violation
 from fastbcd.solvers.first_state import checked_samples, first_state, first_weights, forward
+from fastbcd.solvers.momentum import Momentum
 from fastbcd.solvers.on_tile import LayerOnTile
+from fastbcd.solvers.starting_point import Iterate
 from fastbcd.solvers.state import State
 from fastbcd.solvers.subgradient import squared_subgradient
 from fastbcd.support.floating_point import own_errstate_in
 from fastbcd.support.parameters import LARGEST, require
 from fastbcd.support.renamed import renamed
+from fastbcd.training.descent_log import DescentLog
 from fastbcd.training.loop import Callback, Result, run
 from fastbcd.training.meter import Meter
 
@@ -50,6 +54,7 @@ class BlockCoordinateDescent(ABC):
         alpha_weights: float | None = None,
         loss_update: str = "prox",
         execution: Execution | None = None,
+        acceleration: str | None = None,
         **where: Any,
     ) -> None:
         self.problem = problem
@@ -61,6 +66,7 @@ class BlockCoordinateDescent(ABC):
         )
         self.loss_update = check_loss_update(loss_update, problem, self.alpha)
         check_output_penalty(problem, self.loss_update)
+        self.acceleration = checked_acceleration(acceleration)
         self.device: Device
         self.dtype, self.device = Execution.of(execution, where).start()
 
@@ -102,7 +108,12 @@ class BlockCoordinateDescent(ABC):
         samples = checked_samples(problem, device, X, Y, sample_weight)
         with collective_errors(ranks):
             weights = first_weights(problem, device, self.dtype, seed, init, bias)
-            state = first_state(problem, device, samples, weights, self.has_preactivations)
+            accelerated = self.acceleration is not None
+            state = first_state(
+                problem, device, samples, weights, self.has_preactivations, accelerated
+            )
+            if accelerated:
+                state.momentum = Momentum.none_yet(device, state)
         state.n_total = sum(ranks.gather(state.n))
         if state.n_total == 0:
             raise InputError("X must have at least one sample on some rank")
@@ -156,19 +167,32 @@ class BlockCoordinateDescent(ABC):
             state.descent_log.clear()
         if state.clock is not None:
             state.clock.clear()
-        with self.device.session():
+
+        def sweep(point: Iterate, log: DescentLog | None) -> None:
             for l in range(self.problem.n_layers, 0, -1):
-                self._update_layer(state, l)
+                self._update_layer(state, l, point, log)
+
+        with self.device.session():
+            if self.acceleration is None:
+                sweep(Iterate(), state.descent_log)
+            else:
+                sufficient = self.promised_decrease()
+                accelerated_iteration(
+                    self.problem, self.device, state, sweep, self._couplings, sufficient
+                )
         state.iteration += 1
         return state
 
-    def _update_layer(self, state: State, l: int) -> None:
-        """Update the blocks of layer l: V_l, U_l and the sums for W_l in one pass, then W_l."""
+    def _update_layer(self, state: State, l: int, point: Iterate, log: DescentLog | None) -> None:
+        """Update the blocks of layer l: V_l, U_l and the sums for W_l in one pass, then W_l.
+
+        The blocks are moved to their starting `point` first.
+        """
         problem, device = self.problem, self.device
-        unit = problem.per_sample(state.total_weight)
-        blocks = self._blocks(state, l, measured=state.descent_log is not None)
+        point.begin(l)
+        blocks = self._blocks(state, l, measured=log is not None)
         of_samples = blocks.of_samples()
-        meter = Meter(device, state, l, kinds="".join(of_samples), unit=unit)
+        meter = Meter(device, state, l, kinds="".join(of_samples), unit=blocks.unit, log=log)
         blocks.prepare()
         meter.lap("V")
         layer, X, weight = problem.layers[l - 1], state.X, state.sample_weight
@@ -176,18 +200,21 @@ class BlockCoordinateDescent(ABC):
 
             def update_samples(tile: Tile) -> None:
                 of_tile = meter.of_tile(tile)
+                start = point.on(blocks.on(tile), blocks.operator)
                 for kind, update in of_samples.items():
                     update(tile, of_tile.decrease(kind))
+                    start.keep_difference(kind)
                     of_tile.lap(kind)
                 blocks.add_to_W(tile)
                 of_tile.lap("W")
                 of_tile.finish()
+                start.finish()
 
-            device.for_each_tile(
-                state.n, problem.widths, self.dtype, update_samples, arrays=blocks.arrays()
-            )
+            arrays = [*blocks.arrays(), *point.arrays(l)]
+            device.for_each_tile(state.n, problem.widths, self.dtype, update_samples, arrays=arrays)
             blocks.update_W(meter.decrease_of_weights)
         meter.finish()
+        point.finish(l, log)
 
     @abstractmethod
     def _blocks(self, state: State, l: int, measured: bool) -> LayerBlocks:

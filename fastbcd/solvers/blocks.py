@@ -13,7 +13,8 @@ from fastbcd.solvers.output_block import update_output_states
 from fastbcd.solvers.state import State
 
 BlockOfSamples = Callable[[Tile, Any], None]
-"""``update(tile, decrease)`` minimises over the rows of a block that belong to one tile."""
+"""``update(tile, decrease)`` minimises over the rows of a block that belong to one tile. The work
+array B of the layer holds ``V^_{l-1} W_l^T`` before the first update."""
 
 
 class LayerBlocks(ABC):

@@ -21,18 +21,21 @@ def planned_bytes(
     dtype: np.dtype,
     has_preactivations: bool,
     weights_of_samples: int = 0,
+    accelerated: bool = False,
 ) -> tuple[int, int]:
     """Return ``(work, tile)``: a bound on bytes for all but samples, and the bytes of one tile.
 
     .. code-block:: text
 
         weights    5 |W|                                       W, copies, the first draw
+                   2 |W|                                       the last W and its step, accelerated
         solves     8 (5 cross + 4 gram + operator + own gram + sum of all cross)      float64
         a thread   cross + gram of a tile, all cross, tile_rows x width of each work array
         samples    8 weights_of_samples, and a weighted factor for each thread
 
     cross is the number of elements of W_l, gram the square of its number of columns; both are those
-    of the largest layer unless they are summed. A tile has ``tile_rows`` rows of X, Y, V and U.
+    of the largest layer unless they are summed. A tile has ``tile_rows`` rows of X, Y, V and U, and
+    of the differences of V and U in an accelerated run.
     """
     size, widths = dtype.itemsize, problem.widths
     shapes = [layer.weight_shape for layer in problem.layers]
@@ -43,15 +46,17 @@ def planned_bytes(
     # The triangle of a Gram matrix and a cross product in one message.
     packed = gram // 2 + cross if device.ranks.size > 1 else 0
 
-    weights = 5 * size * every_cross
+    weights = (7 if accelerated else 5) * size * every_cross
     solves = 8 * (5 * cross + 4 * gram + own_gram + every_cross + packed) + size * cross
     # Coordinate descent keeps slopes in float64.
     tile_arrays = (TILE_ARRAYS + TEMPORARY) * max(widths) + TILE_ARRAYS_OF_LAYER * sum(widths)
     tile_arrays += max(widths) if weights_of_samples else 0
+    tile_arrays += 2 * max(widths) if accelerated else 0
     thread = size * (cross + gram + every_cross + rows * tile_arrays)
 
     state = sum(widths[1:]) * (1 + has_preactivations)
     tile = rows * size * (widths[0] + state + widths[-1])
+    tile += rows * np.dtype(np.uint16).itemsize * state if accelerated else 0
     return weights + solves + (device.n_threads or 1) * thread + 8 * weights_of_samples, tile
 
 

@@ -34,11 +34,9 @@ def objective_and_violation(
             part, violation = device.kernels.loss_sum(problem.loss, V, Y, *weight), 0.0
             for l, operator in layers:
                 layer = LayerOnTile(problem, state, tile, l)
-                residual, distance = couplings(layer, operator)
-                coupling = 0.5 * (problem.gamma * residual + problem.rho * distance)
-                penalty = problem.state_penalties[l - 1]
-                part += coupling + device.penalty_sum(penalty, layer.V, *weight)
-                violation += residual + distance
+                terms, squares = layer_terms(problem, device, layer, operator, couplings)
+                part += terms
+                violation += squares
             sums.add(tile, (part, violation))
 
         arrays = [*state.V, *state.U, state.Y]
@@ -47,6 +45,20 @@ def objective_and_violation(
         weights = float(sum(device.penalty_sum(penalty, W[:, :-1]) for penalty, W in penalties))
         unit, total = problem.per_sample(state.total_weight), sums.total()
         return unit * float(total[0]) + weights, math.sqrt(unit * float(total[1]))
+
+
+def layer_terms(
+    problem: Problem, device: Device, layer: LayerOnTile, operator: Operator, couplings: Couplings
+) -> tuple[Any, Any]:
+    """Return the couplings and the state penalty of a layer in F, and its squared violation.
+
+    They are sums over one tile, without the factor of a sample; ``V^_{l-1} W_l^T`` is left in the
+    work array B of the layer.
+    """
+    residual, distance = couplings(layer, operator)
+    coupling = 0.5 * (problem.gamma * residual + problem.rho * distance)
+    penalty = device.penalty_sum(problem.state_penalties[layer.l - 1], layer.V, *layer.weight)
+    return coupling + penalty, residual + distance
 
 
 def magnitude_bound(problem: Problem, device: Device, state: State) -> float:

@@ -57,6 +57,7 @@ def first_state(
     samples: Samples,
     weights: list[Any],
     has_preactivations: bool,
+    accelerated: bool,
 ) -> State:
     """Return a state with these weights, and with V_l and U_l that are not yet computed."""
     kept, L, dtype = samples.kept, problem.n_layers, weights[0].dtype
@@ -67,7 +68,7 @@ def first_state(
         )
     W = [device.array(drawn, dtype) for drawn in weights]
     n_weights = 0 if samples.weight is None else len(samples.weight)
-    work, tile = planned_bytes(problem, device, dtype, has_preactivations, n_weights)
+    work, tile = planned_bytes(problem, device, dtype, has_preactivations, n_weights, accelerated)
     device.storage.plan(work, tile, device.n_threads or 1, [samples.X, samples.Y])
     n = len(samples.X) if kept is None else int(kept.sum())
     shapes = [(n, d) for d in problem.widths[1:]]

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fastbcd.solvers.cache import Cache
+from fastbcd.solvers.momentum import Momentum
 from fastbcd.support.borrowed import copy_borrowed
 from fastbcd.support.renamed import renamed
 from fastbcd.support.stored import check_state_dict
@@ -36,6 +37,9 @@ class State:
         The weight of each sample, all above 0; None for 1 each.
     sum_of_weights : float or None
         The sum of the weights over the samples of all ranks; None for `n_total`.
+    momentum : Momentum or None
+        The last difference of iterates, in an accelerated run. Set it to None after a change of
+        V, U or W from outside.
     descent_log : DescentLog or None
         If one is set, `step` empties it, and each block adds its decrease of F and squared step.
     clock : BlockClock or None
@@ -54,6 +58,7 @@ class State:
     n_total: int = 0
     sample_weight: Any = None
     sum_of_weights: float | None = None
+    momentum: Momentum | None = None
     descent_log: DescentLog | None = None
     clock: BlockClock | None = None
     cache: Cache = field(default_factory=Cache, repr=False)
@@ -75,7 +80,8 @@ class State:
         X, Y and the weights of samples are data: a checkpoint holds their hash.
         """
         return {
-            "version": 1,
+            "version": 1 if self.momentum is None else 2,
+            **({} if self.momentum is None else self.momentum.state_dict()),
             "W": [None, *self.W[1:]],
             "V": [None, *self.V[1:]],
             "U": [None, *self.U[1:]],
@@ -93,6 +99,8 @@ class State:
         self.W[1:], self.V[1:], self.U[1:] = (stored[name][1:] for name in "WVU")
         self.iteration, self.n_total = stored["iteration"], stored["n_total"]
         self.sum_of_weights = stored["sum_of_weights"]
+        if self.momentum is not None:
+            self.momentum.load_state_dict(stored)
 
     def make_own(self) -> None:
         """Replace read-only blocks by copies that `step` can update; X and Y are only read."""

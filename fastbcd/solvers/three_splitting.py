@@ -35,6 +35,10 @@ class ThreeSplitting(BlockCoordinateDescent):
         ``alpha > max(0, (L - gamma) / 2)``.
     execution : Execution, optional
         Where and how the work runs.
+    acceleration : {None, "nesterov"}, default=None
+        With "nesterov" each iteration starts from ``P^k + beta_k (P^k - P^{k-1})``, over all
+        blocks. A guard keeps the sufficient decrease of F that a plain iteration has. None is the
+        published procedure. See `fastbcd.solvers.acceleration`.
     **where
         The fields of `Execution` as keywords, instead of the record: device, dtype, n_threads,
         tile_rows, comm, memory, folder, precision.
@@ -146,7 +150,7 @@ class ThreeSplittingBlocks(LayerBlocks):
         block.solve(tile, V, C, U_next, decrease, *own.weight)
 
     def update_U(self, tile: Tile, decrease: Any) -> None:
-        """Update U_l of a tile, and leave ``U_l - V^_{l-1} W_l^T`` in the work array B.
+        """Update U_l of a tile, and replace ``V^_{l-1} W_l^T`` in B by ``U_l - V^_{l-1} W_l^T``.
 
         .. code-block:: text
 
@@ -159,7 +163,7 @@ class ThreeSplittingBlocks(LayerBlocks):
             own.activation,
             own.V,
             own.skipped,
-            own.linear(self.operator),
+            own.B,
             problem.gamma,
             problem.rho,
             self.solver.alpha if self.l < self.L else 0.0,

@@ -51,6 +51,8 @@ class TwoSplitting(BlockCoordinateDescent):
         iteration; one is the fastest in time (benchmarks/NOTES.md).
     execution : Execution, optional
         Where and how the work runs, as in `ThreeSplitting`.
+    acceleration : {None, "nesterov"}, default=None
+        As in `ThreeSplitting`.
     **where
         The fields of `Execution` as keywords, as in `ThreeSplitting`.
 
@@ -76,9 +78,12 @@ class TwoSplitting(BlockCoordinateDescent):
         loss_update: str = "prox",
         inner_steps: int = 1,
         execution: Execution | None = None,
+        acceleration: str | None = None,
         **where: Any,
     ) -> None:
-        super().__init__(problem, alpha, alpha_weights, loss_update, execution, **where)
+        super().__init__(
+            problem, alpha, alpha_weights, loss_update, execution, acceleration, **where
+        )
         self.inner_steps = require_integer(inner_steps, "inner_steps", at_least=1)
         if any(problem.residual):
             raise InputError(
@@ -192,7 +197,7 @@ class TwoSplittingBlocks(LayerBlocks):
                          + gamma/2 |V_{l+1} - act(V^_l W_{l+1}^T)|^2 + alpha/2 |V_l - V_l'|^2
         """
         own = self.on(tile)
-        B = own.linear(self.operator)
+        B = own.B
         if self.l == self.L:
             self.update_output_states(own, B, None, decrease)
             return

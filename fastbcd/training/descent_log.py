@@ -21,14 +21,19 @@ class DescentLog:
     ----------
     blocks : dict
         ``(kind, l)`` -> array of two: decrease of F, squared step.
+    squared_extrapolation : float
+        ``beta_k^2 |P^k - P^{k-1}|^2``, by how much an accelerated iteration moved its starting
+        point before its sweep; 0 for a plain one.
     """
 
     def __init__(self) -> None:
         self.blocks: dict[tuple[str, int], NDArray[Any]] = {}
+        self.squared_extrapolation = 0.0
 
     def clear(self) -> None:
         """Forget the last iteration."""
         self.blocks.clear()
+        self.squared_extrapolation = 0.0
 
     def add(self, kind: str, l: int, report: Any, unit: float = 1.0) -> None:
         """Add a report of block ``kind_l``, for some samples or for all.

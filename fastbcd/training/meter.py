@@ -12,6 +12,7 @@ import numpy as np
 from fastbcd.devices.protocol import Device
 from fastbcd.devices.tiles import Tile
 from fastbcd.training.clock import laps, laps_of_all_threads
+from fastbcd.training.descent_log import DescentLog
 
 
 class Meter:
@@ -21,19 +22,29 @@ class Meter:
     ----------
     device : Device
     state : State
-        Decreases go to its ``descent_log`` and seconds to its ``clock``, if they are set.
+        Seconds go to its ``clock``, if it is set.
     l : int
         Number of the layer.
     kinds : str
         Blocks of states, "V" or "VU".
     unit : float
         The factor of a sample's terms in F.
+    log : DescentLog or None
+        Decreases go there.
     """
 
-    def __init__(self, device: Device, state: Any, l: int, kinds: str, unit: float) -> None:
+    def __init__(
+        self,
+        device: Device,
+        state: Any,
+        l: int,
+        kinds: str,
+        unit: float,
+        log: DescentLog | None,
+    ) -> None:
         self._device, self._state, self._l = device, state, l
         self._kinds, self._unit = kinds, unit
-        self._log = state.descent_log
+        self._log = log
         self._sums = None if self._log is None else device.sum((len(kinds), 2))
         self._weights = None if self._log is None else device.zeros((2,), np.float64)
         self._lap = laps_of_all_threads(state.clock)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from fastbcd.kernels.cuda.bfloat16 import to_bfloat16
 from fastbcd.kernels.cuda.coordinate_descent import coordinate_descent, state_slopes
+from fastbcd.kernels.cuda.extrapolation import before_extrapolation, difference, extrapolate
 from fastbcd.kernels.cuda.gram_solve import (
     add_scaled_step,
     add_state_decrease,
@@ -87,13 +88,16 @@ __all__ = [
     "add_scaled_step",
     "add_state_decrease",
     "advance",
+    "before_extrapolation",
     "coordinate_descent",
     "coordinate_hessian",
     "coupling_residual",
     "curvature_bound",
+    "difference",
     "displacement",
     "displacement_of_states",
     "eigenvectors_in_a_block",
+    "extrapolate",
     "fetch",
     "gather",
     "launching",

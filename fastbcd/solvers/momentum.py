@@ -1,0 +1,97 @@
+"""The momentum of an accelerated run: the last difference of iterates, and F for the guard."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fastbcd.devices.protocol import Device
+from fastbcd.problem import Problem
+from fastbcd.support.stored import check_state_dict
+
+
+@dataclass
+class Momentum:
+    """What an accelerated run remembers of its last iteration, beside the state P^k.
+
+    Attributes
+    ----------
+    V, U : list
+        ``V_l^k - V_l^{k-1}`` and ``U_l^k - U_l^{k-1}``, (n, d_l) uint16 arrays with the bits of
+        bfloat16 numbers, for l = 1..L; None for l = 0, and for all U of Algorithm 1.
+    W : list
+        W_l^{k-1}; None for l = 0.
+    t : float
+        t_k of Nesterov's sequence; 1 after a restart.
+    objective : float or None
+        F(P^k); None before the first iteration.
+    step : float
+        ``|P^k - P^{k-1}|`` in the norm of `DescentLog`.
+    restarts : int
+        Number of sweeps that the guard has rejected.
+    problem : Problem or None
+        The problem of the solver that made it. Under another problem F is another function, so
+        the momentum starts anew.
+    """
+
+    V: list[Any]
+    U: list[Any]
+    W: list[Any]
+    t: float = 1.0
+    objective: float | None = None
+    step: float = 0.0
+    restarts: int = 0
+    problem: Problem | None = None
+
+    @classmethod
+    def none_yet(cls, device: Device, state: Any) -> Momentum:
+        """Return the momentum of `state` before its first accelerated iteration."""
+        blocks = [A for A in (*state.V[1:], *state.U[1:]) if A is not None]
+        allocated = iter(device.storage.allocate([A.shape for A in blocks], np.uint16))
+
+        def zeros(arrays: list[Any]) -> list[Any]:
+            return [None, *(None if A is None else next(allocated) for A in arrays[1:])]
+
+        momentum = cls(zeros(state.V), zeros(state.U), [None, *map(device.copy, state.W[1:])])
+        for array in (A for A in (*momentum.V, *momentum.U) if A is not None):
+            for rows in device.blocks(array):
+                array[rows] = 0
+                device.storage.done_with(array, rows)
+        return momentum
+
+    def start_anew(self, problem: Problem) -> None:
+        """Forget F and the speed, for another problem; the arrays are kept."""
+        self.problem, self.objective, self.t, self.step = problem, None, 1.0, 0.0
+
+    def advance(self) -> float:
+        """Go on to t_{k+1}, and return ``beta_k = (t_k - 1) / t_{k+1}``.
+
+        ``t_{k+1} = (1 + sqrt(1 + 4 t_k^2)) / 2``, ``t_1 = 1`` (Nesterov 1983).
+        """
+        now, self.t = self.t, 0.5 * (1.0 + math.sqrt(1.0 + 4.0 * self.t * self.t))
+        return (now - 1.0) / self.t
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the entries of a checkpoint; arrays are not copied."""
+        return {
+            "V_difference": [None, *self.V[1:]],
+            "U_difference": [None, *self.U[1:]],
+            "W_before": [None, *self.W[1:]],
+            "momentum": {
+                "t": self.t,
+                "objective": self.objective,
+                "step": self.step,
+                "restarts": self.restarts,
+            },
+        }
+
+    def load_state_dict(self, stored: dict[str, Any]) -> None:
+        """Take over `stored`, a result of `state_dict`; `InputError` names keys that are wrong."""
+        check_state_dict(stored["momentum"], self.state_dict()["momentum"], "Momentum")
+        self.V[1:], self.U[1:] = stored["V_difference"][1:], stored["U_difference"][1:]
+        self.W[1:] = stored["W_before"][1:]
+        for name, value in stored["momentum"].items():
+            setattr(self, name, value)

@@ -1,0 +1,197 @@
+"""The point from which a sweep starts: the iterate itself, or an extrapolation of it.
+
+A sweep visits the layers from L to 1. Its pass over layer l reads V_{l-1}, V_l and U_l of a tile,
+and W_l, so they are moved to the starting point just before they are read for the first time:
+extrapolation has no pass of its own, and F at the point is summed up on the way.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fastbcd.devices.protocol import Device
+from fastbcd.devices.workspace import Buffer, Workspace
+from fastbcd.layers import Operator
+from fastbcd.problem import Problem
+from fastbcd.solvers.evaluation import Couplings, layer_terms
+from fastbcd.solvers.on_tile import LayerOnTile
+from fastbcd.solvers.state import State
+from fastbcd.training.descent_log import DescentLog
+
+if TYPE_CHECKING:
+    from fastbcd.solvers.momentum import Momentum
+
+
+class Iterate:
+    """The starting point of a plain sweep, ``Q = P^k``: nothing moves, and nothing is measured."""
+
+    def begin(self, l: int) -> None:
+        """Move W_l to the point, before the pass over layer l."""
+
+    def on(self, layer: LayerOnTile, operator: Operator) -> IterateOnTile:
+        """Move the states of a tile, and leave ``V^_{l-1} W_l^T`` in the work array B."""
+        layer.linear(operator)
+        return IterateOnTile()
+
+    def arrays(self, l: int) -> list[Any]:
+        """Return the arrays of samples that the pass over layer l uses for this."""
+        return []
+
+    def finish(self, l: int, log: DescentLog | None) -> None:
+        """Take the sums over tiles, after the blocks of layer l."""
+
+
+class IterateOnTile:
+    """The same for the layer and the tile at hand."""
+
+    def keep_difference(self, kind: str) -> None:
+        """Note how far a block has moved, which was just updated; `kind` is "V" or "U"."""
+
+    def finish(self) -> None:
+        """Add the sums of the tile in its turn."""
+
+
+class PointWork(Workspace):
+    """Work arrays of a tile: V_l and U_l of the last iterate."""
+
+    V: Buffer
+    U: Buffer
+
+
+class Extrapolation(Iterate):
+    """The point ``Q = P^k + beta (P^k - P^{k-1})`` over all blocks, or ``Q = P^k`` after a trial.
+
+    Parameters
+    ----------
+    problem : Problem
+    device : Device
+    state : State
+        It is P^k. If `restore` is True, it is the end of the sweep that the guard rejected.
+    momentum : Momentum
+        The difference ``P^k - P^{k-1}``; that of the rejected sweep if `restore` is True. The sweep
+        replaces it by ``P^{k+1} - P^k``.
+    couplings : callable
+        The solver's squares for F; see `fastbcd.solvers.evaluation.Couplings`.
+    beta : float
+        >= 0.
+    restore : bool, default=False
+        Go back to P^k.
+
+    Attributes
+    ----------
+    objective : float
+        F(Q), after the sweep.
+
+    Notes
+    -----
+    An element of V or W that would leave the domain of its penalty does not move: the penalty
+    stays finite at Q. P^k is found again from Q and the difference, up to rounding in the type of
+    V. The weights are kept exactly.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        device: Device,
+        state: State,
+        momentum: Momentum,
+        couplings: Couplings,
+        beta: float,
+        restore: bool = False,
+    ) -> None:
+        self.problem, self.device, self.state = problem, device, state
+        self.momentum, self.couplings = momentum, couplings
+        self.beta, self.restore = beta, restore
+        self.objective = 0.0
+        self.unit = problem.per_sample(state.total_weight)
+
+    def begin(self, l: int) -> None:
+        """Move W_l to the point, and keep that of P^k."""
+        W, before, device = self.state.W[l], self.momentum.W[l], self.device
+        penalty = self.problem.weight_penalties[l - 1]
+        if self.restore:
+            W[...] = before
+        else:
+            step = W - before
+            before[...] = W
+            if self.beta > 0.0:
+                step *= step.dtype.type(self.beta)
+                W += step
+                device.project(W[:, :-1], penalty)
+        self.objective += float(device.penalty_sum(penalty, W[:, :-1]))
+        self.sums = device.sum(3)
+
+    def on(self, layer: LayerOnTile, operator: Operator) -> ExtrapolationOnTile:
+        """Move the states of a tile, and leave ``V^_{l-1} W_l^T`` in the work array B."""
+        return ExtrapolationOnTile(self, layer, operator)
+
+    def arrays(self, l: int) -> list[Any]:
+        """Return the differences that the pass over layer l reads and writes."""
+        V, U = self.momentum.V, self.momentum.U
+        return [array for array in (V[l - 1], V[l], U[l]) if array is not None]
+
+    def finish(self, l: int, log: DescentLog | None) -> None:
+        """Take the sums over tiles, and tell `log` how far the blocks moved from P^k."""
+        assert log is not None
+        terms, *steps = self.sums.total()
+        self.objective += self.unit * float(terms)
+        for kind, squared in zip("VU", steps, strict=True):
+            if (kind, l) in log.blocks:
+                log.blocks[kind, l][1] = self.unit * squared
+        moved = self.device.kernels.squared_distance(self.state.W[l], self.momentum.W[l])
+        log.blocks["W", l][1] = moved
+
+
+class ExtrapolationOnTile(IterateOnTile):
+    """An extrapolation for the layer and the tile at hand."""
+
+    def __init__(self, point: Extrapolation, layer: LayerOnTile, operator: Operator) -> None:
+        self.point, self.layer = point, layer
+        problem, l = point.problem, layer.l
+        V, U = point.momentum.V, point.momentum.U
+        if l == problem.n_layers:
+            self._move(layer.V, V[l], problem.state_penalties[l - 1])
+        if l > 1:
+            self._move(layer.V_below, V[l - 1], problem.state_penalties[l - 2])
+        self._before = {"V": self._last("V", layer.V, V[l])}
+        if U[l] is not None:
+            self._move(layer.U, U[l], None)
+            self._before["U"] = self._last("U", layer.U, U[l])
+        coupling, _ = layer_terms(problem, point.device, layer, operator, point.couplings)
+        if l == problem.n_layers:
+            Y = point.state.Y[layer.tile.rows]
+            kernels = point.device.kernels
+            coupling = coupling + kernels.loss_sum(problem.loss, layer.V, Y, *layer.weight)
+        self._sums = [coupling, 0.0, 0.0]
+
+    def _move(self, A: Any, difference: Any, penalty: Any) -> None:
+        """Move rows A of V or U to the point."""
+        point, D = self.point, difference[self.layer.tile.rows]
+        kernels = point.device.kernels
+        if point.restore:
+            kernels.extrapolate(A, D, -1.0, None)
+            if penalty is not None:
+                point.device.project(A, penalty)
+        elif point.beta > 0.0:
+            bounded = penalty is not None and penalty.ridge is None
+            kernels.extrapolate(A, D, point.beta, penalty if bounded else None)
+
+    def _last(self, kind: str, A: Any, difference: Any) -> Any:
+        """Return the rows of P^k to which A belongs, in a work array."""
+        point, tile = self.point, self.layer.tile
+        P = getattr(tile.work.of(PointWork), kind).array(A.shape, A.dtype)
+        beta = 0.0 if point.restore else point.beta
+        point.device.kernels.before_extrapolation(P, A, difference[tile.rows], beta)
+        return P
+
+    def keep_difference(self, kind: str) -> None:
+        """Replace the difference of a block by that of the iteration; note its squared norm."""
+        layer, point = self.layer, self.point
+        A, differences = (layer.V, point.momentum.V) if kind == "V" else (layer.U, point.momentum.U)
+        self._sums["VU".index(kind) + 1] = point.device.kernels.difference(
+            differences[layer.l][layer.tile.rows], A, self._before[kind], *layer.weight
+        )
+
+    def finish(self) -> None:
+        """Add the sums of the tile in its turn."""
+        self.point.sums.add(self.layer.tile, self._sums)

@@ -1,0 +1,72 @@
+"""Extrapolation of states on a GPU; the difference is kept in bfloat16."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastbcd.kernels.cuda.target import (
+    block_of_grid,
+    block_sum,
+    elements,
+    gpu_kernel,
+    launch_each,
+    shared_scalar,
+    thread_of_block,
+    total_of_each,
+)
+from fastbcd.kernels.extrapolation import from_bfloat16 as _from_bfloat16
+from fastbcd.kernels.extrapolation import to_bfloat16 as _to_bfloat16
+
+from_bfloat16, to_bfloat16 = shared_scalar(_from_bfloat16), shared_scalar(_to_bfloat16)
+
+
+@gpu_kernel
+def _extrapolate(V, D, beta, penalty):
+    i, j, down, turns = elements(*V.shape)
+    for _ in range(turns):
+        new = V[i, j] + beta * from_bfloat16(D[i, j])
+        if penalty is None or np.float64(new) == penalty.prox(np.float64(new), 0.0):
+            V[i, j] = new
+        else:
+            D[i, j] = 0
+        i += down
+
+
+def extrapolate(V: Any, D: Any, beta: float, penalty: Any) -> None:
+    """``V = V + beta D``, as in `fastbcd.kernels.extrapolate`."""
+    launch_each(_extrapolate, V.shape, V, D, V.dtype.type(beta), penalty)
+
+
+@gpu_kernel
+def _before_extrapolation(P, V, D, beta):
+    i, j, down, turns = elements(*V.shape)
+    for _ in range(turns):
+        P[i, j] = V[i, j] - beta * from_bfloat16(D[i, j])
+        i += down
+
+
+def before_extrapolation(P: Any, V: Any, D: Any, beta: float) -> None:
+    """``P = V - beta D``, as in `fastbcd.kernels.before_extrapolation`."""
+    launch_each(_before_extrapolation, V.shape, P, V, D, V.dtype.type(beta))
+
+
+@gpu_kernel
+def _difference(partial, D, V, P):
+    i, j, down, turns = elements(*V.shape)
+    own = 0.0
+    for _ in range(turns):
+        gap = V[i, j] - P[i, j]
+        P[i, j] = gap
+        D[i, j] = to_bfloat16(gap)
+        own += np.float64(gap) * np.float64(gap)
+        i += down
+    sum_own = block_sum(own)
+    if thread_of_block() == 0:
+        partial[0, block_of_grid()] = sum_own
+
+
+def difference(D: Any, V: Any, P: Any) -> Any:
+    """``D = V - P`` in bfloat16, and P too; returns ``|V - P|^2``."""
+    return total_of_each(_difference, V.shape, D, V, P)[0]
