@@ -1,29 +1,15 @@
 """Extrapolation of states along their last difference, which is kept in bfloat16.
 
-A bfloat16 is the upper half of a float32's bits: 8 significant bits, in a uint16 array. An
-iterate is extrapolated by ``V = V + beta D``, and the point before it is ``P = V - beta D`` up to
-rounding in the type of V. So an iteration needs no copy of the point that it started from.
+An iterate is extrapolated by ``V = V + beta D``, and the point before it is ``P = V - beta D`` up
+to rounding in the type of V. So an iteration needs no copy of the point that it started from.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from fastbcd.kernels.jit import kernel, straight
-
-
-@straight
-def from_bfloat16(bits):
-    """Return the float32 of the `bits` of a bfloat16."""
-    return np.uint32(np.uint32(bits) << np.uint32(16)).view(np.float32)
-
-
-@straight
-def to_bfloat16(x):
-    """Return the bits of `x`, rounded to the nearest bfloat16, ties to even; x is not NaN."""
-    bits = np.float32(x).view(np.uint32)
-    odd = np.uint32(np.uint32(bits >> np.uint32(16)) & np.uint32(1))
-    return np.uint16(np.uint32(bits + np.uint32(0x7FFF) + odd) >> np.uint32(16))
+from fastbcd.kernels.bfloat16 import bfloat16_bits, bfloat16_value
+from fastbcd.kernels.jit import kernel
 
 
 @kernel
@@ -49,10 +35,10 @@ def extrapolate(V, D, beta, penalty):
     for i in range(V.shape[0]):
         if penalty is None:
             for j in range(V.shape[1]):
-                V[i, j] += b * from_bfloat16(D[i, j])
+                V[i, j] += b * bfloat16_value(D[i, j])
         else:
             for j in range(V.shape[1]):
-                new = V[i, j] + b * from_bfloat16(D[i, j])
+                new = V[i, j] + b * bfloat16_value(D[i, j])
                 if np.float64(new) == penalty.prox(np.float64(new), 0.0):
                     V[i, j] = new
                 else:
@@ -65,7 +51,7 @@ def before_extrapolation(P, V, D, beta):
     b = V.dtype.type(beta)
     for i in range(V.shape[0]):
         for j in range(V.shape[1]):
-            P[i, j] = V[i, j] - b * from_bfloat16(D[i, j])
+            P[i, j] = V[i, j] - b * bfloat16_value(D[i, j])
 
 
 @kernel
@@ -82,6 +68,6 @@ def difference(D, V, P, sample_weight=None):
             P[i, j] = V[i, j] - P[i, j]
             square += P[i, j] * P[i, j]
         for j in range(V.shape[1]):
-            D[i, j] = to_bfloat16(P[i, j])
+            D[i, j] = bfloat16_bits(P[i, j])
         total += np.float64(square) * (1.0 if sample_weight is None else sample_weight[i])
     return total

@@ -25,6 +25,12 @@ SOLVERS = {
         Problem((6, 8, 3), activation="tanh", loss="cross_entropy"), comm=comm, **FLOAT64
     ),
     "float32": lambda comm: ThreeSplitting(Problem((6, 8, 3)), tile_rows=16, comm=comm),
+    "accelerated": lambda comm: TwoSplitting(
+        Problem((6, 8, 3)), acceleration="nesterov", comm=comm, **FLOAT64
+    ),
+    "float32, accelerated": lambda comm: ThreeSplitting(
+        Problem((6, 8, 3)), acceleration="nesterov", tile_rows=16, comm=comm
+    ),
 }
 
 
@@ -66,7 +72,7 @@ class LimitFiles(Callback):
 
 def share(comm, name):
     """The samples of this rank."""
-    if name == "float32":
+    if name.startswith("float32"):
         rows = SOLVERS[name](comm).rows(N)
     else:
         bounds = [0, *ENDS[comm.size]]

@@ -33,6 +33,14 @@ SOLVERS = {
     "two-splitting": lambda: TwoSplitting(
         Problem((6, 8, 3), activation="tanh", loss="cross_entropy"), inner_steps=2
     ),
+    "three-splitting, accelerated": lambda: ThreeSplitting(
+        Problem((6, 8, 8, 3), residual=True, weight_penalty="l1:1e-4"), acceleration="nesterov"
+    ),
+    "two-splitting, accelerated": lambda: TwoSplitting(
+        Problem((6, 8, 3), state_penalty="nonnegative/none"),
+        dtype="float64",
+        acceleration="nesterov",
+    ),
     "mini-batch": lambda: MiniBatchThreeSplitting(Problem((6, 8, 8, 3), residual=True), 40),
     "without averages": lambda: MiniBatchThreeSplitting(
         Problem((6, 8, 3), loss="logistic_ovr"), 40, average=0.0, dtype="float64"
@@ -53,6 +61,9 @@ class StopAfter(Callback):
 def bits(state):
     """Every array of a state, and its counters."""
     arrays = [A for name in ("W", "V", "U", "mean_W", "S") for A in getattr(state, name, [])]
+    momentum = getattr(state, "momentum", None)
+    if momentum is not None:
+        arrays += [*momentum.W, *momentum.V, *momentum.U, np.array([momentum.t, momentum.step])]
     return [None if A is None else A.tobytes() for A in arrays], state.iteration
 
 
@@ -145,12 +156,24 @@ def saved(tmp_path):
             ThreeSplitting(Problem((6, 8, 3), weight_penalty="l1:1e-4"), tile_rows=7),
             "tile_rows was .* there, and is 7 here",
         ),
+        (
+            ThreeSplitting(Problem((6, 8, 3), weight_penalty="l1:1e-4"), acceleration="nesterov"),
+            "acceleration was None there, and is nesterov here$",
+        ),
         (SOLVERS["two-splitting"](), "solver was ThreeSplitting there, and is TwoSplitting here"),
     ],
 )
 def test_another_solver_or_network_is_refused_by_name(solver, named, saved):
     with pytest.raises(InputError, match=named):
         resume(saved, solver, X, Y)
+
+
+def test_an_accelerated_run_does_not_go_on_as_a_plain_one(tmp_path):
+    path, problem = tmp_path / "c.safetensors", Problem((6, 8, 3))
+    accelerated = ThreeSplitting(problem, acceleration="nesterov")
+    accelerated.fit(X, Y, max_iter=5, callbacks=[StopAfter(3), SaveCheckpoint(path)])
+    with pytest.raises(InputError, match="acceleration was nesterov there, and is None here$"):
+        resume(path, ThreeSplitting(problem), X, Y)
 
 
 def test_every_hyperparameter_of_mini_batches_is_held_to(tmp_path):
@@ -233,13 +256,15 @@ def test_states_in_files_are_written_and_read_with_little_memory(tmp_path):
     assert int(grown) < 2**25
 
 
-def test_a_run_out_of_core_goes_on_in_memory_and_the_other_way_round(tmp_path):
+@pytest.mark.parametrize("acceleration", [None, "nesterov"])
+def test_a_run_out_of_core_goes_on_in_memory_and_the_other_way_round(acceleration, tmp_path):
     path, problem = tmp_path / "c.safetensors", Problem((6, 8, 3))
-    in_memory = ThreeSplitting(problem)
-    out_of_core = ThreeSplitting(problem, memory="4GiB", folder=tmp_path)
+    in_memory = ThreeSplitting(problem, acceleration=acceleration)
+    files = {"memory": "4GiB", "folder": tmp_path}
+    out_of_core = ThreeSplitting(problem, acceleration=acceleration, **files)
     whole = in_memory.fit(X, Y, max_iter=5)
     for first, second in ((out_of_core, in_memory), (in_memory, out_of_core)):
-        first.fit(X, Y, max_iter=5, callbacks=[StopAfter(2), SaveCheckpoint(path)])
+        first.fit(X, Y, max_iter=5, callbacks=[StopAfter(3), SaveCheckpoint(path)])
         assert bits(resume(path, second, X, Y).state) == bits(whole.state)
 
 

@@ -40,12 +40,14 @@ def reports(tmp_path_factory):
     return json.loads(run_ranks(4, *script("checkpoint_on_ranks.py"), folder)[0])
 
 
-@pytest.mark.parametrize("name", ["three-splitting", "two-splitting", "float32"])
+@pytest.mark.parametrize(
+    "name", ["three-splitting", "two-splitting", "float32", "accelerated", "float32, accelerated"]
+)
 def test_four_two_one_and_three_ranks_in_turn_reach_the_uninterrupted_result(reports, name):
     report = reports[0][name]
     assert report["difference"] <= 1e-10
     assert report["objectives"] <= 1e-10
-    if name == "float32":  # shares are whole tiles: sums in float64 are exact
+    if name.startswith("float32"):  # shares are whole tiles: sums in float64 are exact
         assert report["same_bits"]
     assert report["iterations"] == list(range(1, 10))
     assert report["seconds_grow"]

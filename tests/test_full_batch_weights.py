@@ -57,6 +57,11 @@ SOLVERS = {
 # Each compiles kernels of its own: the fast ones have each algorithm, reduction and kind of block.
 FAST = ("squared", "two-splitting, sum")
 NAMES = [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in SOLVERS]
+ACCELERATED = {
+    "accelerated": lambda: three({"acceleration": "nesterov"}, weight_penalty="ridge:0.1"),
+    "two-splitting, accelerated": lambda: two({"acceleration": "nesterov"}, reduction="sum"),
+}
+MAKE = {**SOLVERS, **ACCELERATED}
 NUMBERS = ("objective", "constraint_gap", "decrease", "step", "subgradient", "tracked_objective")
 
 
@@ -72,10 +77,10 @@ def bits(result):
     return [A.tobytes() for A in arrays], numbers
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, *ACCELERATED])
 def test_a_weight_is_so_many_copies_of_the_sample_in_every_array_and_number(name):
-    weighted = run(SOLVERS[name](), X, Y, COUNTS)
-    copied = run(SOLVERS[name](), X[COPIES], Y[COPIES])
+    weighted = run(MAKE[name](), X, Y, COUNTS)
+    copied = run(MAKE[name](), X[COPIES], Y[COPIES])
     ours, theirs = weighted.state, copied.state
     copies = np.repeat(np.arange(KEPT.sum()), COUNTS[KEPT])
     for l in range(1, 4):
@@ -86,7 +91,7 @@ def test_a_weight_is_so_many_copies_of_the_sample_in_every_array_and_number(name
     for a, b in zip(weighted.history, copied.history, strict=True):
         for number in NUMBERS:
             assert a[number] == pytest.approx(b[number], rel=1e-9), number
-    plain = run(SOLVERS[name](), X, Y)
+    plain = run(MAKE[name](), X, Y)
     assert np.abs(ours.W[1] - plain.state.W[1]).max() > 1e-4
 
 
@@ -235,14 +240,14 @@ def test_threads_files_and_forms_of_the_weights_change_no_bit(name, tmp_path):
         assert bits(run(mapped, inputs, Y, weight)) == expected
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, *ACCELERATED])
 def test_ranks_agree_with_one_process(name):
-    solver = SOLVERS[name]()
+    solver = MAKE[name]()
     weight = np.where(np.arange(N) < 20, 0.0, WEIGHTS)  # the first rank is left without samples
     alone = run(solver, X, Y, weight)
 
     def one(ranks):
-        solver = SOLVERS[name]()
+        solver = MAKE[name]()
         solver.device.ranks = ranks
         rows = slice(*((0, 18), (18, 40), (40, N))[ranks.rank])
         return run(solver, X[rows], Y[rows], weight[rows])

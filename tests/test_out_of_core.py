@@ -54,7 +54,10 @@ def data(n=N, widths=WIDTHS, dtype=np.float32):
 
 
 def arrays_of(state):
-    return [A for A in [*state.W, *state.V, *state.U, state.Y] if A is not None]
+    arrays = [*state.W, *state.V, *state.U, state.Y]
+    if getattr(state, "momentum", None) is not None:
+        arrays += [*state.momentum.V, *state.momentum.U]
+    return [A for A in arrays if A is not None]
 
 
 def fractions_in_memory(array):
@@ -78,6 +81,12 @@ CASES = {
     ),
     "two": (TwoSplitting, {"activation": "sigmoid"}, {"inner_steps": 2}),
     "two, ridge": (TwoSplitting, {"state_penalty": "ridge:0.01"}, {"dtype": "float64"}),
+    "three, accelerated": (
+        ThreeSplitting,
+        {"state_penalty": "nonnegative"},
+        {"acceleration": "nesterov"},
+    ),
+    "two, accelerated": (TwoSplitting, {}, {"acceleration": "nesterov"}),
     "prox-linear": (ThreeSplitting, {"loss": "cross_entropy"}, {"loss_update": "prox-linear"}),
 }
 
@@ -91,7 +100,7 @@ def test_every_algorithm_reaches_the_same_bits_as_in_memory(case, folder):
         options = {"n_threads": 3, "alpha": 1.0, **options, **place}
         solver = kind(Problem(WIDTHS, **of_problem), tile_rows=ROWS, **options)
         callbacks = [Objective(), Certify(2), Accuracy("train", X, Y.argmax(1))]
-        results.append(solver.fit(X, Y, max_iter=3, callbacks=callbacks))
+        results.append(solver.fit(X, Y, max_iter=4, callbacks=callbacks))
         stored = [pages_of(A) is not None for A in arrays_of(results[-1].state)]
         W = len(WIDTHS) - 1
         assert not any(stored[:W])
@@ -104,11 +113,20 @@ def test_every_algorithm_reaches_the_same_bits_as_in_memory(case, folder):
             assert {**row, "seconds": 0} == {**same, "seconds": 0}
 
 
-def test_after_a_pass_next_to_nothing_of_the_samples_is_in_memory(folder):
+@pytest.mark.parametrize("acceleration", [None, "nesterov"])
+def test_after_a_pass_next_to_nothing_of_the_samples_is_in_memory(acceleration, folder):
     X, Y = data(20_001)
-    solver = ThreeSplitting(Problem(WIDTHS), memory=PLENTY, folder=folder, tile_rows=ROWS)
+    options = {"memory": PLENTY, "folder": folder, "tile_rows": ROWS}
+    solver = ThreeSplitting(Problem(WIDTHS), acceleration=acceleration, **options)
     state = solver.init(X, Y)
-    passes = [solver.step, solver.objective, solver.squared_subgradient, solver.magnitude_bound]
+    passes = [
+        lambda state: state,
+        solver.step,
+        solver.step,
+        solver.objective,
+        solver.squared_subgradient,
+        solver.magnitude_bound,
+    ]
     for go_through in passes:
         go_through(state)
         for array in arrays_of(state)[len(WIDTHS) - 1 :]:
@@ -189,7 +207,8 @@ def run(n):
     X = np.load("X.npy", mmap_mode="r")[:n]
     Y = np.load("Y.npy", mmap_mode="r")[:n]
     labels = np.zeros(n, np.uint8)
-    solver = {kind}(Problem((64, 64, 64, 4)), memory="{memory}", folder=".", tile_rows=1024)
+    options = dict(memory="{memory}", folder=".", tile_rows=1024, acceleration={acceleration!r})
+    solver = {kind}(Problem((64, 64, 64, 4)), **options)
     state = solver.init(X, Y)
     size = sum(A.nbytes for A in [*state.V, *state.U, state.Y] if A is not None)
     solver.fit(X, Y, max_iter=2, callbacks=[Objective(), Certify(), Accuracy("all", X, labels)])
@@ -201,8 +220,13 @@ print(run({n}), before, peak())
 """
 
 
-@pytest.mark.parametrize("kind", ["ThreeSplitting", "TwoSplitting"])
-def test_peak_memory_keeps_to_the_budget_and_does_not_grow_with_the_samples(kind, folder):
+@pytest.mark.parametrize(
+    ("kind", "acceleration"),
+    [("ThreeSplitting", None), ("TwoSplitting", None), ("ThreeSplitting", "nesterov")],
+)
+def test_peak_memory_keeps_to_the_budget_and_does_not_grow_with_the_samples(
+    kind, acceleration, folder
+):
     n = 200_000
     X = np.lib.format.open_memmap(folder / "X.npy", "w+", np.float32, (n, 64))
     X[:] = np.random.default_rng(0).random((64,), np.float32)
@@ -210,7 +234,7 @@ def test_peak_memory_keeps_to_the_budget_and_does_not_grow_with_the_samples(kind
     Y = np.lib.format.open_memmap(folder / "Y.npy", "w+", np.float32, (n, 4))
     Y[:] = 0
     Y[np.arange(n), np.arange(n) % 4] = 1
-    program = PEAK.format(kind=kind, memory="900MiB", n=n)
+    program = PEAK.format(kind=kind, acceleration=acceleration, memory="900MiB", n=n)
     process = subprocess.run(
         [sys.executable, "-c", program], cwd=folder, capture_output=True, text=True
     )

@@ -38,11 +38,13 @@ def stepped(solver, **init):
 @pytest.mark.parametrize("kind", [ThreeSplitting, TwoSplitting])
 @pytest.mark.parametrize("name", PROBLEMS)
 @pytest.mark.parametrize("weighted", [False, True])
-def test_full_batches_take_the_same_steps(name, kind, weighted):
+@pytest.mark.parametrize("acceleration", [None, "nesterov"])
+def test_full_batches_take_the_same_steps(name, kind, weighted, acceleration):
     if kind is TwoSplitting and name == "residual":
         return
     problem = Problem((5, 6, 6, 3), **PROBLEMS[name])
-    ours, plain = (kind(problem, alpha=0.1, dtype="float64", tile_rows=25) for _ in range(2))
+    options = {"alpha": 0.1, "dtype": "float64", "acceleration": acceleration}
+    ours, plain = (kind(problem, tile_rows=25, **options) for _ in range(2))
     plain.device = PlainDevice()
     init = {"sample_weight": WEIGHT} if weighted else {}
     states = [stepped(solver, **init) for solver in (ours, plain)]

@@ -31,6 +31,8 @@ CASES = {
     "resnet": (ThreeSplitting, {"residual": True, "loss": "cross_entropy", "rho": 3.0}, {}),
     "two-splitting": (TwoSplitting, {"activation": "tanh"}, {"inner_steps": 2}),
     "lasso": (ThreeSplitting, {"weight_penalty": "l1:1e-3"}, {}),
+    "accelerated": (ThreeSplitting, {"residual": True}, {"acceleration": "nesterov"}),
+    "two-splitting, accelerated": (TwoSplitting, {}, {"acceleration": "nesterov"}),
 }
 report = {}
 for name, (kind, options, more) in CASES.items():
@@ -70,7 +72,7 @@ if comm.rank == 0:
 def test_weights_are_those_of_one_process(n_ranks):
     out, _ = run_ranks(n_ranks, *program(COMMON + SAME_WEIGHTS))
     report = json.loads(out)
-    assert len(report) == 16
+    assert len(report) == 24
     for case, found in report.items():
         assert found["same on all"], case
         assert sum(found["samples"]) == 403, case

@@ -1,5 +1,6 @@
 """Arrays of a caller are never written to, and a run does the same with any kind of array."""
 
+import itertools
 import pickle
 
 import joblib
@@ -71,9 +72,17 @@ def test_a_stream_goes_on_to_the_same_bits_and_changes_nothing_it_came_from(way,
         assert (tmp_path / "thing").read_bytes() == before
 
 
-@pytest.mark.parametrize("solver", [ThreeSplitting, TwoSplitting, MiniBatchThreeSplitting])
-def test_a_state_that_cannot_be_written_to_steps_on_to_the_same_bits(solver, tmp_path):
-    solver = solver(PROBLEM, n_threads=1)
+SOLVERS = {
+    "three-splitting": ThreeSplitting(PROBLEM, n_threads=1),
+    "two-splitting": TwoSplitting(PROBLEM, n_threads=1),
+    "accelerated": ThreeSplitting(PROBLEM, n_threads=1, acceleration="nesterov"),
+    "mini-batch": MiniBatchThreeSplitting(PROBLEM, n_threads=1),
+}
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_a_state_that_cannot_be_written_to_steps_on_to_the_same_bits(name, tmp_path):
+    solver = SOLVERS[name]
     more = {"passes": 6} if isinstance(solver, MiniBatchThreeSplitting) else {}
     states = [solver.init(X, Y, seed=3, **more) for _ in range(3)]
     for state in states:
@@ -84,9 +93,13 @@ def test_a_state_that_cannot_be_written_to_steps_on_to_the_same_bits(solver, tmp
     for state in states:
         solver.step(solver.step(state))
     assert states[1].X is held  # samples are read only, and need no copy
+    blocks = ("W", "S") if more else ("W", "V", "U")
     for state in states[1:]:
-        for name in ("W", "S") if more else ("W", "V", "U"):
-            for one, other in zip(getattr(states[0], name), getattr(state, name), strict=True):
+        pairs = [(states[0], state)]
+        if name == "accelerated":
+            pairs.append((states[0].momentum, state.momentum))
+        for (first, second), block in itertools.product(pairs, blocks):
+            for one, other in zip(getattr(first, block), getattr(second, block), strict=True):
                 np.testing.assert_array_equal(one, other)
     assert (tmp_path / "thing").read_bytes() == dump
 

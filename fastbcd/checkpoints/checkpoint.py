@@ -41,12 +41,13 @@ KEYS = (
     "checksum",
 )  # fmt: skip
 # Keys of a state whose arrays have a row for each sample.
-OF_SAMPLES = ("V", "U")
+OF_SAMPLES = ("V", "U", "V_difference", "U_difference")
 # Names of hyperparameters in files: those of solvers, those that mini-batches may choose by a rule,
 # and those of problems.
 OF_SOLVERS = (
-    "alpha", "alpha_weights", "loss_update", "inner_steps", "batch_size", "step_size", "momentum",
-    "damping", "schedule", "rank", "displacement", "rho", "weight_decay", "average", "dtype",
+    "alpha", "alpha_weights", "loss_update", "inner_steps", "acceleration", "batch_size",
+    "step_size", "momentum", "damping", "schedule", "rank", "displacement", "rho", "weight_decay",
+    "average", "dtype",
 )  # fmt: skip
 CHOSEN = ("batch_size", "step_size", "momentum", "damping", "rank")
 OF_PROBLEMS = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -26,11 +27,27 @@ Sweep = Callable[[Iterate, DescentLog], None]
 """``sweep(point, log)`` updates all blocks once, from this starting point."""
 
 
+class Swept(NamedTuple):
+    """A sweep: F where it started and where it ended, and the distance that all blocks have gone.
+
+    The distance is that from P^k, unless the sweep is one more after a restart.
+    """
+
+    start: float
+    objective: float
+    step: float
+
+
 def checked_acceleration(acceleration: str | None) -> str | None:
     """Return `acceleration`, None or a name; `InputError` if it is neither."""
     if acceleration is None:
         return None
     return choice(acceleration, ACCELERATIONS, "acceleration")
+
+
+def is_accepted(decrease: float, sufficient: float, step: float) -> bool:
+    """Return whether ``F(P^k) - F(P^{k+1}) >= a |P^{k+1} - P^k|^2``; not if one of them is NaN."""
+    return decrease >= sufficient * step**2
 
 
 def accelerated_iteration(
@@ -55,39 +72,59 @@ def accelerated_iteration(
     -----
     F(Q) is summed up during the sweep, and the blocks report their exact decreases, so F(P^{k+1})
     needs no pass of its own. The steps in the descent log are those from P^k, and its entry
-    ``("Q", 0)`` has ``F(P^k) - F(Q)``. See docs/mathematics.md.
+    ``("Q", 0)`` has ``F(P^k) - F(Q)``. The host waits for the device once in each sweep. See
+    docs/mathematics.md.
     """
-    if state.momentum is None:
-        state.momentum = Momentum.none_yet(device, state)
-    momentum = state.momentum
-    if momentum.problem is not None and momentum.problem is not problem:
-        momentum.start_anew(problem)
-    momentum.problem = problem
+    momentum = _momentum(problem, device, state)
     log = DescentLog() if state.descent_log is None else state.descent_log
     known, last_step = momentum.objective, momentum.step
 
-    def swept(beta: float, restore: bool = False) -> tuple[float, float]:
-        """Sweep from Q; return F and the distance that all blocks have gone."""
+    def swept(beta: float, restore: bool = False) -> Swept:
         log.clear()
         point = Extrapolation(problem, device, state, momentum, couplings, beta, restore)
         sweep(point, log)
-        return point.objective - log.decrease, math.sqrt(log.squared_step)
+        return _measured(device, point, log)
 
     beta = momentum.advance()
-    F, moved = swept(beta)
+    last = swept(beta)
+    F, moved = last.objective, last.step
     if known is None:
-        known = F + log.decrease  # beta is 0 in the first iteration
-    elif not known - F >= sufficient * moved**2:
+        known = last.start  # beta is 0 in the first iteration
+    elif not is_accepted(known - F, sufficient, moved):
         momentum.t, beta = 1.0, 0.0
         momentum.advance()
         momentum.restarts += 1
-        F, moved = swept(0.0, restore=True)
+        last = swept(0.0, restore=True)
+        F, moved = last.objective, last.step
         rounding = ROUNDING[str(state.dtype)] * abs(known)
         for _ in range(MOST_MORE_SWEEPS):
-            if known - F >= sufficient * moved**2 - rounding:
+            if is_accepted(known - F + rounding, sufficient, moved):
                 break
-            F, more = swept(0.0)
-            moved += more
-    log.add("Q", 0, np.array([known - F - log.decrease, moved**2 - log.squared_step]))
+            last = swept(0.0)
+            F, moved = last.objective, moved + last.step
+    extrapolation = [known - last.start, moved**2 - last.step**2]
+    log.add("Q", 0, device.array(np.array(extrapolation), np.float64))
     log.squared_extrapolation = (beta * last_step) ** 2
     momentum.objective, momentum.step = F, moved
+
+
+def _momentum(problem: Problem, device: Device, state: State) -> Momentum:
+    """Return the momentum of `state`, which starts anew if it is that of another problem."""
+    if state.momentum is None:
+        state.momentum = Momentum.none_yet(device, state)
+    momentum = state.momentum
+    if momentum.problem is not None and momentum.problem != problem:
+        momentum.start_anew(problem)
+    momentum.problem = problem
+    return momentum
+
+
+def _measured(device: Device, point: Extrapolation, log: DescentLog) -> Swept:
+    """Return the numbers of a sweep, by one wait for the device; they are the same on all ranks."""
+    numbers = device.zeros((3,), np.float64)
+    numbers[0] = point.objective
+    numbers[1:] = sum(log.blocks.values())
+    # All ranks must come to the same decision, whatever the last bit of each one's sums.
+    device.same_on_all_ranks(numbers)
+    start, decrease, squared_step = device.numpy(numbers).tolist()
+    return Swept(start, start - decrease, math.sqrt(squared_step))

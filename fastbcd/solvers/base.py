@@ -174,6 +174,7 @@ class BlockCoordinateDescent(ABC):
 
         with self.device.session():
             if self.acceleration is None:
+                state.momentum = None  # it would not be that of the last iteration any more
                 sweep(Iterate(), state.descent_log)
             else:
                 sufficient = self.promised_decrease()

@@ -79,14 +79,14 @@ class Extrapolation(Iterate):
 
     Attributes
     ----------
-    objective : float
-        F(Q), after the sweep.
+    objective : float or array of one number
+        F(Q), after the sweep; a number of the device, which the host has not waited for.
 
     Notes
     -----
-    An element of V or W that would leave the domain of its penalty does not move: the penalty
-    stays finite at Q. P^k is found again from Q and the difference, up to rounding in the type of
-    V. The weights are kept exactly.
+    Penalties stay finite at Q: an element of V that would leave the domain of its penalty does not
+    move, and W is projected. P^k is found again from Q and the difference, up to rounding in the
+    type of V. The weights are kept exactly.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class Extrapolation(Iterate):
         self.problem, self.device, self.state = problem, device, state
         self.momentum, self.couplings = momentum, couplings
         self.beta, self.restore = beta, restore
-        self.objective = 0.0
+        self.objective: Any = 0.0
         self.unit = problem.per_sample(state.total_weight)
 
     def begin(self, l: int) -> None:
@@ -118,7 +118,7 @@ class Extrapolation(Iterate):
                 step *= step.dtype.type(self.beta)
                 W += step
                 device.project(W[:, :-1], penalty)
-        self.objective += float(device.penalty_sum(penalty, W[:, :-1]))
+        self.objective = self.objective + device.penalty_sum(penalty, W[:, :-1])
         self.sums = device.sum(3)
 
     def on(self, layer: LayerOnTile, operator: Operator) -> ExtrapolationOnTile:
@@ -133,11 +133,11 @@ class Extrapolation(Iterate):
     def finish(self, l: int, log: DescentLog | None) -> None:
         """Take the sums over tiles, and tell `log` how far the blocks moved from P^k."""
         assert log is not None
-        terms, *steps = self.sums.total()
-        self.objective += self.unit * float(terms)
-        for kind, squared in zip("VU", steps, strict=True):
+        total = self.sums.total()
+        self.objective = self.objective + self.unit * total[0]
+        for k, kind in enumerate("VU", start=1):
             if (kind, l) in log.blocks:
-                log.blocks[kind, l][1] = self.unit * squared
+                log.blocks[kind, l][1] = self.unit * total[k]
         moved = self.device.kernels.squared_distance(self.state.W[l], self.momentum.W[l])
         log.blocks["W", l][1] = moved
 
@@ -194,4 +194,4 @@ class ExtrapolationOnTile(IterateOnTile):
 
     def finish(self) -> None:
         """Add the sums of the tile in its turn."""
-        self.point.sums.add(self.layer.tile, self._sums)
+        self.point.sums.add(self.layer.tile, tuple(self._sums))

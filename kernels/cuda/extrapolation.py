@@ -6,27 +6,23 @@ from typing import Any
 
 import numpy as np
 
+from fastbcd.kernels.cuda.bfloat16 import bfloat16_bits, bfloat16_value
 from fastbcd.kernels.cuda.target import (
     block_of_grid,
     block_sum,
     elements,
     gpu_kernel,
     launch_each,
-    shared_scalar,
     thread_of_block,
     total_of_each,
 )
-from fastbcd.kernels.extrapolation import from_bfloat16 as _from_bfloat16
-from fastbcd.kernels.extrapolation import to_bfloat16 as _to_bfloat16
-
-from_bfloat16, to_bfloat16 = shared_scalar(_from_bfloat16), shared_scalar(_to_bfloat16)
 
 
 @gpu_kernel
 def _extrapolate(V, D, beta, penalty):
     i, j, down, turns = elements(*V.shape)
     for _ in range(turns):
-        new = V[i, j] + beta * from_bfloat16(D[i, j])
+        new = V[i, j] + beta * bfloat16_value(D[i, j])
         if penalty is None or np.float64(new) == penalty.prox(np.float64(new), 0.0):
             V[i, j] = new
         else:
@@ -43,7 +39,7 @@ def extrapolate(V: Any, D: Any, beta: float, penalty: Any) -> None:
 def _before_extrapolation(P, V, D, beta):
     i, j, down, turns = elements(*V.shape)
     for _ in range(turns):
-        P[i, j] = V[i, j] - beta * from_bfloat16(D[i, j])
+        P[i, j] = V[i, j] - beta * bfloat16_value(D[i, j])
         i += down
 
 
@@ -59,7 +55,7 @@ def _difference(partial, D, V, P):
     for _ in range(turns):
         gap = V[i, j] - P[i, j]
         P[i, j] = gap
-        D[i, j] = to_bfloat16(gap)
+        D[i, j] = bfloat16_bits(gap)
         own += np.float64(gap) * np.float64(gap)
         i += down
     sum_own = block_sum(own)

@@ -200,6 +200,7 @@ def cases(dtype: Any, M: int = M, D: int = D) -> Iterator[Case]:
                 tolerance=64.0,
             )
 
+    yield from of_extrapolation(dtype, rng, M, D)
     yield Case("", "squared_norm", (normal(M, D),), f64=True)
     yield Case("", "squared_distance", (normal(M, D), normal(M, D)), f64=True)
     yield Case("", "proximal_center", (normal(M, D), normal(M, D), normal(M, D), 1.5, 0.5))
@@ -219,6 +220,23 @@ def cases(dtype: Any, M: int = M, D: int = D) -> Iterator[Case]:
     yield Case("parts", "add_cross", crosses, expected=of_parts(kernels.add_cross, 1), f64=True)
 
     yield from of_the_gpu(dtype, rng, M, D)
+
+
+def of_extrapolation(dtype: Any, rng: np.random.Generator, M: int, D: int) -> Iterator[Case]:
+    """Yield calls of the kernels that move states along a difference in bfloat16."""
+
+    def normal(*shape: int) -> Any:
+        return rng.standard_normal(shape).astype(dtype)
+
+    bits = (rng.standard_normal((M, D)).astype(np.float32).view(np.uint32) >> 16).astype(np.uint16)
+    yield Case("", "extrapolate", (normal(M, D), bits, 0.75, None))
+    for name in ("nonnegative", "box"):
+        inside = np.clip(normal(M, D), 0.0, 0.5).astype(dtype)
+        yield Case(name, "extrapolate", (inside, bits, 0.75, PENALTIES[name]), f64=True)
+    yield Case("", "before_extrapolation", (normal(M, D), normal(M, D), bits, 0.75))
+    V, P = normal(M, D), normal(M, D)
+    V[0, :3] = P[0, :3] + np.array([1.0 + 2.0**-8, -(1.0 + 3 * 2.0**-8), 0.0], dtype)  # near ties
+    yield Case("", "difference", (bits, V, P), f64=True, tolerance=64.0)
 
 
 def of_parts(add: Callable[..., None], place: int) -> Callable[..., None]:
@@ -364,7 +382,7 @@ def of_the_gpu(dtype: Any, rng: np.random.Generator, M: int, D: int) -> Iterator
             out[: len(A), : A.shape[1]] = down + up
 
         A = normal(M, D)
-        A[0, :3] = 1.0 + 2.0**-8, 1.0 + 3 * 2.0**-8, 0.0  # ties
+        A[0, :4] = 1.0 + 2.0**-8, 1.0 + 3 * 2.0**-8, 0.0, -(2.0**-133)  # ties, subnormal
         bits = np.full((8, 16), 7, np.uint16)
         yield Case("", "to_bfloat16", (bits, A), to_bfloat16, tolerance=0.0)
 
