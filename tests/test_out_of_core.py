@@ -119,14 +119,8 @@ def test_after_a_pass_next_to_nothing_of_the_samples_is_in_memory(acceleration, 
     options = {"memory": PLENTY, "folder": folder, "tile_rows": ROWS}
     solver = ThreeSplitting(Problem(WIDTHS), acceleration=acceleration, **options)
     state = solver.init(X, Y)
-    passes = [
-        lambda state: state,
-        solver.step,
-        solver.step,
-        solver.objective,
-        solver.squared_subgradient,
-        solver.magnitude_bound,
-    ]
+    steps = [id, solver.step, solver.step]  # after `init`, too
+    passes = [*steps, solver.objective, solver.squared_subgradient, solver.magnitude_bound]
     for go_through in passes:
         go_through(state)
         for array in arrays_of(state)[len(WIDTHS) - 1 :]:

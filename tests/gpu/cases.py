@@ -383,7 +383,7 @@ def of_the_gpu(dtype: Any, rng: np.random.Generator, M: int, D: int) -> Iterator
 
         A = normal(M, D)
         A[0, :4] = 1.0 + 2.0**-8, 1.0 + 3 * 2.0**-8, 0.0, -(2.0**-133)  # ties, subnormal
-        bits = np.full((8, 16), 7, np.uint16)
+        bits = np.full((M + 1, D + 5), 7, np.uint16)
         yield Case("", "to_bfloat16", (bits, A), to_bfloat16, tolerance=0.0)
 
     def set_numbers(out: Any, values: tuple[float, ...]) -> None:

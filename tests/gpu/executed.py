@@ -44,7 +44,7 @@ class CardError(Exception):
 
 class _Array(ctypes.Structure):
     _fields_ = (
-        *((name, ctypes.c_uint64) for name in ("start", "rows", "width", "stride", "is_flag")),
+        *((n, ctypes.c_uint64) for n in ("start", "rows", "width", "stride", "is_flag", "grain")),
         ("shadow", ctypes.c_void_p),
     )
 
@@ -164,7 +164,8 @@ class Card:
                 one.rows, one.width = a.shape[0], a.shape[1] * a.itemsize
             one.stride = a.strides[0] if one.rows > 1 else one.width
             one.is_flag = a.dtype == np.int32
-            size = one.rows * one.stride // 4 + 1
+            one.grain = 2 if a.itemsize == 2 else 4
+            size = one.rows * one.stride // one.grain + 1
             # Two arguments may be one array.
             if one.start not in shadows or len(shadows[one.start]) < size * SHADOW:
                 shadows[one.start] = np.zeros(size * SHADOW, np.uint8)

@@ -88,10 +88,11 @@ INLINE double rcp_approx_ftz_f64(double a) {
 
 /* -- memory ---------------------------------------------------------------------------------- */
 
-/* Elements of an array: rows of `width` bytes, `stride` apart. A flag may be raised by many. */
-struct array { uint64_t start, rows, width, stride, is_flag; struct shadow *shadow; };
+/* Elements of an array: rows of `width` bytes, `stride` apart. A flag may be raised by many. Each
+   `grain` of bytes, 2 or 4, has a shadow. */
+struct array { uint64_t start, rows, width, stride, is_flag, grain; struct shadow *shadow; };
 
-/* Who wrote and read the four bytes here: thread + 1, in which stretch between barriers. */
+/* Who wrote and read the grain here: thread + 1, in which stretch between barriers. */
 struct shadow { uint32_t writer, written, reader, when_read; uint8_t others, blocks; };
 
 struct launch {
@@ -126,16 +127,17 @@ fail(struct thread *at, const char *what, uint64_t address, int size) {
 
 #ifdef CHECKED
 __attribute__((noinline, unused)) static void
-meet(struct thread *at, struct shadow *s, uint64_t address, int size, bool writes, bool same) {
+meet(struct thread *at, struct shadow *s, uint64_t address, int size, int grain, bool writes,
+     bool same) {
   uint32_t me = at->number + 1, block = at->number / at->size;
-  for (int k = 0; k < (size + 3) / 4; k++, s++) {
+  for (int k = 0; k < (size + grain - 1) / grain; k++, s++) {
     if (s->writer && s->writer != me && !(writes && same) &&
         ((s->writer - 1) / at->size != block || s->written == at->stretch))
       fail(at, writes ? "race: written by two threads" : "race: read while another thread writes",
            address, size);
     bool read_here = s->reader && s->when_read == at->stretch;
     if (writes) {
-      if (size < 4) fail(at, "written in less than four bytes", address, size);
+      if (size < grain) fail(at, "written in less than a grain", address, size);
       if (!same && ((read_here && (s->others || s->reader != me)) || s->blocks > 1 ||
           (s->reader && (s->reader - 1) / at->size != block)))
         fail(at, "race: written while another thread reads", address, size);
@@ -157,7 +159,7 @@ place(struct thread *at, uint64_t address, int size, int align, bool writes, con
     if (from >= a->rows * a->stride || from % a->stride + (uint64_t)size > a->width) continue;
     if (a->shadow) {
       bool same = writes && a->is_flag && !memcmp((void *)address, value, (size_t)size);
-      meet(at, a->shadow + from / 4, address, size, writes, same);
+      meet(at, a->shadow + from / a->grain, address, size, (int)a->grain, writes, same);
     }
     return (char *)address;
   }
@@ -177,11 +179,11 @@ INLINE char *inside(struct thread *at, char *memory, uint64_t bytes, uint64_t ad
 #define shared_read(at, address, size, align)                                      \
   ({ uint64_t a_ = (address);                                                      \
      char *q_ = inside(at, at->shared, SHARED_BYTES, a_, size, "outside of shared memory"); \
-     meet(at, at->shared_shadow + a_ / 4, a_, size, false, false); q_; })
+     meet(at, at->shared_shadow + a_ / 4, a_, size, 4, false, false); q_; })
 #define shared_write(at, address, value, size, align)                              \
   ({ uint64_t a_ = (address);                                                      \
      char *q_ = inside(at, at->shared, SHARED_BYTES, a_, size, "outside of shared memory"); \
-     meet(at, at->shared_shadow + a_ / 4, a_, size, true, false);                        \
+     meet(at, at->shared_shadow + a_ / 4, a_, size, 4, true, false);                     \
      memcpy(q_, value, size); })
 #define local_read(at, address, size, align)                                       \
   inside(at, at->local, LOCAL_BYTES, address, size, "outside of local memory")

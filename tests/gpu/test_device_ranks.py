@@ -25,21 +25,30 @@ rng = np.random.default_rng(1)
 X, Y = rng.standard_normal((5, 4)), one_hot(rng.integers(0, 3, 5), 3)
 rows = slice(0, 3) if comm.rank == 0 else slice(3, 5)
 report = {}
-for kind, options in ((ThreeSplitting, {"residual": True}), (TwoSplitting, {"activation": "tanh"})):
+CASES = {
+    "three-splitting": (ThreeSplitting, {"residual": True}, None, 1),
+    "two-splitting": (TwoSplitting, {"activation": "tanh"}, None, 1),
+    "accelerated": (ThreeSplitting, {"residual": True}, "nesterov", 2),
+}
+for name, (kind, options, acceleration, n_steps) in CASES.items():
     problem, numbers, weights = Problem((4, 3, 3, 3), **options), [], []
-    alone, spread = kind(problem, n_threads=1), kind(problem, n_threads=1, comm=comm)
+    settings = {"n_threads": 1, "acceleration": acceleration}
+    alone, spread = kind(problem, **settings), kind(problem, comm=comm, **settings)
     spread.device = SimulatedCUDA(1, None, spread.device.ranks)
     for solver, part in ((alone, slice(None)), (spread, rows)):
         state = solver.init(X[part], Y[part], seed=2)
         state.descent_log = DescentLog()
-        solver.step(state)
+        for _ in range(n_steps):
+            solver.step(state)
         numbers.append([*solver.objective_and_violation(state), state.descent_log.squared_step,
                         state.descent_log.decrease, solver.squared_subgradient(state)])
         weights.append([solver.device.numpy(W) for W in state.weights])
-    report[kind.__name__] = {
+    known = None if acceleration is None else state.momentum.objective
+    report[name] = {
         "numbers": [[float(x) for x in row] for row in numbers],
         "error": max(float(abs(a - b).max() / abs(a).max()) for a, b in zip(*weights)),
-        "same": all(len({w.tobytes() for w in comm.allgather(W)}) == 1 for W in weights[1]),
+        "same": all(len({w.tobytes() for w in comm.allgather(W)}) == 1 for W in weights[1])
+        and len(set(comm.allgather(known))) == 1,
     }
 if comm.rank == 0:
     print(json.dumps(report))

@@ -141,6 +141,13 @@ def test_mini_batches(loss: str, card: Any) -> None:
     )
 
 
+@pytest.mark.parametrize("solver", [ThreeSplitting, TwoSplitting])
+def test_acceleration(solver: Any, card: Any) -> None:
+    problem = Problem((12, 16, 3), state_penalty="nonnegative/none")
+    options = {"alpha": 0.1, "dtype": "float64", "acceleration": "nesterov"}
+    agree(lambda device: solver(problem, device=device, **options), tolerance=1e-5, iterations=4)
+
+
 def test_the_objective_never_rises_in_fifty_iterations(card: Any) -> None:
     for solver in (ThreeSplitting, TwoSplitting):
         trained = solver(Problem((12, 64, 64, 3)), alpha=1e-2, device="cuda")
