@@ -237,7 +237,8 @@ class MiniBatchThreeSplitting:
                 samples = Samples.of(state.X, state.Y, self.problem.loss, own, weight)
                 batches.append(replace(samples, total=len(rows)))
             numbers = [step_scalars(self, state, samples, k) for k, samples in enumerate(batches)]
-            for samples, of_batch in self.device.batches.planned(state.cache, batches, numbers):
+            launches = state.cache.launches
+            for samples, of_batch in self.device.batches.planned(launches, batches, numbers):
                 self._learn(state, samples, of_batch)
                 for array in (state.X, state.Y):  # what was read may leave memory
                     self.device.storage.drop_mapping(array)

@@ -68,10 +68,9 @@ class BatchSweep:
             )
         parts = frozenset(part for part, is_done in vars(duties).items() if is_done)
         arrays = (batch.V, batch.loss, state.W, state.mean_W, state.S, state.metrics)
-        sizes_before = (state.gains, state.rms_U, state.rms_D)
-        device.batches.run(
-            state.cache, batch, samples, numbers, kind, parts, (arrays, sizes_before), sweep
-        )
+        arrays_before = (arrays, (state.gains, state.rms_U, state.rms_D))
+        launches = state.cache.launches
+        device.batches.run(launches, batch, samples, numbers, kind, parts, arrays_before, sweep)
         if measured:
             device.batches.count(state.batch_loss, batch.loss[0], m)
 
