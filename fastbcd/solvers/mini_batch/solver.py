@@ -16,10 +16,10 @@ from fastbcd.solvers.mini_batch.batches import Samples, n_batches, rows_here, sh
 from fastbcd.solvers.mini_batch.evaluation import objective
 from fastbcd.solvers.mini_batch.first_state import first_state
 from fastbcd.solvers.mini_batch.inputs import checked_batch, checked_data
+from fastbcd.solvers.mini_batch.rhythm import StepScalars, step_scalars
 from fastbcd.solvers.mini_batch.schedule import get_schedule
 from fastbcd.solvers.mini_batch.settings import Settings, passes_for, settings_for
 from fastbcd.solvers.mini_batch.state import MiniBatchState
-from fastbcd.solvers.mini_batch.step_scalars import StepScalars, step_scalars
 from fastbcd.solvers.mini_batch.sweep import BatchSweep
 from fastbcd.support.floating_point import own_errstate_in
 from fastbcd.support.parameters import SMALLEST, require, require_integer
