@@ -5,8 +5,8 @@
 
 Each line of the CSV is one iteration: its F, the seconds of all iterations so far, restarts, and
 every tenth iteration the accuracy. With `--validation` the last 10,000 training samples measure it
-and take no part; without, the test set does. Lines of runs that the file already has are kept, and
-these runs are not repeated.
+and take no part; without, the test set does. A run whose lines the file has is not repeated.
+`full_batch_report.py` makes a table and a picture of the file.
 """
 
 from __future__ import annotations
@@ -57,12 +57,9 @@ def rows(options: argparse.Namespace, acceleration: str, seed: int) -> Iterator[
         start = time.perf_counter()
         solver.step(state)
         seconds += time.perf_counter() - start
-        row = {name: getattr(options, name, None) for name in COLUMNS}
         momentum = state.momentum
+        row: dict[str, object] = dict(zip(COLUMNS, key(options, acceleration, seed), strict=False))
         row |= {
-            "acceleration": acceleration,
-            "seed": seed,
-            "measured_on": "validation" if options.validation else "test",
             "iteration": k,
             "seconds": round(seconds, 3),
             "objective": solver.objective(state) if momentum is None else momentum.objective,
@@ -72,6 +69,13 @@ def rows(options: argparse.Namespace, acceleration: str, seed: int) -> Iterator[
             outputs = network_of(solver, state).forward(X_test, options.threads)
             row["accuracy"] = float(np.mean(outputs.argmax(axis=1) == y_test))
         yield row
+
+
+def key(options: argparse.Namespace, acceleration: str, seed: int) -> tuple[str, ...]:
+    """Return the first columns of a run."""
+    settings = [getattr(options, name) for name in ("algorithm", "hidden", "residual", "gamma")]
+    measured_on = "validation" if options.validation else "test"
+    return tuple(map(str, (*settings, options.ridge, acceleration, seed, measured_on)))
 
 
 def done(path: Path) -> set[tuple[str, ...]]:
@@ -101,20 +105,21 @@ def main() -> None:
     parser.add_argument("--threads", type=int)
     parser.add_argument("--validation", action="store_true")
     options = parser.parse_args()
-    known, exists = done(options.out), options.out.exists()
-    with options.out.open("a", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        if not exists:
-            writer.writeheader()
-        for seed in range(options.seeds):
-            for acceleration in options.acceleration:
-                for row in rows(options, acceleration, seed):
-                    if tuple(str(row[name]) for name in COLUMNS[:8]) in known:
-                        break
-                    writer.writerow(row)
-                    file.flush()
-                    if "accuracy" in row:
-                        print(*(row[name] for name in COLUMNS if row[name] is not None), flush=True)
+    for seed in range(options.seeds):
+        for acceleration in options.acceleration:
+            if key(options, acceleration, seed) in done(options.out):
+                continue
+            run = []
+            for row in rows(options, acceleration, seed):
+                run.append(row)
+                if "accuracy" in row:
+                    print(*(row[name] for name in COLUMNS if row[name] is not None), flush=True)
+            new = not options.out.exists()
+            with options.out.open("a", newline="") as file:
+                writer = csv.DictWriter(file, COLUMNS)
+                if new:
+                    writer.writeheader()
+                writer.writerows(run)
 
 
 if __name__ == "__main__":
