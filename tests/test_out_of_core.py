@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from share import share
 
 from fastbcd import (
     InputError,
@@ -114,10 +115,11 @@ def test_every_algorithm_reaches_the_same_bits_as_in_memory(case, folder):
 
 
 @pytest.mark.parametrize("acceleration", [None, "nesterov"])
-def test_after_a_pass_next_to_nothing_of_the_samples_is_in_memory(acceleration, folder):
+@pytest.mark.parametrize("kind", [ThreeSplitting, TwoSplitting])
+def test_after_a_pass_next_to_nothing_of_the_samples_is_in_memory(kind, acceleration, folder):
     X, Y = data(20_001)
     options = {"memory": PLENTY, "folder": folder, "tile_rows": ROWS}
-    solver = ThreeSplitting(Problem(WIDTHS), acceleration=acceleration, **options)
+    solver = kind(Problem(WIDTHS), acceleration=acceleration, **options)
     state = solver.init(X, Y)
     steps = [id, solver.step, solver.step]  # after `init`, too
     passes = [*steps, solver.objective, solver.squared_subgradient, solver.magnitude_bound]
@@ -214,10 +216,10 @@ print(run({n}), before, peak())
 """
 
 
-@pytest.mark.parametrize(
-    ("kind", "acceleration"),
-    [("ThreeSplitting", None), ("TwoSplitting", None), ("ThreeSplitting", "nesterov")],
-)
+PEAKS = [("ThreeSplitting", None), ("TwoSplitting", None), ("ThreeSplitting", "nesterov")]
+
+
+@pytest.mark.parametrize(("kind", "acceleration"), share(PEAKS, at_most=3))
 def test_peak_memory_keeps_to_the_budget_and_does_not_grow_with_the_samples(
     kind, acceleration, folder
 ):

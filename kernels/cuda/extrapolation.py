@@ -19,9 +19,11 @@ from fastbcd.kernels.cuda.target import (
 
 
 @gpu_kernel
-def _extrapolate(V, D, beta, penalty):
+def _extrapolate(V, D, beta, penalty, P):
     i, j, down, turns = elements(*V.shape)
     for _ in range(turns):
+        if P is not None:
+            P[i, j] = V[i, j]
         new = V[i, j] + beta * bfloat16_value(D[i, j])
         if penalty is None or np.float64(new) == penalty.prox(np.float64(new), 0.0):
             V[i, j] = new
@@ -30,9 +32,9 @@ def _extrapolate(V, D, beta, penalty):
         i += down
 
 
-def extrapolate(V: Any, D: Any, beta: float, penalty: Any) -> None:
-    """``V = V + beta D``, as in `fastbcd.kernels.extrapolate`."""
-    launch_each(_extrapolate, V.shape, V, D, V.dtype.type(beta), penalty)
+def extrapolate(V: Any, D: Any, beta: float, penalty: Any, P: Any = None) -> None:
+    """``P = V``, ``V = V + beta D``, as in `fastbcd.kernels.extrapolate`."""
+    launch_each(_extrapolate, V.shape, V, D, V.dtype.type(beta), penalty, P)
 
 
 @gpu_kernel
@@ -54,7 +56,6 @@ def _difference(partial, D, V, P):
     own = 0.0
     for _ in range(turns):
         gap = V[i, j] - P[i, j]
-        P[i, j] = gap
         D[i, j] = bfloat16_bits(gap)
         own += np.float64(gap) * np.float64(gap)
         i += down
@@ -64,5 +65,5 @@ def _difference(partial, D, V, P):
 
 
 def difference(D: Any, V: Any, P: Any) -> Any:
-    """``D = V - P`` in bfloat16, and P too; returns ``|V - P|^2``."""
+    """``D = V - P`` in bfloat16; returns ``|V - P|^2``."""
     return total_of_each(_difference, V.shape, D, V, P)[0]

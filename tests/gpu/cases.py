@@ -229,10 +229,11 @@ def of_extrapolation(dtype: Any, rng: np.random.Generator, M: int, D: int) -> It
         return rng.standard_normal(shape).astype(dtype)
 
     bits = (rng.standard_normal((M, D)).astype(np.float32).view(np.uint32) >> 16).astype(np.uint16)
-    yield Case("", "extrapolate", (normal(M, D), bits, 0.75, None))
+    yield Case("", "extrapolate", (normal(M, D), bits, 0.75, None, None))
     for name in ("nonnegative", "box"):
         inside = np.clip(normal(M, D), 0.0, 0.5).astype(dtype)
-        yield Case(name, "extrapolate", (inside, bits, 0.75, PENALTIES[name]), f64=True)
+        last = normal(M, D)
+        yield Case(name, "extrapolate", (inside, bits, 0.75, PENALTIES[name], last), f64=True)
     yield Case("", "before_extrapolation", (normal(M, D), normal(M, D), bits, 0.75))
     V, P = normal(M, D), normal(M, D)
     V[0, :3] = P[0, :3] + np.array([1.0 + 2.0**-8, -(1.0 + 3 * 2.0**-8), 0.0], dtype)  # near ties
