@@ -7,7 +7,7 @@ import pytest
 from command import fastbcd, history
 from files_of_0_1 import write as old
 
-from fastbcd import Model, resume
+from fastbcd import InputError, Model, resume
 from fastbcd.callbacks import Callback, Objective, SaveCheckpoint
 from fastbcd.checkpoints.checkpoint import read
 
@@ -78,6 +78,16 @@ def test_a_run_goes_on_from_its_checkpoint_to_the_bits_of_one_never_stopped(name
     for stopping, expected in zip(result.callbacks, whole.callbacks, strict=True):
         if hasattr(expected, "best_iteration"):
             assert stopping.best_iteration == expected.best_iteration
+
+
+@pytest.mark.parametrize("name", ["three-splitting", "two-splitting"])
+def test_a_run_of_that_version_does_not_go_on_as_an_accelerated_one(name):
+    make, _, weight = old.CHECKPOINTS[name]
+    solver = make()
+    solver.acceleration = "nesterov"
+    path = old.HERE / f"checkpoint-{name}.safetensors"
+    with pytest.raises(InputError, match="acceleration was None there, and is nesterov here$"):
+        read(path).restore(solver, old.X, old.Y, weight)
 
 
 def test_one_process_goes_on_from_a_checkpoint_of_two_ranks():

@@ -59,7 +59,7 @@ CASES = {
     "State": (
         lambda: ThreeSplitting(PROBLEM).init(X, Y),
         ["version", "W", "V", "U", "iteration", "n_total", "sum_of_weights"],
-        ["Y", "sample_weight", "descent_log", "clock", "cache"],
+        ["Y", "sample_weight", "momentum", "descent_log", "clock", "cache"],
     ),
     "MiniBatchState": (
         lambda: MiniBatchThreeSplitting(PROBLEM, 10).init(X, Y),
@@ -78,7 +78,7 @@ CASES = {
             *("first_iteration", "iterations", "largest_rise", "largest_bound", "tracking_error"),
             *("smallest_decrease", "rising", "failing", "stuck", "measured", "squared"),
         ],
-        [],
+        ["accelerated"],
     ),
     "EarlyStopping": (
         EarlyStopping,
@@ -99,6 +99,19 @@ def test_the_keys_are_those_written_down_and_every_attribute_is_accounted_for(na
     assert thing.state_dict()["version"] == 1
     private = [attribute.lstrip("_") for attribute in vars(thing)]
     assert sorted(private) == sorted({*keys} - {"version"} | {*left_out})
+
+
+def test_an_accelerated_state_has_the_keys_of_a_plain_one_and_those_of_its_momentum():
+    state = ThreeSplitting(PROBLEM, acceleration="nesterov").init(X, Y)
+    stored, plain = state.state_dict(), CASES["State"][1]
+    arrays, numbers = ["V_difference", "U_difference", "W_before"], list(stored["momentum"])
+    assert list(stored) == ["version", *arrays, "momentum", *plain[1:]]
+    assert stored["version"] == 2
+    assert numbers == ["t", "objective", "step", "restarts"]
+    assert sorted(vars(state.momentum)) == sorted(["W", "V", "U", "problem", *numbers])
+    del stored["momentum"]["step"]
+    with pytest.raises(InputError, match="^Momentum: 'step' is missing; its keys are 't', 'obj"):
+        state.load_state_dict(stored)
 
 
 @pytest.mark.parametrize("name", [*CASES, "Certify", "Shard"])
@@ -252,9 +265,10 @@ def test_what_a_metric_or_a_callback_stored_under_other_keys_is_refused(saved):
         resume(path, solver, X, Y, measured)
 
 
+OF_BOTH = ["alpha", "alpha_weights", "loss_update", "acceleration"]
 SOLVERS = {
-    "ThreeSplitting": (ThreeSplitting, ["alpha", "alpha_weights", "loss_update"]),
-    "TwoSplitting": (TwoSplitting, ["alpha", "alpha_weights", "loss_update", "inner_steps"]),
+    "ThreeSplitting": (ThreeSplitting, OF_BOTH),
+    "TwoSplitting": (TwoSplitting, [*OF_BOTH, "inner_steps"]),
     "MiniBatchThreeSplitting": (
         MiniBatchThreeSplitting,
         [
