@@ -133,6 +133,12 @@ def test_the_log_has_the_distances_from_the_last_iterate(make):
             assert (abs(kept.view(np.float32) - gap) <= allowed).all()
 
 
+def test_numbers_that_are_not_finite_are_not_accepted():
+    for decrease, step in ((np.nan, 1.0), (-np.inf, 1.0), (1.0, np.nan), (1.0, np.inf)):
+        assert not acceleration.is_accepted(decrease, 0.1, step)
+    assert acceleration.is_accepted(0.1, 0.1, 1.0)
+
+
 def test_a_run_that_extrapolates_too_far_goes_back_and_F_never_rises(make, too_far):
     certificate, F, state = fall_of(make())
     assert state.momentum.restarts > 3
