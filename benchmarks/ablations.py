@@ -15,6 +15,7 @@ import statistics
 import sys
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 
@@ -25,6 +26,7 @@ from mnist import Samples, read, without_test_set
 from fastbcd import InputError, MiniBatchThreeSplitting, Problem, one_hot
 from fastbcd.callbacks import Accuracy
 from fastbcd.solvers.mini_batch.batches import Samples as Batch
+from fastbcd.solvers.mini_batch.rms_scaling import RMSScaling
 from fastbcd.solvers.mini_batch.state import MiniBatchState
 
 
@@ -40,8 +42,10 @@ class TwoSweeps(MiniBatchThreeSplitting):
 class Unscaled(MiniBatchThreeSplitting):
     """Keeps the size that the blocks give to the updates."""
 
-    def _scale(self, state: MiniBatchState) -> Any:
-        return np.ones(self.problem.n_layers + 1)
+    def _learn(self, state: MiniBatchState, samples: Batch, numbers: Any) -> None:
+        ones = np.ones(self.problem.n_layers + 1)
+        with patch.object(RMSScaling, "scale", lambda scaling: ones):
+            super()._learn(state, samples, numbers)
 
 
 GROUPS: dict[str, list[dict[str, Any]]] = {

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,14 @@ from suite.measure import paired_ratio, seconds
 from suite.memory import peak_ratio
 from suite.start import first_fit_seconds, import_seconds
 
-from fastbcd import InputError, MiniBatchThreeSplitting, Problem, ThreeSplitting, one_hot
+from fastbcd import (
+    InputError,
+    MiniBatchThreeSplitting,
+    Problem,
+    ThreeSplitting,
+    TwoSplitting,
+    one_hot,
+)
 from fastbcd.data import load
 
 NETWORKS = {
@@ -70,6 +77,35 @@ def iteration(data: Data) -> Iterator[Row]:
         yield f"{name}: its BLAS calls / published procedure's updates", least / updates, "<=", 1.0
 
 
+def acceleration(data: Data) -> Iterator[Row]:
+    """Accelerated iterations against plain ones, alternating."""
+    X, Y = data()
+    networks = {name: widths for name, (widths, _) in NETWORKS.items()}
+    networks["784-512x2-10"] = (784, 512, 512, 10)
+    for algorithm, names in (
+        (ThreeSplitting, list(networks)),
+        (TwoSplitting, ["784-512x2-10"]),
+    ):
+        for name in names:
+            plain, fast = (
+                _stepper(algorithm, networks[name], X, Y, of) for of in (None, "nesterov")
+            )
+            ratio = paired_ratio(fast, lambda plain=plain: seconds(plain, 1), repeat=5)
+            what = f"{name}, {algorithm.__name__}: accelerated / plain iteration"
+            yield what, ratio, "<=", 1.15
+
+
+def _stepper(
+    algorithm: type, widths: tuple[int, ...], X: np.ndarray, Y: np.ndarray, acceleration: str | None
+) -> Callable[[], object]:
+    """A function that does one more iteration, after three."""
+    solver = algorithm(Problem(widths, weight_penalty="ridge:3e-4"), acceleration=acceleration)
+    state = solver.init(X, Y)
+    for _ in range(3):
+        solver.step(state)
+    return lambda: solver.step(state)
+
+
 def mini_batches(data: Data) -> Iterator[Row]:
     """A pass in batches of 500 against its floor."""
     X, Y = data()
@@ -115,6 +151,8 @@ def memory(data: Data) -> Iterator[Row]:
         whole, added = peak_ratio(widths, 60_000)
         yield f"{name}: peak memory of the process / bytes of X, Y, V, U", whole, "<=", 1.15
         yield f"{name}: the same without the interpreter", added, "<=", 1.15
+        whole, _ = peak_ratio(widths, 60_000, "nesterov")
+        yield f"{name}: accelerated, peak memory / bytes of X, Y, V, U", whole, "<=", 1.6
 
 
 def growth(data: Data) -> Iterator[Row]:
@@ -134,7 +172,9 @@ def start(data: Data) -> Iterator[Row]:
     yield "first fit of a process over its second, warm cache, s", warm, "<=", 1.0
 
 
-GATES = {f.__name__: f for f in (kernels, start, memory, growth, iteration, mini_batches)}
+GATES = {
+    f.__name__: f for f in (kernels, start, memory, growth, iteration, acceleration, mini_batches)
+}
 
 
 def main() -> None:

@@ -27,8 +27,8 @@ def to_bfloat16(x):
 
 
 @kernel
-def extrapolate(V, D, beta, penalty):
-    """``V = V + beta D``, where s(V) stays finite; elsewhere V stays, and D becomes 0.
+def extrapolate(V, D, beta, penalty, P=None):
+    """``P = V``, ``V = V + beta D`` where s(V) stays finite; elsewhere V stays, and D becomes 0.
 
     Parameters
     ----------
@@ -39,6 +39,8 @@ def extrapolate(V, D, beta, penalty):
     beta : float
     penalty : Formula or None
         s, see `fastbcd.kernels.penalties`; None where it is finite everywhere.
+    P : (m, d) array, optional
+        Receives V as it is on entry.
 
     Notes
     -----
@@ -49,9 +51,13 @@ def extrapolate(V, D, beta, penalty):
     for i in range(V.shape[0]):
         if penalty is None:
             for j in range(V.shape[1]):
+                if P is not None:
+                    P[i, j] = V[i, j]
                 V[i, j] += b * from_bfloat16(D[i, j])
         else:
             for j in range(V.shape[1]):
+                if P is not None:
+                    P[i, j] = V[i, j]
                 new = V[i, j] + b * from_bfloat16(D[i, j])
                 if np.float64(new) == penalty.prox(np.float64(new), 0.0):
                     V[i, j] = new
@@ -72,16 +78,15 @@ def before_extrapolation(P, V, D, beta):
 def difference(D, V, P, sample_weight=None):
     """``D = V - P``, rounded to bfloat16; returns ``sum_i c_i |V_i - P_i|^2``, not rounded.
 
-    D (m, d) uint16; V (m, d) and P (m, d) of one type, P is changed; c is `sample_weight` (m,)
-    float64, 1 for each where it is None.
+    D (m, d) uint16; V, P (m, d) of one type; c is `sample_weight` (m,) float64, 1 for each where it
+    is None.
     """
     total = 0.0
     for i in range(V.shape[0]):
         square = V.dtype.type(0)  # of the loop's type: a wider type would halve the vectors
         for j in range(V.shape[1]):
-            P[i, j] = V[i, j] - P[i, j]
-            square += P[i, j] * P[i, j]
-        for j in range(V.shape[1]):
-            D[i, j] = to_bfloat16(P[i, j])
+            gap = V[i, j] - P[i, j]
+            square += gap * gap
+            D[i, j] = to_bfloat16(gap)
         total += np.float64(square) * (1.0 if sample_weight is None else sample_weight[i])
     return total

@@ -207,6 +207,30 @@ def state_decrease(decrease, V, old, W_next, kappa, rho, work, sample_weight=Non
 
 
 @kernel
+def state_decrease_by_gram(decrease, V, old, gram_next, kappa, rho, work):
+    """`state_decrease` by ``|D W_next^T|^2 = <D^T D, W_next^T W_next>``.
+
+    It takes fewer operations where W_next has more than d/2 rows. gram_next (d, d) float64 is
+    ``W_next^T W_next``; work (d, d) of V's type is work space.
+    """
+    moved = 0.0
+    for i in range(V.shape[0]):
+        square = V.dtype.type(0)  # of the loop's type: a wider type would halve the vectors
+        for j in range(V.shape[1]):
+            old[i, j] -= V[i, j]
+            square += old[i, j] * old[i, j]
+        moved += np.float64(square)
+    gram(work, old, 0.0)
+    diagonal = below = 0.0
+    for i in range(work.shape[0]):
+        diagonal += np.float64(work[i, i]) * gram_next[i, i]
+        for j in range(i):
+            below += np.float64(work[i, j]) * gram_next[i, j]
+    decrease[0] += 0.5 * (kappa * moved + rho * (diagonal + 2.0 * below))
+    decrease[1] += moved
+
+
+@kernel
 def activate(V, activation, U, below):
     """``V = S V_{l-1} + act(U)``, act being `activation`.
 

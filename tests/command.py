@@ -1,9 +1,13 @@
 """Running the command line in tests, as a user does."""
 
+import contextlib
 import csv
+import io
 import os
 import subprocess
 import sys
+
+from fastbcd.cli.main import main
 
 SMALL = ["--hidden", "8", "--epochs", "3"]
 # As from a terminal, also where the tests run in the background of a script, with Ctrl-C ignored.
@@ -15,8 +19,26 @@ sys.exit(main())
 """
 
 
-def fastbcd(*arguments, cwd, status=0, env=None):
-    """Run ``fastbcd ARGUMENTS`` in `cwd`; its standard output and error."""
+def fastbcd(*arguments, cwd, status=0):
+    """Run ``fastbcd ARGUMENTS`` in `cwd`, in this process; its standard output and error.
+
+    A process of its own would take seconds to load what this one has loaded.
+    """
+    out, err, before = io.StringIO(), io.StringIO(), os.getcwd()
+    os.chdir(cwd)
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            returned = main(list(map(str, arguments)))
+    except SystemExit as exit_:
+        returned = exit_.code
+    finally:
+        os.chdir(before)
+    assert returned == status, err.getvalue()
+    return out.getvalue(), err.getvalue()
+
+
+def fastbcd_process(*arguments, cwd, status=0, env=None):
+    """Run ``fastbcd ARGUMENTS`` in `cwd`, as a user does; its standard output and error."""
     done = subprocess.run(
         [sys.executable, "-m", "fastbcd.cli.main", *map(str, arguments)],
         cwd=cwd,

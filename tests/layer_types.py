@@ -36,7 +36,7 @@ class Scaling(Layer):
     def on(self, device, W):
         return ScalingOperator(self.s)
 
-    def state_block(self, device, W, penalty, kappa, rho):
+    def state_block(self, device, W, penalty, kappa, rho, measured=False):
         return ScalingStateBlock(self.s, penalty, kappa, rho)
 
     def weight_block(self, device, same_inputs):
@@ -80,7 +80,7 @@ class ScalingStateBlock:
         self.operator, self.penalty = ScalingOperator(s), penalty
         self.s, self.kappa, self.rho = s, kappa, rho
 
-    def center(self, tile, V, measured):
+    def center(self, tile, V):
         return np.empty_like(V)
 
     def objective(self, V, C, U, sample_weight):

@@ -75,7 +75,8 @@ class PlainKernels:
 
     def state_decrease(self, decrease, V, old, W, kappa, rho, work, sample_weight=None):
         c = np.ones(len(V)) if sample_weight is None else sample_weight
-        moved, through = ((A * A).sum(axis=1) for A in (old - V, (old - V) @ W.T))
+        old -= V
+        moved, through = ((A * A).sum(axis=1) for A in (old, old @ W.T))
         decrease += 0.5 * np.sum(c * (kappa * moved + rho * through)), np.sum(c * moved)
 
     def step_weights(self, W, M, work, directions, size, keep):
@@ -84,6 +85,8 @@ class PlainKernels:
 
 
 class PlainSolves:
+    symmetric_products = False
+
     def rows_at_once(self, rows):
         return ()
 

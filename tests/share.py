@@ -9,6 +9,11 @@ def share(cases, at_most=None):
     return list(cases)[:: every if at_most is None else min(every, at_most)]
 
 
+def whole():
+    """Whether all cases run."""
+    return len(share(range(2))) == 2
+
+
 def count(whole, at_least):
     """Return how many of so many repetitions to do: a K-th of them, but some."""
     return max(at_least, len(share(range(whole))))

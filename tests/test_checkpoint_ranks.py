@@ -37,6 +37,7 @@ def script(name):
 @pytest.fixture(scope="module")
 def reports(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ranks")
+    run_ranks(1, *script("checkpoint_on_ranks.py"))
     return json.loads(run_ranks(4, *script("checkpoint_on_ranks.py"), folder)[0])
 
 

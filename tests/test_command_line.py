@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from command import SMALL, fastbcd, history
+from command import SMALL, fastbcd, fastbcd_process, history
 from test_data import write_csv, write_idx_folder, write_npz
 
 from fastbcd.callbacks import BlockTimes, Certify
@@ -13,7 +13,7 @@ from fastbcd.cli.train import _how_accelerated
 
 
 def test_train_without_arguments_learns_digits(tmp_path):
-    out, err = fastbcd("train", cwd=tmp_path)
+    out, err = fastbcd_process("train", cwd=tmp_path)
     folder = tmp_path / "runs" / "digits-1"
     assert sorted(p.name for p in folder.iterdir()) == [
         "config.json",
@@ -38,7 +38,7 @@ def test_train_without_arguments_learns_digits(tmp_path):
     objectives = np.array([float(row["objective"]) for row in rows])
     assert (objectives[1:] <= objectives[:-1]).all()
 
-    out, _ = fastbcd("predict", folder, cwd=tmp_path)
+    out, _ = fastbcd_process("predict", folder, cwd=tmp_path)
     assert out == f"digits: accuracy {rows[-1]['test_accuracy']} on 360 samples\n"
 
 
@@ -199,7 +199,7 @@ def test_a_quantity_that_was_not_measured_is_an_empty_field(tmp_path):
 
 
 def test_info_names_versions_threads_and_devices(tmp_path):
-    out, _ = fastbcd("info", cwd=tmp_path)
+    out, _ = fastbcd_process("info", cwd=tmp_path)
     facts = {line.split("  ")[0]: line for line in out.splitlines()}
     assert {"fastbcd", "numba", "threads by default", "devices", "blas"} <= set(facts)
 

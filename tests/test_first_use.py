@@ -63,7 +63,7 @@ import json
 from fastbcd import Problem, ThreeSplitting, kernels, warmup
 from fastbcd.kernels import gram_solve, gram_sums, hidden_state, output_state, preactivation
 
-solver = ThreeSplitting(Problem((5, 4, 3), activation="sigmoid", loss="logistic_ovr"))
+solver = ThreeSplitting(Problem((5, 4, 3), activation="leaky_relu:0.1"))
 warmup(solver)
 dispatchers = [f for f in map(kernels.__dict__.get, kernels.__all__) if hasattr(f, "stats")]
 print(json.dumps({

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from oracle import oracle_of
 from rank_threads import on_ranks
+from share import share
 
 from fastbcd import (
     InputError,
@@ -56,7 +57,10 @@ SOLVERS = {
 }
 # Each compiles kernels of its own: the fast ones have each algorithm, reduction and kind of block.
 FAST = ("squared", "two-splitting, sum")
-NAMES = [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in SOLVERS]
+NAMES = [
+    name if name in FAST else pytest.param(name, marks=pytest.mark.slow)
+    for name in share(SOLVERS, at_most=2)
+]
 NUMBERS = ("objective", "constraint_gap", "decrease", "step", "subgradient", "tracked_objective")
 
 

@@ -253,7 +253,7 @@ def test_mini_batches_learn_and_small_updates_follow_the_gradient(network, setti
     solver = MiniBatchThreeSplitting(problem, dtype="float64", displacement=1e-6, batch_size=M)
     before = solver.init(X, Y, passes=20)
     state = solver.step(solver.init(X, Y, passes=20))
-    batch, L = state.cache["batches"][M], problem.n_layers
+    batch, L = state.cache.batches[M], problem.n_layers
     np.testing.assert_array_equal(batch.V[0][:, :-1], X)  # one batch of all samples, in order
 
     def loss(W):
@@ -393,7 +393,7 @@ def test_mini_batches_follow_the_gradient_with_skips_between_different_widths(na
     solver = MiniBatchThreeSplitting(problem, dtype="float64", displacement=1e-6, batch_size=M)
     before = solver.init(X, Y, passes=20)
     state = solver.step(solver.init(X, Y, passes=20))
-    batch = state.cache["batches"][M]
+    batch = state.cache.batches[M]
 
     def loss(W):
         outputs = Network(W, problem.activations, residual).forward(X)

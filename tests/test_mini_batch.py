@@ -55,7 +55,7 @@ def test_small_displacements_follow_the_negative_gradient(activation, residual):
     state = solver.init(X, Y, seed=3)
     before = [W.copy() for W in state.W[1:]]
     solver.partial_fit(state, X, Y)
-    batch = state.cache["batches"][300]
+    batch = state.cache.batches[300]
     for l, gradient in gradients(before, problem, X, Y).items():
         D = batch.D[l]
         cosine = -np.sum(D * gradient) / np.linalg.norm(D) / np.linalg.norm(gradient)
@@ -118,7 +118,7 @@ def test_the_w_block_is_the_damped_least_squares_fit_of_the_targets(decay):
     state.metrics[1].Q[:] = np.linalg.eigh(np.c_[X, np.ones(300)].T @ np.c_[X, np.ones(300)])[1]
     before = state.W[1].copy()
     solver.partial_fit(state, X, Y)
-    D, V = state.cache["batches"][300].D[1], np.c_[X, np.ones(300)]
+    D, V = state.cache.batches[300].D[1], np.c_[X, np.ones(300)]
     target = D / np.sqrt(np.mean(D * D))
     alpha = 2.0 * np.sum(V * V) / 300 / 7
     step = np.linalg.solve(V.T @ V / 300 + alpha * np.eye(7), V.T @ target / 300).T

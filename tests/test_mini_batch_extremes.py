@@ -123,7 +123,7 @@ def test_displacements_have_about_their_size_in_every_batch():
             rows = rng.integers(400, size=m)
             unit = 10.0 ** rng.integers(-2, 3) if t % 7 == 3 else 1.0
             solver.partial_fit(state, unit * X[rows], Y[rows])
-            batch = state.cache["batches"][m]
+            batch = state.cache.batches[m]
             for D, U in zip(batch.D[1:-1], batch.U[1:-1], strict=True):
                 size = np.linalg.norm(D) / np.linalg.norm(U)
                 assert 1e-3 / 40 < size < 1e-3 * 40, (loss, t, size)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from share import share
 
 from fastbcd import (
     InputError,
@@ -104,9 +105,10 @@ def test_every_algorithm_reaches_the_same_bits_as_in_memory(case, folder):
             assert {**row, "seconds": 0} == {**same, "seconds": 0}
 
 
-def test_after_a_pass_next_to_nothing_of_the_samples_is_in_memory(folder):
+@pytest.mark.parametrize("kind", [ThreeSplitting, TwoSplitting])
+def test_after_a_pass_next_to_nothing_of_the_samples_is_in_memory(kind, folder):
     X, Y = data(20_001)
-    solver = ThreeSplitting(Problem(WIDTHS), memory=PLENTY, folder=folder, tile_rows=ROWS)
+    solver = kind(Problem(WIDTHS), memory=PLENTY, folder=folder, tile_rows=ROWS)
     state = solver.init(X, Y)
     passes = [solver.step, solver.objective, solver.squared_subgradient, solver.magnitude_bound]
     for go_through in passes:
@@ -201,7 +203,7 @@ print(run({n}), before, peak())
 """
 
 
-@pytest.mark.parametrize("kind", ["ThreeSplitting", "TwoSplitting"])
+@pytest.mark.parametrize("kind", share(["ThreeSplitting", "TwoSplitting"], at_most=2))
 def test_peak_memory_keeps_to_the_budget_and_does_not_grow_with_the_samples(kind, folder):
     n = 200_000
     X = np.lib.format.open_memmap(folder / "X.npy", "w+", np.float32, (n, 64))

@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ElementTree
 
 import numpy as np
 import pytest
-from command import fastbcd, history
+from command import fastbcd_process, history
 from matplotlib import image, pyplot
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
@@ -217,7 +217,7 @@ def test_compared_runs_are_named_by_the_options_in_which_they_differ(folders):
 
 def test_the_command_draws_one_run_and_several(folders, tmp_path, capsys, monkeypatch):
     target = folders / "certified" / "plot.png"
-    out, err = fastbcd("plot", folders / "certified", cwd=tmp_path, env={"DISPLAY": ""})
+    out, err = fastbcd_process("plot", folders / "certified", cwd=tmp_path, env={"DISPLAY": ""})
     assert (out, err) == (f"drawn in {target}\n", "")
     pixels = image.imread(target)
     assert pixels.shape[0] >= 900

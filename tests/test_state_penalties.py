@@ -1,9 +1,12 @@
 """Penalties and constraints on states: each block is the minimiser, whatever the loss."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 from oracle import oracle_of
 from scipy.optimize import lsq_linear, nnls
+from share import share
 from sklearn.linear_model import Lasso
 
 from fastbcd import Problem, ThreeSplitting, TwoSplitting, kernels, one_hot
@@ -68,8 +71,11 @@ def test_the_state_block_reports_its_decrease():
     assert report == pytest.approx([value(old) - value(V), np.sum((V - old) ** 2)], rel=1e-10)
 
 
-@pytest.mark.parametrize("penalty", [none(), ridge(0.4), *NONSMOOTH], ids=repr)
-@pytest.mark.parametrize("name", LOSSES)
+# Each pair compiles a kernel. Every fifth of them are still all losses and all penalties.
+PAIRS = share(product(LOSSES, [none(), ridge(0.4), *NONSMOOTH]), at_most=5)
+
+
+@pytest.mark.parametrize(("name", "penalty"), PAIRS, ids=str)
 @pytest.mark.parametrize("dtype", [np.float32, pytest.param(np.float64, marks=pytest.mark.soak)])
 def test_no_perturbation_beats_the_penalised_output_state(name, penalty, dtype):
     rng = np.random.default_rng(0)
@@ -106,11 +112,12 @@ def test_no_perturbation_beats_the_penalised_output_state(name, penalty, dtype):
         assert (V == 0).any()
 
 
-@pytest.mark.parametrize("algorithm", [ThreeSplitting, TwoSplitting])
-@pytest.mark.parametrize(
-    "penalty", ["l1:0.05", "elastic_net:0.1,0.5", "nonnegative", "box:-0.2,0.7"]
-)
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+PENALTIES = ["l1:0.05", "elastic_net:0.1,0.5", "nonnegative", "box:-0.2,0.7"]
+# Every third has both algorithms, all penalties and both types.
+NETWORKS = share(product([ThreeSplitting, TwoSplitting], PENALTIES, ["float32", "float64"]), 3)
+
+
+@pytest.mark.parametrize(("algorithm", "penalty", "dtype"), NETWORKS)
 def test_a_network_with_penalised_states_descends_and_keeps_its_constraint(
     algorithm, penalty, dtype
 ):

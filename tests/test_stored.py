@@ -1,5 +1,6 @@
 """What is stored has keys that are written down: renaming an attribute cannot change a file."""
 
+import copy
 import inspect
 import re
 from types import SimpleNamespace
@@ -293,3 +294,14 @@ def test_format_2_is_translated_key_by_key():
     check_state_dict(found["state"]["metrics"][1], CASES["GramMetric"][0]().state_dict(), "metric")
     certified = {"version": 1, "rising": 0, "tracked": 1.0}
     assert found["callbacks"] == [["Certify", certified], ["Mine", {"_a": 1}]]
+
+
+@pytest.mark.parametrize("algorithm", [ThreeSplitting, MiniBatchThreeSplitting])
+def test_a_state_that_was_pickled_with_a_dict_as_cache_goes_on(algorithm):
+    solver = algorithm(PROBLEM)
+    state = solver.step(solver.init(X, Y))
+    old = object.__new__(type(state))
+    old.__setstate__({**copy.deepcopy(state).__getstate__(), "cache": {}})
+    solver.step(old)
+    solver.step(state)
+    np.testing.assert_array_equal(old.W[1], state.W[1])

@@ -15,10 +15,10 @@ from .iteration import random_classes
 from .measure import peak_bytes
 
 
-def peak_ratio(widths: tuple[int, ...], n: int) -> tuple[float, float]:
+def peak_ratio(widths: tuple[int, ...], n: int, acceleration: str = "none") -> tuple[float, float]:
     """Ratios of a new process that trains: its whole peak, and the part that training added."""
     run = subprocess.run(
-        [sys.executable, "-m", "suite.memory", str(n), *map(str, widths)],
+        [sys.executable, "-m", "suite.memory", acceleration, str(n), *map(str, widths)],
         check=True,
         capture_output=True,
         text=True,
@@ -29,8 +29,9 @@ def peak_ratio(widths: tuple[int, ...], n: int) -> tuple[float, float]:
 
 
 def _main() -> None:
-    n, *widths = map(int, sys.argv[1:])
-    solver = ThreeSplitting(Problem(widths, reduction="sum"), alpha=5.0)
+    n, *widths = map(int, sys.argv[2:])
+    acceleration = None if sys.argv[1] == "none" else sys.argv[1]
+    solver = ThreeSplitting(Problem(widths, reduction="sum"), alpha=5.0, acceleration=acceleration)
     fastbcd.warmup(solver)
     before = peak_bytes()
     X = np.empty((n, widths[0]), np.float32)

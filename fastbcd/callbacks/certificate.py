@@ -63,6 +63,7 @@ class Certify(Every):
             start,
             state.iteration,
             floor=4.0 * eps * eps * (solver.magnitude_bound(state) + start),
+            accelerated=solver.acceleration is not None,
         )
 
     def on_iteration(self, solver: Any, state: Any, record: Record) -> None:
@@ -73,7 +74,12 @@ class Certify(Every):
             squared = solver.squared_subgradient(state)
             objective = solver.objective(state) if objective is None else objective
         row: dict[str, Any] = self.certificate.add(
-            record["iteration"], descent_log.decrease, descent_log.squared_step, objective, squared
+            record["iteration"],
+            descent_log.decrease,
+            descent_log.squared_step,
+            objective,
+            squared,
+            descent_log.squared_extrapolation,
         )
         record.update({name: value for name, value in row.items() if math.isfinite(value)})
 

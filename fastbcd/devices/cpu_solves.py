@@ -44,6 +44,8 @@ class CPUSolves:
     tiles. Each rank solves for its rows of W by all its threads; then the ranks exchange the rows.
     """
 
+    symmetric_products = True
+
     def __init__(self, ranks: Ranks, pool: Pool, for_each_block: ForEachBlock) -> None:
         self._ranks, self._pool, self._for_each_block = ranks, pool, for_each_block
 

@@ -56,7 +56,7 @@ class StateBlock(Protocol):
         ``kappa / (kappa + ridge)`` merges a ridge in s with the term of C; for other s it is 1.
         """
 
-    def center(self, tile: Tile, V: Array, measured: bool) -> Array:
+    def center(self, tile: Tile, V: Array) -> Array:
         """Return memory for C, which is V itself unless the solve still needs the old V."""
 
     def solve(
@@ -151,11 +151,18 @@ class Layer(ABC):
 
     @abstractmethod
     def state_block(
-        self, device: Device, W: Array, penalty: Penalty, kappa: Any, rho: Any
+        self,
+        device: Device,
+        W: Array,
+        penalty: Penalty,
+        kappa: Any,
+        rho: Any,
+        measured: bool = False,
     ) -> StateBlock:
         """Return the block of the states below this layer, with its factors; kappa, rho > 0.
 
-        kappa is a number, or an array (d_in,) with one for each column of V.
+        kappa is a number, or an array (d_in,) with one for each column of V. If the block is
+        `measured`, `StateBlock.solve` will be asked for decreases.
         """
 
     @abstractmethod

@@ -60,10 +60,16 @@ class Dense(Layer):
         return DenseOperator(device.kernels, W)
 
     def state_block(
-        self, device: Device, W: Any, penalty: Penalty, kappa: Any, rho: Any
+        self,
+        device: Device,
+        W: Any,
+        penalty: Penalty,
+        kappa: Any,
+        rho: Any,
+        measured: bool = False,
     ) -> DenseStateBlock:
         """See `DenseStateBlock`."""
-        return DenseStateBlock(device, self.on(device, W), penalty, kappa, rho)
+        return DenseStateBlock(device, self.on(device, W), penalty, kappa, rho, measured)
 
     def weight_block(self, device: Device, same_inputs: bool) -> NormalEquations:
         """See `NormalEquations`."""

@@ -22,6 +22,7 @@ class PreparedBlock(Workspace):
 
     M: Buffer
     hessian: Buffer
+    gram: Buffer
 
 
 class StateWork(Workspace):
@@ -29,7 +30,7 @@ class StateWork(Workspace):
 
     center: Buffer
     residual: Buffer
-    old: Buffer
+    gram: Buffer
     scaled_residual: Buffer
     slopes: Buffer
     descent: Buffer
@@ -54,6 +55,8 @@ class DenseStateBlock:
         > 0; an array has one number for each column of V.
     rho : float, or array (1,) of a GPU
         > 0.
+    measured : bool
+        `solve` will be asked for decreases.
 
     Notes
     -----
@@ -62,10 +65,16 @@ class DenseStateBlock:
     """
 
     def __init__(
-        self, device: Device, operator: DenseOperator, penalty: Penalty, kappa: Any, rho: Any
+        self,
+        device: Device,
+        operator: DenseOperator,
+        penalty: Penalty,
+        kappa: Any,
+        rho: Any,
+        measured: bool,
     ) -> None:
         self.operator, self.penalty, self.kappa, self.rho = operator, penalty, kappa, rho
-        self._device = device
+        self._device, self._measured = device, measured
         self._ratio: Any = None
         self._more: Any = None
         ridge, columns = penalty.ridge, None if np.ndim(kappa) == 0 else kappa
@@ -82,6 +91,12 @@ class DenseStateBlock:
         else:
             self.kappa += ridge
             self._M = prepared.M.array((d_out, d_in), dtype)
+            # The decrease has |D W^T|^2, which is also <D^T D, W^T W>: with a symmetric product
+            # this takes d_in^2 / (2 d_in d_out) of the operations.
+            self._gram: Any = None
+            if measured and device.solves.symmetric_products and d_in < 2 * d_out:
+                self._gram = prepared.gram.array((d_in, d_in), np.float64)
+                device.solves.state_hessian(self._gram, W, 0.0, 1.0)
         if columns is None:
             if ridge is not None:
                 device.solves.state_operator(self._M, W, self.kappa / rho)
@@ -110,9 +125,9 @@ class DenseStateBlock:
             self._M *= device.array(roots, dtype)
         self._more = device.array(np.sqrt(columns - least), dtype)
 
-    def center(self, tile: Tile, V: Any, measured: bool) -> Any:
+    def center(self, tile: Tile, V: Any) -> Any:
         """Return memory for C, which is V itself unless the solve still needs the old V."""
-        if self.penalty.ridge is None or measured:
+        if self.penalty.ridge is None or self._measured:
             return tile.work.of(StateWork).center.array(V.shape, V.dtype)
         return V
 
@@ -147,16 +162,23 @@ class DenseStateBlock:
                 *sample_weight,
             )
             return
+        kernels.solve_state(C, U, W, bias, self._M, residual)
         if decrease is not None:
-            old = work.old.array(V.shape, V.dtype)
-            old[...] = V
+            self._add_decrease(decrease, tile, C, V, residual, *sample_weight)
         if C is not V:
             V[...] = C
-        kernels.solve_state(V, U, W, bias, self._M, residual)
-        if decrease is not None:
-            kernels.state_decrease(
-                decrease, V, old, W, self.kappa, self.rho, residual, *sample_weight
-            )
-            if self._more is not None:  # the kernel has left V' - V in `old`
-                old *= self._more
-                decrease[0] += 0.5 * kernels.squared_norm(old, *sample_weight)
+
+    def _add_decrease(
+        self, decrease: Any, tile: Tile, C: Any, V: Any, residual: Any, *sample_weight: Any
+    ) -> None:
+        """Add to `decrease` those from V' to the minimiser C; replace V' in V by ``V' - C``."""
+        kernels, W, gram = self._device.kernels, self.operator.W, self._gram
+        kappa, rho = self.kappa, self.rho
+        if gram is None or sample_weight:
+            kernels.state_decrease(decrease, C, V, W, kappa, rho, residual, *sample_weight)
+        else:
+            work = tile.work.of(StateWork).gram.array(gram.shape, V.dtype)
+            kernels.state_decrease_by_gram(decrease, C, V, gram, kappa, rho, work)
+        if self._more is not None:
+            V *= self._more
+            decrease[0] += 0.5 * kernels.squared_norm(V, *sample_weight)

@@ -149,14 +149,20 @@ class ExtrapolationOnTile(IterateOnTile):
         self.point, self.layer = point, layer
         problem, l = point.problem, layer.l
         V, U = point.momentum.V, point.momentum.U
-        if l == problem.n_layers:
-            self._move(layer.V, V[l], problem.state_penalties[l - 1])
         if l > 1:
-            self._move(layer.V_below, V[l - 1], problem.state_penalties[l - 2])
-        self._before = {"V": self._last("V", layer.V, V[l])}
+            self._move(layer.V_below, V[l - 1], problem.state_penalties[l - 2], None)
+        before_V = self._memory("V", layer.V)
+        if l == problem.n_layers:
+            self._move(layer.V, V[l], problem.state_penalties[l - 1], before_V)
+        else:
+            # V_l moved in the pass over layer l + 1.
+            beta = 0.0 if point.restore else point.beta
+            D = V[l][layer.tile.rows]
+            point.device.kernels.before_extrapolation(before_V, layer.V, D, beta)
+        self._before = {"V": before_V}
         if U[l] is not None:
-            self._move(layer.U, U[l], None)
-            self._before["U"] = self._last("U", layer.U, U[l])
+            self._before["U"] = self._memory("U", layer.U)
+            self._move(layer.U, U[l], None, self._before["U"])
         coupling, _ = layer_terms(problem, point.device, layer, operator, point.couplings)
         if l == problem.n_layers:
             Y = point.state.Y[layer.tile.rows]
@@ -164,25 +170,24 @@ class ExtrapolationOnTile(IterateOnTile):
             coupling = coupling + kernels.loss_sum(problem.loss, layer.V, Y, *layer.weight)
         self._sums = [coupling, 0.0, 0.0]
 
-    def _move(self, A: Any, difference: Any, penalty: Any) -> None:
-        """Move rows A of V or U to the point."""
+    def _memory(self, kind: str, A: Any) -> Any:
+        """Return a work array for the rows of P^k."""
+        return getattr(self.layer.tile.work.of(PointWork), kind).array(A.shape, A.dtype)
+
+    def _move(self, A: Any, difference: Any, penalty: Any, before: Any) -> None:
+        """Move rows A of V or U to the point; the array `before`, if any, receives those of P^k."""
         point, D = self.point, difference[self.layer.tile.rows]
-        kernels = point.device.kernels
+        device, extrapolate = point.device, point.device.kernels.extrapolate
         if point.restore:
-            kernels.extrapolate(A, D, -1.0, None)
+            extrapolate(A, D, -1.0, None, None)
             if penalty is not None:
-                point.device.project(A, penalty)
+                device.project(A, penalty)
         elif point.beta > 0.0:
             bounded = penalty is not None and penalty.ridge is None
-            kernels.extrapolate(A, D, point.beta, penalty if bounded else None)
-
-    def _last(self, kind: str, A: Any, difference: Any) -> Any:
-        """Return the rows of P^k to which A belongs, in a work array."""
-        point, tile = self.point, self.layer.tile
-        P = getattr(tile.work.of(PointWork), kind).array(A.shape, A.dtype)
-        beta = 0.0 if point.restore else point.beta
-        point.device.kernels.before_extrapolation(P, A, difference[tile.rows], beta)
-        return P
+            extrapolate(A, D, point.beta, penalty if bounded else None, before)
+            return
+        if before is not None:
+            before[...] = A
 
     def keep_difference(self, kind: str) -> None:
         """Replace the difference of a block by that of the iteration; note its squared norm."""

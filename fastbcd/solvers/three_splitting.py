@@ -109,6 +109,7 @@ class ThreeSplittingBlocks(LayerBlocks):
                 problem.state_penalties[l - 1],
                 kappa,
                 problem.rho,
+                self.measured,
             )
 
     def arrays(self) -> list[Any]:
@@ -135,7 +136,7 @@ class ThreeSplittingBlocks(LayerBlocks):
             return
         block, above = self.V_block, self.above(tile)
         U_next = above.U
-        C = block.center(tile, V, self.measured)
+        C = block.center(tile, V)
         for columns, reach_next in column_groups(self.problem.skips[self.l]):
             self.device.kernels.state_center(
                 C[:, columns],

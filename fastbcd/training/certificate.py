@@ -45,6 +45,9 @@ class Certificate:
         relative error       a subgradient g at P has |g| <= b |P - P'|, for some b
         rate                 mean_{t <= T} |g^t|^2 <= C / T, with C = b^2 / a (F^0 - F^T)
 
+    An accelerated iteration starts from ``Q = P' + beta (P' - P'')``. Its relative error is
+    ``|g| <= b (|P - P'| + |Q - P'|)``, and C is four times as large; see docs/mathematics.md.
+
     Parameters
     ----------
     dtype : str
@@ -56,6 +59,8 @@ class Certificate:
         Iterations done before.
     floor : float, default=0
         Changes of F below this size count as rounding, however small F is.
+    accelerated : bool, default=False
+        The run is accelerated.
 
     Attributes
     ----------
@@ -78,8 +83,10 @@ class Certificate:
         start: float,
         iteration: int = 0,
         floor: float = 0.0,
+        accelerated: bool = False,
     ) -> None:
         self.dtype, self.promised, self.floor = dtype, promised, floor
+        self.accelerated = accelerated
         self.start = self.tracked = self._evaluated = start
         self._first_iteration = iteration
         self.iterations = 0
@@ -96,6 +103,7 @@ class Certificate:
         squared_step: float,
         objective: float | None = None,
         squared_subgradient: float | None = None,
+        squared_extrapolation: float = 0.0,
     ) -> dict[str, float]:
         """Add an iteration; return its row of the history, with NaN where nothing was measured.
 
@@ -110,6 +118,8 @@ class Certificate:
             F, where it was evaluated.
         squared_subgradient : float, optional
             ``|g|^2``, where it was measured.
+        squared_extrapolation : float, default=0
+            ``|Q - P'|^2`` of an accelerated iteration.
 
         Raises
         ------
@@ -150,17 +160,16 @@ class Certificate:
             "sufficient_decrease": ratio,
         }
         if squared_subgradient is not None:
-            row |= self._add_subgradient(iteration, squared_step, squared_subgradient)
+            reach = math.sqrt(squared_step) + math.sqrt(squared_extrapolation)
+            row |= self._add_subgradient(iteration, reach, squared_subgradient)
         return row
 
-    def _add_subgradient(
-        self, iteration: int, squared_step: float, squared: float
-    ) -> dict[str, float]:
+    def _add_subgradient(self, iteration: int, reach: float, squared: float) -> dict[str, float]:
         self._measured.append(iteration - self._first_iteration)
         self._squared.append(squared)
         bound = math.nan
-        if squared_step > 0.0:
-            bound = math.sqrt(squared / squared_step)
+        if reach > 0.0:
+            bound = math.sqrt(squared) / reach
             self.largest_bound = max(self.largest_bound, bound)
         else:
             # A step of zero is allowed at a critical point only.
@@ -202,11 +211,14 @@ class Certificate:
 
     @property
     def rate_bound(self) -> float:
-        """``b^2 / (a M) (F^0 - F^T)``, the bound of the mean of M numbers by a and b; or NaN."""
+        """``b^2 / (a M) (F^0 - F^T)``, the bound of the mean of M numbers by a and b; or NaN.
+
+        It is four times as large in an accelerated run.
+        """
         a, b, fall = self.smallest_decrease, self.largest_bound, self.start - self.tracked
         if not (0.0 < a < math.inf and b > 0.0 and fall > 0.0):
             return math.nan
-        return b * b / (a * len(self._squared)) * fall
+        return (4.0 if self.accelerated else 1.0) * b * b / (a * len(self._squared)) * fall
 
     def state_dict(self) -> dict[str, Any]:
         """All numbers so far, for a checkpoint; its lists are those of this object."""
@@ -272,7 +284,8 @@ class Certificate:
         went = f"|g| went from {norms[0]:.3g} to {norms[-1]:.3g}"
         if self._stuck:
             return f"relative error FAILED in {self._stuck} iterations without a step; {went}"
-        return f"relative error held with b = {self.largest_bound:.3g}: |g| <= b |P - P'|; {went}"
+        reach = "(|P - P'| + |Q - P'|)" if self.accelerated else "|P - P'|"
+        return f"relative error held with b = {self.largest_bound:.3g}: |g| <= b {reach}; {went}"
 
     def _rate(self) -> str:
         if math.isnan(self.rate):

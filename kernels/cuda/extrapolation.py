@@ -23,9 +23,11 @@ from_bfloat16, to_bfloat16 = shared_scalar(_from_bfloat16), shared_scalar(_to_bf
 
 
 @gpu_kernel
-def _extrapolate(V, D, beta, penalty):
+def _extrapolate(V, D, beta, penalty, P):
     i, j, down, turns = elements(*V.shape)
     for _ in range(turns):
+        if P is not None:
+            P[i, j] = V[i, j]
         new = V[i, j] + beta * from_bfloat16(D[i, j])
         if penalty is None or np.float64(new) == penalty.prox(np.float64(new), 0.0):
             V[i, j] = new
@@ -34,9 +36,9 @@ def _extrapolate(V, D, beta, penalty):
         i += down
 
 
-def extrapolate(V: Any, D: Any, beta: float, penalty: Any) -> None:
-    """``V = V + beta D``, as in `fastbcd.kernels.extrapolate`."""
-    launch_each(_extrapolate, V.shape, V, D, V.dtype.type(beta), penalty)
+def extrapolate(V: Any, D: Any, beta: float, penalty: Any, P: Any = None) -> None:
+    """``P = V``, ``V = V + beta D``, as in `fastbcd.kernels.extrapolate`."""
+    launch_each(_extrapolate, V.shape, V, D, V.dtype.type(beta), penalty, P)
 
 
 @gpu_kernel
@@ -58,7 +60,6 @@ def _difference(partial, D, V, P):
     own = 0.0
     for _ in range(turns):
         gap = V[i, j] - P[i, j]
-        P[i, j] = gap
         D[i, j] = to_bfloat16(gap)
         own += np.float64(gap) * np.float64(gap)
         i += down
@@ -68,5 +69,5 @@ def _difference(partial, D, V, P):
 
 
 def difference(D: Any, V: Any, P: Any) -> Any:
-    """``D = V - P`` in bfloat16, and P too; returns ``|V - P|^2``."""
+    """``D = V - P`` in bfloat16; returns ``|V - P|^2``."""
     return total_of_each(_difference, V.shape, D, V, P)[0]

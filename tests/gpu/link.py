@@ -1,7 +1,8 @@
-"""Compile and link kernels of the GPU without one: ``python tests/gpu/link.py [--all] [K N]``.
+"""Compile and link kernels of the GPU without one: ``link.py [--all | --few] [K N]``.
 
 `fastbcd.kernels.cuda.target.record` records the launches of every case in `cases` that is not rare,
-so that each kernel is seen with each formula; `--all` adds the rare ones. Each kernel is compiled
+so that each kernel is seen with each formula; `--all` adds the rare ones. `--few` keeps the first
+formula of each kernel and type, and every third of the others. Each kernel is compiled
 once, to LTO-IR for the oldest architecture, and linked for all. The linker's ptxas reports
 registers and spills, and its PTX shows float64 arithmetic and parameters. A kernel must link
 without spills. Its parameters must be the words that a launch hands over; Numba's launcher gives
@@ -16,7 +17,7 @@ import itertools
 import re
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from agreement import arguments_of
@@ -55,6 +56,17 @@ def recorded(everything: bool) -> Iterator[tuple[str, bool, Any, tuple[Any, ...]
                     yield name, case.f64 or dtype == "float64", *key, arguments
 
 
+def few(launches: Iterable[Any]) -> Iterator[Any]:
+    """Yield the first launch of each kernel and type, and every third of the others."""
+    seen, others = set(), itertools.count(1)
+    for launch in launches:
+        name, _, kernel, *_ = launch
+        key = kernel, "] float64:" in name
+        if key not in seen or next(others) % 3 == 0:
+            yield launch
+        seen.add(key)
+
+
 _compared: set[Any] = set()
 
 
@@ -82,11 +94,12 @@ def link(
     return found
 
 
-def main(everything: bool, share: int, shares: int) -> int:
+def main(everything: bool, only_few: bool, share: int, shares: int) -> int:
     """Link kernels `share`, `share + shares`, ... and print a summary; return 1 if one is wrong."""
     start, wrong, n, most = time.time(), 0, 0, 0
+    launches = recorded(everything)
     for name, f64, kernel, types, arguments in itertools.islice(
-        recorded(everything), share, None, shares
+        few(launches) if only_few else launches, share, None, shares
     ):
         try:
             found = link(kernel, types, arguments, f64)
@@ -109,4 +122,4 @@ def main(everything: bool, share: int, shares: int) -> int:
 
 if __name__ == "__main__":
     numbers = [int(argument) for argument in sys.argv[1:] if argument.isdigit()]
-    sys.exit(main("--all" in sys.argv[1:], *(numbers or (0, 1))))
+    sys.exit(main("--all" in sys.argv[1:], "--few" in sys.argv[1:], *(numbers or (0, 1))))

@@ -93,8 +93,8 @@ def test_a_pass_reads_nothing_from_the_gpu_but_at_its_end() -> None:
 )
 def test_graphs_take_the_same_steps_to_the_last_bit(name: str, monkeypatch: Any) -> None:
     rng = np.random.default_rng(9)
-    inputs, targets = rng.standard_normal((64, 4)), one_hot(rng.integers(0, 3, 64))
-    weight = rng.random(64) if name == "residual" else None
+    inputs, targets = rng.standard_normal((40, 4)), one_hot(rng.integers(0, 3, 40))
+    weight = rng.random(40) if name == "residual" else None
     states, launches = [], []
     for graphs in (False, True):
         solver = on_simulator(make(batch_size=4, **PROBLEMS[name]))
@@ -108,8 +108,8 @@ def test_graphs_take_the_same_steps_to_the_last_bit(name: str, monkeypatch: Any)
             solver.step(state)
         states.append(state)
         launches.append(len(launched))
-    # All but two batches of each kind (48 in all) are replayed, and a replay launches nothing else.
-    assert len(REPLAYS) > 32
+    # All but two batches of each kind (30 in all) are replayed, and a replay launches nothing else.
+    assert len(REPLAYS) > 20
     assert launches[1] < 0.4 * launches[0]
     eager, replayed = states
     np.testing.assert_array_equal(replayed.batch_loss, eager.batch_loss)

@@ -45,6 +45,8 @@ class CUDASolves:
     Every rank solves for all rows of W; then all take the W of the first rank.
     """
 
+    symmetric_products = False
+
     def __init__(self, device: Device, library: Any, failures: Any, precision: str) -> None:
         self._device, self._library, self._failures = device, library, failures
         self._precision = precision

@@ -74,7 +74,7 @@ class Batch:
 
 def held_batch(problem: Problem, device: Device, state: MiniBatchState, m: int) -> Batch:
     """Return a batch of m samples in the memory that the cache of `state` holds for the largest."""
-    held: dict[int, Batch] = state.cache.setdefault("batches", {})
+    held: dict[int, Batch] = state.cache.batches
     largest = max(held, default=0)
     if m > largest or not held:
         ranks = [metric.rank if metric else 0 for metric in state.metrics[1:]]

@@ -61,14 +61,14 @@ class RMSScaling:
         self._device, self._state, self._sizes, self._share = device, state, sizes, share
         for name in ("gains", "rms_U", "rms_D"):  # a checkpoint has them on the processor
             setattr(state, name, device.array(getattr(state, name), np.float64))
-        held = state.cache.setdefault("sizes", {})
-        key = tuple(sizes.counts)
+        held, key = state.cache.counts_and_responses, tuple(sizes.counts)
         if key not in held:  # a CUDA graph reads them at a fixed address
             held[key] = [device.array(a, np.float64) for a in (sizes.counts, sizes.responses)]
-        if "vectors" not in held:
-            held["vectors"] = [device.zeros(sizes.counts.shape, np.float64) for _ in range(3)]
+        if not state.cache.scaling:
+            shape = sizes.counts.shape
+            state.cache.scaling = [device.zeros(shape, np.float64) for _ in range(3)]
         self._counts, self._responses = held[key]
-        self._scale, self.weight, self.gradient_response = held["vectors"]
+        self._scale, self.weight, self.gradient_response = state.cache.scaling
         self.passes = device.batches.passes(first=state.batches == 0)
         """The largest number of passes over a batch."""
 

@@ -40,9 +40,9 @@ class SharedProducts:
         sizes = [int(np.prod(shape)) for shape in shapes.values()]
         dtype = state.W[1].dtype
         # The memory is kept from batch to batch and grows when a batch needs more.
-        whole = state.cache.get("shared products")
+        whole = state.cache.products
         if whole is None or len(whole) < sum(sizes):
-            whole = state.cache["shared products"] = device.empty((sum(sizes),), dtype)
+            whole = state.cache.products = device.empty((sum(sizes),), dtype)
         buffer, starts = whole[: sum(sizes)], np.cumsum([0, *sizes])
         self._parts = {
             key: buffer[start : start + size].reshape(shape)

@@ -16,10 +16,10 @@ from fastbcd.solvers.mini_batch.batches import Samples, n_batches, rows_here, sh
 from fastbcd.solvers.mini_batch.evaluation import objective
 from fastbcd.solvers.mini_batch.first_state import first_state
 from fastbcd.solvers.mini_batch.inputs import checked_batch, checked_data
+from fastbcd.solvers.mini_batch.rhythm import StepScalars, step_scalars
 from fastbcd.solvers.mini_batch.schedule import get_schedule
 from fastbcd.solvers.mini_batch.settings import Settings, passes_for, settings_for
 from fastbcd.solvers.mini_batch.state import MiniBatchState
-from fastbcd.solvers.mini_batch.step_scalars import StepScalars, step_scalars
 from fastbcd.solvers.mini_batch.sweep import BatchSweep
 from fastbcd.support.floating_point import own_errstate_in
 from fastbcd.support.parameters import SMALLEST, require, require_integer
@@ -237,7 +237,8 @@ class MiniBatchThreeSplitting:
                 samples = Samples.of(state.X, state.Y, self.problem.loss, own, weight)
                 batches.append(replace(samples, total=len(rows)))
             numbers = [step_scalars(self, state, samples, k) for k, samples in enumerate(batches)]
-            for samples, of_batch in self.device.batches.planned(state.cache, batches, numbers):
+            launches = state.cache.launches
+            for samples, of_batch in self.device.batches.planned(launches, batches, numbers):
                 self._learn(state, samples, of_batch)
                 for array in (state.X, state.Y):  # what was read may leave memory
                     self.device.storage.drop_mapping(array)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from fastbcd.solvers.mini_batch.cache import BatchCache
 from fastbcd.solvers.mini_batch.settings import Settings
 from fastbcd.support.borrowed import copy_borrowed
 from fastbcd.support.stored import check_state_dict
@@ -59,6 +60,8 @@ class MiniBatchState:
         default: n and 0.
     clock : BlockClock or None
         If one is set, `step` empties it, and each block adds its seconds.
+    cache : BatchCache
+        Memory that serves all batches; it is not needed to continue a run.
     """
 
     W: list[Any]
@@ -81,13 +84,16 @@ class MiniBatchState:
     n_total: int = 0
     first: int = 0
     clock: BlockClock | None = None
-    cache: dict[Any, Any] = field(default_factory=dict, repr=False)
+    cache: BatchCache = field(default_factory=BatchCache, repr=False)
 
     def __post_init__(self) -> None:
         self.n_total = self.n_total or self.n
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "cache": {}, "clock": None}
+        return {**self.__dict__, "cache": None, "clock": None}
+
+    def __setstate__(self, stored: dict[str, Any]) -> None:
+        self.__dict__.update(stored, cache=BatchCache())
 
     def state_dict(self) -> dict[str, Any]:
         """Return the entries that a run needs to go on, for a checkpoint; arrays are not copied.

@@ -12,11 +12,10 @@ from fastbcd.devices.tiles import Tile
 from fastbcd.solvers.mini_batch.batch import Batch, held_batch
 from fastbcd.solvers.mini_batch.batches import Samples
 from fastbcd.solvers.mini_batch.evaluation import loss_of
-from fastbcd.solvers.mini_batch.rhythm import duties_of
+from fastbcd.solvers.mini_batch.rhythm import StepScalars, duties_of
 from fastbcd.solvers.mini_batch.rms_scaling import RMSScaling, Sizes
 from fastbcd.solvers.mini_batch.shared import SharedProducts
 from fastbcd.solvers.mini_batch.state import MiniBatchState
-from fastbcd.solvers.mini_batch.step_scalars import StepScalars
 from fastbcd.solvers.mini_batch.weight_step import WeightStep
 from fastbcd.solvers.output_block import update_output_states
 from fastbcd.training.clock import laps
@@ -36,7 +35,7 @@ class BatchSweep:
     def __init__(self, solver: Any, state: MiniBatchState) -> None:
         self._solver, self._problem, self._state = solver, solver.problem, state
         self._device: Device = solver.device
-        self._duties = duties_of(state, solver.average)
+        self._duties = duties_of(solver, state)
 
     def learn(self, samples: Samples, numbers: StepScalars) -> None:
         """Sweep one batch; a device may repeat the launches recorded for a similar batch."""
@@ -68,10 +67,9 @@ class BatchSweep:
             )
         parts = frozenset(part for part, is_done in vars(duties).items() if is_done)
         arrays = (batch.V, batch.loss, state.W, state.mean_W, state.S, state.metrics)
-        sizes_before = (state.gains, state.rms_U, state.rms_D)
-        device.batches.run(
-            state.cache, batch, samples, numbers, kind, parts, (arrays, sizes_before), sweep
-        )
+        arrays_before = (arrays, (state.gains, state.rms_U, state.rms_D))
+        launches = state.cache.launches
+        device.batches.run(launches, batch, samples, numbers, kind, parts, arrays_before, sweep)
         if measured:
             device.batches.count(state.batch_loss, batch.loss[0], m)
 

@@ -9,11 +9,10 @@ from fastbcd.devices.tiles import even_size
 from fastbcd.devices.workspace import Buffer, Workspace, Workspaces
 from fastbcd.problem import Problem
 from fastbcd.solvers.mini_batch.batch import Batch
-from fastbcd.solvers.mini_batch.rhythm import Duties
+from fastbcd.solvers.mini_batch.rhythm import Duties, StepScalars
 from fastbcd.solvers.mini_batch.rms_scaling import RMSScaling
 from fastbcd.solvers.mini_batch.shared import SharedProducts
 from fastbcd.solvers.mini_batch.state import MiniBatchState
-from fastbcd.solvers.mini_batch.step_scalars import StepScalars
 from fastbcd.training.clock import laps
 
 
