@@ -92,7 +92,14 @@ def in_float64(state: State) -> State:
 def add_iteration(certificate: Certificate, state: State, objective: float, squared: float) -> None:
     """Add the last iteration, with F and the squared norm of a subgradient, to `certificate`."""
     log = state.descent_log
-    certificate.add(state.iteration, log.decrease, log.squared_step, objective, squared)
+    certificate.add(
+        state.iteration,
+        log.decrease,
+        log.squared_step,
+        objective,
+        squared,
+        log.squared_extrapolation,
+    )
 
 
 def measure(run: Run) -> Run:
@@ -133,7 +140,8 @@ def measure(run: Run) -> Run:
     state = solver.init(X_train, Y)
     state.descent_log = DescentLog()
     F = [reference.objective(in_float64(state))]
-    certificate = Certificate(run.dtype, solver.promised_decrease(), F[0])
+    accelerated = solver.acceleration is not None
+    certificate = Certificate(run.dtype, solver.promised_decrease(), F[0], accelerated=accelerated)
     norms = []
     for _ in range(ITERATIONS):
         solver.step(state)
