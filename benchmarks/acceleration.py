@@ -1,8 +1,8 @@
 """Extrapolation between full-batch iterations: one variant a line, on MNIST's training samples.
 
     python benchmarks/acceleration.py --mnist FOLDER [--algorithm NAME] [--only GROUP ...]
-        [--network D1,D2,...] [--samples N] [--iterations K] [--gamma G] [--ridge R] [--alpha A]
-        [--init NAME] [--threads N]
+        [--lines NAME ...] [--network D1,D2,...] [--samples N] [--iterations K] [--gamma G]
+        [--ridge R] [--alpha A] [--init NAME] [--threads N]
 
 An iteration extrapolates, ``Q = P^k + beta (P^k - P^{k-1})``, and one sweep from Q gives P^{k+1}.
 It is rejected unless ``F(P^k) - F(P^{k+1}) >= a |P^{k+1} - P^k|^2`` with the a that the theorem
@@ -38,7 +38,7 @@ ALGORITHMS: dict[str, dict[str, Any]] = {
     "deep": {"hidden": (100,) * 10},
     "tanh": {"activation": "tanh"},
     "nonnegative": {"state_penalty": "nonnegative"},
-    "nonnegative two": {"state_penalty": "nonnegative"},
+    "nonnegative-two": {"state_penalty": "nonnegative"},
 }
 
 # A rule maps its number t to beta and the next t; t starts again when an iteration is rejected.
@@ -104,21 +104,16 @@ class Variant:
 PLAIN = Variant(constant(0.0))
 
 
-def capped(value: float) -> Variant:
-    return Variant(cap=value)
-
-
 GROUPS: dict[str, dict[str, Variant]] = {
     "main": {
         "plain": PLAIN,
         "nesterov": Variant(),
         "nesterov, differences in bf16": Variant(rounded=True),
     },
-    "two": {"plain": PLAIN, "nesterov": Variant()},
     "cap": {f"cap {value}": Variant(cap=value) for value in (0.8, 0.9, 0.95, 0.99)},
     "rule": {
         "beta 0.9": Variant(constant(0.9)),
-        **{f"beta (k-1)/(k+{a})": Variant(fraction(a)) for a in (1, 3, 5, 10)},
+        **{f"beta (k-1)/(k+{a})": Variant(fraction(a)) for a in (0.5, 1, 3, 5, 10)},
         "beta 1.1 times, cap 1.1": Variant(longer(1.1), cap=1.1),
         "beta 1.2 times, cap 1.2": Variant(longer(1.2), cap=1.2),
         "beta grows by 5 %, cap 1, over 2 after a rejection": Variant(
@@ -126,6 +121,15 @@ GROUPS: dict[str, dict[str, Variant]] = {
         ),
         "beta grows by 5 %, cap 1.2, over 1.5 after a rejection": Variant(
             growing(1.05), start=0.5, cap=1.2, after_rejection=lambda t: min(t, 1.2) / 1.5
+        ),
+    },
+    "start": {
+        "t starts at 5, goes to 1": Variant(start=5.0),
+        "t starts at 5, goes to 5": Variant(start=5.0, after_rejection=lambda t: 5.0),
+        "t starts at 10, is halved": Variant(start=10.0, after_rejection=lambda t: max(1.0, t / 2)),
+        "t starts at 5, cap 0.95": Variant(start=5.0, cap=0.95),
+        "t starts at 5, is halved, beta 1.05 times": Variant(
+            longer(1.05), start=5.0, cap=1.05, after_rejection=lambda t: max(1.0, t / 2)
         ),
     },
     "blocks": {f"only {blocks}": Variant(blocks=blocks) for blocks in ("W", "WV", "WU", "VU")},
@@ -142,6 +146,10 @@ GROUPS: dict[str, dict[str, Variant]] = {
     },
     "anderson": {"Anderson on W, memory 5": Variant(anderson=5)},
     "alpha": {f"alpha {alpha:g}": Variant(solver={"alpha": alpha}) for alpha in (1e-2, 1e-4)},
+    "ridge": {
+        f"ridge {r:g}": Variant(problem={"weight_penalty": f"ridge:{r}"})
+        for r in (1e-3, 1e-4, 3e-5)
+    },
     "gamma": {f"gamma {gamma:g}": Variant(problem={"gamma": gamma}) for gamma in (0.3, 3.0, 10.0)},
     "growing gamma": {
         "gamma grows by 2 %": Variant(gamma_growth=1.02),
@@ -153,9 +161,9 @@ GROUPS: dict[str, dict[str, Variant]] = {
         "inner steps adaptive": Variant(adaptive=True),
     },
     "constraint": {
-        name: Variant(constraint=name, **rest)
-        for rest in ({},)
-        for name in ("project", "drop", "free")
+        "projected": Variant(constraint="project"),
+        "momentum dropped": Variant(constraint="drop"),
+        "left outside the set": Variant(constraint="free"),
     },
 }
 
@@ -180,6 +188,7 @@ class Run:
         self.past: list[tuple[Any, Any]] = []
         self.F, self.violation = solver.objective_and_violation(state)
         self.promise = solver.promised_decrease()
+        self.nonnegative = solver.problem.state_penalties[0].name == "nonnegative"
 
     def iterate(self) -> None:
         """One iteration, and a plain sweep where the extrapolated one was rejected."""
@@ -214,13 +223,13 @@ class Run:
         """Move the blocks from P^k to Q, and `moved` to Q - P^k; True if Q differs from P^k."""
         if self.variant.anderson:
             return self.anderson()
-        penalties = self.solver.problem.state_penalties
         for (kind, array), moved in zip(self.blocks, self.moved, strict=True):
             moved *= beta if kind in self.variant.blocks else 0.0
-            if kind == "V" and self.variant.constraint == "drop" and penalties[0].name != "none":
+            constraint = self.variant.constraint if kind == "V" and self.nonnegative else "free"
+            if constraint == "drop":
                 moved[array + moved < 0] = 0.0
             array += moved
-            if kind == "V" and self.variant.constraint == "project" and penalties[0].name != "none":
+            if constraint == "project":
                 np.maximum(array, 0, out=array)
         return beta > 0 and self.state.iteration > 0
 
@@ -327,6 +336,7 @@ def main() -> None:
     parser.add_argument("--mnist", metavar="FOLDER", required=True, help="MNIST's IDX files")
     parser.add_argument("--algorithm", choices=list(ALGORITHMS), default="three-splitting")
     parser.add_argument("--only", nargs="+", choices=list(GROUPS), default=list(GROUPS))
+    parser.add_argument("--lines", nargs="+", metavar="NAME", help="some lines of the groups")
     parser.add_argument("--network", type=widths, default=(256, 256), metavar="D1,D2,...")
     parser.add_argument("--samples", type=count, default=20000, metavar="N")
     parser.add_argument("--iterations", type=count, default=100, metavar="K")
@@ -346,7 +356,8 @@ def main() -> None:
     print("| " + " | ".join(columns) + " |\n" + "|---" * len(columns) + "|", flush=True)
     for group in options.only:
         for name, variant in GROUPS[group].items():
-            if "two" in options.algorithm or group != "inner steps":
+            applies = "two" in options.algorithm or group != "inner steps"
+            if applies and name in (options.lines or GROUPS[group]):
                 print(line(samples, options, name, variant), flush=True)
 
 
