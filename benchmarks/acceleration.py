@@ -132,7 +132,10 @@ GROUPS: dict[str, dict[str, Variant]] = {
             longer(1.05), start=5.0, cap=1.05, after_rejection=lambda t: max(1.0, t / 2)
         ),
     },
-    "blocks": {f"only {blocks}": Variant(blocks=blocks) for blocks in ("W", "WV", "WU", "VU")},
+    "blocks": {
+        **{f"only {blocks}": Variant(blocks=blocks) for blocks in ("W", "WV", "WU", "VU")},
+        "only W, beta (k-1)/(k+1)": Variant(fraction(1), blocks="W"),
+    },
     "guard": {
         "rejected by value": Variant(guard="value"),
         "t = 1 by gradient, too": Variant(guard="gradient"),
@@ -143,6 +146,8 @@ GROUPS: dict[str, dict[str, Variant]] = {
         "plain, W moves 1.2 of its step": Variant(constant(0.0), relaxation=1.2),
         "plain, W moves 1.5 of its step": Variant(constant(0.0), relaxation=1.5),
         "W moves 1.2 of its step": Variant(relaxation=1.2),
+        "W moves 1.2 of its step, beta (k-1)/(k+1)": Variant(fraction(1), relaxation=1.2),
+        "W moves 1.5 of its step, beta (k-1)/(k+1)": Variant(fraction(1), relaxation=1.5),
     },
     "anderson": {"Anderson on W, memory 5": Variant(anderson=5)},
     "alpha": {f"alpha {alpha:g}": Variant(solver={"alpha": alpha}) for alpha in (1e-2, 1e-4)},
