@@ -104,6 +104,12 @@ class Variant:
 PLAIN = Variant(constant(0.0))
 
 
+def small(gamma: float, ridge: float = 3e-4, **rest: Any) -> Variant:
+    """A small gamma, with the fastest rule."""
+    problem = {"gamma": gamma, "weight_penalty": f"ridge:{ridge}"}
+    return Variant(fraction(1), problem=problem, **rest)
+
+
 GROUPS: dict[str, dict[str, Variant]] = {
     "main": {
         "plain": PLAIN,
@@ -113,6 +119,7 @@ GROUPS: dict[str, dict[str, Variant]] = {
     "cap": {f"cap {value}": Variant(cap=value) for value in (0.8, 0.9, 0.95, 0.99)},
     "rule": {
         "beta 0.9": Variant(constant(0.9)),
+        "beta 0.9, differences in bf16": Variant(constant(0.9), rounded=True),
         **{f"beta (k-1)/(k+{a})": Variant(fraction(a)) for a in (0.5, 1, 3, 5, 10)},
         "beta 1.1 times, cap 1.1": Variant(longer(1.1), cap=1.1),
         "beta 1.2 times, cap 1.2": Variant(longer(1.2), cap=1.2),
@@ -156,6 +163,13 @@ GROUPS: dict[str, dict[str, Variant]] = {
         for r in (1e-3, 1e-4, 3e-5)
     },
     "gamma": {f"gamma {gamma:g}": Variant(problem={"gamma": gamma}) for gamma in (0.3, 3.0, 10.0)},
+    "small gamma, beta (k-1)/(k+1)": {
+        "gamma 0.1": small(0.1),
+        "gamma 0.3, ridge 1e-3": small(0.3, ridge=1e-3),
+        "gamma 0.3, ridge 1e-4": small(0.3, ridge=1e-4),
+        "gamma 0.3, alpha 1e-4": small(0.3, solver={"alpha": 1e-4}),
+        "gamma 0.3, grows by 2 %": small(0.3, gamma_growth=1.02),
+    },
     "growing gamma": {
         "gamma grows by 2 %": Variant(gamma_growth=1.02),
         "plain, gamma grows by 2 %": Variant(constant(0.0), gamma_growth=1.02),
@@ -163,6 +177,10 @@ GROUPS: dict[str, dict[str, Variant]] = {
     "inner steps": {
         "2 inner steps": Variant(solver={"inner_steps": 2}),
         "3 inner steps": Variant(solver={"inner_steps": 3}),
+        "gamma 0.3, 2 inner steps, beta (k-1)/(k+1)": small(0.3, solver={"inner_steps": 2}),
+        "gamma 0.3, 2 inner steps, only W, beta (k-1)/(k+1)": small(
+            0.3, blocks="W", solver={"inner_steps": 2}
+        ),
         "inner steps adaptive": Variant(adaptive=True),
     },
     "constraint": {
