@@ -153,8 +153,10 @@ GROUPS: dict[str, dict[str, Variant]] = {
         "plain, W moves 1.2 of its step": Variant(constant(0.0), relaxation=1.2),
         "plain, W moves 1.5 of its step": Variant(constant(0.0), relaxation=1.5),
         "W moves 1.2 of its step": Variant(relaxation=1.2),
-        "W moves 1.2 of its step, beta (k-1)/(k+1)": Variant(fraction(1), relaxation=1.2),
-        "W moves 1.5 of its step, beta (k-1)/(k+1)": Variant(fraction(1), relaxation=1.5),
+        **{
+            f"W moves {r} of its step, beta (k-1)/(k+1)": Variant(fraction(1), relaxation=r)
+            for r in (1.2, 1.5, 1.8)
+        },
     },
     "anderson": {"Anderson on W, memory 5": Variant(anderson=5)},
     "alpha": {f"alpha {alpha:g}": Variant(solver={"alpha": alpha}) for alpha in (1e-2, 1e-4)},
