@@ -1,6 +1,7 @@
 """Every combination algorithm x activation x loss x penalty on scikit-learn's digits.
 
-    python benchmarks/combinations.py [--dtype float32] [--processes 2] [--out FILE.csv]
+    python benchmarks/combinations.py [--dtype float32] [--acceleration nesterov] [--processes 2]
+        [--out FILE.csv]
 
 Each combination is one run: 25 iterations of 64-24-24-10 on 1,437 samples, with the defaults of the
 command line (gamma 1, alpha 1e-3, mean) and He weights. A run is one line of the CSV:
@@ -11,6 +12,9 @@ command line (gamma 1, alpha 1e-3, mean) and He weights. A run is one line of th
 - `rate`: p of the fitted ``mean_{t<=T} |g^t|^2 ~ T^p``, the theorem's O(1/T) being -1; and the
   subgradient's norm in the first and in the last iteration;
 - `accuracy` on the 360 test samples;
+- `insufficient`: 1 if the decrease in some iteration was below the promised multiple of the
+  squared step by more than rounding, else 0; `restarts`: how often the guard of the acceleration
+  rejected a sweep;
 - `refused`: the reason, if the theory or a formula excludes the combination.
 
 The logistic loss has two classes, even and odd digits. A summary in Markdown goes to standard
@@ -33,7 +37,8 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 from fastbcd import InputError, Problem, State, ThreeSplitting, TwoSplitting, one_hot
-from fastbcd.training.certificate import Certificate
+from fastbcd.solvers.acceleration import ACCELERATIONS
+from fastbcd.training.certificate import ROUNDING, Certificate
 from fastbcd.training.descent_log import DescentLog
 from fastbcd.training.loop import network_of
 
@@ -61,12 +66,15 @@ class Run:
     penalised: str
     penalty: str
     dtype: str
+    acceleration: str = "none"
     rise: float | None = None
     rate: float | None = None
     first_subgradient: float | None = None
     last_subgradient: float | None = None
     smallest_decrease: float | None = None
     promised_decrease: float | None = None
+    insufficient: float | None = None
+    restarts: float | None = None
     accuracy: float | None = None
     refused: str = ""
 
@@ -79,6 +87,19 @@ def in_float64(state: State) -> State:
 
     W, V, U = converted(state.W), converted(state.V), converted(state.U)
     return State(W, V, U, Y=state.Y.astype(np.float64))
+
+
+def add_iteration(certificate: Certificate, state: State, objective: float, squared: float) -> None:
+    """Add the last iteration, with F and the squared norm of a subgradient, to `certificate`."""
+    log = state.descent_log
+    certificate.add(
+        state.iteration,
+        log.decrease,
+        log.squared_step,
+        objective,
+        squared,
+        log.squared_extrapolation,
+    )
 
 
 def measure(run: Run) -> Run:
@@ -105,7 +126,12 @@ def measure(run: Run) -> Run:
             alpha = max(alpha, 1.01 * (problem.loss.lipschitz - problem.gamma) / 2)
         algorithm = ALGORITHMS[run.algorithm]
         solver = algorithm(
-            problem, alpha=alpha, loss_update=run.update, dtype=run.dtype, n_threads=1
+            problem,
+            alpha=alpha,
+            loss_update=run.update,
+            acceleration=None if run.acceleration == "none" else run.acceleration,
+            dtype=run.dtype,
+            n_threads=1,
         )
         reference = algorithm(problem, alpha=alpha, dtype="float64", n_threads=1)
     except InputError as error:
@@ -114,35 +140,32 @@ def measure(run: Run) -> Run:
     state = solver.init(X_train, Y)
     state.descent_log = DescentLog()
     F = [reference.objective(in_float64(state))]
-    certificate = Certificate(run.dtype, solver.promised_decrease(), F[0])
+    accelerated = solver.acceleration is not None
+    certificate = Certificate(run.dtype, solver.promised_decrease(), F[0], accelerated=accelerated)
     norms = []
     for _ in range(ITERATIONS):
         solver.step(state)
         F.append(reference.objective(in_float64(state)))
         squared = solver.squared_subgradient(state)
         norms.append(float(np.sqrt(squared)))
-        certificate.add(
-            state.iteration,
-            state.descent_log.decrease,
-            state.descent_log.squared_step,
-            F[-1],
-            squared,
-        )
+        add_iteration(certificate, state, F[-1], squared)
         state.descent_log.clear()
     run.rise = max((new - old) / old for old, new in itertools.pairwise(F))
     run.rate = certificate.rate
     run.first_subgradient, run.last_subgradient = norms[0], norms[-1]
     run.smallest_decrease = certificate.smallest_decrease
     run.promised_decrease = certificate.promised
+    run.insufficient = int(not certificate.decreased_sufficiently)
+    run.restarts = 0 if state.momentum is None else state.momentum.restarts
     outputs = network_of(solver, state).forward(X_test, 1)
     run.accuracy = float(np.mean(outputs.argmax(axis=1) == y_test))
     return run
 
 
-def all_runs(dtype: str) -> list[Run]:
+def all_runs(dtype: str, acceleration: str) -> list[Run]:
     """Every combination, in the order of the table."""
     return [
-        Run(algorithm, activation, loss, update, *penalty, dtype)
+        Run(algorithm, activation, loss, update, *penalty, dtype, acceleration)
         for algorithm in ALGORITHMS
         for activation in ACTIVATIONS
         for loss in LOSSES
@@ -184,6 +207,20 @@ def grouped(runs: list[Run], title: str, name: Callable[[Run], str]) -> list[str
     return [*lines, ""]
 
 
+def totals(done: list[Run]) -> list[str]:
+    """Markdown: how many runs broke a promise, and how often the guard rejected a sweep."""
+    rising = sum(run.rise > ROUNDING[run.dtype] for run in done)
+    counts = [(run.insufficient, run.restarts) for run in done]
+    if None in counts[0]:  # a table of an earlier version
+        return []
+    insufficient, restarts = (int(sum(n)) for n in zip(*counts, strict=True))
+    return [
+        f"acceleration {done[0].acceleration}: a rise of the objective above rounding in {rising} "
+        f"runs, a decrease below the promised one in {insufficient} runs, {restarts} restarts.",
+        "",
+    ]
+
+
 def summary(runs: list[Run]) -> list[str]:
     """Markdown: totals, refusals with their reasons, groups by penalty, and by network."""
     refusals = Counter(run.refused for run in runs if run.refused)
@@ -201,6 +238,7 @@ def summary(runs: list[Run]) -> list[str]:
         f"promised in {unkept} runs, {least:.3g} times the promised at least; median rate "
         f"{rate:.2f}.",
         "",
+        *totals(done),
         *(f"Refused, {count} combinations: {reason}" for reason, count in refusals.items()),
         "",
         *grouped(done, "penalty", lambda r: f"{r.penalised}: {r.penalty}"),
@@ -214,6 +252,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--dtype", choices=["float32", "float64"], default="float32")
+    parser.add_argument("--acceleration", choices=["none", *ACCELERATIONS], default="none")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--out", metavar="FILE", help="CSV file, a line for each run")
     parser.add_argument("--every", type=int, default=1, help="only every K-th combination")
@@ -224,7 +263,7 @@ def main() -> None:
     if options.table:
         print("\n".join(summary(load(options.table))))
         return
-    runs = all_runs(options.dtype)[:: options.every]
+    runs = all_runs(options.dtype, options.acceleration)[:: options.every]
     with ProcessPoolExecutor(options.processes) as pool:
         done = []
         for run in pool.map(measure, runs, chunksize=11):

@@ -63,7 +63,7 @@ def bits(state):
     arrays = [A for name in ("W", "V", "U", "mean_W", "S") for A in getattr(state, name, [])]
     momentum = getattr(state, "momentum", None)
     if momentum is not None:
-        arrays += [*momentum.W, *momentum.V, *momentum.U, np.array([momentum.t, momentum.step])]
+        arrays += [*momentum.W, *momentum.V, *momentum.U, np.array([momentum.k, momentum.step])]
     return [None if A is None else A.tobytes() for A in arrays], state.iteration
 
 

@@ -15,15 +15,17 @@ SCRIPT = Path(__file__).parent.parent / "benchmarks" / "combinations.py"
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("acceleration", ["none", "nesterov"])
 @pytest.mark.parametrize(
     ("dtype", "limit"),
     [("float32", 1e-7), pytest.param("float64", 1e-12, marks=pytest.mark.soak)],
 )
-def test_combinations_descend_and_refusals_have_a_reason(tmp_path, dtype, limit):
+def test_combinations_descend_and_refusals_have_a_reason(tmp_path, dtype, limit, acceleration):
     table = tmp_path / "table.csv"
     # These have no factor in common with the numbers of penalties, losses and activations.
     every = 149 if whole() else 331
     options = ["--dtype", dtype, "--every", str(every), "--processes", "1", "--out", str(table)]
+    options += ["--acceleration", acceleration]
     done = subprocess.run(
         [sys.executable, str(SCRIPT), *options],
         capture_output=True,
@@ -39,8 +41,16 @@ def test_combinations_descend_and_refusals_have_a_reason(tmp_path, dtype, limit)
     for row in runs:
         assert float(row["rise"]) <= limit, row
         assert float(row["smallest_decrease"]) >= float(row["promised_decrease"]), row
+        assert float(row["insufficient"]) == 0, row
         assert float(row["last_subgradient"]) < float(row["first_subgradient"]), row
     for row in rows:
         if row["refused"]:
             assert "prox-linear needs a loss whose gradient is Lipschitz" in row["refused"]
     assert done.stdout.startswith(f"{len(runs)} runs in {dtype}: the largest rise of the objective")
+    restarts = int(sum(float(row["restarts"]) for row in runs))
+    assert restarts == 0 or acceleration != "none"
+    totals = (
+        f"acceleration {acceleration}: a rise of the objective above rounding in 0 runs, "
+        f"a decrease below the promised one in 0 runs, {restarts} restarts."
+    )
+    assert totals in done.stdout.splitlines()

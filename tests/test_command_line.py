@@ -9,6 +9,7 @@ from test_data import write_csv, write_idx_folder, write_npz
 
 from fastbcd.callbacks import BlockTimes, Certify
 from fastbcd.cli.main import main
+from fastbcd.cli.train import _how_accelerated
 
 
 def test_train_without_arguments_learns_digits(tmp_path):
@@ -155,6 +156,39 @@ def test_predictions_follow_the_names_of_columns_and_labels_their_kind(tmp_path,
     write_csv(tmp_path / "unknown.csv", "a,b,kind\n1,2,y\n")
     refused(tmp_path / "unknown.csv", "label 'y' does not occur in the training labels")
     refused(tmp_path / "train.csv", "no column 'nope'", "--target", "nope")
+
+
+@pytest.mark.parametrize("algorithm", ["three-splitting", "two-splitting", "resnet"])
+def test_full_batches_are_accelerated_unless_the_published_procedure_is_asked_for(
+    algorithm, tmp_path
+):
+    options = ("--algorithm", algorithm, "--hidden", "16,16", "--epochs", 25)
+    objectives, summaries, printed = [], [], []
+    for more in ((), ("--acceleration", "none")):
+        folder = tmp_path / f"run-{len(summaries)}"
+        printed.append(fastbcd("train", *options, *more, "--out", folder, cwd=tmp_path)[0])
+        summaries.append(json.loads((folder / "summary.json").read_text()))
+        objectives.append([float(row["objective"]) for row in history(folder)])
+        config = json.loads((folder / "config.json").read_text())
+        assert config["acceleration"] == summaries[-1]["acceleration"]
+    accelerated, plain = summaries
+    assert (accelerated["acceleration"], accelerated["restarts"]) == ("nesterov", 0)
+    assert plain["acceleration"] == "none"
+    assert "restarts" not in plain
+    assert " after 25 iterations (nesterov) in " in printed[0]
+    assert " after 25 iterations in " in printed[1]
+    assert objectives[0] == sorted(objectives[0], reverse=True)
+    assert accelerated["objective"] < 0.9 * plain["objective"]
+
+
+@pytest.mark.parametrize(
+    ("restarts", "words"),
+    [(0, " (nesterov)"), (1, " (nesterov with 1 restart)"), (2, " (nesterov with 2 restarts)")],
+)
+def test_the_printed_summary_counts_restarts(restarts, words):
+    summary = {"acceleration": "nesterov", "restarts": restarts}
+    assert _how_accelerated(summary) == words
+    assert _how_accelerated({"acceleration": "none"}) == _how_accelerated({}) == ""
 
 
 def test_a_quantity_that_was_not_measured_is_an_empty_field(tmp_path):

@@ -35,6 +35,11 @@ BAD_COMMANDS = [
     (["train", "--batch-size", "0"], "batch_size must be an integer of at least 1, got 0"),
     (["train", "--batch-size", "9", "--alpha", "1"], "--alpha does not go with --batch-size"),
     (["train", "--batch-size", "9", "--certify", "1"], "--certify does not go with --batch-size"),
+    (
+        ["train", "--batch-size", "9", "--acceleration", "nesterov"],
+        "--acceleration does not go with --batch-size",
+    ),
+    (["train", "--acceleration", "x"], "argument --acceleration: invalid choice: 'x'"),
     (["train", "--momentum", "0.5"], "--momentum needs --batch-size"),
     (["train", "--batch-size", "9", "--schedule", "x"], "schedule must be one of cosine, linear"),
     (

@@ -31,7 +31,7 @@ from fastbcd.cli.solver_options import FULL_BATCH_DEFAULTS, MINI_BATCH_OPTIONS
 from fastbcd.devices import CPU
 from fastbcd.estimators.solvers import FULL_BATCH_USUAL, MINI_BATCH_ONLY
 from fastbcd.estimators.start import continue_from
-from fastbcd.solvers.defaults import ITERATIONS
+from fastbcd.solvers.defaults import ACCELERATION, ITERATIONS
 from fastbcd.training.loop import network_of
 
 
@@ -195,6 +195,7 @@ def test_a_state_that_goes_on_is_the_one_that_init_makes(solver):
 
 def test_usual_values_of_full_batches_are_those_of_the_command_line():
     assert FULL_BATCH_DEFAULTS["alpha"] == FULL_BATCH_USUAL["proximal_weight"]
+    assert FULL_BATCH_DEFAULTS["acceleration"] == ACCELERATION
     assert FULL_BATCH_DEFAULTS["weight_penalty"] == FULL_BATCH_USUAL["weight_penalty"]
     assert FULL_BATCH_DEFAULTS["epochs"] == ITERATIONS
     assert set(MINI_BATCH_OPTIONS) | {"batch_size"} == set(MINI_BATCH_ONLY)

@@ -1,5 +1,6 @@
 """Files that version 0.1.0 wrote: they load, and a run goes on from them as if never stopped."""
 
+import json
 import shutil
 
 import numpy as np
@@ -127,7 +128,9 @@ def arrays_of(model):
 def test_its_interrupted_run_ends_as_its_finished_one(tmp_path):
     shutil.copytree(old.HERE / "interrupted", tmp_path / "run")
     shutil.copy(old.HERE / "data.csv", tmp_path)
-    fastbcd("train", "data.csv", *old.RUN, "--out", "whole", cwd=tmp_path)
+    # That version had no acceleration.
+    plain = (*old.RUN, "--acceleration", "none")
+    fastbcd("train", "data.csv", *plain, "--out", "whole", cwd=tmp_path)
     fastbcd("train", "data.csv", "--resume", "run", "--quiet", cwd=tmp_path)
     assert {file.name for file in (tmp_path / "run").iterdir()} == {
         file.name for file in (old.HERE / "finished").iterdir()
@@ -137,6 +140,18 @@ def test_its_interrupted_run_ends_as_its_finished_one(tmp_path):
     model, whole = (Model.load(tmp_path / run / "model.safetensors") for run in ("run", "whole"))
     exactly = without_seconds(history(tmp_path / "whole")[:3]) == without_seconds(expected[:3])
     assert_same(model.network.W, whole.network.W, exactly)
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["acceleration"] == "none"
+    assert "restarts" not in summary
+
+
+def test_its_interrupted_run_refuses_an_acceleration(tmp_path):
+    shutil.copytree(old.HERE / "interrupted", tmp_path / "run")
+    shutil.copy(old.HERE / "data.csv", tmp_path)
+    options = ("train", "data.csv", "--resume", "run", "--quiet", "--acceleration")
+    _, err = fastbcd(*options, "nesterov", cwd=tmp_path, status=2)
+    assert "--acceleration: the run in run was started with none, not nesterov" in err
+    fastbcd(*options, "none", cwd=tmp_path)
 
 
 def test_its_finished_run_predicts(tmp_path):

@@ -11,7 +11,7 @@ from fastbcd.cli.main import main
 PUBLISHED = [
     *("--hidden", "1500,1500,1500", "--init", "normal:0.01", "--bias", "0.1"),
     *("--gamma", "1", "--alpha", "5", "--weight-penalty", "none", "--reduction", "sum"),
-    *("--preprocess", "unit", "--seed", "40"),
+    *("--preprocess", "unit", "--seed", "40", "--acceleration", "none"),
 ]
 
 

@@ -42,7 +42,7 @@ class Three(_Splitting):
 
 
 class Two(_Splitting):
-    """``fastbcd train --algorithm two-splitting`` without further options."""
+    """``fastbcd train --algorithm two-splitting --acceleration none`` without further options."""
 
     def __init__(self, samples: Samples, widths: tuple[int, ...]) -> None:
         problem = Problem(widths, weight_penalty="ridge:3e-4")

@@ -16,6 +16,8 @@ from fastbcd.errors import InputError
 
 # These options change no result, so they may be given anew.
 FREE = ("resume", "threads", "quiet", "checkpoint_every", "memory", "memory_folder")
+# Options of full batches that version 0.1 did not have, and the values that its runs go on with.
+SINCE_0_1 = {"acceleration": "none"}
 
 AddOptions = Callable[[argparse.ArgumentParser], None]
 
@@ -87,6 +89,8 @@ def _given(add_options: AddOptions, arguments: Sequence[str]) -> dict[str, Any]:
 
 def _arguments_of(config: dict[str, Any], add_options: AddOptions) -> list[str]:
     """A command line with the options in config.json, so that they are checked like any others."""
+    if config.get("batch_size") is None:
+        config = {**SINCE_0_1, **config}
     names = set(vars(_parse(add_options, []))) - {"data"}
     arguments = [f"--{n.replace('_', '-')}={config[n]}" for n in names if config.get(n) is not None]
     return arguments + ([] if config["data"] is None else ["--", config["data"]])

@@ -13,7 +13,15 @@ from fastbcd.kernels import ACTIVATIONS, LOSSES, PENALTIES
 from fastbcd.problem import REDUCTIONS, Problem
 from fastbcd.problem.initialization import INITIALIZATIONS
 from fastbcd.problem.requirements import LOSS_UPDATES
-from fastbcd.solvers.defaults import ALPHA, FULL_BATCH, ITERATIONS, WEIGHT_PENALTY, AnySolver
+from fastbcd.solvers.acceleration import ACCELERATIONS
+from fastbcd.solvers.defaults import (
+    ACCELERATION,
+    ALPHA,
+    FULL_BATCH,
+    ITERATIONS,
+    WEIGHT_PENALTY,
+    AnySolver,
+)
 from fastbcd.solvers.mini_batch import MiniBatchThreeSplitting
 from fastbcd.solvers.mini_batch.schedule import SCHEDULES
 from fastbcd.solvers.three_splitting import ThreeSplitting
@@ -31,6 +39,7 @@ FULL_BATCH_DEFAULTS: dict[str, Any] = {
     "alpha": ALPHA,
     "weight_penalty": WEIGHT_PENALTY,
     "loss_update": "prox",
+    "acceleration": ACCELERATION,
     "init": "he",
     "bias": 0.0,
     "epochs": ITERATIONS,
@@ -41,6 +50,7 @@ FULL_BATCH_ONLY = (
     "alpha_weights",
     "loss_update",
     "inner_steps",
+    "acceleration",
     "init",
     "bias",
     "certify",
@@ -99,6 +109,13 @@ def add_solver_options(parser: argparse.ArgumentParser) -> None:
         "--inner-steps",
         type=int,
         help="two-splitting: surrogate steps per nonlinear block; default: 1",
+    )
+    add(
+        "--acceleration",
+        choices=[*ACCELERATIONS, "none"],
+        help="full batches: where an iteration starts. nesterov goes on in the direction of the "
+        "last iteration, and F falls faster; none starts from the last point, as published; "
+        f"{_default('acceleration')}",
     )
     add("--reduction", choices=REDUCTIONS, default="mean", help="mean or sum over the samples")
     add("--init", metavar="NAME", help=f"one of {_names(INITIALIZATIONS)}; default: he")
@@ -201,6 +218,7 @@ def _full_batch_solver(
         alpha=options.alpha,
         alpha_weights=options.alpha_weights,
         loss_update=options.loss_update,
+        acceleration=None if options.acceleration == "none" else options.acceleration,
         **machine,
         **more,
     )

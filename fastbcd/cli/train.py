@@ -36,6 +36,7 @@ from fastbcd.devices.storage.arrays import get_storage
 from fastbcd.kernels.streams import write_line
 from fastbcd.models.model import Model
 from fastbcd.models.network import Network
+from fastbcd.solvers.base import BlockCoordinateDescent
 from fastbcd.solvers.defaults import AnySolver
 from fastbcd.support.version import __version__
 from fastbcd.training.loop import Callback, Result, RunHistory
@@ -182,8 +183,18 @@ def _print_summary(summary: dict[str, Any], folder: RunFolder) -> None:
     print(
         f"{summary['data']}: test accuracy {summary['test_accuracy']:.4f}, "
         f"train {summary['train_accuracy']:.4f}, objective {summary['objective']:.6g} after "
-        f"{summary['iterations']} iterations in {summary['seconds']:.1f} s; in {folder.path}"
+        f"{summary['iterations']} iterations{_how_accelerated(summary)} in "
+        f"{summary['seconds']:.1f} s; in {folder.path}"
     )
+
+
+def _how_accelerated(summary: dict[str, Any]) -> str:
+    """Return the name of the acceleration for the printed summary, and its restarts if any."""
+    if "restarts" not in summary:
+        return ""
+    count = summary["restarts"]
+    restarts = f" with {count} restart{'s' if count > 1 else ''}" if count else ""
+    return f" ({summary['acceleration']}{restarts})"
 
 
 def _prepare(path: Path | None, options: argparse.Namespace, dataset: Dataset) -> Path:
@@ -217,6 +228,15 @@ def _config(options: argparse.Namespace, columns: list[str] | None) -> dict[str,
     return {"fastbcd": __version__, **config, "columns": columns}
 
 
+def _acceleration(solver: AnySolver, state: Any) -> dict[str, Any]:
+    """Return the entries of summary.json on acceleration, which mini-batches do not have."""
+    if not isinstance(solver, BlockCoordinateDescent):
+        return {}
+    if solver.acceleration is None:
+        return {"acceleration": "none"}
+    return {"acceleration": solver.acceleration, "restarts": state.momentum.restarts}
+
+
 def _summary(dataset: Dataset, solver: AnySolver, result: Result) -> dict[str, Any]:
     last, certificate = result.history[-1], result.certificate
     return {
@@ -226,6 +246,7 @@ def _summary(dataset: Dataset, solver: AnySolver, result: Result) -> dict[str, A
         "widths": list(solver.problem.widths),
         "iterations": last["iteration"],
         "seconds": last["seconds"],
+        **_acceleration(solver, result.state),
         "objective": last["objective"],
         "train_accuracy": last["train_accuracy"],
         "test_accuracy": last["test_accuracy"],

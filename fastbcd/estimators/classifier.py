@@ -18,7 +18,7 @@ from fastbcd.data.validation import check_some_weight
 from fastbcd.errors import InputError
 from fastbcd.estimators.base import BaseBCD, takes_streams
 from fastbcd.estimators.samples import Array
-from fastbcd.estimators.solvers import MINI_BATCH
+from fastbcd.estimators.solvers import AUTO, MINI_BATCH
 from fastbcd.models.probabilities import check_has_probabilities, probabilities
 from fastbcd.support.floating_point import own_errstate, own_errstate_in
 from fastbcd.support.parameters import plain
@@ -71,6 +71,11 @@ class BCDClassifier(ClassifierMixin, BaseBCD):
         ``"ridge:3e-4"`` on full batches.
     state_penalty : the same, optional
         For full batches, penalty on the states of the layers.
+    acceleration : {"auto", "nesterov", None}, default="auto"
+        For full batches. With "nesterov" each iteration starts from
+        ``P^k + beta_k (P^k - P^{k-1})`` instead of its last point P^k, all blocks together. F still
+        falls in every iteration, and much faster. None is the published procedure. "auto" is
+        "nesterov" on full batches; mini-batches have no acceleration, only `momentum`.
     batch_size, step_size, schedule, momentum, damping, rank, weight_decay, average : optional
         For mini-batches, see `MiniBatchThreeSplitting`. Their defaults are those of the solver, or
         follow from the number of samples and the network.
@@ -146,6 +151,7 @@ class BCDClassifier(ClassifierMixin, BaseBCD):
         proximal_weight: float | None = None,
         weight_penalty: Any = None,
         state_penalty: Any = None,
+        acceleration: str | None = AUTO,
         batch_size: int | None = None,
         step_size: float | None = None,
         schedule: str | None = None,
@@ -179,6 +185,7 @@ class BCDClassifier(ClassifierMixin, BaseBCD):
             proximal_weight=proximal_weight,
             weight_penalty=weight_penalty,
             state_penalty=state_penalty,
+            acceleration=acceleration,
             batch_size=batch_size,
             step_size=step_size,
             schedule=schedule,

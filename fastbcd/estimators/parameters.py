@@ -6,7 +6,7 @@ from typing import Any
 
 from sklearn.base import BaseEstimator
 
-from fastbcd.estimators.solvers import MINI_BATCH
+from fastbcd.estimators.solvers import AUTO, MINI_BATCH
 
 
 class Parameters(BaseEstimator):
@@ -25,6 +25,7 @@ class Parameters(BaseEstimator):
         proximal_weight: float | None = None,
         weight_penalty: Any = None,
         state_penalty: Any = None,
+        acceleration: str | None = AUTO,
         batch_size: int | None = None,
         step_size: float | None = None,
         schedule: str | None = None,
@@ -56,6 +57,7 @@ class Parameters(BaseEstimator):
         self.proximal_weight = proximal_weight
         self.weight_penalty = weight_penalty
         self.state_penalty = state_penalty
+        self.acceleration = acceleration
         self.batch_size = batch_size
         self.step_size = step_size
         self.schedule = schedule
@@ -76,3 +78,7 @@ class Parameters(BaseEstimator):
         self.device = device
         self.n_threads = n_threads
         self.verbose = verbose
+
+    def __setstate__(self, stored: dict[str, Any]) -> None:
+        # Version 0.1 had no acceleration, so its estimators go on without.
+        super().__setstate__({"acceleration": None, **stored})

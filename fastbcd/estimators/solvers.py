@@ -9,7 +9,9 @@ import numpy as np
 
 from fastbcd.errors import InputError
 from fastbcd.problem import Problem
+from fastbcd.solvers.acceleration import ACCELERATIONS
 from fastbcd.solvers.defaults import (
+    ACCELERATION,
     ALPHA,
     FULL_BATCH,
     MINI_BATCH_PARAMETERS,
@@ -19,10 +21,12 @@ from fastbcd.solvers.defaults import (
 from fastbcd.solvers.mini_batch import MiniBatchThreeSplitting
 from fastbcd.support.parameters import choice, flag, plain, require, require_integer
 
+AUTO = "auto"
 MINI_BATCH = "mini-batch"
 SOLVERS = (MINI_BATCH, *FULL_BATCH)
 
-# Parameters of one kind of solver; None stands for its default.
+# Parameters of one kind of solver; None stands for its default. The default of `acceleration` is
+# "auto", because None is the plain procedure.
 MINI_BATCH_ONLY = ("batch_size", *MINI_BATCH_PARAMETERS)
 FULL_BATCH_ONLY = ("proximal_weight", "state_penalty")
 # It is not called alpha, because scikit-learn's checks set any parameter of that name to 0.01, as
@@ -46,6 +50,9 @@ def check_solver(parameters: dict[str, Any]) -> bool:
     require(parameters["tol"], "tol", at_least=0)
     check_fraction(parameters["validation_fraction"])
     solver = choice(parameters["solver"], SOLVERS, "solver")
+    acceleration = plain(parameters["acceleration"])
+    if acceleration is not None:
+        choice(acceleration, (AUTO, *ACCELERATIONS), "acceleration")
     mini_batch = solver == MINI_BATCH
     for name in FULL_BATCH_ONLY if mini_batch else MINI_BATCH_ONLY:
         if parameters[name] is not None:
@@ -54,6 +61,11 @@ def check_solver(parameters: dict[str, Any]) -> bool:
                 f"{name} belongs to the solver {' or '.join(others)}, but solver is {solver!r}; "
                 "leave it at None"
             )
+    if mini_batch and acceleration not in (AUTO, None):
+        raise InputError(
+            f"acceleration belongs to the solver {' or '.join(FULL_BATCH)}, but solver is "
+            f"{solver!r}; leave it at {AUTO!r}"
+        )
     return mini_batch
 
 
@@ -95,7 +107,10 @@ def make_solver(
     machine: dict[str, Any] = {name: given.get(name) for name in ("dtype", "device", "n_threads")}
     if not mini_batch:
         alpha = require(given["proximal_weight"], "proximal_weight", at_least=0)
-        return FULL_BATCH[given["solver"]](problem, alpha=alpha, **machine)
+        acceleration = parameters["acceleration"]
+        acceleration = ACCELERATION if acceleration == AUTO else acceleration
+        solver_class = FULL_BATCH[given["solver"]]
+        return solver_class(problem, alpha=alpha, acceleration=acceleration, **machine)
     options = _some(given, ("rho", *MINI_BATCH_ONLY))
     solver = MiniBatchThreeSplitting(problem, **options, **machine)
     if "n_threads" not in given and not worth_threads(widths, solver.settings(samples).batch_size):

@@ -64,7 +64,7 @@ def accelerated_iteration(
 
         Q = P^k + beta_k (P^k - P^{k-1}),     P^{k+1} = a sweep from Q
         accepted if  F(P^k) - F(P^{k+1}) >= a |P^{k+1} - P^k|^2
-        otherwise    P^{k+1} = a sweep from P^k, and t = 1
+        otherwise    P^{k+1} = a sweep from P^k, and k = 1
 
     with beta_k from `Momentum.advance` and a = `sufficient`, the constant of a plain sweep.
 
@@ -91,7 +91,7 @@ def accelerated_iteration(
     if known is None:
         known = last.start  # beta is 0 in the first iteration
     elif not is_accepted(known - F, sufficient, moved):
-        momentum.t, beta = 1.0, 0.0
+        momentum.k, beta = 0, 0.0
         momentum.advance()
         momentum.restarts += 1
         last = swept(0.0, restore=True)

@@ -14,8 +14,9 @@ FULL_BATCH: dict[str, type[ThreeSplitting] | type[TwoSplitting]] = {
     "two-splitting": TwoSplitting,
 }
 
-# Full batches: weight of the proximal terms, penalty on weights, iterations.
+# Full batches: weight of the proximal terms, acceleration, penalty on weights, iterations.
 ALPHA = 1e-3
+ACCELERATION = "nesterov"
 WEIGHT_PENALTY = "ridge:3e-4"
 ITERATIONS = 50
 

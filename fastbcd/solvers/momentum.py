@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,8 +23,8 @@ class Momentum:
         bfloat16 numbers, for l = 1..L; None for l = 0, and for all U of Algorithm 1.
     W : list
         W_l^{k-1}; None for l = 0.
-    t : float
-        t_k of Nesterov's sequence; 1 after a restart.
+    k : int
+        Number of iterations since the first one, or since the last restart.
     objective : float or None
         F(P^k); None before the first iteration.
     step : float
@@ -40,7 +39,7 @@ class Momentum:
     V: list[Any]
     U: list[Any]
     W: list[Any]
-    t: float = 1.0
+    k: int = 0
     objective: float | None = None
     step: float = 0.0
     restarts: int = 0
@@ -64,15 +63,12 @@ class Momentum:
 
     def start_anew(self, problem: Problem) -> None:
         """Forget F and the speed, for another problem; the arrays are kept."""
-        self.problem, self.objective, self.t, self.step = problem, None, 1.0, 0.0
+        self.problem, self.objective, self.k, self.step = problem, None, 0, 0.0
 
     def advance(self) -> float:
-        """Go on to t_{k+1}, and return ``beta_k = (t_k - 1) / t_{k+1}``.
-
-        ``t_{k+1} = (1 + sqrt(1 + 4 t_k^2)) / 2``, ``t_1 = 1`` (Nesterov 1983).
-        """
-        now, self.t = self.t, 0.5 * (1.0 + math.sqrt(1.0 + 4.0 * self.t * self.t))
-        return (now - 1.0) / self.t
+        """Count an iteration, and return its ``beta_k = (k - 1) / (k + 2)`` (Nesterov 1983)."""
+        self.k += 1
+        return (self.k - 1) / (self.k + 2)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the entries of a checkpoint; arrays are not copied."""
@@ -81,7 +77,7 @@ class Momentum:
             "U_difference": [None, *self.U[1:]],
             "W_before": [None, *self.W[1:]],
             "momentum": {
-                "t": self.t,
+                "k": self.k,
                 "objective": self.objective,
                 "step": self.step,
                 "restarts": self.restarts,
