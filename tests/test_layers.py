@@ -147,10 +147,10 @@ def test_the_state_block_is_the_minimiser_and_knows_its_decrease(layer, penalty,
         return terms.sum(axis=1) + rho / 2 * ((U - linear) ** 2).sum(axis=1)
 
     with device.session():
-        block = layer.state_block(device, W, penalty, kappa, rho)
+        block = layer.state_block(device, W, penalty, kappa, rho, measured=True)
 
     def solve(tile):
-        center = block.center(tile, V, True)
+        center = block.center(tile, V)
         center[:] = block.scale * C
         block.solve(tile, V, center, U, decrease, *weight)
 
