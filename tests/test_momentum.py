@@ -284,4 +284,4 @@ def test_the_memory_budget_knows_what_acceleration_adds():
         assert tile - plain_tile == rows * sum(A.nbytes // N for A in differences)
         weights = sum(W.nbytes for W in state.momentum.W[1:])
         in_work = solver.device.n_threads * rows * 2 * max(WIDTHS) * solver.dtype.itemsize
-        assert work - plain_work == 2 * weights + in_work
+        assert work - plain_work == 4 * weights + in_work

@@ -104,7 +104,10 @@ def test_the_keys_are_those_written_down_and_every_attribute_is_accounted_for(na
 def test_an_accelerated_state_has_the_keys_of_a_plain_one_and_those_of_its_momentum():
     state = ThreeSplitting(PROBLEM, acceleration="nesterov").init(X, Y)
     stored, plain = state.state_dict(), CASES["State"][1]
-    arrays, numbers = ["V_difference", "U_difference", "W_before"], list(stored["momentum"])
+    arrays, numbers = (
+        ["V_difference", "U_difference", "W_before", "W_start"],
+        list(stored["momentum"]),
+    )
     assert list(stored) == ["version", *arrays, "momentum", *plain[1:]]
     assert stored["version"] == 2
     assert numbers == ["k", "objective", "step", "restarts"]

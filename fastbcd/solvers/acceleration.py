@@ -12,7 +12,7 @@ from fastbcd.devices.protocol import Device
 from fastbcd.problem import Problem
 from fastbcd.solvers.evaluation import Couplings
 from fastbcd.solvers.momentum import Momentum
-from fastbcd.solvers.starting_point import Extrapolation, Iterate
+from fastbcd.solvers.starting_point import ONCE_MORE, Extrapolation, Iterate
 from fastbcd.solvers.state import State
 from fastbcd.support.parameters import choice
 from fastbcd.training.certificate import ROUNDING
@@ -36,6 +36,8 @@ class Swept(NamedTuple):
     start: float
     objective: float
     step: float
+    more: float
+    """By how far the starting point was beyond ``P^k + beta (P^k - P^{k-1})``."""
 
 
 def checked_acceleration(acceleration: str | None) -> str | None:
@@ -62,7 +64,7 @@ def accelerated_iteration(
 
     .. code-block:: text
 
-        Q = P^k + beta_k (P^k - P^{k-1}),     P^{k+1} = a sweep from Q
+        Q = P^k + beta_k (P^k - P^{k-1}) + 0.9 (W^k - W of Q^{k-1}),   P^{k+1} = a sweep from Q
         accepted if  F(P^k) - F(P^{k+1}) >= a |P^{k+1} - P^k|^2
         otherwise    P^{k+1} = a sweep from P^k, and k = 1
 
@@ -104,7 +106,7 @@ def accelerated_iteration(
             F, moved = last.objective, moved + last.step
     extrapolation = [known - last.start, moved**2 - last.step**2]
     log.add("Q", 0, device.array(np.array(extrapolation), np.float64))
-    log.squared_extrapolation = (beta * last_step) ** 2
+    log.squared_extrapolation = (beta * last_step + last.more) ** 2
     momentum.objective, momentum.step = F, moved
 
 
@@ -121,10 +123,11 @@ def _momentum(problem: Problem, device: Device, state: State) -> Momentum:
 
 def _measured(device: Device, point: Extrapolation, log: DescentLog) -> Swept:
     """Return the numbers of a sweep, by one wait for the device; they are the same on all ranks."""
-    numbers = device.zeros((3,), np.float64)
-    numbers[0] = point.objective
-    numbers[1:] = sum(log.blocks.values())
+    numbers = device.zeros((4,), np.float64)
+    numbers[0], numbers[1] = point.objective, point.squared_more
+    numbers[2:] = sum(log.blocks.values())
     # All ranks must come to the same decision, whatever the last bit of each one's sums.
     device.same_on_all_ranks(numbers)
-    start, decrease, squared_step = device.numpy(numbers).tolist()
-    return Swept(start, start - decrease, math.sqrt(squared_step))
+    start, squared_more, decrease, squared_step = device.numpy(numbers).tolist()
+    more = ONCE_MORE * math.sqrt(squared_more)
+    return Swept(start, start - decrease, math.sqrt(squared_step), more)

@@ -28,7 +28,7 @@ def planned_bytes(
     .. code-block:: text
 
         weights    5 |W|                                       W, copies, the first draw
-                   2 |W|                                       the last W and its step, accelerated
+                   4 |W|                                       accelerated: two old W, two steps
         solves     8 (5 cross + 4 gram + operator + own gram + sum of all cross)      float64
         a thread   cross + gram of a tile, all cross, tile_rows x width of each work array
         samples    8 weights_of_samples, and a weighted factor for each thread
@@ -46,7 +46,7 @@ def planned_bytes(
     # The triangle of a Gram matrix and a cross product in one message.
     packed = gram // 2 + cross if device.ranks.size > 1 else 0
 
-    weights = (7 if accelerated else 5) * size * every_cross
+    weights = (9 if accelerated else 5) * size * every_cross
     solves = 8 * (5 * cross + 4 * gram + own_gram + every_cross + packed) + size * cross
     # Coordinate descent keeps slopes in float64.
     tile_arrays = (TILE_ARRAYS + TEMPORARY) * max(widths) + TILE_ARRAYS_OF_LAYER * sum(widths)

@@ -23,6 +23,8 @@ class Momentum:
         bfloat16 numbers, for l = 1..L; None for l = 0, and for all U of Algorithm 1.
     W : list
         W_l^{k-1}; None for l = 0.
+    W_start : list
+        W_l of the point from which the last sweep started; None for l = 0.
     k : int
         Number of iterations since the first one, or since the last restart.
     objective : float or None
@@ -39,6 +41,7 @@ class Momentum:
     V: list[Any]
     U: list[Any]
     W: list[Any]
+    W_start: list[Any]
     k: int = 0
     objective: float | None = None
     step: float = 0.0
@@ -54,7 +57,8 @@ class Momentum:
         def zeros(arrays: list[Any]) -> list[Any]:
             return [None, *(None if A is None else next(allocated) for A in arrays[1:])]
 
-        momentum = cls(zeros(state.V), zeros(state.U), [None, *map(device.copy, state.W[1:])])
+        W, W_start = ([None, *map(device.copy, state.W[1:])] for _ in range(2))
+        momentum = cls(zeros(state.V), zeros(state.U), W, W_start)
         for array in (A for A in (*momentum.V, *momentum.U) if A is not None):
             for rows in device.blocks(array):
                 array[rows] = 0
@@ -76,6 +80,7 @@ class Momentum:
             "V_difference": [None, *self.V[1:]],
             "U_difference": [None, *self.U[1:]],
             "W_before": [None, *self.W[1:]],
+            "W_start": [None, *self.W_start[1:]],
             "momentum": {
                 "k": self.k,
                 "objective": self.objective,
@@ -88,6 +93,6 @@ class Momentum:
         """Take over `stored`, a result of `state_dict`; `InputError` names keys that are wrong."""
         check_state_dict(stored["momentum"], self.state_dict()["momentum"], "Momentum")
         self.V[1:], self.U[1:] = stored["V_difference"][1:], stored["U_difference"][1:]
-        self.W[1:] = stored["W_before"][1:]
+        self.W[1:], self.W_start[1:] = stored["W_before"][1:], stored["W_start"][1:]
         for name, value in stored["momentum"].items():
             setattr(self, name, value)

@@ -104,7 +104,7 @@ class State:
 
     def make_own(self) -> None:
         """Replace read-only blocks by copies that `step` can update; X and Y are only read."""
-        copy_borrowed(self, self.momentum, names=("W", "V", "U"), keep=self.X)
+        copy_borrowed(self, self.momentum, names=("W", "V", "U", "W_start"), keep=self.X)
 
     @property
     def weights(self) -> list[Any]:

@@ -23,8 +23,8 @@ class DescentLog:
         ``(kind, l)`` -> array of two: decrease of F, squared step. In an accelerated iteration
         ``("Q", 0)`` has the decrease from the last iterate to the starting point of the sweep.
     squared_extrapolation : float
-        ``beta_k^2 |P^k - P^{k-1}|^2``, by how much an accelerated iteration moved its starting
-        point before its sweep; 0 for a plain one.
+        A bound of ``|Q - P^k|^2``, how far an accelerated iteration moved its starting point Q
+        before its sweep; 0 for a plain one.
     """
 
     def __init__(self) -> None:
