@@ -210,8 +210,9 @@ def state_decrease(decrease, V, old, W_next, kappa, rho, work, sample_weight=Non
 def state_decrease_by_gram(decrease, V, old, gram_next, kappa, rho, work):
     """`state_decrease` by ``|D W_next^T|^2 = <D^T D, W_next^T W_next>``.
 
-    It takes fewer operations where W_next has more than d/2 rows. gram_next (d, d) float64 is
-    ``W_next^T W_next``; work (d, d) of V's type is work space.
+    It takes fewer operations where W_next has more than d/2 rows. decrease, V, old, kappa and rho
+    are those of `state_decrease`; gram_next (d, d) float64 is ``W_next^T W_next``; work (d, d) of
+    V's type is work space.
     """
     moved = 0.0
     for i in range(V.shape[0]):

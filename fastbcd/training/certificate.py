@@ -12,6 +12,8 @@ from fastbcd.support.stored import load_attributes, state_dict_of
 
 # By how much rounding may raise F, relative to F: sums of squares in the storage type.
 ROUNDING = {"float32": 1e-7, "float64": 1e-12}
+# The factor (1 + 2 / (1 - 0.9))^2 of the rate's bound in an accelerated run, see docs/mathematics.md.
+ACCELERATED = 441.0
 # Keys in a file, and the attributes that they stand for.
 STORED = {
     "dtype": "dtype",
@@ -45,8 +47,9 @@ class Certificate:
         relative error       a subgradient g at P has |g| <= b |P - P'|, for some b
         rate                 mean_{t <= T} |g^t|^2 <= C / T, with C = b^2 / a (F^0 - F^T)
 
-    An accelerated iteration starts from ``Q = P' + beta (P' - P'')``. Its relative error is
-    ``|g| <= b (|P - P'| + |Q - P'|)``, and C is four times as large; see docs/mathematics.md.
+    An accelerated iteration starts from a point Q. Its relative error is
+    ``|g| <= b (|P - P'| + |Q - P'|)``, and C is larger by the factor `ACCELERATED`; see
+    docs/mathematics.md.
 
     Parameters
     ----------
@@ -119,7 +122,7 @@ class Certificate:
         squared_subgradient : float, optional
             ``|g|^2``, where it was measured.
         squared_extrapolation : float, default=0
-            ``|Q - P'|^2`` of an accelerated iteration.
+            ``|Q - P'|^2`` of an accelerated iteration, or a bound of it.
 
         Raises
         ------
@@ -213,12 +216,12 @@ class Certificate:
     def rate_bound(self) -> float:
         """``b^2 / (a M) (F^0 - F^T)``, the bound of the mean of M numbers by a and b; or NaN.
 
-        It is four times as large in an accelerated run.
+        It is larger by the factor `ACCELERATED` in an accelerated run.
         """
         a, b, fall = self.smallest_decrease, self.largest_bound, self.start - self.tracked
         if not (0.0 < a < math.inf and b > 0.0 and fall > 0.0):
             return math.nan
-        return (4.0 if self.accelerated else 1.0) * b * b / (a * len(self._squared)) * fall
+        return (ACCELERATED if self.accelerated else 1.0) * b * b / (a * len(self._squared)) * fall
 
     def state_dict(self) -> dict[str, Any]:
         """All numbers so far, for a checkpoint; its lists are those of this object."""
