@@ -1,4 +1,4 @@
-"""What a solver keeps with a state between iterations."""
+"""Data that a solver keeps with a state between iterations."""
 
 from __future__ import annotations
 

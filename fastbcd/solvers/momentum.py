@@ -14,7 +14,7 @@ from fastbcd.support.stored import check_state_dict
 
 @dataclass
 class Momentum:
-    """What an accelerated run remembers of its last iteration, beside the state P^k.
+    """The memory of an accelerated run: its last iteration, beside the state P^k.
 
     Attributes
     ----------

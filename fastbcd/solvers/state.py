@@ -79,9 +79,10 @@ class State:
 
         X, Y and the weights of samples are data: a checkpoint holds their hash.
         """
+        momentum = {} if self.momentum is None else self.momentum.state_dict()
         return {
-            "version": 1 if self.momentum is None else 2,
-            **({} if self.momentum is None else self.momentum.state_dict()),
+            "version": 2 if momentum else 1,
+            **momentum,
             "W": [None, *self.W[1:]],
             "V": [None, *self.V[1:]],
             "U": [None, *self.U[1:]],

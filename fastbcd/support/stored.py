@@ -1,4 +1,4 @@
-"""What a class stores in a file: it writes down the keys, and a file must have exactly these."""
+"""Stored state: a class writes down the keys of its entries, and a file must have exactly these."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ class Callback:
         """
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint must keep of this callback: numbers, texts, arrays, lists of these."""
+        """Return the entries of a checkpoint: numbers, texts, arrays, lists and dicts of these."""
         return {}
 
     def load_state_dict(self, remembered: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""What a solver and its device keep with the state of a mini-batch run."""
+"""Data that a solver and its device keep with the state of a mini-batch run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What differs from batch to batch: the numbers of its step, and what only some batches do."""
+"""Differences from batch to batch: the numbers of a step, and work that only some batches do."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class StepScalars:
 
 @dataclass(frozen=True)
 class Duties:
-    """What one batch does besides its sweep.
+    """The work of one batch besides its sweep.
 
     The metrics count it (`counts`) and are renewed (`renews`), and the weights enter their mean
     (`averages`).
