@@ -12,7 +12,7 @@ from fastbcd.support.stored import load_attributes, state_dict_of
 
 # By how much rounding may raise F, relative to F: sums of squares in the storage type.
 ROUNDING = {"float32": 1e-7, "float64": 1e-12}
-# The factor (1 + 2 / (1 - 0.9))^2 of the rate's bound in an accelerated run, see docs/mathematics.md.
+# The factor (1 + 2 / (1 - 0.9))^2 of the bound of the rate in an accelerated run (mathematics.md).
 ACCELERATED = 441.0
 # Keys in a file, and the attributes that they stand for.
 STORED = {

@@ -1,6 +1,6 @@
 """The metric of the mini-batch W-block on a GPU, renewed without the host.
 
-`fastbcd.devices.gram_metric` has the formulas. Q (d, r) holds approximate eigenvectors of G. The
+`fastbcd.solvers.mini_batch.gram_metric` has the formulas. Q (d, r) holds approximate eigenvectors of G. The
 singular values e of the sketch ``Y = G Q`` (d, r) are its eigenvalues on convergence, and the left
 singular vectors are the next Q. Both come from ``Y^T Y = Z diag(e^2) Z^T``. An e below
 `TINY` times the largest has lost its digits in the square and has no effect: it becomes 0, and its
@@ -207,7 +207,7 @@ def ritz_values(
 ) -> None:
     """``c = (e - rest) / (damping_level + e - rest)``, ``Z = Z diag(1/e)``, for singular values e.
 
-    The formulas are those of `fastbcd.devices.gram_metric`.
+    The formulas are those of `fastbcd.solvers.mini_batch.gram_metric`.
 
     Parameters
     ----------
