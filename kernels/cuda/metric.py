@@ -1,8 +1,8 @@
 """The metric of the mini-batch W-block on a GPU, renewed without the host.
 
-`fastbcd.solvers.mini_batch.gram_metric` has the formulas. Q (d, r) holds approximate eigenvectors of
-G. The singular values e of the sketch ``Y = G Q`` (d, r) are its eigenvalues on convergence, and the left
-singular vectors are the next Q. Both come from ``Y^T Y = Z diag(e^2) Z^T``. An e below
+`fastbcd.solvers.mini_batch.gram_metric` has the formulas. Q (d, r) holds approximate eigenvectors
+of G. The singular values e of the sketch ``Y = G Q`` (d, r) are its eigenvalues on convergence, and
+the left singular vectors are the next Q. Both come from ``Y^T Y = Z diag(e^2) Z^T``. An e below
 `TINY` times the largest has lost its digits in the square and has no effect: it becomes 0, and its
 eigenvector becomes the one that the metric began with.
 """
