@@ -243,7 +243,7 @@ def test_a_residual_network_of_depth_20_is_as_good_as_a_plain_one_of_depth_3(tmp
         objectives = [float(row["objective"]) for row in history(folder)]
         assert objectives == sorted(objectives, reverse=True)
         accuracies.append(json.loads((folder / "summary.json").read_text())["test_accuracy"])
-    assert accuracies[0] >= accuracies[1] >= 0.9
+    assert accuracies[0] >= accuracies[1] - 0.01 >= 0.95  # of 360 samples
 
 
 def test_mini_batches_learn_digits_in_thirty_passes(tmp_path):

@@ -115,6 +115,8 @@ def execute(command, where):
             if "--help" in arguments:
                 with pytest.raises(SystemExit, match="0"):
                     main(arguments)
+            elif "--memory" in arguments:  # the memory of these tests is no part of the run's
+                subprocess.run([sys.executable, "-m", "fastbcd.cli.main", *arguments], check=True)
             else:
                 assert main(arguments) == 0, where
     elif program == "python" and arguments[0] != "-m":

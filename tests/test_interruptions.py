@@ -233,14 +233,11 @@ def test_killed_at_random_moments_it_ends_with_the_same_model(kind, tmp_path):
         # Killed before it began, a run is simply started again, in the same folder.
         begun = (folder / "config.json").exists()
         how = ["train", "--resume", folder, "--quiet"] if begun else [*options, "--out", folder]
-        history = folder / "history.csv"
-        seen = history.stat().st_mtime_ns if history.exists() else 0
+        checkpoint = folder / "checkpoint.safetensors"
         process = start(*how, cwd=tmp_path)
         moment = rng.uniform(0.1, duration)
-        if kills % 2:  # from its first row on, else from the start of the process
-            while process.poll() is None and not (
-                history.exists() and history.stat().st_mtime_ns != seen
-            ):
+        if kills % 2:  # from its first checkpoint on, else from the start of the process
+            while process.poll() is None and not checkpoint.exists():
                 time.sleep(0.005)
             moment = rng.uniform(0.0, 0.4)
         try:  # the last process is left alone
@@ -248,7 +245,7 @@ def test_killed_at_random_moments_it_ends_with_the_same_model(kind, tmp_path):
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
             kills += 1
-            at_work += (folder / "checkpoint.safetensors").exists()
+            at_work += checkpoint.exists()
         assert process.wait() in (0, -signal.SIGKILL)
         finished = (folder / "summary.json").exists()
         if finished:

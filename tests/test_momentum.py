@@ -180,10 +180,10 @@ def test_a_restart_goes_back_to_the_last_iterate_up_to_rounding(make, monkeypatc
                     found["U", l, rows.start] = rows, layer.U.copy()
             return on_tile
 
-    monkeypatch.setattr(acceleration, "Extrapolation", Watched)
     solver = make()
     last = stepped(solver, 4)
     state = copy.deepcopy(last)
+    monkeypatch.setattr(acceleration, "Extrapolation", Watched)
     monkeypatch.setattr(Momentum, "advance", lambda self: 30.0)
     solver.step(state)
     assert state.momentum.restarts == last.momentum.restarts + 1

@@ -34,7 +34,7 @@ def test_what_is_wrong_on_all_ranks_is_said_once(tmp_path):
         ("--hiden", "8"): "unrecognized arguments: --hiden",
         ("nowhere.npz",): "nowhere.npz does not exist",
     }.items():
-        _, err = run_ranks(2, *CLI, *options, status=2, cwd=tmp_path, timeout=40)
+        _, err = run_ranks(2, *CLI, *options, status=2, cwd=tmp_path, timeout=100)
         assert err.count(message) == 1, err
         assert "Traceback" not in err
     assert not any(tmp_path.iterdir())

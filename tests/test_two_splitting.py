@@ -6,6 +6,7 @@ from oracle import act, oracle_of, with_ones
 
 from fastbcd import InputError, Problem, ThreeSplitting, TwoSplitting, kernels, one_hot
 from fastbcd.kernels import leaky_relu, linear, polynomial, relu, sigmoid, softplus, tanh
+from fastbcd.solvers.starting_point import Iterate
 from fastbcd.training.loop import network_of
 
 ACTIVATIONS = [relu(), leaky_relu(0.2), linear(), sigmoid(), tanh(), softplus()]
@@ -69,7 +70,7 @@ def test_every_single_block_descends(activation, inner_steps, dtype):
     F = oracle_of(solver, state).objective()
     for _ in range(5):
         for l in range(problem.n_layers, 0, -1):
-            solver._update_layer(state, l)
+            solver._update_layer(state, l, Iterate(), None)
             new = oracle_of(solver, state).objective()
             assert new <= F * (1 + {"float32": 1e-7, "float64": 1e-13}[dtype])
             F = new
