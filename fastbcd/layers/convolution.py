@@ -1,0 +1,153 @@
+"""The operator of a convolution with given weights, and the shapes that it follows from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from fastbcd.kernels.patches import Places, Window
+
+
+@dataclass(frozen=True)
+class Phase:
+    """The pixels of an image with one remainder by the stride; see `Shapes.phases`.
+
+    The weights ``rows[::-1]``, ``columns[::-1]`` of a patch reach them.
+    """
+
+    rows: slice
+    columns: slice
+    window: Window
+    places: Places
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """Sizes of a convolution, in pixels: image (H, W, C), all others (vertical, horizontal)."""
+
+    image: tuple[int, int, int]
+    channels: int
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+
+    @cached_property
+    def positions(self) -> tuple[int, int]:
+        """``(size + 2 padding - kernel) // stride + 1``: the height and width of the result."""
+        sizes = zip(self.image, self.kernel, self.stride, self.padding, strict=False)
+        height, width = ((size + 2 * p - k) // s + 1 for size, k, s, p in sizes)
+        return height, width
+
+    @property
+    def n_positions(self) -> int:
+        """The number of patches of an image."""
+        return math.prod(self.positions)
+
+    @property
+    def patch(self) -> int:
+        """The number of elements of a patch."""
+        return math.prod(self.kernel) * self.image[2]
+
+    @cached_property
+    def window(self) -> Window:
+        """The patches of an image."""
+        p_y, p_x = self.padding
+        return Window(*self.image, *self.kernel, *self.stride, -p_y, -p_x, *self.positions)
+
+    @cached_property
+    def phases(self) -> list[Phase]:
+        """The pixels of an image by their remainders; for each, the patches of the result.
+
+        Pixel ``stride q + r - padding`` is reached by the kernel's elements ``r + stride t`` at the
+        positions ``q - t``, in each direction.
+        """
+        height, width, _ = self.image
+        found = []
+        for rows, (y, n_y, q_y, taps_y) in _remainders(self, 0, height):
+            for columns, (x, n_x, q_x, taps_x) in _remainders(self, 1, width):
+                size = (*self.positions, self.channels)
+                first = (q_y - taps_y + 1, q_x - taps_x + 1)
+                window = Window(*size, taps_y, taps_x, 1, 1, *first, n_y, n_x)
+                found.append(Phase(rows, columns, window, Places(width, *self.stride, y, x)))
+        return found
+
+    def uses(self, axis: int) -> np.ndarray:
+        """For each element of the kernel along an axis, at how many positions it is in the image.
+
+        The other positions have a pixel of the padding there.
+        """
+        position = np.arange(self.positions[axis]) * self.stride[axis] - self.padding[axis]
+        pixel = position[:, None] + np.arange(self.kernel[axis])
+        return ((pixel >= 0) & (pixel < self.image[axis])).sum(axis=0)
+
+    def groups(self, m: int, itemsize: int, bytes_at_once: int) -> Iterator[slice]:
+        """Yield slices of m images whose patches have at most so many bytes, or of one image."""
+        size = max(1, bytes_at_once // max(self.n_positions * self.patch * itemsize, 1))
+        for start in range(0, m, size):
+            yield slice(start, min(start + size, m))
+
+
+def _remainders(
+    shapes: Shapes, axis: int, size: int
+) -> Iterator[tuple[slice, tuple[int, int, int, int]]]:
+    """Yield the kernel's elements of each remainder, and (first pixel, pixels, first q, taps)."""
+    stride, padding, kernel = shapes.stride[axis], shapes.padding[axis], shapes.kernel[axis]
+    for r in range(stride):
+        q = -((r - padding) // stride)  # the smallest with stride q + r - padding >= 0
+        pixel = stride * q + r - padding
+        if pixel < size:
+            elements = slice(r, kernel, stride)
+            yield elements, (pixel, -(-(size - pixel) // stride), q, len(range(r, kernel, stride)))
+
+
+class ConvolutionOperator:
+    """``V -> A(V; W)`` for weights W (channels, patch + 1), the bias in the last column."""
+
+    def __init__(self, kernels: Any, shapes: Shapes, weights: Any) -> None:
+        self._kernels, self.shapes = kernels, shapes
+        self.W, self.bias = weights[:, :-1], weights[:, -1].copy()
+
+    @cached_property
+    def _by_phase(self) -> list[tuple[Phase, Any]]:
+        """Each phase with its weights (elements channels, C)."""
+        shapes, C = self.shapes, self.shapes.image[2]
+        W = self.W.reshape(shapes.channels, *shapes.kernel, C)
+        pairs = []
+        for phase in shapes.phases:
+            reach = W[:, phase.rows, phase.columns][:, ::-1, ::-1]
+            pairs.append((phase, np.ascontiguousarray(reach.transpose(1, 2, 0, 3)).reshape(-1, C)))
+        return pairs
+
+    def _by_position(self, U: Any) -> Any:
+        """U (m, d_out) with a row for each position of each image."""
+        return U.reshape(len(U) * self.shapes.n_positions, self.shapes.channels)
+
+    def apply(self, U: Any, V: Any) -> None:
+        """``U = P W^T + bias`` with the patches P of V."""
+        self._kernels.convolve(self._by_position(U), V, self.W, self.bias, self.shapes.window)
+
+    def apply_linear(self, U: Any, V: Any) -> None:
+        """``U = P W^T``."""
+        self._kernels.convolve(self._by_position(U), V, self.W, None, self.shapes.window)
+
+    def adjoint(self, V: Any, R: Any, scale: Any = 1.0, keep: float = 0.0) -> None:
+        """``V = scale A*(R; W) + keep V``, a product for each remainder by the stride."""
+        for phase, W in self._by_phase:
+            self._kernels.convolve_transposed(
+                V, R, W, phase.window, phase.places, float(scale), float(keep)
+            )
+
+    def squared_norm_bound(self) -> float:
+        """Return ``|A|_1 |A|_inf``, which is at least ``|A|_2^2``.
+
+        A row of A holds the weights of one output channel. A column holds those that reach a pixel.
+        Pixels near the edge have some of them only.
+        """
+        rows = np.abs(self.W).sum(axis=1, dtype=np.float64)
+        columns = [np.abs(W).sum(axis=0, dtype=np.float64).max() for _, W in self._by_phase]
+        return float(rows.max() * max(columns))
