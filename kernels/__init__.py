@@ -88,7 +88,6 @@ from fastbcd.kernels.output_state import (
     update_output_state_penalised,
 )
 from fastbcd.kernels.patches import (
-    Places,
     Window,
     convolve,
     convolve_transposed,
@@ -138,7 +137,6 @@ __all__ = [
     "Formula",
     "Loss",
     "Penalty",
-    "Places",
     "Window",
     "accept_step",
     "activate",

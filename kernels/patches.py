@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastbcd.kernels.blas import product, product_transposed
+from fastbcd.kernels.copying import copy_run
 from fastbcd.kernels.jit import kernel
 from fastbcd.kernels.preactivation import affine
 
@@ -32,16 +33,6 @@ class Window(NamedTuple):
     first_x: int
     rows: int
     columns: int
-
-
-class Places(NamedTuple):
-    """Some pixels of an image of this width: pixel (y, x) of them is (step_y y + first_y, ...)."""
-
-    width: int
-    step_y: int
-    step_x: int
-    first_y: int
-    first_x: int
 
 
 @kernel
@@ -77,8 +68,7 @@ def gather_patches(out, images, window):
                     source = ((top + i) * window.width + left) * C
                     for j in range(low):
                         out[k, start + j] = 0.0
-                    for j in range(low, high):
-                        out[k, start + j] = images[n, source + j]
+                    copy_run(out, k, start + low, images, n, source + low, high - low)
                     for j in range(high, line):
                         out[k, start + j] = 0.0
                 k += 1
@@ -105,45 +95,81 @@ def convolve(U, V, W, bias, window):
 
 
 @kernel
-def convolve_transposed(V, R, W, window, places, scale, keep):
-    """``V = scale P W + keep V`` at some pixels of the images V, P being the patches of R.
+def transposed_window(window, d):
+    """Return the `Window` of the patches of a convolution's results, for `convolve_transposed`.
 
-    These pixels have the same remainder by the stride of a convolution, so that the same of its
-    weights reach them. One call for each remainder gives the adjoint: each pixel is written once.
+    Pixels ``step q + r + first`` of an image, r = 0..step - 1, are reached from the positions
+    ``q, q - 1, ...`` by the elements ``r, r + step, ...`` of the kernel. So patch q has these
+    positions, and there is one for each q that has a pixel. `d` is the number of channels there.
+    """
+    tall = (window.patch_height + window.step_y - 1) // window.step_y
+    wide = (window.patch_width + window.step_x - 1) // window.step_x
+    q_y, q_x = -window.first_y // window.step_y, -window.first_x // window.step_x
+    rows = (window.height - 1 - window.first_y) // window.step_y - q_y + 1
+    columns = (window.width - 1 - window.first_x) // window.step_x - q_x + 1
+    first_y, first_x = q_y - tall + 1, q_x - wide + 1
+    return Window(
+        window.rows, window.columns, d, tall, wide, 1, 1, first_y, first_x, rows, columns
+    )  # fmt: skip
+
+
+@kernel
+def place_pixels(V, S, window, scale, keep):
+    """``V = scale S + keep V``, each patch of S being the pixels ``step q + r + first``.
+
+    V (m, height width channels); S has a row for each image and each q, from
+    `transposed_window`, with ``step_y step_x channels`` elements. With ``keep`` 0 the old V is not
+    read.
+    """
+    T, C = V.dtype.type, window.channels
+    a, b = T(scale), T(keep)
+    q_y, q_x = -window.first_y // window.step_y, -window.first_x // window.step_x
+    rows = (window.height - 1 - window.first_y) // window.step_y - q_y + 1
+    columns = (window.width - 1 - window.first_x) // window.step_x - q_x + 1
+    run, k = window.step_x * C, 0
+    for n in range(V.shape[0]):
+        for y in range(rows):
+            top = window.step_y * (y + q_y) + window.first_y
+            for x in range(columns):
+                left = window.step_x * (x + q_x) + window.first_x
+                low = max(-left, 0) * C
+                high = min(window.width - left, window.step_x) * C
+                for i in range(max(-top, 0), min(window.height - top, window.step_y)):
+                    source = i * run
+                    to = ((top + i) * window.width + left) * C
+                    if b == T(0):
+                        for j in range(low, high):
+                            V[n, to + j] = a * S[k, source + j]
+                    else:
+                        for j in range(low, high):
+                            V[n, to + j] = a * S[k, source + j] + b * V[n, to + j]
+                k += 1
+
+
+@kernel
+def convolve_transposed(V, R, W, window, scale, keep):
+    """``V = scale A*(R) + keep V``, the adjoint of `convolve`, without adding to any pixel twice.
 
     Parameters
     ----------
     V : (m, height width channels) array
-    R : (m, h w d) array
+    R : (m, rows columns d) array
         Images in the space of the convolution's results.
-    W : (patch_height patch_width d, channels) array
-        Weights that reach these pixels, their order turned around in both directions.
+    W : (n, step_y step_x channels) array
+        Weights for the patches of R, n elements each, in the order of `transposed_window`.
     window : Window
-        The patches of R, one for each of the pixels.
-    places : Places
-        The pixels of V.
+        That of the convolution.
     scale, keep : float
         With ``keep`` 0 the old V is not read. Memory for the patches of one group is allocated.
     """
-    T, C = V.dtype.type, W.shape[1]
-    a, b = T(scale), T(keep)
-    positions, size = window.rows * window.columns, images_at_once(window, V.itemsize)
-    most = min(size, V.shape[0]) * positions
-    patches, sums = np.empty((most, W.shape[0]), V.dtype), np.empty((most, C), V.dtype)
-    for start in range(0, V.shape[0], size):
-        stop = min(start + size, V.shape[0])
+    m, d = V.shape[0], R.shape[1] // (window.rows * window.columns)
+    back = transposed_window(window, d)
+    positions, size = back.rows * back.columns, images_at_once(back, V.itemsize)
+    most = min(size, m) * positions
+    patches, sums = np.empty((most, W.shape[0]), V.dtype), np.empty((most, W.shape[1]), V.dtype)
+    for start in range(0, m, size):
+        stop = min(start + size, m)
         P, S = patches[: (stop - start) * positions], sums[: (stop - start) * positions]
-        gather_patches(P, R[start:stop], window)
+        gather_patches(P, R[start:stop], back)
         product(S, P, W, 1.0, 0.0)
-        k = 0
-        for n in range(start, stop):
-            for y in range(window.rows):
-                line = (y * places.step_y + places.first_y) * places.width + places.first_x
-                for x in range(window.columns):
-                    pixel = (line + x * places.step_x) * C
-                    for c in range(C):
-                        new = a * S[k, c]
-                        if b != T(0):
-                            new += b * V[n, pixel + c]
-                        V[n, pixel + c] = new
-                    k += 1
+        place_pixels(V[start:stop], S, window, scale, keep)

@@ -228,8 +228,8 @@ class Layer(ABC):
         """Return the columns of D (m, d_out) that some rows of W make, for `batch_gradient`."""
         return D[:, rows]
 
-    # Z has the inputs of W as rows, so that Z^T Z is the Gram matrix of the W-block. It is V^ itself
-    # for a dense layer; other layers may have several rows for each sample.
+    # Z has the inputs of W as rows, so that Z^T Z is the Gram matrix of the W-block. It is V^ for a
+    # dense layer; other layers may have several rows for each sample.
 
     def batch_project(self, kernels: Any, out: Array, V: Array, Q: Array) -> None:
         """``out = Z Q`` for some samples, if `batch_sketch` needs it; out (m, rank)."""

@@ -10,20 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fastbcd.kernels.patches import Places, Window
-
-
-@dataclass(frozen=True)
-class Phase:
-    """The pixels of an image with one remainder by the stride; see `Shapes.phases`.
-
-    The weights ``rows[::-1]``, ``columns[::-1]`` of a patch reach them.
-    """
-
-    rows: slice
-    columns: slice
-    window: Window
-    places: Places
+from fastbcd.kernels import Window
 
 
 @dataclass(frozen=True)
@@ -59,23 +46,6 @@ class Shapes:
         p_y, p_x = self.padding
         return Window(*self.image, *self.kernel, *self.stride, -p_y, -p_x, *self.positions)
 
-    @cached_property
-    def phases(self) -> list[Phase]:
-        """The pixels of an image by their remainders; for each, the patches of the result.
-
-        Pixel ``stride q + r - padding`` is reached by the kernel's elements ``r + stride t`` at the
-        positions ``q - t``, in each direction.
-        """
-        height, width, _ = self.image
-        found = []
-        for rows, (y, n_y, q_y, taps_y) in _remainders(self, 0, height):
-            for columns, (x, n_x, q_x, taps_x) in _remainders(self, 1, width):
-                size = (*self.positions, self.channels)
-                first = (q_y - taps_y + 1, q_x - taps_x + 1)
-                window = Window(*size, taps_y, taps_x, 1, 1, *first, n_y, n_x)
-                found.append(Phase(rows, columns, window, Places(width, *self.stride, y, x)))
-        return found
-
     def uses(self, axis: int) -> np.ndarray:
         """For each element of the kernel along an axis, at how many positions it is in the image.
 
@@ -92,19 +62,6 @@ class Shapes:
             yield slice(start, min(start + size, m))
 
 
-def _remainders(
-    shapes: Shapes, axis: int, size: int
-) -> Iterator[tuple[slice, tuple[int, int, int, int]]]:
-    """Yield the kernel's elements of each remainder, and (first pixel, pixels, first q, taps)."""
-    stride, padding, kernel = shapes.stride[axis], shapes.padding[axis], shapes.kernel[axis]
-    for r in range(stride):
-        q = -((r - padding) // stride)  # the smallest with stride q + r - padding >= 0
-        pixel = stride * q + r - padding
-        if pixel < size:
-            elements = slice(r, kernel, stride)
-            yield elements, (pixel, -(-(size - pixel) // stride), q, len(range(r, kernel, stride)))
-
-
 class ConvolutionOperator:
     """``V -> A(V; W)`` for weights W (channels, patch + 1), the bias in the last column."""
 
@@ -113,15 +70,17 @@ class ConvolutionOperator:
         self.W, self.bias = weights[:, :-1], weights[:, -1].copy()
 
     @cached_property
-    def _by_phase(self) -> list[tuple[Phase, Any]]:
-        """Each phase with its weights (elements channels, C)."""
+    def _transposed(self) -> Any:
+        """W for `convolve_transposed`: (elements channels, strides C), 0 where the kernel ends."""
         shapes, C = self.shapes, self.shapes.image[2]
-        W = self.W.reshape(shapes.channels, *shapes.kernel, C)
-        pairs = []
-        for phase in shapes.phases:
-            reach = W[:, phase.rows, phase.columns][:, ::-1, ::-1]
-            pairs.append((phase, np.ascontiguousarray(reach.transpose(1, 2, 0, 3)).reshape(-1, C)))
-        return pairs
+        (k_y, k_x), (s_y, s_x) = shapes.kernel, shapes.stride
+        t_y, t_x = -(-k_y // s_y), -(-k_x // s_x)
+        W = np.zeros((shapes.channels, t_y * s_y, t_x * s_x, C), self.W.dtype)
+        W[:, :k_y, :k_x] = self.W.reshape(shapes.channels, k_y, k_x, C)
+        # Axes: channel, element t, remainder r of the kernel's line r + stride t, and columns so.
+        by_remainder = W.reshape(shapes.channels, t_y, s_y, t_x, s_x, C)[:, ::-1, :, ::-1]
+        order = np.ascontiguousarray(by_remainder.transpose(1, 3, 0, 2, 4, 5))
+        return order.reshape(t_y * t_x * shapes.channels, s_y * s_x * C)
 
     def _by_position(self, U: Any) -> Any:
         """U (m, d_out) with a row for each position of each image."""
@@ -136,11 +95,10 @@ class ConvolutionOperator:
         self._kernels.convolve(self._by_position(U), V, self.W, None, self.shapes.window)
 
     def adjoint(self, V: Any, R: Any, scale: Any = 1.0, keep: float = 0.0) -> None:
-        """``V = scale A*(R; W) + keep V``, a product for each remainder by the stride."""
-        for phase, W in self._by_phase:
-            self._kernels.convolve_transposed(
-                V, R, W, phase.window, phase.places, float(scale), float(keep)
-            )
+        """``V = scale A*(R; W) + keep V``."""
+        self._kernels.convolve_transposed(
+            V, R, self._transposed, self.shapes.window, float(scale), float(keep)
+        )
 
     def squared_norm_bound(self) -> float:
         """Return ``|A|_1 |A|_inf``, which is at least ``|A|_2^2``.
@@ -149,5 +107,5 @@ class ConvolutionOperator:
         Pixels near the edge have some of them only.
         """
         rows = np.abs(self.W).sum(axis=1, dtype=np.float64)
-        columns = [np.abs(W).sum(axis=0, dtype=np.float64).max() for _, W in self._by_phase]
-        return float(rows.max() * max(columns))
+        columns = np.abs(self._transposed).sum(axis=0, dtype=np.float64)
+        return float(rows.max() * columns.max())

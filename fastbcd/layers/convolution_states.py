@@ -13,7 +13,7 @@ from fastbcd.kernels import Penalty
 from fastbcd.layers.convolution import ConvolutionOperator
 
 # Each work array of a group of images has at most so many bytes, so that all stay in cache.
-ARRAY_BYTES = 2**17
+ARRAY_BYTES = 2**18
 
 
 class CenterWork(Workspace):
