@@ -91,7 +91,10 @@ def conjugate_step(
 
 @kernel
 def proximal_step(step, V, slope, penalty, curvature):
-    """``step = prox_s(V + slope / L, 1 / L) - V`` with L = `curvature`; step, V, slope (m, d)."""
+    """``step = prox_s(V + slope / L, 1 / L) - V``, s being `penalty`, with L = `curvature`.
+
+    step, V, slope (m, d).
+    """
     for i in range(V.shape[0]):
         for j in range(V.shape[1]):
             v = np.float64(V[i, j])
@@ -108,10 +111,12 @@ def accept_step(
 
     Parameters
     ----------
-    V, old, step, slope : (m, d) arrays, float32 or float64
-        States, updated; V'; the steps, from `proximal_step`; minus the gradient at V.
+    V, old, step : (m, d) arrays, float32 or float64
+        States, updated; V'; the steps, from `proximal_step`.
     through, residual : (m, d_next) arrays
         ``A step``, and ``U - A V``, which is updated.
+    slope : (m, d) array
+        Minus the gradient at V.
     penalty : Formula
         s; a step keeps its exact zeros and bounds.
     kappa : (d,) array
@@ -128,8 +133,9 @@ def accept_step(
 
     Notes
     -----
-    A step is taken where ``f(V) - f(V + step) > 0`` and
-    ``f(V') - f(V + step) >= min(kappa)/2 |V + step - V'|^2``: the decrease that the theorem needs.
+    With ``D = V + step - V'`` a step is taken where ``f(V) - f(V + step) > 0``,
+    ``f(V') - f(V + step) >= min(kappa)/2 |D|^2`` and ``2 |D| >= |step|``. The theorem needs the
+    second for its sufficient decrease, and the third for its relative error.
     """
     T, moved, weakest = V.dtype.type, 0, np.float64(kappa[0])
     for j in range(1, V.shape[1]):
@@ -137,16 +143,18 @@ def accept_step(
     for i in range(V.shape[0]):
         if fallen[i] < 0.0:
             continue
-        fall, distance = 0.0, 0.0
+        fall, distance, square = 0.0, 0.0, 0.0
         for j in range(V.shape[1]):
             v, d = np.float64(V[i, j]), np.float64(step[i, j])
             new = penalty.prox(v + d, 0.0)
             fall += d * (np.float64(slope[i, j]) - 0.5 * np.float64(kappa[j]) * d)
             fall += penalty.value(v) - penalty.value(new)
             distance += (new - np.float64(old[i, j])) ** 2
+            square += d * d
         for j in range(through.shape[1]):
             fall -= 0.5 * rho * np.float64(through[i, j]) * np.float64(through[i, j])
-        if not (fall > 0.0 and fallen[i] + fall >= 0.5 * weakest * distance):
+        enough = fallen[i] + fall >= 0.5 * weakest * distance and 4.0 * distance >= square
+        if not (fall > 0.0 and enough):
             fallen[i] = -1.0
             continue
         fallen[i] += fall

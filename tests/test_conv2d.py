@@ -234,7 +234,11 @@ def test_a_sample_of_weight_2_counts_twice():
 
 def test_mini_batches_learn_images():
     X, Y = images(1500)
-    result = MiniBatchThreeSplitting(problem_of_images()).fit(X[:1200], Y[:1200], max_iter=15)
+    first = Conv2d((8, 8, 1), 16, 3, padding=1)
+    second = Conv2d(first.image_out, 32, 3, stride=2, padding=1)
+    layers = (first, second, Dense(second.d_out, 64), Dense(64, 10))
+    problem = Problem((64, first.d_out, second.d_out, 64, 10), layers=layers)
+    result = MiniBatchThreeSplitting(problem).fit(X[:1200], Y[:1200], max_iter=15)
     outputs = result.network.forward(X[1200:])
     assert np.mean(outputs.argmax(axis=1) == Y[1200:].argmax(axis=1)) > 0.9
 
