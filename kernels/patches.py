@@ -114,23 +114,21 @@ def transposed_window(window, d):
 
 
 @kernel
-def place_pixels(V, S, window, scale, keep):
-    """``V = scale S + keep V``, each patch of S being the pixels ``step q + r + first``.
+def place_pixels(V, S, window, back, scale, keep):
+    """``V = scale S + keep V``, each row of S being the pixels ``step q + r + first`` of a q.
 
-    V (m, height width channels); S has a row for each image and each q, from
-    `transposed_window`, with ``step_y step_x channels`` elements. With ``keep`` 0 the old V is not
-    read.
+    V (m, height width channels); S (m rows columns, step_y step_x channels) has a row for each
+    image and each q of `back`, which is the `transposed_window` of `window`. With ``keep`` 0 the
+    old V is not read.
     """
     T, C = V.dtype.type, window.channels
     a, b = T(scale), T(keep)
-    q_y, q_x = -window.first_y // window.step_y, -window.first_x // window.step_x
-    rows = (window.height - 1 - window.first_y) // window.step_y - q_y + 1
-    columns = (window.width - 1 - window.first_x) // window.step_x - q_x + 1
+    q_y, q_x = back.first_y + back.patch_height - 1, back.first_x + back.patch_width - 1
     run, k = window.step_x * C, 0
     for n in range(V.shape[0]):
-        for y in range(rows):
+        for y in range(back.rows):
             top = window.step_y * (y + q_y) + window.first_y
-            for x in range(columns):
+            for x in range(back.columns):
                 left = window.step_x * (x + q_x) + window.first_x
                 low = max(-left, 0) * C
                 high = min(window.width - left, window.step_x) * C
@@ -172,4 +170,4 @@ def convolve_transposed(V, R, W, window, scale, keep):
         P, S = patches[: (stop - start) * positions], sums[: (stop - start) * positions]
         gather_patches(P, R[start:stop], back)
         product(S, P, W, 1.0, 0.0)
-        place_pixels(V[start:stop], S, window, scale, keep)
+        place_pixels(V[start:stop], S, window, back, scale, keep)

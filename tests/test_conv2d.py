@@ -32,19 +32,15 @@ SHAPES = {
 
 def by_loops(layer, V, W):
     """``U[y, x, o]`` by its definition, one multiplication after the other."""
-    (H, W_, C), (k_y, k_x), (s_y, s_x), (p_y, p_x) = (
-        layer.image,
-        layer.kernel,
-        layer.stride,
-        layer.padding,
-    )
-    images, weights = V.reshape(-1, H, W_, C), W[:, :-1].reshape(-1, k_y, k_x, C)
+    height, width, C = layer.image
+    (k_y, k_x), (s_y, s_x), (p_y, p_x) = layer.kernel, layer.stride, layer.padding
+    images, weights = V.reshape(-1, height, width, C), W[:, :-1].reshape(-1, k_y, k_x, C)
     U = np.zeros((len(V), *layer.image_out))
     for n, y, x, o in np.ndindex(U.shape):
         total = W[o, -1]
         for i, j, c in np.ndindex(k_y, k_x, C):
             row, column = y * s_y + i - p_y, x * s_x + j - p_x
-            if 0 <= row < H and 0 <= column < W_:
+            if 0 <= row < height and 0 <= column < width:
                 total += weights[o, i, j, c] * images[n, row, column, c]
         U[n, y, x, o] = total
     return U.reshape(len(V), -1)
@@ -313,3 +309,13 @@ def test_a_gpu_is_refused_before_any_work():
 def test_equal_pairs_are_the_same_layer():
     assert Conv2d((8, 8, 1), 4, 3, 2, 1) == Conv2d([8, 8, 1], 4, (3, 3), (2, 2), (1, 1))
     assert hash(Conv2d((8, 8, 1), 4, 3)) == hash(Conv2d((8, 8, 1), 4, (3, 3)))
+
+
+@pytest.mark.parametrize("kind", [ThreeSplitting, MiniBatchThreeSplitting])
+def test_a_run_out_of_core_has_the_weights_of_one_in_memory(kind, tmp_path):
+    X, Y = images(400)
+    inside = kind(problem_of_images(), n_threads=1, tile_rows=100)
+    outside = kind(problem_of_images(), n_threads=1, tile_rows=100, memory="4GiB", folder=tmp_path)
+    W, V = (solver.fit(X, Y, max_iter=2).network.W for solver in (inside, outside))
+    for one, other in zip(W, V, strict=True):
+        np.testing.assert_array_equal(one, other)

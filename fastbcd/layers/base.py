@@ -132,6 +132,11 @@ class Layer(ABC):
         """The number of inputs of one output, by which initial weights are scaled."""
         return self.d_in
 
+    @property
+    def thread_bytes(self) -> int:
+        """A bound on the bytes of a thread's work arrays that a dense layer of this W has not."""
+        return 0
+
     def check(self, device: Device, below: Layer | None) -> None:
         """`InputError` if the layer cannot run on `device`, or does not fit the layer `below`.
 

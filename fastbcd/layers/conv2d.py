@@ -15,7 +15,7 @@ from fastbcd.kernels import Penalty
 from fastbcd.kernels.dense import times
 from fastbcd.layers.base import Layer
 from fastbcd.layers.convolution import ConvolutionOperator, Shapes
-from fastbcd.layers.convolution_states import ConvolutionStateBlock
+from fastbcd.layers.convolution_states import ARRAY_BYTES, ARRAY_COUNT, ConvolutionStateBlock
 from fastbcd.layers.patch_equations import PATCH_BYTES, PatchCross, PatchEquations
 from fastbcd.support.parameters import plain, require_integer
 
@@ -118,6 +118,14 @@ class Conv2d(Layer):
     def multiplications(self) -> int:
         """``H' W' channels k k C``."""
         return self.d_out * self.shapes.patch
+
+    @property
+    def thread_bytes(self) -> int:
+        """Bytes of some patches, of a group's work arrays, and of a tile's sums in float64."""
+        columns = self.shapes.patch + 1
+        patches = max(PATCH_BYTES, 8 * self.shapes.n_positions * columns)
+        arrays = max(ARRAY_BYTES, 8 * max(self.d_in, self.d_out))
+        return 3 * patches + ARRAY_COUNT * arrays + 8 * columns * (columns + self.channels)
 
     def resized(self, d_in: int, d_out: int) -> Conv2d:
         """Return a convolution of one pixel, with d_in and d_out channels."""

@@ -43,8 +43,19 @@ class Shapes:
     @cached_property
     def window(self) -> Window:
         """The patches of an image."""
-        p_y, p_x = self.padding
-        return Window(*self.image, *self.kernel, *self.stride, -p_y, -p_x, *self.positions)
+        return Window(
+            height=self.image[0],
+            width=self.image[1],
+            channels=self.image[2],
+            patch_height=self.kernel[0],
+            patch_width=self.kernel[1],
+            step_y=self.stride[0],
+            step_x=self.stride[1],
+            first_y=-self.padding[0],
+            first_x=-self.padding[1],
+            rows=self.positions[0],
+            columns=self.positions[1],
+        )
 
     def uses(self, axis: int) -> np.ndarray:
         """For each element of the kernel along an axis, at how many positions it is in the image.

@@ -12,8 +12,8 @@ from fastbcd.devices.workspace import Buffer, Workspace
 from fastbcd.kernels import Penalty
 from fastbcd.layers.convolution import ConvolutionOperator
 
-# Each work array of a group of images has at most so many bytes, so that all stay in cache.
-ARRAY_BYTES = 2**18
+# Each of the work arrays of a group of images has at most so many bytes, so that all stay in cache.
+ARRAY_BYTES, ARRAY_COUNT = 2**18, 7
 
 
 class CenterWork(Workspace):
