@@ -87,6 +87,12 @@ from fastbcd.kernels.output_state import (
     update_output_state_linearised,
     update_output_state_penalised,
 )
+from fastbcd.kernels.patches import (
+    Window,
+    convolve,
+    convolve_transposed,
+    gather_patches,
+)
 from fastbcd.kernels.penalties import (
     PENALTIES,
     Penalty,
@@ -99,6 +105,13 @@ from fastbcd.kernels.penalties import (
 )
 from fastbcd.kernels.preactivation import affine, displacement, update_preactivation
 from fastbcd.kernels.rms_scaling import layer_scales, settle_sizes
+from fastbcd.kernels.state_descent import (
+    accept_step,
+    conjugate_step,
+    proximal_step,
+    row_squares,
+    state_slope,
+)
 from fastbcd.kernels.streams import warn
 from fastbcd.kernels.subgradient import (
     coupling_residual,
@@ -124,6 +137,8 @@ __all__ = [
     "Formula",
     "Loss",
     "Penalty",
+    "Window",
+    "accept_step",
     "activate",
     "activate_augmented",
     "activation_residual",
@@ -135,6 +150,9 @@ __all__ = [
     "affine",
     "before_extrapolation",
     "box",
+    "conjugate_step",
+    "convolve",
+    "convolve_transposed",
     "coordinate_descent",
     "coordinate_hessian",
     "coupling_residual",
@@ -146,6 +164,7 @@ __all__ = [
     "exponential",
     "extrapolate",
     "gather",
+    "gather_patches",
     "hinge",
     "l1",
     "layer_scales",
@@ -169,12 +188,14 @@ __all__ = [
     "project",
     "prox_weights",
     "proximal_center",
+    "proximal_step",
     "relu",
     "ridge",
     "ridge_factor",
     "ridge_right_hand_side",
     "ridge_solve",
     "ridge_step_decrease",
+    "row_squares",
     "scale_rows",
     "search_rows",
     "search_states",
@@ -192,6 +213,7 @@ __all__ = [
     "state_factor",
     "state_hessian",
     "state_operator",
+    "state_slope",
     "state_terms",
     "step_weights",
     "surrogate_residual",

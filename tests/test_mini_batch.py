@@ -19,6 +19,7 @@ from fastbcd import (
 )
 from fastbcd.callbacks import Accuracy, Objective
 from fastbcd.devices import CPU
+from fastbcd.layers import Dense
 from fastbcd.solvers.mini_batch.batches import shuffled_batches
 from fastbcd.solvers.mini_batch.gram_metric import GramMetric
 
@@ -73,7 +74,7 @@ def test_a_full_rank_metric_is_the_inverse_of_the_damped_gram_matrix():
     for _ in range(100):  # steps of the power method
         projected = np.empty((200, 7))
         metric.project(kernels, projected, V)
-        metric.add(kernels, V, projected)
+        metric.add(kernels, V, projected, Dense(6, 4))
         assert metric.renew(CPU(1), np.zeros((1, 7)))
     G = V.T @ V / 200
     S = rng.standard_normal((4, 7))
@@ -92,7 +93,7 @@ def test_a_metric_of_low_rank_keeps_the_leading_directions_and_the_mean_of_the_r
     projected = np.empty((4000, 3))
     for _ in range(30):
         metric.project(kernels, projected, V)
-        metric.add(kernels, V, projected)
+        metric.add(kernels, V, projected, Dense(19, 4))
         assert metric.renew(CPU(1), np.zeros((1, 20)))
     values, vectors = np.linalg.eigh(V.T @ V / 4000)
     overlap = np.linalg.svd(metric.Q.T @ vectors[:, -3:], compute_uv=False)
@@ -100,7 +101,7 @@ def test_a_metric_of_low_rank_keeps_the_leading_directions_and_the_mean_of_the_r
     expected = np.mean(values[:-3]) + 2 * np.sum(values) / 20
     assert metric.level == pytest.approx(expected, rel=1e-6)
     metric.ceiling = 0.5  # directions that are not kept may be as large as the last one that is
-    metric.add(kernels, V, projected)
+    metric.add(kernels, V, projected, Dense(19, 4))
     assert metric.renew(CPU(1), np.zeros((1, 20)))
     assert metric.level == pytest.approx(values[-3] / 0.5, rel=1e-6)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from fastbcd.layers.base import Layer, Operator, StateBlock, WeightBlock
+from fastbcd.layers.conv2d import Conv2d
 from fastbcd.layers.dense import Dense
 from fastbcd.layers.skip import Skip
 
-__all__ = ["Dense", "Layer", "Operator", "Skip", "StateBlock", "WeightBlock"]
+__all__ = ["Conv2d", "Dense", "Layer", "Operator", "Skip", "StateBlock", "WeightBlock"]

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from fastbcd.devices.protocol import Device
 from fastbcd.devices.tiles import Tile
+from fastbcd.errors import InputError
 from fastbcd.kernels import Penalty
 
 Array = Any
@@ -111,6 +112,8 @@ class Layer(ABC):
 
     name: ClassVar[str]
     """The name of the type in files and messages."""
+    needs_processor: ClassVar[bool] = False
+    """True for a type that has no kernels on a GPU."""
     d_in: int
     d_out: int
 
@@ -123,6 +126,26 @@ class Layer(ABC):
     def has_weights(self) -> bool:
         """True unless `weight_shape` is empty."""
         return self.weight_shape[0] > 0
+
+    @property
+    def fan_in(self) -> int:
+        """The number of inputs of one output, by which initial weights are scaled."""
+        return self.d_in
+
+    @property
+    def thread_bytes(self) -> int:
+        """A bound on the bytes of a thread's work arrays that a dense layer of this W has not."""
+        return 0
+
+    def check(self, device: Device, below: Layer | None) -> None:
+        """`InputError` if the layer cannot run on `device`, or does not fit the layer `below`.
+
+        The widths of both fit already; `below` is None for the first layer.
+        """
+        if self.needs_processor and device.name == "cuda":
+            raise InputError(
+                f"layers: {self} runs on the processor only; give device='cpu', or dense layers"
+            )
 
     @abstractmethod
     def initial_weights(
@@ -177,8 +200,15 @@ class Layer(ABC):
     def cross_sum(self, device: Device) -> CrossSum:
         """Return an empty sum for the gradient in W."""
 
+    def by_rows(self, sums: Array) -> Array:
+        """Return (n, rows of W): sums over the columns of U that a row of W makes.
+
+        sums (n, d_out) has a number for each column.
+        """
+        return sums
+
     # -- mini-batches -------------------------------------------------------------------------
-    # The argument V of `batch_apply` and `batch_gradient` is V^ (m, d_in + 1), the ones included.
+    # The argument V of these methods is V^ (m, d_in + 1), the ones included.
 
     @abstractmethod
     def batch_apply(self, kernels: Any, U: Array, V: Array, W: Array) -> None:
@@ -194,7 +224,38 @@ class Layer(ABC):
     def batch_gradient(
         self, kernels: Any, N: Array, D: Array, V: Array, scale: Any, keep: float
     ) -> None:
-        """``N = scale grad_W <D, A(V; W)> + keep N``, for some rows of W: these columns of D."""
+        """``N = scale grad_W <D, A(V; W)> + keep N``, for some rows of W.
+
+        D is (m, d_out), or the `columns` of it that these rows make.
+        """
+
+    def columns(self, D: Array, rows: slice) -> Array:
+        """Return the columns of D (m, d_out) that some rows of W make, for `batch_gradient`."""
+        return D[:, rows]
+
+    # Z has the inputs of W as rows, so that Z^T Z is the Gram matrix of the W-block. It is V^ for a
+    # dense layer; other layers may have several rows for each sample.
+
+    def batch_project(self, kernels: Any, out: Array, V: Array, Q: Array) -> None:
+        """``out = Z Q`` for some samples, if `batch_sketch` needs it; out (m, rank)."""
+        kernels.product(out, V, Q, 1.0, 0.0)
+
+    def batch_sketch(
+        self,
+        kernels: Any,
+        out: Array,
+        V: Array,
+        Q: Array,
+        projected: Array,
+        scale: float,
+        keep: float,
+    ) -> Any:
+        """``out = scale Z^T Z Q + keep out``; returns ``|Z|^2``.
+
+        Q (columns of W, rank), `out` of its shape; `projected` is from `batch_project`.
+        """
+        kernels.transposed_product(out, V, projected, scale, keep)
+        return kernels.squared_norm(V)
 
     @abstractmethod
     def gain(self, kernels: Any, W: Array) -> float:

@@ -13,24 +13,24 @@ from fastbcd.kernels import activate
 from fastbcd.problem import Problem
 from fastbcd.support.parameters import require
 
-# Returns the standard deviation of a layer's weights, given its number of inputs and the number
+# Returns the standard deviation of a layer's weights, given the inputs of one output and the number
 # of residual layers in the network (0 if the layer is plain).
 Deviation = Callable[[int, int], float]
 
 
 def he() -> Deviation:
-    """``W ~ N(0, 2 / d_in)`` (He et al. 2015), which keeps the scale of ReLU states.
+    """``W ~ N(0, 2 / fan_in)`` (He et al. 2015), which keeps the scale of ReLU states.
 
     In residual layers the deviation is divided by their number, because each adds to the state
     below: with full-sized additions states would grow exponentially with depth.
     """
-    return lambda d_in, n_residual: float(np.sqrt(2.0 / d_in)) / max(n_residual, 1)
+    return lambda fan_in, n_residual: float(np.sqrt(2.0 / fan_in)) / max(n_residual, 1)
 
 
 def normal(std: float = 0.01) -> Deviation:
     """``W ~ N(0, std^2)``; the published experiments use `std` 0.01."""
     std = require(std, "std", at_least=0)
-    return lambda d_in, n_residual: std
+    return lambda fan_in, n_residual: std
 
 
 INITIALIZATIONS: dict[str, Callable[..., Deviation]] = {"he": he, "normal": normal}
@@ -46,7 +46,7 @@ def initial_weights(
     rng = np.random.default_rng(seed)
     n_residual = sum(problem.residual)
     return [
-        layer.initial_weights(rng, deviation(layer.d_in, n_residual * skip), bias, dtype)
+        layer.initial_weights(rng, deviation(layer.fan_in, n_residual * skip), bias, dtype)
         for layer, skip in zip(problem.layers, problem.residual, strict=True)
     ]
 

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
+from fastbcd.devices.protocol import Device
 from fastbcd.errors import InputError
 from fastbcd.kernels import Formula
 from fastbcd.problem.problem import Problem
 from fastbcd.support.parameters import choice
 
 LOSS_UPDATES = ("prox", "prox-linear")
+
+
+def check_layers(problem: Problem, device: Device) -> None:
+    """Raise an `InputError` if a layer does not run on `device` or fit the layer below it."""
+    for below, layer in pairwise((None, *problem.layers)):
+        assert layer is not None
+        layer.check(device, below)
 
 
 def check_loss_update(loss_update: str, problem: Problem, alpha: float) -> str:

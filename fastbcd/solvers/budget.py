@@ -30,7 +30,8 @@ def planned_bytes(
         weights    5 |W|                                       W, copies, the first draw
                    4 |W|                                       accelerated: two old W, two steps
         solves     8 (5 cross + 4 gram + operator + own gram + sum of all cross)      float64
-        a thread   cross + gram of a tile, all cross, tile_rows x width of each work array
+        a thread   cross + gram of a tile, all cross, tile_rows x width of each work array,
+                   and `Layer.thread_bytes` of each layer
         samples    8 weights_of_samples, and a weighted factor for each thread
 
     cross is the number of elements of W_l, gram the square of its number of columns; both are those
@@ -53,6 +54,7 @@ def planned_bytes(
     tile_arrays += max(widths) if weights_of_samples else 0
     tile_arrays += 2 * max(widths) if accelerated else 0
     thread = size * (cross + gram + every_cross + rows * tile_arrays)
+    thread += sum(layer.thread_bytes for layer in problem.layers)
 
     state = sum(widths[1:]) * (1 + has_preactivations)
     tile = rows * size * (widths[0] + state + widths[-1])
@@ -72,10 +74,12 @@ def planned_bytes_of_batches(
     sizes = [rows * columns for rows, columns in (layer.weight_shape for layer in problem.layers)]
     metrics = 8 * rank * sum(widths)
     batch = batch_size * (5 * sum(widths) + rank * len(widths))
-    thread = max(sizes) + SMALL_ARRAYS
+    thread = size * (max(sizes) + SMALL_ARRAYS)
+    thread += sum(layer.thread_bytes for layer in problem.layers)
     first = 8 * 4 * min(n, max(batch_size, MOST_FIRST)) * max(widths)
     return (
-        size * (6 * sum(sizes) + metrics + batch + (device.n_threads or 1) * thread)
+        size * (6 * sum(sizes) + metrics + batch)
+        + (device.n_threads or 1) * thread
         + first
         + 24 * n
     )

@@ -286,7 +286,7 @@ class TwoSplittingBlocks(LayerBlocks):
         device.kernels.search_rows(
             W,
             end,
-            sums.total(),
+            layer.by_rows(sums.total()),
             steps,
             problem.weight_penalties[l - 1],
             problem.gamma * self.unit,

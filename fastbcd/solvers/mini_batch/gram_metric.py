@@ -9,6 +9,7 @@ import numpy as np
 
 from fastbcd.devices.protocol import Device
 from fastbcd.kernels.dense import qr
+from fastbcd.layers import Layer
 from fastbcd.support.stored import load_attributes, state_dict_of
 
 # Keys in a file, and the names of their attributes; all other attributes are hyperparameters.
@@ -87,13 +88,14 @@ class GramMetric:
         load_attributes(self, stored, STORED)
 
     def project(self, kernels: Any, out: Any, A: Any) -> None:
-        """``out = A Q``; out (m, rank), A (m, d): V^ of some samples, or rows of the momentum."""
+        """``out = A Q``; out (m, rank), A (m, d): rows of the momentum."""
         kernels.product(out, A, self.Q, 1.0, 0.0)
 
-    def add(self, kernels: Any, V: Any, projected: Any) -> None:
-        """Add a batch to the means: V (m, d) is V^, and `projected` (m, rank) is V^ Q."""
-        self.trace_sum += kernels.squared_norm(V) / len(V)
-        kernels.transposed_product(self.sketch, V, projected, 1.0 / len(V), 1.0)
+    def add(self, kernels: Any, V: Any, projected: Any, layer: Layer) -> None:
+        """Add a batch to the means: V is V^, `projected` is from `Layer.batch_project`."""
+        share = 1.0 / len(V)
+        squares = layer.batch_sketch(kernels, self.sketch, V, self.Q, projected, share, 1.0)
+        self.trace_sum += squares / len(V)
         self.batches += 1
 
     def add_products(self, sketch: Any, trace: Any) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 
 from fastbcd.devices.protocol import Device
 from fastbcd.devices.workspace import Workspaces
+from fastbcd.problem import Problem
 from fastbcd.solvers.mini_batch.batch import Batch
 
 
@@ -18,6 +19,7 @@ class SharedProducts:
 
     Parameters
     ----------
+    problem : Problem
     device : Device
     state : MiniBatchState
     batch : Batch
@@ -31,7 +33,14 @@ class SharedProducts:
     """
 
     def __init__(
-        self, device: Device, state: Any, batch: Batch, weight: Any, counts: bool, m: int
+        self,
+        problem: Problem,
+        device: Device,
+        state: Any,
+        batch: Batch,
+        weight: Any,
+        counts: bool,
+        m: int,
     ) -> None:
         layers = [l for l, metric in enumerate(state.metrics) if metric is not None]
         shapes = {("N", l): state.W[l].shape for l in layers}
@@ -53,14 +62,15 @@ class SharedProducts:
 
         def multiply(key: tuple[str, int], thread: Workspaces) -> None:
             (kind, l), out = key, self._parts[key]
-            V = batch.V[l - 1]
+            layer, V = problem.layers[l - 1], batch.V[l - 1]
             if len(batch) == 0:
                 out[:] = 0.0
             elif kind == "N":
-                kernels.transposed_product(out, batch.D[l], V, weight[l], 0.0)
+                layer.batch_gradient(kernels, out, batch.D[l], V, weight[l], 0.0)
             else:
-                kernels.transposed_product(out, V, batch.projected[l], 1.0 / m, 0.0)
-                self._traces[l] = kernels.squared_norm(V) / m
+                Q, projected = state.metrics[l].Q, batch.projected[l]
+                squares = layer.batch_sketch(kernels, out, V, Q, projected, 1.0 / m, 0.0)
+                self._traces[l] = squares / m
 
         device.for_each_item(list(shapes), multiply)
         device.sum_over_ranks(buffer)

@@ -12,6 +12,7 @@ from fastbcd.devices.execution import Execution
 from fastbcd.devices.protocol import Device
 from fastbcd.errors import InputError
 from fastbcd.problem import Problem
+from fastbcd.problem.requirements import check_layers
 from fastbcd.solvers.mini_batch.batches import Samples, n_batches, rows_here, shuffled_batches
 from fastbcd.solvers.mini_batch.evaluation import objective
 from fastbcd.solvers.mini_batch.first_state import first_state
@@ -151,6 +152,7 @@ class MiniBatchThreeSplitting:
             )
         self.device: Device
         self.dtype, self.device = Execution.of(execution, where).start()
+        check_layers(problem, self.device)
 
     def settings(self, n: int) -> Settings:
         """Return batch size, step size, momentum, damping and rank of a run on n samples."""

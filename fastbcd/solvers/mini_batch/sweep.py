@@ -48,7 +48,7 @@ class BatchSweep:
             shared = None
             if device.ranks.size > 1:
                 weight, counts = scaling.weight, duties.counts
-                shared = SharedProducts(device, state, batch, weight, counts, m)
+                shared = SharedProducts(problem, device, state, batch, weight, counts, m)
             WeightStep(problem, device, state, batch, numbers, scaling, duties, shared).run()
 
         measured, kind = state.batch_loss is not None, None
@@ -153,10 +153,11 @@ class BatchSweep:
     def _forward(self, batch: Batch, l: int, rows: slice) -> float:
         """``U_l = V^_{l-1} W_l^T`` and ``V_l = S_l V_{l-1} + act(U_l)``; returns ``|U_l|^2``."""
         problem, kernels, below = self._problem, self._device.kernels, batch.V[l - 1][rows]
-        if self._duties.counts and problem.layers[l - 1].has_weights:
-            self._state.metrics[l].project(kernels, batch.projected[l][rows], below)
-        U = batch.U[l][rows]
-        problem.layers[l - 1].batch_apply(kernels, U, below, self._state.W[l])
+        layer, U = problem.layers[l - 1], batch.U[l][rows]
+        if self._duties.counts and layer.has_weights:
+            Q = self._state.metrics[l].Q
+            layer.batch_project(kernels, batch.projected[l][rows], below, Q)
+        layer.batch_apply(kernels, U, below, self._state.W[l])
         skipped = self._skipped(batch, l, rows)
         return kernels.activate_augmented(batch.V[l][rows], problem.activations[l - 1], U, skipped)
 

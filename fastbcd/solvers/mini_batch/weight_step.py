@@ -74,9 +74,9 @@ class WeightStep:
 
     def _count(self, l: int) -> None:
         """Count the batch in the metric of layer l."""
-        batch, metric = self.batch, self.state.metrics[l]
+        batch, metric, layer = self.batch, self.state.metrics[l], self.problem.layers[l - 1]
         if self.shared is None:
-            metric.add(self.device.kernels, batch.V[l - 1], batch.projected[l])
+            metric.add(self.device.kernels, batch.V[l - 1], batch.projected[l], layer)
         else:
             self.shared.count(l, metric)
 
@@ -90,9 +90,9 @@ class WeightStep:
         W, M, metric = state.W[l][rows], state.S[l][rows], state.metrics[l]
         momentum, penalty = state.settings.momentum, problem.weight_penalties[l - 1]
         if self.shared is None:
-            problem.layers[l - 1].batch_gradient(
-                kernels, M, batch.D[l][:, rows], batch.V[l - 1], scaling.weight[l], momentum
-            )
+            layer = problem.layers[l - 1]
+            D, V = layer.columns(batch.D[l], rows), batch.V[l - 1]
+            layer.batch_gradient(kernels, M, D, V, scaling.weight[l], momentum)
         else:
             M *= state.dtype.type(momentum)
             M += self.shared.step(l, rows)

@@ -1,0 +1,282 @@
+"""The convolution of images: ``U = P W^T`` for each position, with the patch P of V there."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastbcd.devices.protocol import Device
+from fastbcd.errors import InputError
+from fastbcd.kernels import Penalty
+from fastbcd.kernels.dense import times
+from fastbcd.layers.base import Layer
+from fastbcd.layers.convolution import ConvolutionOperator, Shapes
+from fastbcd.layers.convolution_states import ARRAY_BYTES, ARRAY_COUNT, ConvolutionStateBlock
+from fastbcd.layers.patch_equations import PATCH_BYTES, PatchCross, PatchEquations
+from fastbcd.support.parameters import plain, require_integer
+
+# Images with so many rows are taken for images with the channels first, if their width is their
+# number of channels, and that number is large.
+CHANNELS_OF_COLOURS, MANY_CHANNELS = (1, 3), 16
+
+
+@dataclass(frozen=True)
+class Conv2d(Layer):
+    """A convolution of images that lie in the rows of V, channels last.
+
+    .. code-block:: text
+
+        U[y, x, o] = sum_ijc W[o, i, j, c] V[s y + i - p, s x + j - p, c] + b[o]
+
+    with the stride s and the padding p; pixels outside the image are 0. V is (m, H W C), U
+    (m, H' W' channels) with ``H' = (H + 2 p - k) // s + 1``, and W (channels, k k C + 1) has the
+    bias b in its last column.
+
+    Parameters
+    ----------
+    image : (H, W, C)
+        Height, width and channels of the images in V.
+    channels : int
+        Channels of the images in U.
+    kernel : int or pair of int
+        Height and width of the kernel; one number stands for both.
+    stride : int or pair of int, default=1
+    padding : int or pair of int, default=0
+        Rows and columns of zeros on each side.
+    steps : int, default=4
+        Most steps of descent in a state block; see `ConvolutionStateBlock`.
+
+    Attributes
+    ----------
+    image_out : (H', W', channels)
+    d_in, d_out : int
+        ``H W C`` and ``H' W' channels``.
+
+    Raises
+    ------
+    InputError
+        A number is not valid, the kernel is larger than the padded image, or the image seems to
+        have its channels first.
+
+    Examples
+    --------
+    >>> from fastbcd import Problem
+    >>> from fastbcd.layers import Conv2d, Dense
+    >>> first = Conv2d((28, 28, 1), channels=8, kernel=5, stride=2)
+    >>> second = Conv2d(first.image_out, channels=16, kernel=5, stride=2)
+    >>> layers = [first, second, Dense(second.d_out, 64), Dense(64, 10)]
+    >>> first.image_out, second.image_out
+    ((12, 12, 8), (4, 4, 16))
+    >>> problem = Problem((784, first.d_out, second.d_out, 64, 10), layers=layers)
+    """
+
+    name: ClassVar[str] = "conv2d"
+    needs_processor: ClassVar[bool] = True
+    image: tuple[int, int, int]
+    channels: int
+    kernel: int | tuple[int, int]
+    stride: int | tuple[int, int] = 1
+    padding: int | tuple[int, int] = 0
+    steps: int = 4
+    d_in: int = field(init=False, repr=False, compare=False)
+    d_out: int = field(init=False, repr=False, compare=False)
+    image_out: tuple[int, int, int] = field(init=False, repr=False, compare=False)
+    shapes: Shapes = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        sizes = _numbers(self.image, 3, "image", "(height, width, channels)", at_least=1)
+        image = (sizes[0], sizes[1], sizes[2])
+        channels = require_integer(self.channels, "Conv2d: channels", at_least=1)
+        kernel = _pair(self.kernel, "kernel", at_least=1)
+        stride = _pair(self.stride, "stride", at_least=1)
+        padding = _pair(self.padding, "padding", at_least=0)
+        steps = require_integer(self.steps, "Conv2d: steps", at_least=1)
+        _check_sizes(image, kernel, padding)
+        shapes = Shapes(image, channels, kernel, stride, padding)
+        fields = {"image": image, "channels": channels, "steps": steps, "shapes": shapes}
+        fields |= {"kernel": kernel, "stride": stride, "padding": padding}
+        image_out = (*shapes.positions, channels)
+        fields |= {"image_out": image_out, "d_in": math.prod(image), "d_out": math.prod(image_out)}
+        for name, value in fields.items():
+            object.__setattr__(self, name, value)
+
+    @property
+    def weight_shape(self) -> tuple[int, int]:
+        """``(channels, k k C + 1)``."""
+        return self.channels, self.shapes.patch + 1
+
+    @property
+    def fan_in(self) -> int:
+        """``k k C``."""
+        return self.shapes.patch
+
+    @property
+    def multiplications(self) -> int:
+        """``H' W' channels k k C``."""
+        return self.d_out * self.shapes.patch
+
+    @property
+    def thread_bytes(self) -> int:
+        """Bytes of some patches, of a group's work arrays, and of a tile's sums in float64."""
+        columns = self.shapes.patch + 1
+        patches = max(PATCH_BYTES, 8 * self.shapes.n_positions * columns)
+        arrays = max(ARRAY_BYTES, 8 * max(self.d_in, self.d_out))
+        return 3 * patches + ARRAY_COUNT * arrays + 8 * columns * (columns + self.channels)
+
+    def resized(self, d_in: int, d_out: int) -> Conv2d:
+        """Return a convolution of one pixel, with d_in and d_out channels."""
+        return Conv2d((1, 1, d_in), d_out, 1, steps=self.steps)
+
+    def check(self, device: Device, below: Layer | None) -> None:
+        """`InputError` on a GPU, and where the layer below makes images of other sizes."""
+        super().check(device, below)
+        if isinstance(below, Conv2d) and below.image_out != self.image:
+            raise InputError(
+                f"layers: {self} takes images {self.image}, but the layer below makes images "
+                f"{below.image_out}, both (height, width, channels)"
+            )
+
+    def initial_weights(
+        self, rng: np.random.Generator, deviation: float, bias: float, dtype: np.dtype
+    ) -> NDArray[np.floating]:
+        """Return normal weights; see `Layer`."""
+        W = np.full(self.weight_shape, bias, dtype)
+        W[:, :-1] = deviation * rng.standard_normal((self.channels, self.shapes.patch))
+        return W
+
+    def linear_part(self, V: NDArray[Any], W: NDArray[Any]) -> NDArray[Any]:
+        """Return the convolution without its bias, as a sum over the elements of the kernel."""
+        shapes, m = self.shapes, len(V)
+        (height, width), (s_y, s_x), (p_y, p_x) = shapes.positions, shapes.stride, shapes.padding
+        images = np.pad(V.reshape(m, *self.image), ((0, 0), (p_y, p_y), (p_x, p_x), (0, 0)))
+        weights = W[:, :-1].reshape(self.channels, *shapes.kernel, self.image[2]).astype(V.dtype)
+        U = np.zeros((m * shapes.n_positions, self.channels), V.dtype)
+        for i, j in np.ndindex(*shapes.kernel):
+            pixels = images[:, i : i + s_y * height : s_y, j : j + s_x * width : s_x]
+            U += times(pixels.reshape(len(U), -1), weights[:, i, j].T)
+        return U.reshape(m, self.d_out)
+
+    # -- full batches -------------------------------------------------------------------------
+
+    def on(self, device: Device, W: Any) -> ConvolutionOperator:
+        """See `ConvolutionOperator`."""
+        return ConvolutionOperator(device.kernels, self.shapes, W)
+
+    def state_block(
+        self,
+        device: Device,
+        W: Any,
+        penalty: Penalty,
+        kappa: Any,
+        rho: Any,
+        measured: bool = False,
+    ) -> ConvolutionStateBlock:
+        """See `ConvolutionStateBlock`."""
+        return ConvolutionStateBlock(device, self.on(device, W), penalty, kappa, rho, self.steps)
+
+    def weight_block(self, device: Device, same_inputs: bool) -> PatchEquations:
+        """See `PatchEquations`."""
+        return PatchEquations(device, self.shapes, same_inputs)
+
+    def cross_sum(self, device: Device) -> PatchCross:
+        """See `PatchCross`."""
+        return PatchCross(device, self.shapes)
+
+    def by_rows(self, sums: Any) -> Any:
+        """Return (n, channels): the sums of all positions of a channel."""
+        return sums.reshape(len(sums), -1, self.channels).sum(axis=1)
+
+    # -- mini-batches -------------------------------------------------------------------------
+
+    def batch_apply(self, kernels: Any, U: Any, V: Any, W: Any) -> None:
+        """``U = P^ W^T``."""
+        ConvolutionOperator(kernels, self.shapes, W).apply(U, V[:, :-1])
+
+    def batch_adjoint(self, kernels: Any, D: Any, R: Any, W: Any, scale: Any, keep: float) -> None:
+        """``D = scale A*(R; W) + keep D``."""
+        ConvolutionOperator(kernels, self.shapes, W).adjoint(D, R, scale, keep)
+
+    def columns(self, D: Any, rows: slice) -> Any:
+        """Return (m H' W', n): some channels of D, with a row for each position."""
+        return D.reshape(-1, self.channels)[:, rows]
+
+    def batch_gradient(self, kernels: Any, N: Any, D: Any, V: Any, scale: Any, keep: float) -> None:
+        """``N = scale sum_p D_p^T P^_p + keep N``; D is from `columns`, or (m, d_out)."""
+        D = D.reshape(len(V) * self.shapes.n_positions, -1)
+        for rows, patches in self._batch_patches(kernels, V):
+            kernels.transposed_product(N, D[rows], patches, scale, keep)
+            keep = 1.0
+
+    def batch_project(self, kernels: Any, out: Any, V: Any, Q: Any) -> None:
+        """Do nothing: `batch_sketch` projects the patches of a group of images."""
+
+    def batch_sketch(
+        self, kernels: Any, out: Any, V: Any, Q: Any, projected: Any, scale: float, keep: float
+    ) -> Any:
+        """``out = scale sum_p P^_p^T (P^_p Q) + keep out``; returns ``sum_p |P^_p|^2``."""
+        total = 0.0
+        for _, patches in self._batch_patches(kernels, V):
+            part = np.empty((len(patches), Q.shape[1]), Q.dtype)
+            kernels.product(part, patches, Q, 1.0, 0.0)
+            kernels.transposed_product(out, patches, part, scale, keep)
+            total, keep = total + kernels.squared_norm(patches), 1.0
+        return total
+
+    def _batch_patches(self, kernels: Any, V: Any) -> Any:
+        """Yield the rows of each group of images, by positions, with their patches ``P^ = [P, 1]``.
+
+        All groups use the same memory.
+        """
+        shapes, positions = self.shapes, self.shapes.n_positions
+        memory = None
+        for images in shapes.groups(len(V), V.itemsize, PATCH_BYTES):
+            rows = slice(images.start * positions, images.stop * positions)
+            if memory is None:
+                memory = np.ones((rows.stop, shapes.patch + 1), V.dtype)
+            patches = memory[: rows.stop - rows.start]
+            kernels.gather_patches(patches[:, :-1], V[images, :-1], shapes.window)
+            yield rows, patches
+
+    def gain(self, kernels: Any, W: Any) -> float:
+        """Return ``|A|_F / sqrt(d_in)``: each weight counts where it meets a pixel."""
+        squares = np.square(W[:, :-1], dtype=np.float64).sum(axis=0)
+        uses = np.outer(self.shapes.uses(0), self.shapes.uses(1))
+        by_element = squares.reshape(*self.shapes.kernel, self.image[2]).sum(axis=2)
+        return math.sqrt(float((uses * by_element).sum()) / self.d_in)
+
+
+def _numbers(given: Any, n: int, argument: str, form: str, at_least: int) -> tuple[int, ...]:
+    """Return n integers; else an `InputError`."""
+    values = plain(given)
+    if not isinstance(values, tuple | list | np.ndarray) or len(values) != n:
+        raise InputError(f"Conv2d: {argument} must be {form}, got {given!r}")
+    return tuple(require_integer(v, f"Conv2d: {argument}", at_least=at_least) for v in values)
+
+
+def _pair(given: Any, argument: str, at_least: int) -> tuple[int, int]:
+    """Return an integer twice, or a pair of integers."""
+    if not isinstance(plain(given), tuple | list | np.ndarray):
+        number = require_integer(given, f"Conv2d: {argument}", at_least=at_least)
+        return number, number
+    vertical, horizontal = _numbers(given, 2, argument, "a number or a pair", at_least)
+    return vertical, horizontal
+
+
+def _check_sizes(image: tuple[int, ...], kernel: tuple[int, int], padding: tuple[int, int]) -> None:
+    """`InputError` for a kernel that does not fit, and for images with their channels first."""
+    height, width, channels = image
+    if height in CHANNELS_OF_COLOURS and width == channels >= MANY_CHANNELS and kernel[0] > 1:
+        raise InputError(
+            f"Conv2d: image {image} seems to have its channels first; give (height, width, "
+            f"channels), such as ({width}, {channels}, {height})"
+        )
+    padded = (height + 2 * padding[0], width + 2 * padding[1])
+    if kernel[0] > padded[0] or kernel[1] > padded[1]:
+        raise InputError(
+            f"Conv2d: a kernel of {kernel[0]} x {kernel[1]} is larger than an image of {height} x "
+            f"{width} with padding {padding[0]} x {padding[1]}"
+        )
