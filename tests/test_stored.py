@@ -25,6 +25,7 @@ from fastbcd.checkpoints.serialisation import deserialise, serialise
 from fastbcd.checkpoints.shards import Shard
 from fastbcd.devices import CPU
 from fastbcd.files.checksummed import read_checksummed, write_checksummed
+from fastbcd.layers import Dense
 from fastbcd.solvers.mini_batch.gram_metric import GramMetric
 from fastbcd.support.stored import check_state_dict
 from fastbcd.training.certificate import Certificate
@@ -152,7 +153,7 @@ def test_another_object_goes_on_from_what_was_stored(name):
     thing, other = CASES[name][0](), CASES[name][0]()
     if name == "GramMetric":
         V = RNG.standard_normal((30, 5)).astype(np.float32)
-        thing.add(kernels, V, V @ thing.Q)
+        thing.add(kernels, V, V @ thing.Q, Dense(4, 3))
     else:
         other = EarlyStopping() if name == "EarlyStopping" else Certificate("float64", 0.5, 1.0)
     other.load_state_dict(thing.state_dict())
