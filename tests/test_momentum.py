@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from layer_types import Scaling
 from rank_threads import on_ranks
+from share import share
 
 from fastbcd import DescentWarning, Problem, ThreeSplitting, TwoSplitting, one_hot
 from fastbcd.callbacks import Certify, Objective
@@ -57,7 +58,7 @@ SOLVERS = {
 OWN = ("k", "objective", "step", "restarts")
 
 
-@pytest.fixture(params=SOLVERS)
+@pytest.fixture(params=share(SOLVERS, at_most=2))
 def make(request):
     return SOLVERS[request.param]
 
