@@ -12,10 +12,10 @@ from fastbcd.devices.protocol import Device
 from fastbcd.problem import Problem
 from fastbcd.solvers.evaluation import Couplings
 from fastbcd.solvers.momentum import Momentum
-from fastbcd.solvers.starting_point import ONCE_MORE, Extrapolation, Iterate
+from fastbcd.solvers.starting_point import Extrapolation, Iterate
 from fastbcd.solvers.state import State
 from fastbcd.support.parameters import choice
-from fastbcd.training.certificate import ROUNDING
+from fastbcd.training.certificate import ROUNDING, THETA
 from fastbcd.training.descent_log import DescentLog
 
 ACCELERATIONS = ("nesterov",)
@@ -129,5 +129,5 @@ def _measured(device: Device, point: Extrapolation, log: DescentLog) -> Swept:
     # All ranks must come to the same decision, whatever the last bit of each one's sums.
     device.same_on_all_ranks(numbers)
     start, squared_more, decrease, squared_step = device.numpy(numbers).tolist()
-    more = ONCE_MORE * math.sqrt(squared_more)
+    more = THETA * math.sqrt(squared_more)
     return Swept(start, start - decrease, math.sqrt(squared_step), more)

@@ -7,23 +7,18 @@ extrapolation has no pass of its own, and F at the point is summed up on the way
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from fastbcd.devices.protocol import Device
 from fastbcd.devices.workspace import Buffer, Workspace
 from fastbcd.layers import Operator
 from fastbcd.problem import Problem
 from fastbcd.solvers.evaluation import Couplings, layer_terms
+from fastbcd.solvers.momentum import Momentum
 from fastbcd.solvers.on_tile import LayerOnTile
 from fastbcd.solvers.state import State
+from fastbcd.training.certificate import THETA
 from fastbcd.training.descent_log import DescentLog
-
-if TYPE_CHECKING:
-    from fastbcd.solvers.momentum import Momentum
-
-
-# How much of the last sweep's own step of W is taken once more. The proof needs less than 1.
-ONCE_MORE = 0.9
 
 
 class Iterate:
@@ -130,7 +125,7 @@ class Extrapolation(Iterate):
                 T = step.dtype.type
                 self.squared_more = self.squared_more + device.kernels.squared_distance(W, start)
                 step *= T(self.beta)
-                step += T(ONCE_MORE) * (W - start)
+                step += T(THETA) * (W - start)
                 W += step
                 device.project(W[:, :-1], penalty)
         start[...] = W

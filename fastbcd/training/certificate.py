@@ -12,8 +12,10 @@ from fastbcd.support.stored import load_attributes, state_dict_of
 
 # By how much rounding may raise F, relative to F: sums of squares in the storage type.
 ROUNDING = {"float32": 1e-7, "float64": 1e-12}
-# The factor (1 + 2 / (1 - 0.9))^2 of the bound of the rate in an accelerated run (mathematics.md).
-ACCELERATED = 441.0
+# How much of W's last step an accelerated iteration takes once more, and the factor that this gives
+# to the bound of the rate; see docs/mathematics.md.
+THETA = 0.9
+ACCELERATED = (1.0 + 2.0 / (1.0 - THETA)) ** 2
 # Keys in a file, and the attributes that they stand for.
 STORED = {
     "dtype": "dtype",
