@@ -103,6 +103,17 @@ from fastbcd.kernels.penalties import (
     nonnegative,
     ridge,
 )
+from fastbcd.kernels.pooled_states import (
+    solve_below_maximum,
+    solve_below_mean,
+    subgradient_below_maximum,
+)
+from fastbcd.kernels.pooling import (
+    maximum_of_windows,
+    mean_of_windows,
+    spread_maxima,
+    spread_means,
+)
 from fastbcd.kernels.preactivation import affine, displacement, update_preactivation
 from fastbcd.kernels.rms_scaling import layer_scales, settle_sizes
 from fastbcd.kernels.state_descent import (
@@ -173,7 +184,9 @@ __all__ = [
     "logistic",
     "logistic_ovr",
     "loss_sum",
+    "maximum_of_windows",
     "mean_of_weights",
+    "mean_of_windows",
     "none",
     "nonnegative",
     "output_subgradient",
@@ -202,8 +215,12 @@ __all__ = [
     "settle_sizes",
     "sigmoid",
     "softplus",
+    "solve_below_maximum",
+    "solve_below_mean",
     "solve_state",
     "solve_state_penalised",
+    "spread_maxima",
+    "spread_means",
     "squared",
     "squared_distance",
     "squared_norm",
@@ -216,6 +233,7 @@ __all__ = [
     "state_slope",
     "state_terms",
     "step_weights",
+    "subgradient_below_maximum",
     "surrogate_residual",
     "tanh",
     "tile_cross",

@@ -48,7 +48,7 @@ class Scaling(Layer):
     def batch_apply(self, kernels, U, V, W):
         U[:] = self.s * V[:, :-1]
 
-    def batch_adjoint(self, kernels, D, R, W, scale, keep):
+    def batch_adjoint(self, kernels, D, R, V, W, scale, keep):
         D[:] = scale * self.s * R + (keep * D if keep else 0.0)
 
     def batch_gradient(self, kernels, N, D, V, scale, keep):

@@ -21,7 +21,7 @@ from fastbcd.data import Preprocessing
 from fastbcd.devices import CPU
 from fastbcd.export.pieces import pieces
 from fastbcd.kernels import l1, none, nonnegative, ridge
-from fastbcd.layers import Conv2d, Dense, Skip
+from fastbcd.layers import AveragePool2d, Conv2d, Dense, Skip
 from fastbcd.layers.normal_equations import NormalEquations
 from fastbcd.solvers.three_splitting import ThreeSplittingBlocks
 from fastbcd.training.descent_log import DescentLog
@@ -36,6 +36,7 @@ LAYERS = {
     "conv2d": Conv2d((4, 3, 2), 3, kernel=2, steps=MANY),
     "uneven conv2d": Conv2d((5, 4, 1), 2, (3, 2), stride=(2, 1), padding=(1, 2), steps=MANY),
     "sparse conv2d": Conv2d((5, 6, 2), 2, (1, 2), stride=(2, 3), padding=(0, 1), steps=MANY),
+    "average pool": AveragePool2d((4, 3, 2), (2, 3)),
 }
 NETWORKS = {
     "dense": ((6, 8, 8, 3), None),
@@ -48,6 +49,10 @@ NETWORKS = {
             Conv2d((2, 3, 2), 2, kernel=(1, 3), padding=(0, 1)),
             Dense(12, 3),
         ),
+    ),
+    "conv2d and average pool": (
+        (6, 12, 6, 3),
+        (Conv2d((2, 3, 1), 2, 3, padding=1), AveragePool2d((2, 3, 2), (2, 1)), Dense(6, 3)),
     ),
     "uneven conv2d": (
         (6, 16, 16, 16, 3),
@@ -130,7 +135,7 @@ def test_mini_batches_apply_the_same_operator(layer):
         operator.apply(expected, V[:, :-1].copy())
         operator.adjoint(back, R)
         layer.batch_apply(device.kernels, U, V, W)
-        layer.batch_adjoint(device.kernels, D, R, W, 2.0, 0.5)
+        layer.batch_adjoint(device.kernels, D, R, V, W, 2.0, 0.5)
     np.testing.assert_allclose(U, expected, atol=1e-12)
     np.testing.assert_allclose(D, 2.0 * back + 0.5, atol=1e-12)
     if layer.has_weights:

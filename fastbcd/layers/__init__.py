@@ -5,6 +5,17 @@ from __future__ import annotations
 from fastbcd.layers.base import Layer, Operator, StateBlock, WeightBlock
 from fastbcd.layers.conv2d import Conv2d
 from fastbcd.layers.dense import Dense
+from fastbcd.layers.pooling import AveragePool2d, MaxPool2d
 from fastbcd.layers.skip import Skip
 
-__all__ = ["Conv2d", "Dense", "Layer", "Operator", "Skip", "StateBlock", "WeightBlock"]
+__all__ = [
+    "AveragePool2d",
+    "Conv2d",
+    "Dense",
+    "Layer",
+    "MaxPool2d",
+    "Operator",
+    "Skip",
+    "StateBlock",
+    "WeightBlock",
+]

@@ -1,6 +1,7 @@
 """The interface of a layer type: its linear operator, and the blocks that contain it.
 
-A layer computes ``U_l = A_l(V_{l-1}; W_l)``, which is linear in ``V^ = [V, 1]`` and linear in W.
+A layer computes ``U_l = A_l(V_{l-1}; W_l)``, which is linear in W, and linear in ``V^ = [V, 1]``
+unless `Layer.is_linear` is False.
 All other code (solvers, initialisation, prediction, certificate, cost model) knows A through
 these methods only. Symbols: m samples, R residuals, V' and W' the values before a block's update.
 CONTRIBUTING.md has the recipe for a new type; `fastbcd.layers.dense` is the example.
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from fastbcd.devices.protocol import Device
 from fastbcd.devices.tiles import Tile
+from fastbcd.devices.workspace import Buffer, Workspace
 from fastbcd.errors import InputError
 from fastbcd.kernels import Penalty
 
@@ -28,6 +30,10 @@ class Operator(Protocol):
 
     def apply(self, U: Array, V: Array) -> None:
         """``U = A(V; W)``: V (m, d_in), U (m, d_out)."""
+
+
+class LinearOperator(Operator, Protocol):
+    """The operator of a layer that is linear in ``[V, 1]``."""
 
     def apply_linear(self, U: Array, V: Array) -> None:
         """``U = A(V; W) - A(0; W)``: the operator without its bias."""
@@ -107,6 +113,12 @@ class CrossSum(Protocol):
         """Return the sum over the samples of all ranks, of the shape of W; call it once."""
 
 
+class SlopeWork(Workspace):
+    """Work array of a tile: ``A*(R; W)``, the share of a layer in the slope of states below it."""
+
+    slope: Buffer
+
+
 class Layer(ABC):
     """A layer type with its sizes; it holds no weights."""
 
@@ -114,6 +126,11 @@ class Layer(ABC):
     """The name of the type in files and messages."""
     needs_processor: ClassVar[bool] = False
     """True for a type that has no kernels on a GPU."""
+    is_linear: ClassVar[bool] = True
+    """False if A is not linear in ``[V, 1]``. Then the V-block below is not convex: `state_block`
+    must find a global minimiser, and full batches add a proximal term to it."""
+    has_activation: ClassVar[bool] = True
+    """False for a type whose activation is always linear; then its `state_block` is exact."""
     d_in: int
     d_out: int
 
@@ -170,7 +187,10 @@ class Layer(ABC):
 
     @abstractmethod
     def on(self, device: Device, W: Array) -> Operator:
-        """Return the operator with the weights W, an array of `device`."""
+        """Return the operator with the weights W, an array of `device`.
+
+        It is a `LinearOperator` if the layer `is_linear`.
+        """
 
     @abstractmethod
     def state_block(
@@ -187,6 +207,28 @@ class Layer(ABC):
         kappa is a number, or an array (d_in,) with one for each column of V. If the block is
         `measured`, `StateBlock.solve` will be asked for decreases.
         """
+
+    def squared_subgradient(
+        self,
+        device: Device,
+        tile: Tile,
+        operator: Any,
+        penalty: Penalty,
+        V: Array,
+        G: Array,
+        R: Array,
+        *sample_weight: Array,
+    ) -> Any:
+        """Return ``sum_i c_i |g_i|^2`` of the subgradient g nearest to 0 in the states V below.
+
+        ``g = G + ds(V) - A*(R; W)``: G (m, d_in), which may be overwritten, is the gradient of the
+        other smooth terms, s is `penalty`, and R (m, d_out) is minus the slope of F in A(V; W). A
+        type that is not linear has its own method.
+        """
+        slope = tile.work.of(SlopeWork).slope.array(G.shape, G.dtype)
+        operator.adjoint(slope, R)
+        G -= slope
+        return device.kernels.penalty_subgradient(penalty, V, G, *sample_weight)
 
     @abstractmethod
     def weight_block(self, device: Device, same_inputs: bool) -> WeightBlock:
@@ -216,9 +258,12 @@ class Layer(ABC):
 
     @abstractmethod
     def batch_adjoint(
-        self, kernels: Any, D: Array, R: Array, W: Array, scale: Any, keep: float
+        self, kernels: Any, D: Array, R: Array, V: Array, W: Array, scale: Any, keep: float
     ) -> None:
-        """``D = scale A*(R; W) + keep D``: R (m, d_out), D (m, d_in)."""
+        """``D = scale A*(R; W) + keep D``: R (m, d_out), D (m, d_in).
+
+        A type that is not linear takes the adjoint of a derivative at V.
+        """
 
     @abstractmethod
     def batch_gradient(

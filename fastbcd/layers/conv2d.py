@@ -16,8 +16,9 @@ from fastbcd.kernels.dense import times
 from fastbcd.layers.base import Layer
 from fastbcd.layers.convolution import ConvolutionOperator, Shapes
 from fastbcd.layers.convolution_states import ARRAY_BYTES, ARRAY_COUNT, ConvolutionStateBlock
+from fastbcd.layers.images import check_images, image_sizes, pair
 from fastbcd.layers.patch_equations import PATCH_BYTES, PatchCross, PatchEquations
-from fastbcd.support.parameters import plain, require_integer
+from fastbcd.support.parameters import require_integer
 
 # Images with so many rows are taken for images with the channels first, if their width is their
 # number of channels, and that number is large.
@@ -88,12 +89,11 @@ class Conv2d(Layer):
     shapes: Shapes = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        sizes = _numbers(self.image, 3, "image", "(height, width, channels)", at_least=1)
-        image = (sizes[0], sizes[1], sizes[2])
+        image = image_sizes(self.image, "Conv2d")
         channels = require_integer(self.channels, "Conv2d: channels", at_least=1)
-        kernel = _pair(self.kernel, "kernel", at_least=1)
-        stride = _pair(self.stride, "stride", at_least=1)
-        padding = _pair(self.padding, "padding", at_least=0)
+        kernel = pair(self.kernel, "Conv2d: kernel", at_least=1)
+        stride = pair(self.stride, "Conv2d: stride", at_least=1)
+        padding = pair(self.padding, "Conv2d: padding", at_least=0)
         steps = require_integer(self.steps, "Conv2d: steps", at_least=1)
         _check_sizes(image, kernel, padding)
         shapes = Shapes(image, channels, kernel, stride, padding)
@@ -134,11 +134,7 @@ class Conv2d(Layer):
     def check(self, device: Device, below: Layer | None) -> None:
         """`InputError` on a GPU, and where the layer below makes images of other sizes."""
         super().check(device, below)
-        if isinstance(below, Conv2d) and below.image_out != self.image:
-            raise InputError(
-                f"layers: {self} takes images {self.image}, but the layer below makes images "
-                f"{below.image_out}, both (height, width, channels)"
-            )
+        check_images(self, below)
 
     def initial_weights(
         self, rng: np.random.Generator, deviation: float, bias: float, dtype: np.dtype
@@ -196,7 +192,9 @@ class Conv2d(Layer):
         """``U = P^ W^T``."""
         ConvolutionOperator(kernels, self.shapes, W).apply(U, V[:, :-1])
 
-    def batch_adjoint(self, kernels: Any, D: Any, R: Any, W: Any, scale: Any, keep: float) -> None:
+    def batch_adjoint(
+        self, kernels: Any, D: Any, R: Any, V: Any, W: Any, scale: Any, keep: float
+    ) -> None:
         """``D = scale A*(R; W) + keep D``."""
         ConvolutionOperator(kernels, self.shapes, W).adjoint(D, R, scale, keep)
 
@@ -247,23 +245,6 @@ class Conv2d(Layer):
         uses = np.outer(self.shapes.uses(0), self.shapes.uses(1))
         by_element = squares.reshape(*self.shapes.kernel, self.image[2]).sum(axis=2)
         return math.sqrt(float((uses * by_element).sum()) / self.d_in)
-
-
-def _numbers(given: Any, n: int, argument: str, form: str, at_least: int) -> tuple[int, ...]:
-    """Return n integers; else an `InputError`."""
-    values = plain(given)
-    if not isinstance(values, tuple | list | np.ndarray) or len(values) != n:
-        raise InputError(f"Conv2d: {argument} must be {form}, got {given!r}")
-    return tuple(require_integer(v, f"Conv2d: {argument}", at_least=at_least) for v in values)
-
-
-def _pair(given: Any, argument: str, at_least: int) -> tuple[int, int]:
-    """Return an integer twice, or a pair of integers."""
-    if not isinstance(plain(given), tuple | list | np.ndarray):
-        number = require_integer(given, f"Conv2d: {argument}", at_least=at_least)
-        return number, number
-    vertical, horizontal = _numbers(given, 2, argument, "a number or a pair", at_least)
-    return vertical, horizontal
 
 
 def _check_sizes(image: tuple[int, ...], kernel: tuple[int, int], padding: tuple[int, int]) -> None:

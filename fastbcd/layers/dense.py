@@ -83,7 +83,9 @@ class Dense(Layer):
         """``U = V^ W^T``."""
         kernels.product_transposed(U, V, W, 1.0, 0.0)
 
-    def batch_adjoint(self, kernels: Any, D: Any, R: Any, W: Any, scale: Any, keep: float) -> None:
+    def batch_adjoint(
+        self, kernels: Any, D: Any, R: Any, V: Any, W: Any, scale: Any, keep: float
+    ) -> None:
         """``D = scale R W + keep D``, W without its bias column."""
         kernels.product(D, R, W[:, :-1], scale, keep)
 

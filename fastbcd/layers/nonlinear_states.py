@@ -33,7 +33,8 @@ class NonlinearStateBlock:
     ----------
     device : Device
     surrogate : StateBlock
-        The block of the quadratic surrogate, with ``kappa = gamma + alpha``, ``rho = gamma c``.
+        The block of the quadratic surrogate, with ``kappa = gamma + alpha``, ``rho = gamma c``. Its
+        operator is linear.
     activation : Formula
         Activation of the layer above.
     curvature : float, or array (1,) of a GPU
@@ -71,7 +72,8 @@ class NonlinearStateBlock:
         """
         kernels, work = self._device.kernels, tile.work.of(SurrogateWork)
         gamma, alpha, penalty = self._gamma, self._alpha, self._surrogate.penalty
-        above, activation = self._surrogate.operator, self._activation
+        above: Any = self._surrogate.operator
+        activation = self._activation
         # gamma/2 |V - A|^2 + alpha/2 |V - V'|^2 = (gamma + alpha)/2 |V - C|^2 + const
         C = work.center.array(V.shape, V.dtype)
         kernels.proximal_center(C, A, V, gamma, alpha)

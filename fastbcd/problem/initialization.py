@@ -75,7 +75,8 @@ def scaled_weights(
     wanted = np.ones(problem.n_layers)
     if problem.loss.name == "squared":
         wanted[-1] = output_unit(problem, Y, sample_weight) / 3
-        drawn[-1][:, -1] = weighted_mean(Y, sample_weight)
+        if problem.layers[-1].has_weights:
+            drawn[-1][:, -1] = weighted_mean(Y, sample_weight)
     for layer, W, size, activation, skip in zip(
         problem.layers, drawn, wanted, problem.activations, problem.skips, strict=True
     ):

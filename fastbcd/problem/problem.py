@@ -53,7 +53,8 @@ class Problem:
         ``(d_0, ..., d_L)``: inputs, hidden layers, outputs; at least two numbers.
     activation : str or Formula, default="relu"
         Activation of the hidden layers: ``"relu"``, ``"leaky_relu[:SLOPE]"``, ``"linear"``,
-        ``"sigmoid"``, ``"tanh"``, ``"softplus"``, ``"polynomial:P0,P1,..."``.
+        ``"sigmoid"``, ``"tanh"``, ``"softplus"``, ``"polynomial:P0,P1,..."``. That of pooling
+        layers is linear in any case.
     loss : str or Loss, default="squared"
         ``"squared"``; for targets 0 and 1 also ``"logistic"`` (two classes),
         ``"logistic_ovr"``, ``"hinge"``, ``"exponential"`` (each class against the rest)
@@ -127,9 +128,11 @@ class Problem:
         reduction = choice(reduction, REDUCTIONS, "reduction")
         hidden = _formula(activation, ACTIVATIONS, Formula, "activation")
         gamma = require(gamma, "gamma", at_least=SMALLEST)
+        all_layers = _layers(checked, layers)
+        activations = (hidden if each.has_activation else linear() for each in all_layers[:-1])
         fields: dict[str, object] = {
             "widths": checked,
-            "activations": (hidden,) * (len(checked) - 2) + (linear(),),
+            "activations": (*activations, linear()),
             "loss": _formula(loss, LOSSES, Loss, "loss"),
             "gamma": gamma,
             "rho": gamma if rho is None else require(rho, "rho", at_least=SMALLEST),
@@ -137,7 +140,7 @@ class Problem:
             "state_penalties": _penalties(state_penalty, len(checked) - 1, "state_penalty"),
             "residual": _residual_layers(checked, residual),
             "reduction": reduction,
-            "layers": _layers(checked, layers),
+            "layers": all_layers,
         }
         for field, value in fields.items():
             object.__setattr__(self, field, value)
@@ -149,10 +152,17 @@ class Problem:
         return tuple(Skip(*sizes) if skips else None for skips, sizes in pieces)
 
     def narrowed(self, widest: int) -> Problem:
-        """The same problem, no layer being wider than `widest`."""
+        """The same problem, no layer being wider than `widest`.
+
+        Layers without weights get inputs as wide as their outputs.
+        """
         narrow = copy(self)
         vars(narrow).pop("skips", None)  # those of the wider layers
-        widths = tuple(min(d, widest) for d in self.widths)
+        narrowed = [min(d, widest) for d in self.widths]
+        for l in range(self.n_layers, 0, -1):
+            if not self.layers[l - 1].has_weights:
+                narrowed[l - 1] = narrowed[l]
+        widths = tuple(narrowed)
         layers = zip(self.layers, pairwise(widths), strict=True)
         object.__setattr__(narrow, "widths", widths)
         object.__setattr__(narrow, "layers", tuple(l.resized(*sizes) for l, sizes in layers))

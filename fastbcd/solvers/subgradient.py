@@ -7,7 +7,6 @@ from typing import Any
 
 from fastbcd.devices.protocol import Device
 from fastbcd.devices.tiles import Tile
-from fastbcd.devices.workspace import Buffer, Workspace
 from fastbcd.problem import Problem
 from fastbcd.problem.requirements import check_subgradient
 from fastbcd.solvers.on_tile import operators
@@ -15,12 +14,6 @@ from fastbcd.solvers.state import State
 
 CouplingResiduals = Callable[[Tile, State, int, Any], tuple[Any, Any, Any]]
 """``coupling_residuals(tile, state, l, operator)`` returns A_l, R_l and ``|g_U_l|^2`` of a tile."""
-
-
-class SlopeWork(Workspace):
-    """Work array of a tile: ``R_{l+1} W_{l+1}``, the next layer's share of g_V_l."""
-
-    slope: Buffer
 
 
 def squared_subgradient(
@@ -80,10 +73,9 @@ def squared_subgradient(
                     if skip is not None:
                         G[:, : skip.shared] -= A_next[:, : skip.shared]
                     G *= gamma
-                    slope = tile.work.of(SlopeWork).slope.array(G.shape, G.dtype)
-                    maps[l].adjoint(slope, R_next)
-                    G -= slope
-                    part += kernels.penalty_subgradient(penalty, V, G, *weight)
+                    part += problem.layers[l].squared_subgradient(
+                        device, tile, maps[l], penalty, V, G, R_next, *weight
+                    )
                 below = state.V[l - 1][rows]
                 products.append(crosses[l - 1].multiply(tile, R, below, l, *weight))
                 A_next, R_next = A, R

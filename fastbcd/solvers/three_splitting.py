@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from fastbcd.devices.tiles import Tile
-from fastbcd.layers import Operator
+from fastbcd.layers import Operator, StateBlock
+from fastbcd.layers.proximal_states import ProximalStateBlock
 from fastbcd.layers.skip import column_groups, curvature
 from fastbcd.solvers.base import BlockCoordinateDescent
 from fastbcd.solvers.blocks import BlockOfSamples, LayerBlocks
@@ -81,8 +82,8 @@ class ThreeSplitting(BlockCoordinateDescent):
         """Return the a of ``F(P^{k-1}) - F(P^k) >= a |P^k - P^{k-1}|^2`` (Theorem 1).
 
         It is the smallest of V_L: ``alpha + gamma/2`` (prox-linear: ``alpha + (gamma - L)/2``);
-        U_L: ``(gamma + rho)/2``; other V_l: ``gamma/2``; other U_l: ``alpha/2``; W_l:
-        alpha_weights.
+        U_L: ``(gamma + rho)/2``; other V_l: ``gamma/2``, or ``alpha/2`` below a layer that is not
+        linear; other U_l: ``alpha/2``; W_l: alpha_weights.
         """
         gamma, rho = self.problem.gamma, self.problem.rho
         promises = [self._promise_of_output_state(), (gamma + rho) / 2, self.alpha_weights]
@@ -101,16 +102,17 @@ class ThreeSplittingBlocks(LayerBlocks):
     def prepare(self) -> None:
         """Factor the Hessian of the V_l-block of a hidden layer, which all samples share."""
         problem, l = self.problem, self.l
-        if l < self.L:
-            kappa = curvature(problem.skips[l], problem.gamma)
-            self.V_block = problem.layers[l].state_block(
-                self.device,
-                self.state.W[l + 1],
-                problem.state_penalties[l - 1],
-                kappa,
-                problem.rho,
-                self.measured,
-            )
+        if l == self.L:
+            return
+        device, above, W = self.device, problem.layers[l], self.state.W[l + 1]
+        kappa, penalty = curvature(problem.skips[l], problem.gamma), problem.state_penalties[l - 1]
+        block: StateBlock
+        if above.is_linear:
+            block = above.state_block(device, W, penalty, kappa, problem.rho, self.measured)
+        else:
+            alpha = self.solver.alpha
+            block = ProximalStateBlock(device, above, W, penalty, kappa, problem.rho, alpha)
+        self.V_block = block
 
     def arrays(self) -> list[Any]:
         """Return the arrays of samples that a pass over layer l reads and writes."""
@@ -128,6 +130,7 @@ class ThreeSplittingBlocks(LayerBlocks):
             V_l = argmin s_l(V_l) + gamma/2 |V_l - S_l V_{l-1} - act(U_l)|^2
                          + gamma/2 |V_{l+1} - S_{l+1} V_l - act(U_{l+1})|^2  (if S_{l+1} != 0)
                          + rho/2 |U_{l+1} - V^_l W_{l+1}^T|^2
+                         + alpha/2 |V_l - V_l'|^2            (if layer l + 1 is not linear)
         """
         own = self.on(tile)
         V, U, below = own.V, own.U, own.skipped

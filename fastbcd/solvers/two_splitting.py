@@ -13,6 +13,7 @@ from fastbcd.errors import InputError
 from fastbcd.kernels import Formula, linear
 from fastbcd.layers import Operator
 from fastbcd.layers.nonlinear_states import NonlinearStateBlock
+from fastbcd.layers.proximal_states import ProximalStateBlock
 from fastbcd.problem import Problem
 from fastbcd.problem.requirements import check_formula
 from fastbcd.solvers.base import BlockCoordinateDescent
@@ -163,22 +164,24 @@ class TwoSplittingBlocks(LayerBlocks):
         return {"V": self.update_V}
 
     def prepare(self) -> None:
-        """Prepare the surrogate of the V_l-block of a hidden layer, which all samples share."""
+        """Prepare what all samples of the V_l-block of a hidden layer share: its surrogate.
+
+        Below a layer without activation the block is exact and needs no surrogate.
+        """
         problem, solver, l = self.problem, self.solver, self.l
         self.curvatures: list[Any] = [0.0]
         if l == self.L:
             return
+        device, above, W = self.device, problem.layers[l], self.state.W[l + 1]
+        gamma, alpha, penalty = problem.gamma, solver.alpha, problem.state_penalties[l - 1]
+        if not above.has_activation:
+            self.V_block = ProximalStateBlock(device, above, W, penalty, gamma, gamma, alpha)
+            return
         # The surrogate of the next layer's coupling has the curvature gamma c.
-        c_next, gamma, alpha = self.state.cache.curvatures[l + 1], problem.gamma, solver.alpha
-        surrogate = problem.layers[l].state_block(
-            self.device,
-            self.state.W[l + 1],
-            problem.state_penalties[l - 1],
-            gamma + alpha,
-            gamma * c_next,
-        )
+        c_next = self.state.cache.curvatures[l + 1]
+        surrogate = above.state_block(device, W, penalty, gamma + alpha, gamma * c_next)
         self.V_block = NonlinearStateBlock(
-            self.device, surrogate, problem.activations[l], c_next, gamma, alpha
+            device, surrogate, problem.activations[l], c_next, gamma, alpha
         )
 
     def arrays(self) -> list[Any]:
@@ -204,6 +207,11 @@ class TwoSplittingBlocks(LayerBlocks):
         above = self.above(tile)
         A = tile.work.of(ActivationWork).A.array(B.shape, B.dtype)
         self.device.kernels.activate(A, own.activation, B, None)
+        if isinstance(self.V_block, ProximalStateBlock):
+            C = self.V_block.center(tile, own.V)
+            self.device.scaled(C, A, self.V_block.scale)
+            self.V_block.solve(tile, own.V, C, above.V, decrease, *own.weight)
+            return
         steps = self.solver.steps(above.activation)
         self.V_block.update(tile, own.V, A, above.V, steps, decrease, *own.weight)
 

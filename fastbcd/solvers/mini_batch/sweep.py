@@ -185,14 +185,14 @@ class BatchSweep:
         S_{l+1} cuts off is gamma; a proximal term makes it 2 gamma, too, so that small updates
         follow the gradient.
         """
-        problem, device, D = self._problem, self._device, batch.D[l][rows]
+        problem, device, D, V = self._problem, self._device, batch.D[l][rows], batch.V[l][rows]
         skip, above, W = problem.skips[l], problem.layers[l], self._state.W[l + 1]
         share = scale / (1.0 if skip is None else 2.0)
         if skip is not None:
             device.scaled(D[:, : skip.shared], batch.T[l + 1][rows][:, : skip.shared], share)
             D[:, skip.shared :] = 0.0
         weight, keep = share * self._solver.rho / problem.gamma, float(skip is not None)
-        above.batch_adjoint(device.kernels, D, batch.D[l + 1][rows], W, weight, keep)
+        above.batch_adjoint(device.kernels, D, batch.D[l + 1][rows], V, W, weight, keep)
 
     def _update_U(self, batch: Batch, l: int, rows: slice) -> float:
         """Replace the update of V_l in D_l by that of U_l; returns ``|D_l|^2``.
