@@ -55,7 +55,6 @@ def test_a_grid_search_in_two_processes_shares_the_processors_and_scores_as_in_o
     X, y = load_digits(return_X_y=True)
     grid = {
         "hidden_layer_sizes": [(24,), (32, 32)],
-        "weight_decay": [0.0, 0.02],
         "batch_size": [None, 100],
     }
     searches = [

@@ -21,8 +21,8 @@ from fastbcd.files.atomic import user_path
 from fastbcd.support.floating_point import own_errstate
 
 FORMS = (
-    "a folder of MNIST-style IDX files, of four .npy arrays or of .npz shards, an .npz archive, or "
-    "a .csv or .tsv file (packed or not: .csv.gz)"
+    "a folder of MNIST-style IDX files, of four .npy arrays, of .npz shards or of CIFAR-10, an "
+    ".npz archive, or a .csv or .tsv file (packed or not: .csv.gz)"
 )
 
 
@@ -52,9 +52,11 @@ def load(
     ----------
     source : str, Path or None
         A folder of IDX files, a folder of ``X_train.npy``, ``y_train.npy``, ``X_test.npy`` and
-        ``y_test.npy``, a folder of ``.npz`` shards, an ``.npz``, a ``.csv`` or ``.tsv``,
-        compressed (``.gz``) or not, or None. Endings may have letters of any case, and arrays may
-        have other usual names, such as ``x_train`` and ``train_images``. ``~`` is the user's home.
+        ``y_test.npy``, a folder of ``.npz`` shards, a folder of CIFAR-10 (batches pickled by
+        Python or binary, or ``train.npz`` and ``test.npz`` with images in JPEG), an ``.npz``, a
+        ``.csv`` or ``.tsv``, compressed (``.gz``) or not, or None. Endings may have letters of any
+        case, and arrays may have other usual names, such as ``x_train`` and ``train_images``. ``~``
+        is the user's home.
     target : str, optional
         Column of a CSV file with the labels.
     target_required : bool, default=False

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from fastbcd.data.cifar import is_cifar, load_cifar
+from fastbcd.data.dataset import Dataset
 from fastbcd.data.idx_folder import idx_files, open_idx_folder
 from fastbcd.data.npy import npy_files, open_npy_folder
 from fastbcd.data.npz import open_shards, shards_of
@@ -15,8 +17,10 @@ from fastbcd.errors import InputError
 SHOWN = 8
 
 
-def open_folder(folder: Path, training: bool, forms: str) -> Sets:
+def open_folder(folder: Path, training: bool, forms: str) -> Sets | Dataset:
     """Open the data in `folder`; for prediction (not `training`) only what that needs.
+
+    CIFAR-10 is small, so it is read whole.
 
     Raises
     ------
@@ -26,6 +30,8 @@ def open_folder(folder: Path, training: bool, forms: str) -> Sets:
     try:
         if npy_files(folder):
             return open_npy_folder(folder, training)
+        if is_cifar(folder):
+            return load_cifar(folder, training)
         if shards_of(folder):
             return open_shards(folder, training)
         if idx_files(folder):
@@ -33,6 +39,11 @@ def open_folder(folder: Path, training: bool, forms: str) -> Sets:
         raise InputError(f"{folder} {_described(folder)}; DATA must be {forms}")
     except OSError as error:
         raise InputError(f"{folder} cannot be read: {error.strerror or error}") from None
+
+
+def _has_data(folder: Path) -> bool:
+    """Return whether a folder holds data of some form."""
+    return bool(npy_files(folder) or is_cifar(folder) or shards_of(folder) or idx_files(folder))
 
 
 def _described(folder: Path) -> str:
@@ -45,7 +56,7 @@ def _described(folder: Path) -> str:
     if {"config.json", "history.csv"} <= set(names):
         return "is the folder of a run, not data"
     for path in entries:
-        if path.is_dir() and (npy_files(path) or shards_of(path) or idx_files(path)):
+        if path.is_dir() and _has_data(path):
             return f"holds {held}, and the data seem to lie in {path}: name that"
     tables = [path for path in entries if path.is_file() and is_table(path)]
     if tables:
