@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
+from itertools import pairwise
 from typing import Any
 
 from fastbcd.devices import DEVICES, PRECISIONS, get_device
 from fastbcd.errors import InputError
 from fastbcd.kernels import ACTIVATIONS, LOSSES, PENALTIES
+from fastbcd.layers import Dense, Layer, build_layers
+from fastbcd.layers.specification import FORMS
 from fastbcd.problem import REDUCTIONS, Problem
 from fastbcd.problem.initialization import INITIALIZATIONS
 from fastbcd.problem.requirements import LOSS_UPDATES
@@ -56,6 +60,8 @@ FULL_BATCH_ONLY = (
     "certify",
 )
 
+HIDDEN = "512,512"
+
 # Options of mini-batches: type and help. The solver has their defaults.
 MINI_BATCH_OPTIONS: dict[str, tuple[type, str]] = {
     "step_size": (float, "default: by batch size and number of plain layers; 0.65 for one layer"),
@@ -81,7 +87,19 @@ def add_solver_options(parser: argparse.ArgumentParser) -> None:
         default="three-splitting",
         help="which algorithm of the paper",
     )
-    add("--hidden", default="512,512", metavar="D1,D2,...", help="widths of the hidden layers")
+    add("--hidden", metavar="D1,D2,...", help=f"widths of dense hidden layers; default: {HIDDEN}")
+    add(
+        "--layers",
+        metavar="L1,L2,...",
+        help=f"hidden layers of several types, in place of --hidden: {FORMS}; a size is a number "
+        "or HEIGHTxWIDTH. Example: conv:32:5,maxpool:2,dense:128",
+    )
+    add(
+        "--image-shape",
+        metavar="H,W[,C]",
+        help="for --layers: height, width and channels of the images in the rows of DATA, channels "
+        "last; default: those of DATA's files",
+    )
     add("--activation", default="relu", metavar="NAME", help=f"one of {_names(ACTIVATIONS)}")
     add("--loss", default="squared", metavar="NAME", help=f"one of {_names(LOSSES)}")
     add("--gamma", type=float, default=1.0, help="weight of the couplings")
@@ -139,12 +157,15 @@ def add_solver_options(parser: argparse.ArgumentParser) -> None:
         "whole multiple of them; default: by the cache's size")  # fmt: skip
 
 
-def tile_rows_of(options: argparse.Namespace) -> Callable[[int], int]:
+def tile_rows_of(options: argparse.Namespace, n_ranks: int) -> Callable[[int], int]:
     """A function from the number of features to the samples in a tile; it needs no solver.
 
     On mini-batches it gives 1, because their samples are shuffled anyway.
     """
     hidden, dtype = _hidden(options), check_dtype(options.dtype)
+    by_widths = options.batch_size is None and options.tile_rows is None
+    if options.layers is not None and by_widths and n_ranks > 1:
+        raise InputError("--layers on several ranks needs --tile-rows, the samples of a tile")
 
     def tile_rows(n_features: int) -> int:
         if options.batch_size is not None:
@@ -156,22 +177,60 @@ def tile_rows_of(options: argparse.Namespace) -> Callable[[int], int]:
 
 
 def _hidden(options: argparse.Namespace) -> list[int]:
-    """Widths of the hidden layers."""
+    """Widths of dense hidden layers; HIDDEN if the user gave none."""
+    if options.hidden is None:
+        options.hidden = HIDDEN if options.layers is None else ""
+    elif options.hidden and options.layers is not None:
+        raise InputError("--hidden and --layers both name the hidden layers; give one of them")
     parts = options.hidden.split(",") if options.hidden else []
     if not all(part.isdecimal() for part in parts):
         raise InputError(f"--hidden must be widths separated by commas, got {options.hidden!r}")
     return [int(width) for width in parts]
 
 
+def _layers(
+    options: argparse.Namespace, d: int, n_classes: int, image_shape: tuple[int, ...] | None
+) -> list[Layer]:
+    """The layers that ``--layers`` or ``--hidden`` names, for inputs of d numbers."""
+    hidden = _hidden(options)
+    if options.layers is None:
+        if options.image_shape is not None:
+            raise InputError("--image-shape needs --layers: dense layers do not know of images")
+        return [Dense(below, own) for below, own in pairwise((d, *hidden, n_classes))]
+    if options.image_shape is not None:
+        sizes = options.image_shape.split(",")
+        if len(sizes) not in (2, 3) or not all(size.isdecimal() for size in sizes):
+            raise InputError(
+                f"--image-shape must be two or three numbers, H,W or H,W,C, got "
+                f"{options.image_shape!r}"
+            )
+        image_shape = tuple(map(int, sizes))
+        if math.prod(image_shape) != d:
+            raise InputError(
+                f"--image-shape {options.image_shape} has {math.prod(image_shape)} elements, but a "
+                f"sample has {d}"
+            )
+    try:
+        return build_layers(options.layers, image_shape or (d,), n_classes)
+    except InputError as error:
+        hint = "" if image_shape else "; --image-shape H,W,C says that the rows of DATA are images"
+        raise InputError(f"--{error}{hint}") from None
+
+
 def solver_of(
-    options: argparse.Namespace, shape: tuple[int, int], n_classes: int, comm: Any = None
+    options: argparse.Namespace,
+    shape: tuple[int, int],
+    n_classes: int,
+    comm: Any = None,
+    image_shape: tuple[int, ...] | None = None,
 ) -> AnySolver:
     """The solver for inputs of `shape`; options that were not given get the values that it chose.
 
-    `shape` is (n, d), n counting the samples of all ranks of `comm`.
+    `shape` is (n, d), n counting the samples of all ranks of `comm`; `image_shape` is that of one
+    sample, if the data are images.
     """
     full = options.batch_size is None
-    hidden = _hidden(options)
+    layers = _layers(options, shape[1], n_classes, image_shape)
     if full:
         _refuse(options, MINI_BATCH_OPTIONS, "needs --batch-size")
     else:
@@ -180,7 +239,7 @@ def solver_of(
         if getattr(options, name) is None:
             setattr(options, name, value)
     problem = Problem(
-        (shape[1], *hidden, n_classes),
+        (shape[1], *(layer.d_out for layer in layers)),
         activation=options.activation,
         loss=options.loss,
         gamma=options.gamma,
@@ -189,6 +248,7 @@ def solver_of(
         state_penalty=options.state_penalty,
         residual=options.algorithm == "resnet",
         reduction=options.reduction,
+        layers=layers,
     )
     machine = {
         "device": options.device,

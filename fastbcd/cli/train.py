@@ -72,7 +72,7 @@ def run(options: argparse.Namespace) -> int:
     labels = Labels.of(dataset, ranks)
     preprocessing = Preprocessing.fit(dataset.X_train, options.preprocess, ranks=ranks)
     shape = (dataset.n_train, dataset.X_train.shape[1])
-    solver = solver_of(options, shape, len(labels.classes), comm)
+    solver = solver_of(options, shape, len(labels.classes), comm, dataset.image_shape)
     check_options(options)
     make_model = _model_maker(dataset, labels, preprocessing, solver)
     X_train, X_test = (

@@ -7,6 +7,7 @@ from fastbcd.layers.conv2d import Conv2d
 from fastbcd.layers.dense import Dense
 from fastbcd.layers.pooling import AveragePool2d, MaxPool2d
 from fastbcd.layers.skip import Skip
+from fastbcd.layers.specification import build_layers
 
 __all__ = [
     "AveragePool2d",
@@ -18,4 +19,5 @@ __all__ = [
     "Skip",
     "StateBlock",
     "WeightBlock",
+    "build_layers",
 ]

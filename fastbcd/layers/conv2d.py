@@ -76,6 +76,14 @@ class Conv2d(Layer):
     """
 
     name: ClassVar[str] = "conv2d"
+    stored: ClassVar[tuple[str, ...]] = (
+        "image",
+        "channels",
+        "kernel",
+        "stride",
+        "padding",
+        "steps",
+    )
     needs_processor: ClassVar[bool] = True
     image: tuple[int, int, int]
     channels: int
