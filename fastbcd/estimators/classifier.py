@@ -71,6 +71,13 @@ class BCDClassifier(ClassifierMixin, BaseBCD):
         ``"ridge:3e-4"`` on full batches.
     state_penalty : the same, optional
         For full batches, penalty on the states of the layers.
+    layers : str or sequence of str, optional
+        Hidden layers of several types, in place of `hidden_layer_sizes`, such as
+        ``"conv:32:5,maxpool:2,dense:128"``; see `fastbcd.layers.build_layers`. X is then images,
+        (n, H, W, C) or (n, H, W), of one shape in `fit` and `predict`; numbers from 0 to 255 are
+        best left in uint8.
+    image_shape : (H, W) or (H, W, C), optional
+        For `layers`, if X holds images as rows of H W C numbers, channels last.
     acceleration : {"auto", "nesterov", None}, default="auto"
         For full batches. With "nesterov" each iteration starts from
         ``P^k + beta_k (P^k - P^{k-1})`` instead of its last point P^k, all blocks together. F still
@@ -151,6 +158,8 @@ class BCDClassifier(ClassifierMixin, BaseBCD):
         proximal_weight: float | None = None,
         weight_penalty: Any = None,
         state_penalty: Any = None,
+        layers: Any = None,
+        image_shape: Any = None,
         acceleration: str | None = AUTO,
         batch_size: int | None = None,
         step_size: float | None = None,
@@ -185,6 +194,8 @@ class BCDClassifier(ClassifierMixin, BaseBCD):
             proximal_weight=proximal_weight,
             weight_penalty=weight_penalty,
             state_penalty=state_penalty,
+            layers=layers,
+            image_shape=image_shape,
             acceleration=acceleration,
             batch_size=batch_size,
             step_size=step_size,

@@ -11,7 +11,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils.validation import validate_data
 
 from fastbcd.callbacks import BatchLoss, EarlyStopping, Objective, Progress
-from fastbcd.data.inputs import Inputs
+from fastbcd.data.inputs import Inputs, check_same_shape
 from fastbcd.data.preprocessing import PREPROCESSINGS, Preprocessing
 from fastbcd.data.validation import check_present
 from fastbcd.errors import InputError
@@ -19,7 +19,7 @@ from fastbcd.estimators.parameters import Parameters
 from fastbcd.estimators.samples import Array, Samples
 from fastbcd.estimators.scaling import Scaling
 from fastbcd.estimators.score import ValidationScore
-from fastbcd.estimators.solvers import MINI_BATCH, check_fraction, hidden_widths
+from fastbcd.estimators.solvers import MINI_BATCH, check_fraction, layers_of
 from fastbcd.models.model import Model
 from fastbcd.solvers.defaults import ITERATIONS, AnySolver
 from fastbcd.solvers.mini_batch import MiniBatchThreeSplitting
@@ -37,6 +37,8 @@ class Fitting(Parameters):
     """Classes of a classifier."""
     _scaling: Scaling
     """Scaling of the last fit or partial_fit."""
+    _image_shape: tuple[int, ...] | None = None
+    """Shape of the images in training; None if samples were rows."""
 
     # -- methods that classifier and regressor define -----------------------------------------
 
@@ -80,7 +82,9 @@ class Fitting(Parameters):
         """Call `validate_data` for X, or X and y, and check the kind of X's numbers.
 
         It must be the kind to which the scaling was fitted; with `reset` it becomes that kind.
+        Images become rows.
         """
+        X = self._as_rows(X, reset)
         try:
             checked = validate_data(self, X, *y, reset=reset, **more)
         except TypeError:  # NumPy and scikit-learn cannot compare pandas' NA
@@ -92,6 +96,36 @@ class Fitting(Parameters):
             raise InputError(f"X must hold numbers only, got {A.dtype}")
         self._check_kind(A, reset)
         return checked
+
+    def _as_rows(self, X: Any, reset: bool) -> Any:
+        """Return images X (n, H, W[, C]) as rows (n, d), and X as it is without `layers`.
+
+        They must have the shape of the images in training; with `reset` theirs becomes that shape.
+        """
+        if self.layers is None:
+            self._image_shape = None
+            return X
+        given = np.shape(X)[1:] if np.ndim(X) in (3, 4) else None
+        if not reset:
+            if given is not None and self._image_shape is not None:
+                trained = self._image_shape
+                check_same_shape(trained, given, "the network was trained on images", "X has")
+        elif self.image_shape is None:
+            self._image_shape = given
+        else:
+            sizes = plain(self.image_shape)
+            if not isinstance(sizes, tuple | list | np.ndarray) or len(sizes) not in (2, 3):
+                raise InputError(f"image_shape must be (H, W) or (H, W, C), got {sizes!r}")
+            shape = tuple(require_integer(d, "image_shape", at_least=1) for d in sizes)
+            if given is not None:
+                check_same_shape(shape, given, "image_shape says images", "X has")
+            elif np.ndim(X) == 2 and np.shape(X)[1] != math.prod(shape):
+                raise InputError(
+                    f"image_shape {shape} has {math.prod(shape)} elements, but X has "
+                    f"{np.shape(X)[1]} features"
+                )
+            self._image_shape = shape
+        return X if given is None else np.asarray(X).reshape(len(X), -1)
 
     def _check_kind(self, X: Array, reset: bool) -> None:
         if reset:
@@ -148,11 +182,13 @@ class Fitting(Parameters):
             inputs = Preprocessing.fit(X, self.preprocess, weight)
             targets = self._fit_targets(samples.codes, weight)
             return Scaling.of(inputs, targets, plain(self.preprocess), X, raw, weight)
-        hidden = hidden_widths(self.hidden_layer_sizes)
-        widths = (X.shape[1], *hidden, previous.network.widths[-1])
-        if widths != previous.network.widths:
+        parameters, n_outputs = self.get_params(deep=False), previous.network.widths[-1]
+        layers = layers_of(parameters, X.shape[1], n_outputs, self._image_shape)
+        widths = (X.shape[1], *(layer.d_out for layer in layers))
+        if widths != previous.network.widths or layers != previous.network.layers:
+            name = "hidden_layer_sizes" if self.layers is None else "layers"
             raise InputError(
-                f"hidden_layer_sizes: the network so far has widths {previous.network.widths}, "
+                f"{name}: the network so far has widths {previous.network.widths}, "
                 f"but now they should be {widths}; fit a new estimator"
             )
         before = getattr(self, "_scaling", None)
@@ -197,6 +233,7 @@ class Fitting(Parameters):
             feature_names=None if names is None else [str(name) for name in names],
             loss=getattr(self.loss, "name", plain(self.loss)),
             input_kind=getattr(self, "_input_kind", None),
+            image_shape=self._image_shape,
             **scaling.targets,
         )
         self.network_ = network

@@ -25,6 +25,8 @@ class Parameters(BaseEstimator):
         proximal_weight: float | None = None,
         weight_penalty: Any = None,
         state_penalty: Any = None,
+        layers: Any = None,
+        image_shape: Any = None,
         acceleration: str | None = AUTO,
         batch_size: int | None = None,
         step_size: float | None = None,
@@ -57,6 +59,8 @@ class Parameters(BaseEstimator):
         self.proximal_weight = proximal_weight
         self.weight_penalty = weight_penalty
         self.state_penalty = state_penalty
+        self.layers = layers
+        self.image_shape = image_shape
         self.acceleration = acceleration
         self.batch_size = batch_size
         self.step_size = step_size
@@ -80,5 +84,6 @@ class Parameters(BaseEstimator):
         self.verbose = verbose
 
     def __setstate__(self, stored: dict[str, Any]) -> None:
-        # Version 0.1 had no acceleration, so its estimators go on without.
-        super().__setstate__({"acceleration": None, **stored})
+        # Estimators of before had none of these, and go on without.
+        more = {"acceleration": None, "layers": None, "image_shape": None}
+        super().__setstate__({**more, **stored})

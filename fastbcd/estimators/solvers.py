@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from fastbcd.errors import InputError
+from fastbcd.layers import Dense, Layer, build_layers
 from fastbcd.problem import Problem
 from fastbcd.solvers.acceleration import ACCELERATIONS
 from fastbcd.solvers.defaults import (
@@ -86,13 +88,31 @@ def hidden_widths(given: Any) -> tuple[int, ...]:
     return tuple(require_integer(d, "hidden_layer_sizes", at_least=1) for d in widths)
 
 
+def layers_of(
+    parameters: dict[str, Any], n_features: int, n_outputs: int, image_shape: Any
+) -> list[Layer]:
+    """Return the layers that ``layers`` or ``hidden_layer_sizes`` names.
+
+    `image_shape` is that of one sample, or None if samples are rows.
+    """
+    if parameters["layers"] is not None:
+        return build_layers(parameters["layers"], image_shape or (n_features,), n_outputs)
+    hidden = hidden_widths(parameters["hidden_layer_sizes"])
+    return [Dense(below, own) for below, own in pairwise((n_features, *hidden, n_outputs))]
+
+
 def make_solver(
-    parameters: dict[str, Any], n_features: int, n_outputs: int, samples: int
+    parameters: dict[str, Any],
+    n_features: int,
+    n_outputs: int,
+    samples: int,
+    image_shape: tuple[int, ...] | None,
 ) -> AnySolver:
-    """Make the solver for so many `samples`."""
+    """Make the solver for so many `samples`; `image_shape` as in `layers_of`."""
     parameters = {name: plain(value) for name, value in parameters.items()}
     mini_batch = check_solver(parameters)
-    widths = (n_features, *hidden_widths(parameters["hidden_layer_sizes"]), n_outputs)
+    layers = layers_of(parameters, n_features, n_outputs, image_shape)
+    widths = (n_features, *(layer.d_out for layer in layers))
     usual = {} if mini_batch else FULL_BATCH_USUAL
     given = {**usual, **{name: value for name, value in parameters.items() if value is not None}}
     problem = Problem(
@@ -101,6 +121,7 @@ def make_solver(
         loss=parameters["loss"],
         gamma=parameters["gamma"],
         residual=parameters["residual"],
+        layers=layers,
         **_some(given, ("weight_penalty", "state_penalty")),
         **_some(given, () if mini_batch else ("rho",)),
     )

@@ -24,7 +24,12 @@ NAMES = {
 }
 
 
-def stream_solver(parameters: dict[str, Any], n_features: int, n_outputs: int) -> Any:
+def stream_solver(
+    parameters: dict[str, Any],
+    n_features: int,
+    n_outputs: int,
+    image_shape: tuple[int, ...] | None,
+) -> Any:
     """Make the solver of a stream, with settings for batches of `batch_size`, by default 500.
 
     Only the step size, unless it is given, follows in each call from the size of its batches.
@@ -36,6 +41,7 @@ def stream_solver(parameters: dict[str, Any], n_features: int, n_outputs: int) -
         n_features,
         n_outputs,
         samples=batch_size,
+        image_shape=image_shape,
     )
     assert isinstance(solver, MiniBatchThreeSplitting)
     settings = solver.settings(batch_size)

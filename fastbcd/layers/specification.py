@@ -119,10 +119,8 @@ def _layer(text: str, shape: Shape) -> Layer:
     if not fewest <= len(arguments) <= most:
         raise InputError(f"it has {len(arguments)} arguments; the form is {_form(name)}")
     if len(shape) != 3 and not is_flat:
-        after = f"a row of {shape[0]} numbers" if shape else "nothing"
         raise InputError(
-            f"it needs images of height, width and channels, and gets {after}; put it before "
-            "dense layers, and give inputs as images"
+            f"it needs images of height, width and channels, but gets a row of {shape[0]} numbers"
         )
     return build(shape, *(_sizes(argument) for argument in arguments))
 
