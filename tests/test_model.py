@@ -189,8 +189,8 @@ def test_keys_and_arrays_that_are_unknown_or_missing_are_named(saved, tmp_path):
 
 
 def test_a_file_of_a_later_format_is_refused(saved, tmp_path):
-    with pytest.raises(InputError, match=r"has format 5; this version reads 1 to 4"):
-        Model.load(edited(saved, tmp_path / "new", format=5))
+    with pytest.raises(InputError, match=r"has format 6; this version reads 1 to 5"):
+        Model.load(edited(saved, tmp_path / "new", format=6))
 
 
 def test_a_checksummed_file_of_another_kind_is_refused(tmp_path):
