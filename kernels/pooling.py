@@ -75,7 +75,7 @@ def maximum_of_windows(U, V, window):
 def spread_means(V, R, window, scale, keep):
     """``V = scale A*(R) + keep V``, A being `mean_of_windows`: each number gets ``R / q``.
 
-    V (m, d), R (m, d / q); with ``keep`` 0 the old V is not read.
+    V (m, d), R (m, d / q), window a `Window`; with ``keep`` 0 the old V is not read.
     """
     T, offsets = V.dtype.type, window_offsets(window)
     a, b = T(scale / len(offsets)), T(keep)

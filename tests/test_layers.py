@@ -51,8 +51,13 @@ NETWORKS = {
         ),
     ),
     "conv2d and average pool": (
-        (6, 12, 6, 3),
-        (Conv2d((2, 3, 1), 2, 3, padding=1), AveragePool2d((2, 3, 2), (2, 1)), Dense(6, 3)),
+        (6, 12, 12, 6, 3),
+        (
+            Conv2d((2, 3, 1), 2, kernel=3, padding=1),
+            Conv2d((2, 3, 2), 2, kernel=3, padding=1),
+            AveragePool2d((2, 3, 2), (2, 1)),
+            Dense(6, 3),
+        ),
     ),
     "uneven conv2d": (
         (6, 16, 16, 16, 3),

@@ -237,11 +237,11 @@ def images(n):
     return X[:n] / 16, one_hot(y[:n])
 
 
-def problem_of_images(**more):
+def problem_of_images(channels=4, **more):
     """Convolution, maximum, convolution, mean, dense, for images of 8 x 8."""
-    first = Conv2d((8, 8, 1), 4, 3, padding=1)
+    first = Conv2d((8, 8, 1), channels, 3, padding=1)
     maximum = MaxPool2d(first.image_out, 2)
-    second = Conv2d(maximum.image_out, 8, 3, padding=1)
+    second = Conv2d(maximum.image_out, 2 * channels, 3, padding=1)
     mean = AveragePool2d(second.image_out, (2, 4))
     layers = (first, maximum, second, mean, Dense(mean.d_out, 10))
     return Problem((64, *(layer.d_out for layer in layers)), layers=layers, **more)
@@ -302,7 +302,7 @@ def test_a_sample_of_weight_2_counts_twice(kind):
 
 def test_mini_batches_learn_and_small_updates_follow_the_gradient():
     X, Y = images(1500)
-    result = MiniBatchThreeSplitting(problem_of_images()).fit(X[:1200], Y[:1200], max_iter=15)
+    result = MiniBatchThreeSplitting(problem_of_images(8)).fit(X[:1200], Y[:1200], max_iter=25)
     outputs = result.network.forward(X[1200:])
     assert np.mean(outputs.argmax(axis=1) == Y[1200:].argmax(axis=1)) > 0.85
     # A kink of ReLU has no gradient.

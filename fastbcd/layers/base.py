@@ -130,7 +130,8 @@ class Layer(ABC):
     """True for a type that has no kernels on a GPU."""
     is_linear: ClassVar[bool] = True
     """False if A is not linear in ``[V, 1]``. Then the V-block below is not convex: `state_block`
-    must find a global minimiser, and full batches add a proximal term to it."""
+    must find a global minimiser, and full batches add a proximal term to it. Such a type has no
+    activation."""
     has_activation: ClassVar[bool] = True
     """False for a type whose activation is always linear; then its `state_block` is exact."""
     d_in: int
