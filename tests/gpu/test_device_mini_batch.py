@@ -30,12 +30,13 @@ PROBLEMS = {
     "squared": {},
     "residual": {"widths": (4, 5, 5, 3), "residual": True, "loss": "cross_entropy"},
     "penalised": {"weight_penalty": "l1:1e-2"},
+    "output": {"step_unit": "output"},
 }
 
 
-def make(batch_size: int = 6, **options: Any) -> MiniBatchThreeSplitting:
+def make(batch_size: int = 6, step_unit: str = "fit", **options: Any) -> MiniBatchThreeSplitting:
     problem = Problem(**{"widths": (4, 6, 5, 3), "activation": "tanh", **options})
-    return MiniBatchThreeSplitting(problem, batch_size=batch_size, rank=2)
+    return MiniBatchThreeSplitting(problem, batch_size=batch_size, rank=2, step_unit=step_unit)
 
 
 @pytest.mark.parametrize("name", PROBLEMS)
