@@ -146,7 +146,8 @@ def test_the_loss_falls_in_each_pass_with_the_default_step(name, monkeypatch):
     losses = [row["objective"] for row in result.history]
     assert all(after < before for before, after in pairwise(losses))
     predicted = result.network.forward(X_test).argmax(axis=1)
-    assert np.mean(predicted == y_test) > 0.9
+    assert losses[-1] < 0.5 * losses[0]
+    assert np.mean(predicted == y_test) > 0.8
 
 
 def test_a_batch_that_moves_nothing_leaves_the_weights():

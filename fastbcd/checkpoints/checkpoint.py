@@ -46,8 +46,8 @@ OF_SAMPLES = ("V", "U", "V_difference", "U_difference")
 # and those of problems.
 OF_SOLVERS = (
     "alpha", "alpha_weights", "loss_update", "inner_steps", "acceleration", "batch_size",
-    "step_size", "momentum", "damping", "schedule", "rank", "displacement", "rho", "weight_decay",
-    "average", "step_unit", "dtype",
+    "step_unit", "step_size", "momentum", "damping", "schedule", "rank", "displacement", "rho",
+    "weight_decay", "average", "dtype",
 )  # fmt: skip
 CHOSEN = ("batch_size", "step_size", "momentum", "damping", "rank")
 OF_PROBLEMS = (
