@@ -18,7 +18,7 @@ X, Y = rng.standard_normal((n, 9)), one_hot(rng.integers(0, 4, n), 4)
 CASES = {
     "plain": ({"weight_penalty": "l1:1e-3"}, {"batch_size": 30}),
     "residual": ({"residual": True, "loss": "cross_entropy"}, {"batch_size": 30}),
-    # The change of the outputs is measured on every third sample of the batch of all ranks.
+    # The change of the outputs is measured on every sixth sample of the batch of all ranks.
     "output": ({}, {"batch_size": n, "step_unit": "output"}),
 }
 report = {}

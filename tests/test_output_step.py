@@ -57,7 +57,7 @@ def changes(solver, X, Y, sample, momentum_batches=0):
 @pytest.mark.parametrize("batches", [0, 3])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_step_changes_the_outputs_of_a_small_batch_by_the_step_size(name, batches):
-    X, Y = data(100)
+    X, Y = data(60)
     solver = solver_of(name, weight_decay=0, schedule="constant")
     assert changes(solver, X, Y, X, batches) == pytest.approx(ETA, rel=1e-9)
 
@@ -68,8 +68,8 @@ def test_a_part_of_a_large_batch_is_measured_and_speaks_for_all_samples(name):
     solver = solver_of(name, batch_size=500, weight_decay=0, momentum=0, schedule="constant")
     found = changes(solver, X[:500], Y[:500], X)
     # A step fits the noise of its own batch, here random labels, and so changes it a little more.
-    assert found == pytest.approx(ETA, rel=0.15)
-    assert changes(solver, X[:500], Y[:500], X[:500:7]) == pytest.approx(ETA, rel=1e-9)
+    assert found == pytest.approx(ETA, rel=0.2)
+    assert changes(solver, X[:500], Y[:500], X[:500:15]) == pytest.approx(ETA, rel=1e-9)
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -76,8 +76,9 @@ def test_a_run_goes_on_from_a_checkpoint_to_the_bits_of_one_never_stopped(tmp_pa
             np.testing.assert_array_equal(np.asarray(array), np.asarray(expected))
 
 
-def test_a_pass_reads_nothing_from_the_gpu_but_at_its_end() -> None:
-    solver = on_simulator(make())
+@pytest.mark.parametrize("step_unit", ["fit", "output"])
+def test_a_pass_reads_nothing_from_the_gpu_but_at_its_end(step_unit: str) -> None:
+    solver = on_simulator(make(step_unit=step_unit))
     state = solver.init(X, Y, seed=1, passes=3)
     solver.step(state)  # the first gain ratios come from the host
     WAITS.clear()

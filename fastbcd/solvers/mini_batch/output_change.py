@@ -14,10 +14,8 @@ from fastbcd.solvers.mini_batch.batches import Samples
 from fastbcd.training.clock import laps
 
 # The change is measured on at least so many samples of a larger batch, and on fewer than twice as
-# many. It is a number with an error of about 3 %; benchmarks/NOTES.md has measurements.
-MEASURED = 64
-# Samples that a thread takes at a time. Results do not depend on the number of threads.
-AT_ONCE = 32
+# many. The error is then 3 to 8 % (benchmarks/NOTES.md), which is little for a step size.
+MEASURED = 32
 
 
 class Steps(Workspace):
@@ -78,22 +76,20 @@ class OutputChange:
     def measure(self) -> None:
         """Compute rms_l for the directions that are in memory now."""
         device, state, rows, kernels = self._device, self._state, self._rows, self._device.kernels
-        starts = range(0, len(rows), AT_ONCE)
-        squares = device.zeros((len(state.W), max(len(starts), 1)), np.float64)
+        squares = device.zeros((len(state.W),), np.float64)
 
-        def add(item: tuple[int, int], thread: Workspaces) -> None:
-            (l, part), lap = item, laps(state.clock)
-            some = rows[part * AT_ONCE : (part + 1) * AT_ONCE]
-            V = self._batch.V[l - 1][some.start : some.stop : some.step]
-            layer = self._problem.layers[l - 1]
-            change = thread.of(ChangeWork).change.array((len(some), layer.d_out), state.dtype)
-            layer.batch_apply(kernels, change, V, self.directions[l])
-            squares[l, part] = kernels.squared_norm(change)
+        def add(l: int, thread: Workspaces) -> None:
+            layer, lap = self._problem.layers[l - 1], laps(state.clock)
+            V = self._batch.V[l - 1][rows.start : rows.stop : rows.step]
+            change = thread.of(ChangeWork).change.array((len(rows), layer.d_out), state.dtype)
+            if len(rows):
+                layer.batch_apply(kernels, change, V, self.directions[l])
+                squares[l] = kernels.squared_norm(change)
             lap("W", l)
 
-        device.for_each_item([(l, part) for l in self._layers for part in range(len(starts))], add)
-        self._squares = squares.sum(axis=1)
-        device.sum_over_ranks(self._squares)
+        device.for_each_item(self._layers, add)
+        device.sum_over_ranks(squares)
+        self._squares = squares
 
     def per_unit(self, l: int) -> Any:
         """Return ``1 / rms_l``; 0 if nothing moves."""

@@ -91,8 +91,8 @@ class MiniBatchThreeSplitting:
         The mean takes the weights of every fourth batch if a pass has 32 or more.
     step_unit : {"fit", "output"}, default="fit"
         What a step size of 1 stands for: the least-squares fit of the updates D_l, or a change of
-        rms 1 of the pre-activations. The change is measured on 64 to 127 samples of the batch, or
-        on all of a smaller batch. "output" suits convolutions, with ``loss="cross_entropy"``.
+        rms 1 of the pre-activations. The change is measured on 32 to 63 samples of the batch, or on
+        all of a smaller one. "output" suits convolutions, with ``loss="cross_entropy"``.
     execution : Execution, optional
         Where and how the work runs, as in `ThreeSplitting`.
     **where
