@@ -182,6 +182,7 @@ def test_every_hyperparameter_of_mini_batches_is_held_to(tmp_path):
     solver.fit(X, Y, max_iter=5, callbacks=[StopAfter(2), SaveCheckpoint(path)])
     others = {"rho": 4.0, "displacement": 1e-2, "weight_decay": 0.5, "average": 0.5, "rank": 2}
     others |= {"schedule": "linear", "momentum": 0.1, "damping": 2.0, "step_size": 0.5}
+    others["step_unit"] = "output"
     for name, value in others.items():
         with pytest.raises(InputError, match=f"{name} was"):
             resume(path, MiniBatchThreeSplitting(problem, 40, **{name: value}), X, Y)

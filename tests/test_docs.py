@@ -105,7 +105,8 @@ def execute(command, where):
         program, *arguments = arguments[2:]
     program = program.removeprefix(".venv/bin/")
     if program == "fastbcd" and not lacks_library(" ".join(arguments)):
-        if "cuda" in arguments:  # only some machines have a GPU
+        # Only some machines have a GPU, and the images of FOLDER are too small for layers.
+        if "cuda" in arguments or {"--layers", "FOLDER"} <= set(arguments):
             build_parser().parse_args(arguments)
             return
         arguments = small(arguments)
@@ -141,7 +142,7 @@ def small(arguments):
         if option in limits:
             sizes = [str(min(int(size), limits[option])) for size in value.split(",")]
             arguments[i + 1] = ",".join(sizes)
-    if "--hidden" not in arguments:
+    if "--hidden" not in arguments and "--layers" not in arguments:
         arguments += ["--hidden", f"{WIDTH},{WIDTH}"]
     if "--epochs" not in arguments:
         arguments += ["--epochs", str(EPOCHS)]

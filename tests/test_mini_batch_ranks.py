@@ -16,14 +16,17 @@ rng = np.random.default_rng(3)
 n = 211
 X, Y = rng.standard_normal((n, 9)), one_hot(rng.integers(0, 4, n), 4)
 CASES = {
-    "plain": {"weight_penalty": "l1:1e-3"},
-    "residual": {"residual": True, "loss": "cross_entropy"},
+    "plain": ({"weight_penalty": "l1:1e-3"}, {"batch_size": 30}),
+    "residual": ({"residual": True, "loss": "cross_entropy"}, {"batch_size": 30}),
+    # The change of the outputs is measured on every sixth sample of the batch of all ranks.
+    "output": ({}, {"batch_size": n, "step_unit": "output"}),
 }
 report = {}
-for name, options in CASES.items():
-    problem = Problem((9, 12, 12, 4), **options)
+for name, (of_problem, options) in CASES.items():
+    problem = Problem((9, 12, 12, 4), **of_problem)
     def fit(rows, **more):
-        solver = MiniBatchThreeSplitting(problem, 30, dtype="float64", n_threads=1, **more)
+        options_here = {**options, "dtype": "float64", "n_threads": 1, **more}
+        solver = MiniBatchThreeSplitting(problem, **options_here)
         callbacks = [BatchLoss(), Objective()]
         return solver.fit(X[rows], Y[rows], max_iter=4, callbacks=callbacks)
     alone = fit(slice(None))

@@ -99,6 +99,7 @@ MINI_BATCH = {
     **{name: ESTIMATOR[name] for name in ("batch_size", "step_size", "schedule", "momentum")},
     **{name: ESTIMATOR[name] for name in ("damping", "rank", "rho", "weight_decay", "average")},
     "displacement": (0.0625, {}),
+    "step_unit": ("output", {}),
     **{name: SOLVER[name] for name in ("device", "dtype", "n_threads", "tile_rows", "precision")},
     "memory": (4 * 10**9, {}),
 }

@@ -46,14 +46,16 @@ OF_SAMPLES = ("V", "U", "V_difference", "U_difference")
 # and those of problems.
 OF_SOLVERS = (
     "alpha", "alpha_weights", "loss_update", "inner_steps", "acceleration", "batch_size",
-    "step_size", "momentum", "damping", "schedule", "rank", "displacement", "rho", "weight_decay",
-    "average", "dtype",
+    "step_unit", "step_size", "momentum", "damping", "schedule", "rank", "displacement", "rho",
+    "weight_decay", "average", "dtype",
 )  # fmt: skip
 CHOSEN = ("batch_size", "step_size", "momentum", "damping", "rank")
 OF_PROBLEMS = (
     "widths", "activations", "loss", "gamma", "rho", "weight_penalties", "state_penalties",
     "residual", "reduction",
 )  # fmt: skip
+# Hyperparameters that older files do not name, and what they were there.
+ADDED = {"step_unit": "fit"}
 
 
 @dataclass(frozen=True)
@@ -148,7 +150,7 @@ class Checkpoint:
     def _compare(self, described: dict[str, Any]) -> None:
         stored = self.metadata["solver"]
         for name in described | stored:
-            before, now = stored.get(name), described.get(name)
+            before, now = stored.get(name, ADDED.get(name)), described.get(name)
             if before != now:
                 name = name.removeprefix("problem.")
                 raise InputError(

@@ -75,8 +75,10 @@ def scaled_weights(
     wanted = np.ones(problem.n_layers)
     if problem.loss.name == "squared":
         wanted[-1] = output_unit(problem, Y, sample_weight) / 3
-        if problem.layers[-1].has_weights:
-            drawn[-1][:, -1] = weighted_mean(Y, sample_weight)
+        # Outputs that share a bias, such as the pixels of a channel, start at their common mean.
+        last, mean = problem.layers[-1], weighted_mean(Y, sample_weight)
+        if last.has_weights:
+            drawn[-1][:, -1] = last.by_rows(mean[None])[0] * (len(drawn[-1]) / last.d_out)
     for layer, W, size, activation, skip in zip(
         problem.layers, drawn, wanted, problem.activations, problem.skips, strict=True
     ):

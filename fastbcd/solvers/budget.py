@@ -67,8 +67,8 @@ def planned_bytes_of_batches(
 ) -> int:
     """Return a bound on the bytes of a mini-batch run on `n` samples, besides these samples.
 
-    They hold weights, their means and momentum, metrics, one batch of states and displacements,
-    the order of the samples, and the states of the first samples in float64.
+    They hold weights, their means, momentum and directions, metrics, one batch of states and
+    displacements, the order of the samples, and the states of the first samples in float64.
     """
     widths, size = problem.widths, dtype.itemsize
     sizes = [rows * columns for rows, columns in (layer.weight_shape for layer in problem.layers)]

@@ -30,12 +30,13 @@ PROBLEMS = {
     "squared": {},
     "residual": {"widths": (4, 5, 5, 3), "residual": True, "loss": "cross_entropy"},
     "penalised": {"weight_penalty": "l1:1e-2"},
+    "output": {"step_unit": "output"},
 }
 
 
-def make(batch_size: int = 6, **options: Any) -> MiniBatchThreeSplitting:
+def make(batch_size: int = 6, step_unit: str = "fit", **options: Any) -> MiniBatchThreeSplitting:
     problem = Problem(**{"widths": (4, 6, 5, 3), "activation": "tanh", **options})
-    return MiniBatchThreeSplitting(problem, batch_size=batch_size, rank=2)
+    return MiniBatchThreeSplitting(problem, batch_size=batch_size, rank=2, step_unit=step_unit)
 
 
 @pytest.mark.parametrize("name", PROBLEMS)
@@ -75,8 +76,9 @@ def test_a_run_goes_on_from_a_checkpoint_to_the_bits_of_one_never_stopped(tmp_pa
             np.testing.assert_array_equal(np.asarray(array), np.asarray(expected))
 
 
-def test_a_pass_reads_nothing_from_the_gpu_but_at_its_end() -> None:
-    solver = on_simulator(make())
+@pytest.mark.parametrize("step_unit", ["fit", "output"])
+def test_a_pass_reads_nothing_from_the_gpu_but_at_its_end(step_unit: str) -> None:
+    solver = on_simulator(make(step_unit=step_unit))
     state = solver.init(X, Y, seed=1, passes=3)
     solver.step(state)  # the first gain ratios come from the host
     WAITS.clear()

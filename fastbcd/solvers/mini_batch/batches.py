@@ -42,7 +42,7 @@ class Samples:
     targets for the `loss`. `weight` (m,) float64 are the weights of these rows divided by their
     root mean square `weight_unit`; None is 1 each. `total` is the number of samples of the batch
     on all ranks; None if these are all. With `is_read` the samples are in the arrays of the batch
-    already.
+    already. `before` is the number of samples of the batch on the ranks before this one.
     """
 
     X: Any
@@ -53,6 +53,7 @@ class Samples:
     weight_unit: float = 1.0
     total: int | None = None
     is_read: bool = False
+    before: int = 0
 
     @classmethod
     def of(

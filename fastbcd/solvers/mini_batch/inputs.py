@@ -115,10 +115,11 @@ def checked_batch(
             if others:
                 raise InputError(ONE_PROCESS)
             weight = check_sample_weight(device.numpy(device.as_input(sample_weight)), len(X))
-    total = sum(ranks.gather(len(X)))
+    counts = ranks.gather(len(X))
+    total, before = sum(counts), sum(counts[: ranks.rank])
     if total == 0:
         raise InputError(NOBODY)
-    samples = replace(Samples.of(X, Y, problem.loss, weight=weight), total=total)
+    samples = replace(Samples.of(X, Y, problem.loss, weight=weight), total=total, before=before)
     if weight is not None and samples.weight_unit > math.sqrt(np.finfo(dtype).max):
         raise InputError(
             f"sample_weight: {weight.max():g} is too large for {dtype}; 1 is the weight of a usual "

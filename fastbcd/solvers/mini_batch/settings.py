@@ -3,6 +3,7 @@
     batch size   m = n / 40, between 16 and 500
     passes       10, or more until there are 1200 batches
     step size    0.65 / sqrt(L') * min(1, m / 500)^(3/4)
+                 0.05 * min(1, m / 250)^(1/2)         with step_unit="output"
     momentum     1 - 0.1 f
     damping      5 / f
     rank         16 f^2                       f = m / 500, between 1 and max(1, 3.5 / sqrt(L'))
@@ -22,6 +23,10 @@ from fastbcd.solvers.mini_batch.batches import n_batches
 
 # The batch size m at which f = 1.
 USUAL_BATCH = 500
+# The batch size above which the step size in units of the output does not grow.
+OUTPUT_BATCH = 250
+# What a step size of 1 stands for: the fit of the updates D_l, or a change of outputs of rms 1.
+STEP_UNITS = ("fit", "output")
 BATCHES_A_PASS, SMALLEST_BATCH = 40, 16
 PASSES, BATCHES = 10, 1200
 
@@ -52,6 +57,7 @@ def settings_for(
     momentum: float | None,
     damping: float | None,
     rank: int | None,
+    step_unit: str = "fit",
 ) -> Settings:
     """Return the settings for n samples; None is replaced by the rule."""
     if batch_size is None:
@@ -61,7 +67,9 @@ def settings_for(
     # Large batches work with less momentum and less damping if the metric has more directions; the
     # deeper a plain network is, the smaller this effect.
     larger = min(max(size, 1.0), max(1.0, 3.5 / math.sqrt(depth)))
-    if step_size is None:
+    if step_size is None and step_unit == "output":
+        step_size = 0.05 * min(1.0, math.sqrt(m / OUTPUT_BATCH))
+    elif step_size is None:
         step_size = 0.65 / math.sqrt(depth) * min(1.0, size**0.75)
     if momentum is None:
         momentum = 1.0 - 0.1 * larger

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from fastbcd.devices.execution import Execution
@@ -19,11 +20,11 @@ from fastbcd.solvers.mini_batch.first_state import first_state
 from fastbcd.solvers.mini_batch.inputs import checked_batch, checked_data
 from fastbcd.solvers.mini_batch.rhythm import StepScalars, step_scalars
 from fastbcd.solvers.mini_batch.schedule import get_schedule
-from fastbcd.solvers.mini_batch.settings import Settings, passes_for, settings_for
+from fastbcd.solvers.mini_batch.settings import STEP_UNITS, Settings, passes_for, settings_for
 from fastbcd.solvers.mini_batch.state import MiniBatchState
 from fastbcd.solvers.mini_batch.sweep import BatchSweep
 from fastbcd.support.floating_point import own_errstate_in
-from fastbcd.support.parameters import SMALLEST, require, require_integer
+from fastbcd.support.parameters import SMALLEST, choice, require, require_integer
 from fastbcd.training.loop import Callback, Result, network_of, run
 
 
@@ -45,12 +46,16 @@ class MiniBatchThreeSplitting:
         D_l         = U_l - (U_l of the forward pass), scaled before the V_{l-1}-block takes it
                     such that rms(D_{l-1}) is about displacement rms(U_{l-1})
         W_l         M_l = momentum M_l + (1 - momentum) D_l^T V^_{l-1} / (m rms(D_l))
-                    W_l = (1 - step_size weight_decay) W_l + step_size M_l H_l^-1
+                    W_l = (1 - step_size weight_decay) W_l + step_size Z_l
+                    Z_l = M_l H_l^-1                                 step_unit = "fit"
+                    Z_l = M_l H_l^-1 / rms(V^_{l-1} (M_l H_l^-1)^T)  step_unit = "output"
 
     with ``H_l = G_l + damping tr(G_l)/d I``, G_l the running Gram matrix of ``V^_{l-1}``
     (`GramMetric`, which adds to the damping if it does not keep a large direction of G_l), S_l the
     skip operator and M_l the momentum. For a step size of 1 and no momentum, W_l is the W-block of
-    Algorithm 2 for the targets D_l / rms(D_l) and ``alpha = damping tr(G_l)/d``. With the squared
+    Algorithm 2 for the targets D_l / rms(D_l) and ``alpha = damping tr(G_l)/d``. With the unit
+    "output" the step changes the pre-activations U_l by the step size, in the root mean square over
+    samples and outputs, so one number suits layers of any width and kernel. With the squared
     loss the last layer's step is in units of ``rms(Y - mean Y)``. With weights w_i of samples, D_L
     of sample i is multiplied by w_i and F is the mean of ``w_i loss_i``, so small updates follow
     its gradient.
@@ -64,7 +69,8 @@ class MiniBatchThreeSplitting:
         Default: a fortieth of the samples, between 16 and 500.
     step_size : float, optional
         Default: 0.65 divided by the root of the number of layers that are not residual, times
-        ``min(1, batch_size / 500)^(3/4)``.
+        ``min(1, batch_size / 500)^(3/4)``; with the unit "output"
+        ``0.05 min(1, batch_size / 250)^(1/2)``.
     schedule : {"cosine", "linear", "constant"}, default="cosine"
         The factor of the step size, from the first batch to the last.
     momentum, damping : float, optional
@@ -83,6 +89,10 @@ class MiniBatchThreeSplitting:
     average : float, default=0.98
         Decay per batch of the mean weights, which make predictions; with 0 the last weights do.
         The mean takes the weights of every fourth batch if a pass has 32 or more.
+    step_unit : {"fit", "output"}, default="fit"
+        What a step size of 1 stands for: the least-squares fit of the updates D_l, or a change of
+        rms 1 of the pre-activations. The change is measured on 32 to 63 samples of the batch, or on
+        all of a smaller one. "output" suits convolutions, with ``loss="cross_entropy"``.
     execution : Execution, optional
         Where and how the work runs, as in `ThreeSplitting`.
     **where
@@ -121,6 +131,7 @@ class MiniBatchThreeSplitting:
         rho: float = 16.0,
         weight_decay: float = 0.02,
         average: float = 0.98,
+        step_unit: str = "fit",
         execution: Execution | None = None,
         **where: Any,
     ) -> None:
@@ -143,6 +154,7 @@ class MiniBatchThreeSplitting:
         self.rho = require(rho, "rho", at_least=SMALLEST)
         self.weight_decay = require(weight_decay, "weight_decay", at_least=0)
         self.average = require(average, "average", at_least=0, at_most=1 - 1e-6)
+        self.step_unit = choice(step_unit, STEP_UNITS, "step_unit")
         if problem.rho != problem.gamma:
             raise InputError("problem: rho belongs to the solver here: give it as rho=...")
         if any(penalty.ridge != 0.0 for penalty in problem.state_penalties):
@@ -157,7 +169,7 @@ class MiniBatchThreeSplitting:
     def settings(self, n: int) -> Settings:
         """Return batch size, step size, momentum, damping and rank of a run on n samples."""
         given = (self.batch_size, self.step_size, self.momentum, self.damping, self.rank)
-        return settings_for(self.problem, n, *given)
+        return settings_for(self.problem, n, *given, step_unit=self.step_unit)
 
     def passes(self, n: int) -> int:
         """Return the default number of passes of `fit` over n samples."""
@@ -237,7 +249,8 @@ class MiniBatchThreeSplitting:
             for rows in shuffled_batches(state.n_total, state.settings.batch_size, state.rng):
                 own = rows_here(rows, state.first, state.n)
                 samples = Samples.of(state.X, state.Y, self.problem.loss, own, weight)
-                batches.append(replace(samples, total=len(rows)))
+                before = int(np.searchsorted(rows, state.first))
+                batches.append(replace(samples, total=len(rows), before=before))
             numbers = [step_scalars(self, state, samples, k) for k, samples in enumerate(batches)]
             launches = state.cache.launches
             for samples, of_batch in self.device.batches.planned(launches, batches, numbers):
@@ -261,7 +274,7 @@ class MiniBatchThreeSplitting:
         """Do the sweep of one batch on `state`, in place: X (m, d_0), Y (m, d_L), any m.
 
         `sample_weight` (m,) is not divided by its mean: a batch of weights 2 moves W twice as far
-        as one of weights 1.
+        as one of weights 1. With ``step_unit="output"`` it only counts twice in the momentum.
 
         On a stream `init` sees the first samples only. So give the solver its `batch_size`, and
         either give `init` the `length` or give the solver ``schedule="constant"``.

@@ -12,6 +12,7 @@ from fastbcd.devices.tiles import Tile
 from fastbcd.solvers.mini_batch.batch import Batch, held_batch
 from fastbcd.solvers.mini_batch.batches import Samples
 from fastbcd.solvers.mini_batch.evaluation import loss_of
+from fastbcd.solvers.mini_batch.output_change import OutputChange
 from fastbcd.solvers.mini_batch.rhythm import StepScalars, duties_of
 from fastbcd.solvers.mini_batch.rms_scaling import RMSScaling, Sizes
 from fastbcd.solvers.mini_batch.shared import SharedProducts
@@ -49,7 +50,12 @@ class BatchSweep:
             if device.ranks.size > 1:
                 weight, counts = scaling.weight, duties.counts
                 shared = SharedProducts(problem, device, state, batch, weight, counts, m)
-            WeightStep(problem, device, state, batch, numbers, scaling, duties, shared).run()
+            change = None
+            if self._solver.step_unit == "output":
+                change = OutputChange(problem, device, state, batch, samples, scaling.weight)
+            WeightStep(
+                problem, device, state, batch, numbers, scaling, duties, shared, change
+            ).run()
 
         measured, kind = state.batch_loss is not None, None
         if state.clock is None:
@@ -64,6 +70,7 @@ class BatchSweep:
                 problem,
                 self._solver.displacement,
                 self._solver.rho,
+                self._solver.step_unit,
             )
         parts = frozenset(part for part, is_done in vars(duties).items() if is_done)
         arrays = (batch.V, batch.loss, state.W, state.mean_W, state.S, state.metrics)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from fastbcd.devices.protocol import Device
 from fastbcd.devices.tiles import even_size
 from fastbcd.devices.workspace import Buffer, Workspace, Workspaces
 from fastbcd.problem import Problem
 from fastbcd.solvers.mini_batch.batch import Batch
+from fastbcd.solvers.mini_batch.output_change import OutputChange
 from fastbcd.solvers.mini_batch.rhythm import Duties, StepScalars
 from fastbcd.solvers.mini_batch.rms_scaling import RMSScaling
 from fastbcd.solvers.mini_batch.shared import SharedProducts
@@ -26,7 +28,8 @@ class MomentumWork(Workspace):
 class WeightStep:
     """The step of all W_l after the updates D_l of a batch.
 
-    `shared` are the sums over the batch of all ranks; None for one process.
+    `shared` are the sums over the batch of all ranks; None for one process. `change` measures the
+    steps, if the step size is their change of the outputs; else it is None.
     """
 
     problem: Problem
@@ -37,6 +40,7 @@ class WeightStep:
     scaling: RMSScaling
     duties: Duties
     shared: SharedProducts | None
+    change: OutputChange | None
 
     def run(self) -> None:
         """Renew the metric of every layer, if this batch does, and update the W_l by rows."""
@@ -52,6 +56,10 @@ class WeightStep:
         if duties.counts and not duties.renews:
             items += [(l, None) for l in layers]
         device.for_each_item(items, self._work)
+        if self.change is not None:  # the size of a row's step depends on all rows
+            self.change.measure()
+            of_weights = [(l, rows) for l, rows in items if rows is not None]
+            device.for_each_item(of_weights, self._move)
 
     def _renew(self, l: int, thread: Workspaces) -> None:
         """Count the batch in the metric of layer l, and renew it."""
@@ -64,12 +72,19 @@ class WeightStep:
         lap("W", l)
 
     def _work(self, item: tuple[int, slice | None], thread: Workspaces) -> None:
-        """Update some rows of W_l; without rows, count the batch in the metric of layer l."""
+        """Update some rows of W_l, or their direction if its change is to be measured.
+
+        Without rows, count the batch in the metric of layer l.
+        """
         (l, rows), lap = item, laps(self.state.clock)
         if rows is None:
             self._count(l)
         else:
-            self._update(l, rows, thread)
+            self._add_to_momentum(l, rows)
+            if self.change is None:
+                self._update(l, rows, thread)
+            else:
+                self._direct(l, rows, thread, self.change)
         lap("W", l)
 
     def _count(self, l: int) -> None:
@@ -80,29 +95,65 @@ class WeightStep:
         else:
             self.shared.count(l, metric)
 
-    def _update(self, l: int, rows: slice, thread: Workspaces) -> None:
-        """Update some rows of the momentum M_l, and of W_l.
-
-        ``W = (1 - size decay) W + size M H^-1``
-        """
-        problem, state, batch = self.problem, self.state, self.batch
-        kernels, numbers, scaling = self.device.kernels, self.numbers, self.scaling
-        W, M, metric = state.W[l][rows], state.S[l][rows], state.metrics[l]
-        momentum, penalty = state.settings.momentum, problem.weight_penalties[l - 1]
+    def _add_to_momentum(self, l: int, rows: slice) -> None:
+        """``M = momentum M + (1 - momentum) D^T V^ / (m rms(D))`` for some rows."""
+        state, batch, M = self.state, self.batch, self.state.S[l][rows]
+        momentum = state.settings.momentum
         if self.shared is None:
-            layer = problem.layers[l - 1]
+            layer, weight = self.problem.layers[l - 1], self.scaling.weight[l]
             D, V = layer.columns(batch.D[l], rows), batch.V[l - 1]
-            layer.batch_gradient(kernels, M, D, V, scaling.weight[l], momentum)
+            layer.batch_gradient(self.device.kernels, M, D, V, weight, momentum)
         else:
             M *= state.dtype.type(momentum)
             M += self.shared.step(l, rows)
-        unit = state.output_unit if l == problem.n_layers else 1.0
-        length = numbers.size / metric.level * unit
+
+    def _projected(self, l: int, rows: slice, thread: Workspaces) -> Any:
+        """Return ``M Q`` for some rows of M_l."""
+        state, metric, M = self.state, self.state.metrics[l], self.state.S[l][rows]
         work = thread.of(MomentumWork).projected
-        projected = work.array((len(W), metric.rank), state.dtype)
-        metric.project(kernels, projected, M)
+        projected = work.array((len(M), metric.rank), state.dtype)
+        metric.project(self.device.kernels, projected, M)
+        return projected
+
+    def _update(self, l: int, rows: slice, thread: Workspaces) -> None:
+        """``W = (1 - size decay) W + size M H^-1`` for some rows."""
+        kernels, state, numbers = self.device.kernels, self.state, self.numbers
+        W, M, metric = state.W[l][rows], state.S[l][rows], state.metrics[l]
+        length = numbers.size / metric.level * self._unit(l)
+        projected = self._projected(l, rows, thread)
         kernels.step_weights(W, M, projected, metric.directions, length, numbers.keep)
+        self._complete(l, rows, length)
+
+    def _direct(self, l: int, rows: slice, thread: Workspaces, change: OutputChange) -> None:
+        """``Z = level M H^-1`` for some rows."""
+        M, metric, Z = self.state.S[l][rows], self.state.metrics[l], change.directions[l][rows]
+        Z[...] = 0.0
+        projected = self._projected(l, rows, thread)
+        self.device.kernels.step_weights(Z, M, projected, metric.directions, 1.0, 1.0)
+
+    def _move(self, item: tuple[int, slice], thread: Workspaces) -> None:
+        """``W = (1 - size decay) W + size Z / rms(A(V; Z))`` for some rows."""
+        (l, rows), lap, change = item, laps(self.state.clock), self.change
+        assert change is not None
+        W, Z, numbers = self.state.W[l][rows], change.directions[l][rows], self.numbers
+        length = numbers.size * change.per_unit(l) * self._unit(l)
+        # Z is in the metric already, so no directions are left to take from it.
+        projected = self.device.empty((len(W), 0), W.dtype)
+        directions = self.state.metrics[l].directions[:0]
+        kernels = self.device.kernels
+        kernels.step_weights(W, Z, projected, directions, length, numbers.keep)
+        self._complete(l, rows, length)
+        lap("W", l)
+
+    def _unit(self, l: int) -> float:
+        """Return the unit of the size of the step of W_l."""
+        return self.state.output_unit if l == self.problem.n_layers else 1.0
+
+    def _complete(self, l: int, rows: slice, length: Any) -> None:
+        """Take the proximal step of the penalty, and count some rows of W_l in their mean."""
+        state, kernels, scaling = self.state, self.device.kernels, self.scaling
+        W, penalty = state.W[l][rows], self.problem.weight_penalties[l - 1]
         if penalty.ridge != 0.0 and scaling.moves(l):
             kernels.prox_weights(W, penalty, length * scaling.gradient_response[l])
         if self.duties.averages:
-            kernels.mean_of_weights(state.mean_W[l][rows], W, numbers.mean_share)
+            kernels.mean_of_weights(state.mean_W[l][rows], W, self.numbers.mean_share)
