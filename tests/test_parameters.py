@@ -53,6 +53,7 @@ ESTIMATOR = {
     "acceleration": ("nesterov", FULL),
     "batch_size": (8, {}),
     "step_size": (0.25, {}),
+    "step_unit": ("output", {}),
     "schedule": ("linear", {}),
     "momentum": (0.5, {}),
     "damping": (2.0, {}),
@@ -98,8 +99,8 @@ SOLVER = {
 MINI_BATCH = {
     **{name: ESTIMATOR[name] for name in ("batch_size", "step_size", "schedule", "momentum")},
     **{name: ESTIMATOR[name] for name in ("damping", "rank", "rho", "weight_decay", "average")},
+    "step_unit": ESTIMATOR["step_unit"],
     "displacement": (0.0625, {}),
-    "step_unit": ("output", {}),
     **{name: SOLVER[name] for name in ("device", "dtype", "n_threads", "tile_rows", "precision")},
     "memory": (4 * 10**9, {}),
 }

@@ -74,6 +74,12 @@ MINI_BATCH_OPTIONS: dict[str, tuple[type, str]] = {
     ),
     "rank": (int, "number of directions in the metric; default: 16, or more for batches above 500"),
     "weight_decay": (float, "default: 0.02"),
+    "step_unit": (
+        str,
+        "what a step size of 1 stands for: fit, the least-squares fit of a batch's updates, or "
+        "output, a change of rms 1 of the layers' outputs; default: output with convolutions, "
+        "else fit",
+    ),
     "average": (float, "decay of the running mean of the weights, which predicts; default: 0.98"),
 }
 

@@ -84,6 +84,7 @@ class BCDClassifier(ClassifierMixin, BaseBCD):
         falls in every iteration, and much faster. None is the published procedure. "auto" is
         "nesterov" on full batches; mini-batches have no acceleration, only `momentum`.
     batch_size, step_size, schedule, momentum, damping, rank, weight_decay, average : optional
+    step_unit : optional
         For mini-batches, see `MiniBatchThreeSplitting`. Their defaults are those of the solver, or
         follow from the number of samples and the network.
     max_iter : int, optional
@@ -169,6 +170,7 @@ class BCDClassifier(ClassifierMixin, BaseBCD):
         rank: int | None = None,
         weight_decay: float | None = None,
         average: float | None = None,
+        step_unit: str | None = None,
         max_iter: int | None = None,
         preprocess: str = "auto",
         early_stopping: bool = False,
@@ -205,6 +207,7 @@ class BCDClassifier(ClassifierMixin, BaseBCD):
             rank=rank,
             weight_decay=weight_decay,
             average=average,
+            step_unit=step_unit,
             max_iter=max_iter,
             preprocess=preprocess,
             early_stopping=early_stopping,

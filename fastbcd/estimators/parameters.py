@@ -36,6 +36,7 @@ class Parameters(BaseEstimator):
         rank: int | None = None,
         weight_decay: float | None = None,
         average: float | None = None,
+        step_unit: str | None = None,
         max_iter: int | None = None,
         preprocess: str = "auto",
         early_stopping: bool = False,
@@ -70,6 +71,7 @@ class Parameters(BaseEstimator):
         self.rank = rank
         self.weight_decay = weight_decay
         self.average = average
+        self.step_unit = step_unit
         self.max_iter = max_iter
         self.preprocess = preprocess
         self.early_stopping = early_stopping

@@ -29,4 +29,5 @@ MINI_BATCH_PARAMETERS = (
     "rank",
     "weight_decay",
     "average",
+    "step_unit",
 )

@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from fastbcd.layers import Layer
 from fastbcd.problem import Problem
 from fastbcd.solvers.mini_batch.batches import n_batches
 
@@ -47,6 +48,11 @@ class Settings:
     momentum: float
     damping: float
     rank: int
+
+
+def shares_weights(layer: Layer) -> bool:
+    """Return whether several outputs have the same weights, as the pixels of a convolution do."""
+    return layer.has_weights and layer.weight_shape[0] < layer.d_out
 
 
 def settings_for(

@@ -20,7 +20,13 @@ from fastbcd.solvers.mini_batch.first_state import first_state
 from fastbcd.solvers.mini_batch.inputs import checked_batch, checked_data
 from fastbcd.solvers.mini_batch.rhythm import StepScalars, step_scalars
 from fastbcd.solvers.mini_batch.schedule import get_schedule
-from fastbcd.solvers.mini_batch.settings import STEP_UNITS, Settings, passes_for, settings_for
+from fastbcd.solvers.mini_batch.settings import (
+    STEP_UNITS,
+    Settings,
+    passes_for,
+    settings_for,
+    shares_weights,
+)
 from fastbcd.solvers.mini_batch.state import MiniBatchState
 from fastbcd.solvers.mini_batch.sweep import BatchSweep
 from fastbcd.support.floating_point import own_errstate_in
@@ -89,10 +95,11 @@ class MiniBatchThreeSplitting:
     average : float, default=0.98
         Decay per batch of the mean weights, which make predictions; with 0 the last weights do.
         The mean takes the weights of every fourth batch if a pass has 32 or more.
-    step_unit : {"fit", "output"}, default="fit"
+    step_unit : {"fit", "output"}, optional
         What a step size of 1 stands for: the least-squares fit of the updates D_l, or a change of
         rms 1 of the pre-activations. The change is measured on 32 to 63 samples of the batch, or on
-        all of a smaller one. "output" suits convolutions, with ``loss="cross_entropy"``.
+        all of a smaller one. Default: "output" for networks with convolutions, whose outputs share
+        weights, and else "fit".
     execution : Execution, optional
         Where and how the work runs, as in `ThreeSplitting`.
     **where
@@ -131,7 +138,7 @@ class MiniBatchThreeSplitting:
         rho: float = 16.0,
         weight_decay: float = 0.02,
         average: float = 0.98,
-        step_unit: str = "fit",
+        step_unit: str | None = None,
         execution: Execution | None = None,
         **where: Any,
     ) -> None:
@@ -154,6 +161,8 @@ class MiniBatchThreeSplitting:
         self.rho = require(rho, "rho", at_least=SMALLEST)
         self.weight_decay = require(weight_decay, "weight_decay", at_least=0)
         self.average = require(average, "average", at_least=0, at_most=1 - 1e-6)
+        if step_unit is None:
+            step_unit = "output" if any(map(shares_weights, problem.layers)) else "fit"
         self.step_unit = choice(step_unit, STEP_UNITS, "step_unit")
         if problem.rho != problem.gamma:
             raise InputError("problem: rho belongs to the solver here: give it as rho=...")
