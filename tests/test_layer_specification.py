@@ -109,7 +109,7 @@ def fitted(digits):
 
 def test_a_classifier_learns_images(digits, fitted):
     X, y = digits
-    assert fitted.score(X[1200:], y[1200:]) > 0.45  # chance is 0.1
+    assert fitted.score(X[1200:], y[1200:]) > 0.8
     assert fitted.n_features_in_ == 64
     assert fitted.network_.layers[0] == Conv2d((8, 8, 1), 3, 3)
     np.testing.assert_array_equal(fitted.predict(X[:9, :, :, None]), fitted.predict(X[:9]))
@@ -165,9 +165,9 @@ def test_the_command_line_trains_and_predicts_with_layers(tmp_path, monkeypatch,
     assert (status, out) == (0, "")
     summary = json.loads((tmp_path / "r" / "summary.json").read_text())
     assert summary["widths"] == [64, 108, 27, 12, 10]
-    assert summary["test_accuracy"] > 0.45
+    assert summary["test_accuracy"] > 0.8
     assert main(["predict", "r"]) == 0
-    assert f"{summary['test_accuracy']:.4f}" in capsys.readouterr().out
+    assert f"accuracy {summary['test_accuracy']} on 360 samples" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
