@@ -247,9 +247,9 @@ def subgradient_below_maximum(penalty, V, G, R, window, sample_weight=None):
     """``sum_i c_i |G_i + ds(V_i) - dA(V_i) R_i|^2``, in float64, of the subgradient nearest to 0.
 
     V, G (m, d): states and gradient of the smooth part; R (m, d / q) is minus the slope of F in the
-    maxima; s is `penalty`, window a `Window`; c is `sample_weight` (m,) float64, 1 for each where it
-    is None. Where R < 0, dA has all weighted means of the numbers that are the maximum; where R > 0
-    it has each of them.
+    maxima; s is `penalty`, window a `Window`; c is `sample_weight` (m,) float64, 1 for each where
+    it is None. Where R < 0, dA has all weighted means of the numbers that are the maximum; where
+    R > 0 it has each of them.
     """
     offsets, total = window_offsets(window), 0.0
     q = len(offsets)
