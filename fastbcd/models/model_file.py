@@ -1,4 +1,4 @@
-"""The file of a model, format 4: its arrays and metadata, and how older formats differ."""
+"""The file of a model, format 4 or 5: its arrays and metadata, and how older formats differ."""
 
 from __future__ import annotations
 
@@ -12,19 +12,24 @@ from fastbcd.data.preprocessing import Preprocessing
 from fastbcd.errors import InputError
 from fastbcd.files.checksummed import read_checksummed, write_checksummed
 from fastbcd.kernels import ACTIVATIONS
+from fastbcd.layers import Dense
+from fastbcd.layers.specification import layer_of, settings_of
 from fastbcd.models.network import Network
 from fastbcd.support.parameters import parse
 from fastbcd.support.stored import check_state_dict
 from fastbcd.support.version import __version__
 
 # Format 2 knows inputs that are cut at a limit. Format 3 has a checksum, the loss, the type of
-# the classes, and regression. Format 4 knows the kind of inputs and the shape of images.
-FORMAT, WITHOUT_CHECKSUM = 4, (1, 2)
+# the classes, and regression. Format 4 knows the kind of inputs and the shape of images. Format 5
+# names the types of layers; a network of dense layers alone is written in format 4, which earlier
+# versions read, too.
+FORMAT, ALL_DENSE, WITHOUT_CHECKSUM = 5, 4, (1, 2)
 # Keys of the metadata, by the first format that has them, and those that a file may lack.
 KEYS = {
     1: ("format", "widths", "activations", "residual", "classes"),
     3: ("fastbcd", "feature_names", "loss"),
     4: ("input_kind", "image_shape"),
+    5: ("layers",),
 }
 MAY_LACK = ("checksum", "feature_names", "limit")
 # Arrays that only regression has.
@@ -42,7 +47,6 @@ def write_model(path: Path, model: Any) -> None:
         The model has a part that would not be the same after reading.
     """
     network, preprocessing = model.network, model.preprocessing
-    network.require_dense("a model file")
     for activation in network.activations:
         if activation.name not in ACTIVATIONS or activation != parse(
             repr(activation), ACTIVATIONS, "activation"
@@ -56,7 +60,7 @@ def write_model(path: Path, model: Any) -> None:
     tensors |= {"shift": preprocessing.shift, "scale": preprocessing.scale}
     tensors |= {name: array for name, array in targets.items() if array is not None}
     metadata = {
-        "format": FORMAT,
+        "format": ALL_DENSE,
         "fastbcd": __version__,
         "widths": list(network.widths),
         "activations": [repr(activation) for activation in network.activations],
@@ -67,6 +71,8 @@ def write_model(path: Path, model: Any) -> None:
         "input_kind": model.input_kind,
         "image_shape": model.image_shape,
     }
+    if not all(isinstance(layer, Dense) for layer in network.layers):
+        metadata |= {"format": FORMAT, "layers": [settings_of(layer) for layer in network.layers]}
     if np.isfinite(preprocessing.limit):
         metadata["limit"] = float(preprocessing.limit)
     write_checksummed(path, tensors, metadata)
@@ -122,10 +128,14 @@ def _check_keys(tensors: dict[str, NDArray[Any]], metadata: dict[str, Any]) -> N
 def _network(tensors: dict[str, NDArray[Any]], metadata: dict[str, Any]) -> Network:
     L, residual = len(metadata["widths"]) - 1, metadata["residual"]
     activations = [parse(text, ACTIVATIONS, "activation") for text in metadata["activations"]]
-    network = Network([tensors[f"W{l}"] for l in range(1, L + 1)], activations, residual)
+    stored = metadata.get("layers")
+    layers = None if stored is None else [layer_of(settings) for settings in stored]
+    network = Network([tensors[f"W{l}"] for l in range(1, L + 1)], activations, residual, layers)
+    shapes = [layer.weight_shape for layer in network.layers]
     if not (
         list(network.widths) == metadata["widths"]
         and len(activations) == len(network.residual) == L
+        and [W.shape for W in network.W] == shapes
         and all(np.isfinite(W).all() for W in network.W)
     ):
         raise ValueError("its arrays do not have the sizes it names, or are not finite")
