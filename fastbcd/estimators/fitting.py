@@ -15,11 +15,12 @@ from fastbcd.data.inputs import Inputs
 from fastbcd.data.preprocessing import PREPROCESSINGS, Preprocessing
 from fastbcd.data.validation import check_present
 from fastbcd.errors import InputError
+from fastbcd.estimators.images import Shape, checked_shape, image_rows
 from fastbcd.estimators.parameters import Parameters
 from fastbcd.estimators.samples import Array, Samples
 from fastbcd.estimators.scaling import Scaling
 from fastbcd.estimators.score import ValidationScore
-from fastbcd.estimators.solvers import MINI_BATCH, check_fraction, hidden_widths
+from fastbcd.estimators.solvers import MINI_BATCH, check_fraction, make_layers
 from fastbcd.models.model import Model
 from fastbcd.solvers.defaults import ITERATIONS, AnySolver
 from fastbcd.solvers.mini_batch import MiniBatchThreeSplitting
@@ -35,6 +36,8 @@ class Fitting(Parameters):
 
     classes_: Array
     """Classes of a classifier."""
+    _image_shape: Shape | None
+    """(H, W, C) of the inputs, if they are images."""
     _scaling: Scaling
     """Scaling of the last fit or partial_fit."""
 
@@ -80,7 +83,12 @@ class Fitting(Parameters):
         """Call `validate_data` for X, or X and y, and check the kind of X's numbers.
 
         It must be the kind to which the scaling was fitted; with `reset` it becomes that kind.
+        Images become rows, and must have the same shape as in training.
         """
+        if self.layers is not None:
+            X = self._rows(X, reset)
+        elif reset:
+            self._image_shape = checked_shape(self.image_shape)
         try:
             checked = validate_data(self, X, *y, reset=reset, **more)
         except TypeError:  # NumPy and scikit-learn cannot compare pandas' NA
@@ -92,6 +100,24 @@ class Fitting(Parameters):
             raise InputError(f"X must hold numbers only, got {A.dtype}")
         self._check_kind(A, reset)
         return checked
+
+    def _rows(self, X: Any, reset: bool) -> Any:
+        """Return X as rows, and keep the shape of images, or compare it with that in training."""
+        given = checked_shape(self.image_shape)
+        if reset:
+            X, self._image_shape = image_rows(X, given, trained=False)
+            return X
+        trained = getattr(self, "_image_shape", None)
+        if given is not None and given != trained:
+            raise InputError(
+                f"image_shape is {given}, but the network was trained on images of shape {trained}"
+            )
+        return image_rows(X, trained, trained=True)[0]
+
+    def _parameters(self) -> dict[str, Any]:
+        """Return the parameters of the solver, with the shape of images that X has."""
+        shape = getattr(self, "_image_shape", None)  # pickles of earlier versions lack it
+        return self.get_params(deep=False) | {"image_shape": shape}
 
     def _check_kind(self, X: Array, reset: bool) -> None:
         if reset:
@@ -145,15 +171,21 @@ class Fitting(Parameters):
         """
         X, raw, weight = samples.X, self._raw(samples.codes), samples.weight
         if previous is None:
-            inputs = Preprocessing.fit(X, self.preprocess, weight)
+            shape = getattr(self, "_image_shape", None)
+            channels = None if shape is None else shape[-1]
+            inputs = Preprocessing.fit(X, self.preprocess, weight, channels=channels)
             targets = self._fit_targets(samples.codes, weight)
-            return Scaling.of(inputs, targets, plain(self.preprocess), X, raw, weight)
-        hidden = hidden_widths(self.hidden_layer_sizes)
-        widths = (X.shape[1], *hidden, previous.network.widths[-1])
-        if widths != previous.network.widths:
+            kind = plain(self.preprocess)
+            return Scaling.of(inputs, targets, kind, X, raw, weight, channels)
+        network = previous.network
+        layers = make_layers(self._parameters(), X.shape[1], network.widths[-1])
+        if layers != network.layers:
+            name = "hidden_layer_sizes" if self.layers is None else "layers"
+            widths = (X.shape[1], *(layer.d_out for layer in layers))
+            more = "" if widths != network.widths else ", of layers of other types or settings"
             raise InputError(
-                f"hidden_layer_sizes: the network so far has widths {previous.network.widths}, "
-                f"but now they should be {widths}; fit a new estimator"
+                f"{name}: the network so far has widths {network.widths}, "
+                f"but now they should be {widths}{more}; fit a new estimator"
             )
         before = getattr(self, "_scaling", None)
         if before is None:
@@ -197,6 +229,7 @@ class Fitting(Parameters):
             feature_names=None if names is None else [str(name) for name in names],
             loss=getattr(self.loss, "name", plain(self.loss)),
             input_kind=getattr(self, "_input_kind", None),
+            image_shape=getattr(self, "_image_shape", None),
             **scaling.targets,
         )
         self.network_ = network

@@ -6,7 +6,7 @@ from typing import Any
 
 from sklearn.base import BaseEstimator
 
-from fastbcd.estimators.solvers import AUTO, MINI_BATCH
+from fastbcd.estimators.solvers import AUTO, HIDDEN, MINI_BATCH
 
 
 class Parameters(BaseEstimator):
@@ -14,9 +14,11 @@ class Parameters(BaseEstimator):
 
     def __init__(
         self,
-        hidden_layer_sizes: Any = (128, 128),
+        hidden_layer_sizes: Any = HIDDEN,
         activation: Any = "relu",
         *,
+        layers: Any = None,
+        image_shape: Any = None,
         loss: Any = "squared",
         solver: str = MINI_BATCH,
         residual: bool = False,
@@ -49,6 +51,8 @@ class Parameters(BaseEstimator):
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
+        self.layers = layers
+        self.image_shape = image_shape
         self.loss = loss
         self.solver = solver
         self.residual = residual
@@ -80,5 +84,6 @@ class Parameters(BaseEstimator):
         self.verbose = verbose
 
     def __setstate__(self, stored: dict[str, Any]) -> None:
-        # Version 0.1 had no acceleration, so its estimators go on without.
-        super().__setstate__({"acceleration": None, **stored})
+        # Version 0.1 had no acceleration and no images, so its estimators go on without.
+        earlier = {"acceleration": None, "layers": None, "image_shape": None}
+        super().__setstate__({**earlier, **stored})

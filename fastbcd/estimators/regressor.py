@@ -25,7 +25,7 @@ class BCDRegressor(MultiOutputMixin, RegressorMixin, BaseBCD):
 
     Parameters
     ----------
-    hidden_layer_sizes, activation
+    hidden_layer_sizes, activation, layers, image_shape
         As in `BCDClassifier`, like all parameters that are not described here.
     loss : str or Loss, default="squared"
         Loss of the standardised targets; the other built-in losses are for classes.

@@ -111,6 +111,8 @@ def build_layers(specification: Specification, shape: Sequence[int], n_outputs: 
     dense 64 10
     """
     inputs: Shape = (*shape, 1) if len(shape) == 2 else tuple(shape)
+    if len(inputs) not in (1, 3):
+        raise InputError(f"layers take images (H, W, C), (H, W) or rows (d,), got shape {inputs}")
     layers: list[Layer] = []
     for number, text in enumerate(_texts(specification), start=1):
         try:
