@@ -27,7 +27,7 @@ def read_data(
         index=before is not None and "columns" not in before,
         ranks=ranks,
         allocate=allocate,
-        unit=tile_rows_of(options),
+        unit=tile_rows_of(options, ranks.size),
     )
     if before is not None:
         with collective_errors(ranks):
