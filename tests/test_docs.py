@@ -141,7 +141,7 @@ def small(arguments):
         if option in limits:
             sizes = [str(min(int(size), limits[option])) for size in value.split(",")]
             arguments[i + 1] = ",".join(sizes)
-    if "--hidden" not in arguments:
+    if "--hidden" not in arguments and "--layers" not in arguments:
         arguments += ["--hidden", f"{WIDTH},{WIDTH}"]
     if "--epochs" not in arguments:
         arguments += ["--epochs", str(EPOCHS)]
