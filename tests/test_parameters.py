@@ -40,7 +40,6 @@ FULL = {"solver": "three-splitting"}
 # A value that each parameter may have, and what else must be given with it.
 ESTIMATOR = {
     "hidden_layer_sizes": (6, {}),
-    "layers": ("dense:5", {}),
     "activation": ("linear", {}),
     "loss": ("squared", {}),
     "solver": ("mini-batch", {}),
@@ -164,8 +163,8 @@ def test_each_parameter_of_an_estimator(kind, name):
 
 
 def test_the_tables_have_every_parameter():
-    # Sizes of images, which are no number or name: tests/test_layer_specification.py.
-    names = {*ESTIMATOR, "image_shape"}
+    # Those two go together, and not with the widths of this file: tests/test_estimator_images.py.
+    names = {*ESTIMATOR, "layers", "image_shape"}
     assert names == set(BCDClassifier().get_params())
     assert set(BCDRegressor().get_params()) == names - {"class_weight"}
     left_out = {"problem", "comm", "folder", "self", "widths", "inner_steps", "layers"}

@@ -9,11 +9,12 @@ from dataclasses import asdict
 from itertools import pairwise
 from typing import Any
 
+from fastbcd.data.inputs import check_same_shape
 from fastbcd.devices import DEVICES, PRECISIONS, get_device
 from fastbcd.errors import InputError
 from fastbcd.kernels import ACTIVATIONS, LOSSES, PENALTIES
 from fastbcd.layers import Dense, Layer, build_layers
-from fastbcd.layers.specification import FORMS
+from fastbcd.layers.specification import forms, needs_images
 from fastbcd.problem import REDUCTIONS, Problem
 from fastbcd.problem.initialization import INITIALIZATIONS
 from fastbcd.problem.requirements import LOSS_UPDATES
@@ -49,6 +50,7 @@ FULL_BATCH_DEFAULTS: dict[str, Any] = {
     "epochs": ITERATIONS,
 }
 MINI_BATCH_DEFAULTS: dict[str, Any] = {"weight_penalty": "none", "schedule": "cosine"}
+HIDDEN = "512,512"
 FULL_BATCH_ONLY = (
     "alpha",
     "alpha_weights",
@@ -59,8 +61,6 @@ FULL_BATCH_ONLY = (
     "bias",
     "certify",
 )
-
-HIDDEN = "512,512"
 
 # Options of mini-batches: type and help. The solver has their defaults.
 MINI_BATCH_OPTIONS: dict[str, tuple[type, str]] = {
@@ -93,18 +93,18 @@ def add_solver_options(parser: argparse.ArgumentParser) -> None:
         default="three-splitting",
         help="which algorithm of the paper",
     )
-    add("--hidden", metavar="D1,D2,...", help=f"widths of dense hidden layers; default: {HIDDEN}")
+    add("--hidden", metavar="D1,D2,...", help=f"widths of the hidden layers; default: {HIDDEN}")
     add(
         "--layers",
-        metavar="L1,L2,...",
-        help=f"hidden layers of several types, in place of --hidden: {FORMS}; a size is a number "
-        "or HEIGHTxWIDTH. Example: conv:32:5,maxpool:2,dense:128",
+        metavar="LAYER,LAYER,...",
+        help=f"hidden layers of several types, in place of --hidden: {forms()}; a size is a number "
+        "or HEIGHTxWIDTH",
     )
     add(
         "--image-shape",
         metavar="H,W[,C]",
-        help="for --layers: height, width and channels of the images in the rows of DATA, channels "
-        "last; default: those of DATA's files",
+        help="for --layers: shape of the images in the rows of DATA, channels last; default: that "
+        "of DATA's arrays or files",
     )
     add("--activation", default="relu", metavar="NAME", help=f"one of {_names(ACTIVATIONS)}")
     add("--loss", default="squared", metavar="NAME", help=f"one of {_names(LOSSES)}")
@@ -166,7 +166,8 @@ def add_solver_options(parser: argparse.ArgumentParser) -> None:
 def tile_rows_of(options: argparse.Namespace, n_ranks: int) -> Callable[[int], int]:
     """A function from the number of features to the samples in a tile; it needs no solver.
 
-    On mini-batches it gives 1, because their samples are shuffled anyway.
+    On mini-batches it gives 1, because their samples are shuffled anyway. With ``--layers``, whose
+    widths follow from the shape of images, several ranks need ``--tile-rows``.
     """
     hidden, dtype = _hidden(options), check_dtype(options.dtype)
     by_widths = options.batch_size is None and options.tile_rows is None
@@ -183,44 +184,58 @@ def tile_rows_of(options: argparse.Namespace, n_ranks: int) -> Callable[[int], i
 
 
 def _hidden(options: argparse.Namespace) -> list[int]:
-    """Widths of dense hidden layers; HIDDEN if the user gave none."""
+    """Widths of the hidden layers that ``--hidden`` names, HIDDEN if there is no ``--layers``."""
+    if options.layers is not None:
+        _refuse(options, ("hidden",), "does not go with --layers; give only one")
+        return []
     if options.hidden is None:
-        options.hidden = HIDDEN if options.layers is None else ""
-    elif options.hidden and options.layers is not None:
-        raise InputError("--hidden and --layers both name the hidden layers; give one of them")
+        options.hidden = HIDDEN
     parts = options.hidden.split(",") if options.hidden else []
     if not all(part.isdecimal() for part in parts):
         raise InputError(f"--hidden must be widths separated by commas, got {options.hidden!r}")
     return [int(width) for width in parts]
 
 
+def image_shape_of(
+    options: argparse.Namespace, known: tuple[int, ...] | None, d: int
+) -> tuple[int, ...] | None:
+    """The shape of an image: that of ``--image-shape``, else the `known` one of the data.
+
+    Raises
+    ------
+    InputError
+        The option is no shape of d numbers, differs from the known shape, or has no use.
+    """
+    given = options.image_shape
+    if given is None:
+        return known
+    if options.layers is None:
+        raise InputError("--image-shape needs --layers: other layers do not know of images")
+    sizes = given.split(",")
+    if len(sizes) not in (2, 3) or not all(size.isdecimal() for size in sizes):
+        raise InputError(f"--image-shape must be H,W or H,W,C, got {given!r}")
+    shape = tuple(map(int, sizes))
+    if known is not None:
+        check_same_shape(shape, known, "--image-shape: images are", "DATA has")
+    if math.prod(shape) != d:
+        raise InputError(
+            f"--image-shape: an image of {given} has {math.prod(shape)} numbers, but a sample {d}"
+        )
+    return shape
+
+
 def _layers(
     options: argparse.Namespace, d: int, n_classes: int, image_shape: tuple[int, ...] | None
 ) -> list[Layer]:
-    """The layers that ``--layers`` or ``--hidden`` names, for inputs of d numbers."""
+    """The layers that ``--layers`` or ``--hidden`` names."""
     hidden = _hidden(options)
     if options.layers is None:
-        if options.image_shape is not None:
-            raise InputError("--image-shape needs --layers: dense layers do not know of images")
         return [Dense(below, own) for below, own in pairwise((d, *hidden, n_classes))]
-    if options.image_shape is not None:
-        sizes = options.image_shape.split(",")
-        if len(sizes) not in (2, 3) or not all(size.isdecimal() for size in sizes):
-            raise InputError(
-                f"--image-shape must be two or three numbers, H,W or H,W,C, got "
-                f"{options.image_shape!r}"
-            )
-        image_shape = tuple(map(int, sizes))
-        if math.prod(image_shape) != d:
-            raise InputError(
-                f"--image-shape {options.image_shape} has {math.prod(image_shape)} elements, but a "
-                f"sample has {d}"
-            )
     try:
         return build_layers(options.layers, image_shape or (d,), n_classes)
     except InputError as error:
-        hint = "" if image_shape else "; --image-shape H,W,C says that the rows of DATA are images"
-        raise InputError(f"--{error}{hint}") from None
+        flat = image_shape is None and needs_images(options.layers)
+        raise InputError(f"--{error}{': --image-shape H,W,C' if flat else ''}") from None
 
 
 def solver_of(
@@ -232,8 +247,8 @@ def solver_of(
 ) -> AnySolver:
     """The solver for inputs of `shape`; options that were not given get the values that it chose.
 
-    `shape` is (n, d), n counting the samples of all ranks of `comm`; `image_shape` is that of one
-    sample, if the data are images.
+    `shape` is (n, d), n counting the samples of all ranks of `comm`. `image_shape` is that of an
+    input, if it is an image.
     """
     full = options.batch_size is None
     layers = _layers(options, shape[1], n_classes, image_shape)
@@ -246,6 +261,7 @@ def solver_of(
             setattr(options, name, value)
     problem = Problem(
         (shape[1], *(layer.d_out for layer in layers)),
+        layers=layers,
         activation=options.activation,
         loss=options.loss,
         gamma=options.gamma,
@@ -254,7 +270,6 @@ def solver_of(
         state_penalty=options.state_penalty,
         residual=options.algorithm == "resnet",
         reduction=options.reduction,
-        layers=layers,
     )
     machine = {
         "device": options.device,

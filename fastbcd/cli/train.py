@@ -27,7 +27,7 @@ from fastbcd.callbacks import (
 from fastbcd.checkpoints.checkpoint import read
 from fastbcd.cli.resume import data_named, resumed_options
 from fastbcd.cli.run_folder import RunFolder
-from fastbcd.cli.solver_options import solver_of
+from fastbcd.cli.solver_options import image_shape_of, solver_of
 from fastbcd.cli.train_options import Formatter, add_options, check_options
 from fastbcd.cli.training_data import Labels, read_data
 from fastbcd.data import Dataset, Preprocessing
@@ -70,9 +70,10 @@ def run(options: argparse.Namespace) -> int:
 
     dataset = read_data(options, before, ranks, None if options.memory is None else allocate)
     labels = Labels.of(dataset, ranks)
-    preprocessing = Preprocessing.fit(dataset.X_train, options.preprocess, ranks=ranks)
     shape = (dataset.n_train, dataset.X_train.shape[1])
+    dataset.image_shape = image_shape_of(options, dataset.image_shape, shape[1])
     solver = solver_of(options, shape, len(labels.classes), comm, dataset.image_shape)
+    preprocessing = _preprocessing(options, dataset, ranks)
     check_options(options)
     make_model = _model_maker(dataset, labels, preprocessing, solver)
     X_train, X_test = (
@@ -129,6 +130,14 @@ def _resumed(
     folder = RunFolder(Path(options.resume))
     with collective_errors(ranks):
         return resumed_options(add_options, options.arguments, folder), folder, folder.read_config()
+
+
+def _preprocessing(options: argparse.Namespace, dataset: Dataset, ranks: Ranks) -> Preprocessing:
+    """The scaling of inputs, by channels of images if there are ``--layers``."""
+    images, channels = dataset.image_shape, None
+    if images is not None and options.layers is not None:
+        channels = images[2] if len(images) == 3 else 1
+    return Preprocessing.fit(dataset.X_train, options.preprocess, ranks=ranks, channels=channels)
 
 
 def _model_maker(

@@ -51,6 +51,19 @@ def moments(
     return mean, np.sqrt(_sums(X, squares, ranks) / count)
 
 
+def of_channels(mean: Vector, deviation: Vector, channels: int) -> tuple[Vector, Vector]:
+    """Return mean and deviation (d,) of all pixels of a column's channel, channels last.
+
+    ``deviation_c^2 = mean_p (deviation_p^2 + (mean_p - mean_c)^2)`` over the pixels p of channel c.
+    """
+    means = mean.reshape(-1, channels)
+    together = means.mean(axis=0)
+    apart = np.hypot(deviation.reshape(-1, channels), means - together)
+    largest = np.where(apart.max(axis=0) > 0.0, apart.max(axis=0), 1.0)
+    deviations = largest * np.sqrt(np.square(apart / largest).mean(axis=0))
+    return np.tile(together, len(means)), np.tile(deviations, len(means))
+
+
 def weight_sum(weight: Vector, ranks: Ranks) -> float:
     """Return the sum of the weights (n,) of all ranks."""
     return math.fsum(ranks.gather(math.fsum(weight)))

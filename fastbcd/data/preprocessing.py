@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastbcd.data.blocks import blocks, release, rows_of_block
-from fastbcd.data.moments import is_constant, largest_magnitude, moments
+from fastbcd.data.moments import is_constant, largest_magnitude, moments, of_channels
 from fastbcd.devices.ranks import SINGLE_PROCESS, Ranks
 from fastbcd.errors import InputError
 from fastbcd.support.floating_point import own_errstate_in
@@ -42,6 +42,7 @@ class Preprocessing:
         kind: str = "auto",
         sample_weight: NDArray[np.float64] | None = None,
         ranks: Ranks = SINGLE_PROCESS,
+        channels: int | None = None,
     ) -> Preprocessing:
         """Choose shift and scale for training inputs X (n, d); `InputError` for an unknown `kind`.
 
@@ -53,6 +54,9 @@ class Preprocessing:
         feature becomes 0). ``"clipped"`` also clips at 5 deviations from the mean, so that a few
         extreme values do not decide what is learned. ``"auto"`` is unit for unsigned integers
         (grey levels), else clipped. Mean and variance are weighted by `sample_weight` (n,).
+
+        With `channels`, inputs are images with the channels last, and all pixels of a channel have
+        the same mean and variance, so that a convolution sees the same picture everywhere.
         """
         kind = choice(kind, PREPROCESSINGS, "preprocess")
         if kind == "auto":
@@ -70,6 +74,8 @@ class Preprocessing:
         if not np.isfinite(deviation).all():
             column = int(np.argmin(np.isfinite(deviation)))
             raise InputError(f"preprocess: the numbers of feature {column} are too large to scale")
+        if channels is not None:
+            shift, deviation = of_channels(shift, deviation, channels)
         constant = is_constant(shift, deviation)
         scale = np.where(constant, 0.0, 1.0 / np.where(constant, 1.0, deviation))
         return cls(shift, scale, LIMIT if kind == "clipped" else np.inf)

@@ -52,7 +52,7 @@ class BaseBCD(Fitting):
         ----------
         X : (n, d) array
             Dense numbers. It may be a pandas DataFrame, whose column names are kept. With `layers`
-            it may also be images, (n, H, W, C) or (n, H, W).
+            it may be images, (n, H, W, C) or (n, H, W).
         y : array
         sample_weight : (n,) array, optional
             One number is for all. A sample of weight 2 counts as two samples, and one of weight 0
@@ -95,8 +95,7 @@ class BaseBCD(Fitting):
         scaling = self._scale(previous, samples, all_at_once=True)
         weight = self._with_class_weight(samples.codes, samples.weight)
         Z, Y = self._scaled(samples, scaling, check_dtype(self.dtype))
-        parameters, images = self.get_params(deep=False), self._image_shape
-        solver = make_solver(parameters, Z.shape[1], Y.shape[1], len(Z), images)
+        solver = make_solver(self._parameters(), Z.shape[1], Y.shape[1], samples=len(Z))
         max_iter = self._iterations(solver, len(Z))
         passes: dict[str, Any] = {"passes": max_iter} if mini_batch else {}
         state: Any = solver.init(Z, Y, seed=seed, sample_weight=weight, **passes)
@@ -209,8 +208,7 @@ class BaseBCD(Fitting):
         scaling, raw = self._scale(model, samples), self._raw(codes)
         weight = self._with_class_weight(codes, samples.weight, stream=True)
         weighted = replace(samples, weight=weight)
-        parameters = self.get_params(deep=False)
-        solver = stream_solver(parameters, X.shape[1], raw.shape[1], self._image_shape)
+        solver = stream_solver(self._parameters(), X.shape[1], raw.shape[1])
         stream: Any = getattr(self, "_stream", None)
         if stream is None:
             network = None if model is None else model.network
@@ -278,6 +276,6 @@ class BaseBCD(Fitting):
         before = self.network_
         network = Network(weights, before.activations, before.residual, before.layers)
         n_threads = self.n_threads
-        if n_threads is None and not worth_threads(network.widths, len(X)):
+        if n_threads is None and not worth_threads(network.layers, len(X)):
             n_threads = 1
         return network.forward(self.model_.preprocessing(X, np.float64), n_threads)

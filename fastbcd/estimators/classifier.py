@@ -18,7 +18,7 @@ from fastbcd.data.validation import check_some_weight
 from fastbcd.errors import InputError
 from fastbcd.estimators.base import BaseBCD, takes_streams
 from fastbcd.estimators.samples import Array
-from fastbcd.estimators.solvers import AUTO, MINI_BATCH
+from fastbcd.estimators.solvers import AUTO, HIDDEN, MINI_BATCH
 from fastbcd.models.probabilities import check_has_probabilities, probabilities
 from fastbcd.support.floating_point import own_errstate, own_errstate_in
 from fastbcd.support.parameters import plain
@@ -50,6 +50,12 @@ class BCDClassifier(ClassifierMixin, BaseBCD):
     ----------
     hidden_layer_sizes : int or sequence of int, default=(128, 128)
         Widths of the hidden layers; ``()`` is a linear model.
+    layers : str or sequence of str, optional
+        Hidden layers of several types, in place of `hidden_layer_sizes`, such as
+        ``"conv:16:5,maxpool:2,dense:128"``; see `fastbcd.layers.build_layers`. X may then be images
+        (n, H, W, C), channels last, or (n, H, W) with one channel.
+    image_shape : (H, W, C) or (H, W), optional
+        For `layers`: shape of the images in the rows of X, if X is (n, d).
     activation : str or Formula, default="relu"
         Activation of the hidden layers; see `Problem`.
     loss : str or Loss, default="cross_entropy"
@@ -71,13 +77,6 @@ class BCDClassifier(ClassifierMixin, BaseBCD):
         ``"ridge:3e-4"`` on full batches.
     state_penalty : the same, optional
         For full batches, penalty on the states of the layers.
-    layers : str or sequence of str, optional
-        Hidden layers of several types, in place of `hidden_layer_sizes`, such as
-        ``"conv:32:5,maxpool:2,dense:128"``; see `fastbcd.layers.build_layers`. X is then images,
-        (n, H, W, C) or (n, H, W), of one shape in `fit` and `predict`; numbers from 0 to 255 are
-        best left in uint8.
-    image_shape : (H, W) or (H, W, C), optional
-        For `layers`, if X holds images as rows of H W C numbers, channels last.
     acceleration : {"auto", "nesterov", None}, default="auto"
         For full batches. With "nesterov" each iteration starts from
         ``P^k + beta_k (P^k - P^{k-1})`` instead of its last point P^k, all blocks together. F still
@@ -92,8 +91,8 @@ class BCDClassifier(ClassifierMixin, BaseBCD):
         on full batches.
     preprocess : {"auto", "none", "unit", "standard", "clipped"}, default="auto"
         Scaling of inputs, fitted in `fit`. By default grey levels (unsigned integers) are scaled to
-        [0, 1], other numbers to mean 0 and variance 1 and clipped at five deviations. See
-        `Preprocessing.fit`.
+        [0, 1], other numbers to mean 0 and variance 1 and clipped at five deviations. All pixels of
+        a channel of images have the same mean and variance. See `Preprocessing.fit`.
     early_stopping : bool, default=False
         Hold out a share `validation_fraction` of the samples, stop once their accuracy has not
         risen by `tol` for `n_iter_no_change` passes, and keep the best weights.
@@ -148,9 +147,11 @@ class BCDClassifier(ClassifierMixin, BaseBCD):
 
     def __init__(
         self,
-        hidden_layer_sizes: Any = (128, 128),
+        hidden_layer_sizes: Any = HIDDEN,
         activation: Any = "relu",
         *,
+        layers: Any = None,
+        image_shape: Any = None,
         loss: Any = "cross_entropy",
         solver: str = MINI_BATCH,
         residual: bool = False,
@@ -159,8 +160,6 @@ class BCDClassifier(ClassifierMixin, BaseBCD):
         proximal_weight: float | None = None,
         weight_penalty: Any = None,
         state_penalty: Any = None,
-        layers: Any = None,
-        image_shape: Any = None,
         acceleration: str | None = AUTO,
         batch_size: int | None = None,
         step_size: float | None = None,
@@ -188,6 +187,8 @@ class BCDClassifier(ClassifierMixin, BaseBCD):
         super().__init__(
             hidden_layer_sizes,
             activation,
+            layers=layers,
+            image_shape=image_shape,
             loss=loss,
             solver=solver,
             residual=residual,
@@ -196,8 +197,6 @@ class BCDClassifier(ClassifierMixin, BaseBCD):
             proximal_weight=proximal_weight,
             weight_penalty=weight_penalty,
             state_penalty=state_penalty,
-            layers=layers,
-            image_shape=image_shape,
             acceleration=acceleration,
             batch_size=batch_size,
             step_size=step_size,

@@ -11,15 +11,16 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils.validation import validate_data
 
 from fastbcd.callbacks import BatchLoss, EarlyStopping, Objective, Progress
-from fastbcd.data.inputs import Inputs, check_same_shape
+from fastbcd.data.inputs import Inputs
 from fastbcd.data.preprocessing import PREPROCESSINGS, Preprocessing
 from fastbcd.data.validation import check_present
 from fastbcd.errors import InputError
+from fastbcd.estimators.images import Shape, checked_shape, image_rows
 from fastbcd.estimators.parameters import Parameters
 from fastbcd.estimators.samples import Array, Samples
 from fastbcd.estimators.scaling import Scaling
 from fastbcd.estimators.score import ValidationScore
-from fastbcd.estimators.solvers import MINI_BATCH, check_fraction, layers_of
+from fastbcd.estimators.solvers import MINI_BATCH, check_fraction, make_layers
 from fastbcd.models.model import Model
 from fastbcd.solvers.defaults import ITERATIONS, AnySolver
 from fastbcd.solvers.mini_batch import MiniBatchThreeSplitting
@@ -35,10 +36,10 @@ class Fitting(Parameters):
 
     classes_: Array
     """Classes of a classifier."""
+    _image_shape: Shape | None
+    """(H, W, C) of the inputs, if they are images."""
     _scaling: Scaling
     """Scaling of the last fit or partial_fit."""
-    _image_shape: tuple[int, ...] | None = None
-    """Shape of the images in training; None if samples were rows."""
 
     # -- methods that classifier and regressor define -----------------------------------------
 
@@ -82,9 +83,12 @@ class Fitting(Parameters):
         """Call `validate_data` for X, or X and y, and check the kind of X's numbers.
 
         It must be the kind to which the scaling was fitted; with `reset` it becomes that kind.
-        Images become rows.
+        Images become rows, and must have the same shape as in training.
         """
-        X = self._as_rows(X, reset)
+        if self.layers is not None:
+            X = self._rows(X, reset)
+        elif reset:
+            self._image_shape = checked_shape(self.image_shape)
         try:
             checked = validate_data(self, X, *y, reset=reset, **more)
         except TypeError:  # NumPy and scikit-learn cannot compare pandas' NA
@@ -97,35 +101,23 @@ class Fitting(Parameters):
         self._check_kind(A, reset)
         return checked
 
-    def _as_rows(self, X: Any, reset: bool) -> Any:
-        """Return images X (n, H, W[, C]) as rows (n, d), and X as it is without `layers`.
-
-        They must have the shape of the images in training; with `reset` theirs becomes that shape.
-        """
-        if self.layers is None:
-            self._image_shape = None
+    def _rows(self, X: Any, reset: bool) -> Any:
+        """Return X as rows, and keep the shape of images, or compare it with that in training."""
+        given = checked_shape(self.image_shape)
+        if reset:
+            X, self._image_shape = image_rows(X, given, trained=False)
             return X
-        given = np.shape(X)[1:] if np.ndim(X) in (3, 4) else None
-        if not reset:
-            if given is not None and self._image_shape is not None:
-                trained = self._image_shape
-                check_same_shape(trained, given, "the network was trained on images", "X has")
-        elif self.image_shape is None:
-            self._image_shape = given
-        else:
-            sizes = plain(self.image_shape)
-            if not isinstance(sizes, tuple | list | np.ndarray) or len(sizes) not in (2, 3):
-                raise InputError(f"image_shape must be (H, W) or (H, W, C), got {sizes!r}")
-            shape = tuple(require_integer(d, "image_shape", at_least=1) for d in sizes)
-            if given is not None:
-                check_same_shape(shape, given, "image_shape says images", "X has")
-            elif np.ndim(X) == 2 and np.shape(X)[1] != math.prod(shape):
-                raise InputError(
-                    f"image_shape {shape} has {math.prod(shape)} elements, but X has "
-                    f"{np.shape(X)[1]} features"
-                )
-            self._image_shape = shape
-        return X if given is None else np.asarray(X).reshape(len(X), -1)
+        trained = getattr(self, "_image_shape", None)
+        if given is not None and given != trained:
+            raise InputError(
+                f"image_shape is {given}, but the network was trained on images of shape {trained}"
+            )
+        return image_rows(X, trained, trained=True)[0]
+
+    def _parameters(self) -> dict[str, Any]:
+        """Return the parameters of the solver, with the shape of images that X has."""
+        shape = getattr(self, "_image_shape", None)  # pickles of earlier versions lack it
+        return self.get_params(deep=False) | {"image_shape": shape}
 
     def _check_kind(self, X: Array, reset: bool) -> None:
         if reset:
@@ -179,17 +171,21 @@ class Fitting(Parameters):
         """
         X, raw, weight = samples.X, self._raw(samples.codes), samples.weight
         if previous is None:
-            inputs = Preprocessing.fit(X, self.preprocess, weight)
+            shape = getattr(self, "_image_shape", None)
+            channels = None if shape is None else shape[-1]
+            inputs = Preprocessing.fit(X, self.preprocess, weight, channels=channels)
             targets = self._fit_targets(samples.codes, weight)
-            return Scaling.of(inputs, targets, plain(self.preprocess), X, raw, weight)
-        parameters, n_outputs = self.get_params(deep=False), previous.network.widths[-1]
-        layers = layers_of(parameters, X.shape[1], n_outputs, self._image_shape)
-        widths = (X.shape[1], *(layer.d_out for layer in layers))
-        if widths != previous.network.widths or layers != previous.network.layers:
+            kind = plain(self.preprocess)
+            return Scaling.of(inputs, targets, kind, X, raw, weight, channels)
+        network = previous.network
+        layers = make_layers(self._parameters(), X.shape[1], network.widths[-1])
+        if layers != network.layers:
             name = "hidden_layer_sizes" if self.layers is None else "layers"
+            widths = (X.shape[1], *(layer.d_out for layer in layers))
+            more = "" if widths != network.widths else ", of layers of other types or settings"
             raise InputError(
-                f"{name}: the network so far has widths {previous.network.widths}, "
-                f"but now they should be {widths}; fit a new estimator"
+                f"{name}: the network so far has widths {network.widths}, "
+                f"but now they should be {widths}{more}; fit a new estimator"
             )
         before = getattr(self, "_scaling", None)
         if before is None:
@@ -233,7 +229,7 @@ class Fitting(Parameters):
             feature_names=None if names is None else [str(name) for name in names],
             loss=getattr(self.loss, "name", plain(self.loss)),
             input_kind=getattr(self, "_input_kind", None),
-            image_shape=self._image_shape,
+            image_shape=getattr(self, "_image_shape", None),
             **scaling.targets,
         )
         self.network_ = network

@@ -6,7 +6,7 @@ from typing import Any
 
 from sklearn.base import BaseEstimator
 
-from fastbcd.estimators.solvers import AUTO, MINI_BATCH
+from fastbcd.estimators.solvers import AUTO, HIDDEN, MINI_BATCH
 
 
 class Parameters(BaseEstimator):
@@ -14,9 +14,11 @@ class Parameters(BaseEstimator):
 
     def __init__(
         self,
-        hidden_layer_sizes: Any = (128, 128),
+        hidden_layer_sizes: Any = HIDDEN,
         activation: Any = "relu",
         *,
+        layers: Any = None,
+        image_shape: Any = None,
         loss: Any = "squared",
         solver: str = MINI_BATCH,
         residual: bool = False,
@@ -25,8 +27,6 @@ class Parameters(BaseEstimator):
         proximal_weight: float | None = None,
         weight_penalty: Any = None,
         state_penalty: Any = None,
-        layers: Any = None,
-        image_shape: Any = None,
         acceleration: str | None = AUTO,
         batch_size: int | None = None,
         step_size: float | None = None,
@@ -52,6 +52,8 @@ class Parameters(BaseEstimator):
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
+        self.layers = layers
+        self.image_shape = image_shape
         self.loss = loss
         self.solver = solver
         self.residual = residual
@@ -60,8 +62,6 @@ class Parameters(BaseEstimator):
         self.proximal_weight = proximal_weight
         self.weight_penalty = weight_penalty
         self.state_penalty = state_penalty
-        self.layers = layers
-        self.image_shape = image_shape
         self.acceleration = acceleration
         self.batch_size = batch_size
         self.step_size = step_size
@@ -86,6 +86,6 @@ class Parameters(BaseEstimator):
         self.verbose = verbose
 
     def __setstate__(self, stored: dict[str, Any]) -> None:
-        # Estimators of before had none of these, and go on without.
-        more = {"acceleration": None, "layers": None, "image_shape": None}
-        super().__setstate__({**more, **stored})
+        # Version 0.1 had no acceleration and no images, so its estimators go on without.
+        earlier = {"acceleration": None, "layers": None, "image_shape": None}
+        super().__setstate__({**earlier, **stored})

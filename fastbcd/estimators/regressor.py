@@ -25,13 +25,13 @@ class BCDRegressor(MultiOutputMixin, RegressorMixin, BaseBCD):
 
     Parameters
     ----------
-    hidden_layer_sizes, activation
+    hidden_layer_sizes, activation, layers, image_shape
         As in `BCDClassifier`, like all parameters that are not described here.
     loss : str or Loss, default="squared"
         Loss of the standardised targets; the other built-in losses are for classes.
     solver, residual, gamma, rho, proximal_weight, weight_penalty, state_penalty
-    layers, image_shape, acceleration, batch_size, step_size, schedule, momentum, damping
-    rank, weight_decay, average, step_unit, max_iter, preprocess
+    acceleration, batch_size, step_size, schedule, momentum, damping, rank, weight_decay
+    average, step_unit, max_iter, preprocess
     early_stopping : bool, default=False
         The criterion is R^2 on the held-out samples.
     validation_fraction, n_iter_no_change, tol, warm_start, random_state

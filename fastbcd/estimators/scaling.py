@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastbcd.data.moments import largest_magnitude
+from fastbcd.data.moments import largest_magnitude, of_channels
 from fastbcd.data.preprocessing import Preprocessing
 from fastbcd.estimators.moments import ENOUGH, Moments, RecentMoments, Vector
 
@@ -39,6 +39,8 @@ class Scaling:
         Moments of the targets in their own units, or of one-hot rows.
     largest : float or None
         Largest magnitude of the inputs; None if they are not divided by it.
+    channels : int or None
+        Channels of images, in each of which all pixels have the same scale.
     """
 
     inputs: Preprocessing
@@ -47,6 +49,7 @@ class Scaling:
     input_moments: RecentMoments | None
     target_moments: RecentMoments
     largest: float | None = None
+    channels: int | None = None
 
     @classmethod
     def of(
@@ -57,6 +60,7 @@ class Scaling:
         X: Array,
         T: Array,
         sample_weight: Array | None,
+        channels: int | None = None,
     ) -> Scaling:
         """Begin with `inputs` and `targets` that were fitted to weighted X (n, d) and T (n, k)."""
         by_largest = kind == "unit" or (kind == "auto" and np.isinf(inputs.limit))
@@ -69,7 +73,7 @@ class Scaling:
             input_moments = RecentMoments.of(Moments(weight, inputs.shift, variance))
         target_moments = RecentMoments.of(Moments.of(T, sample_weight))
         largest = largest_magnitude(X) if by_largest else None
-        return cls(inputs, targets, kind, input_moments, target_moments, largest)
+        return cls(inputs, targets, kind, input_moments, target_moments, largest, channels)
 
     def follow(self, X: Array, T: Array, sample_weight: Array | None) -> Scaling:
         """Return the scaling after more samples X (m, d), T (m, k) of these weights (m,)."""
@@ -79,7 +83,14 @@ class Scaling:
         else:
             inputs, input_moments = self._follow_largest(largest), None
         targets, target_moments = self._follow_targets(T, sample_weight)
-        return Scaling(inputs, targets, self.kind, input_moments, target_moments, largest)
+        return replace(
+            self,
+            inputs=inputs,
+            targets=targets,
+            input_moments=input_moments,
+            target_moments=target_moments,
+            largest=largest,
+        )
 
     def _follow_largest(self, largest: float) -> Preprocessing:
         # After nothing but 0, any number is a better guess of the largest than 1.
@@ -101,6 +112,9 @@ class Scaling:
             recent = self.input_moments.updated(X, sample_weight)
         recent = _restart_constant(recent, constant, these, len(X))
         moments = recent.moments
+        if self.channels is not None:
+            mean, deviation = of_channels(moments.mean, moments.deviation, self.channels)
+            moments = Moments(moments.weight, mean, deviation**2)
         wrong = _misjudged(moments, shift, scale, constant)
         if not wrong.any():
             return self.inputs, recent

@@ -6,10 +6,9 @@ from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any
 
-import numpy as np
-
 from fastbcd.errors import InputError
 from fastbcd.layers import Dense, Layer, build_layers
+from fastbcd.layers.specification import needs_images
 from fastbcd.problem import Problem
 from fastbcd.solvers.acceleration import ACCELERATIONS
 from fastbcd.solvers.defaults import (
@@ -24,6 +23,7 @@ from fastbcd.solvers.mini_batch import MiniBatchThreeSplitting
 from fastbcd.support.parameters import choice, flag, plain, require, require_integer
 
 AUTO = "auto"
+HIDDEN = (128, 128)
 MINI_BATCH = "mini-batch"
 SOLVERS = (MINI_BATCH, *FULL_BATCH)
 
@@ -88,40 +88,47 @@ def hidden_widths(given: Any) -> tuple[int, ...]:
     return tuple(require_integer(d, "hidden_layer_sizes", at_least=1) for d in widths)
 
 
-def layers_of(
-    parameters: dict[str, Any], n_features: int, n_outputs: int, image_shape: Any
-) -> list[Layer]:
+def make_layers(parameters: dict[str, Any], n_features: int, n_outputs: int) -> list[Layer]:
     """Return the layers that ``layers`` or ``hidden_layer_sizes`` names.
 
-    `image_shape` is that of one sample, or None if samples are rows.
+    ``image_shape`` of these `parameters` is that of an input, or None if it is no image.
     """
-    if parameters["layers"] is not None:
-        return build_layers(parameters["layers"], image_shape or (n_features,), n_outputs)
-    hidden = hidden_widths(parameters["hidden_layer_sizes"])
-    return [Dense(below, own) for below, own in pairwise((n_features, *hidden, n_outputs))]
+    hidden, shape = hidden_widths(parameters["hidden_layer_sizes"]), parameters["image_shape"]
+    if parameters["layers"] is None:
+        if shape is not None:
+            raise InputError("image_shape needs layers, because others do not know of images")
+        widths = (n_features, *hidden, n_outputs)
+        return [Dense(below, own) for below, own in pairwise(widths)]
+    if hidden != HIDDEN:
+        raise InputError(
+            f"layers and hidden_layer_sizes={hidden} both name the hidden layers; give only one"
+        )
+    try:
+        return build_layers(parameters["layers"], shape or (n_features,), n_outputs)
+    except InputError as error:
+        if shape is None and needs_images(parameters["layers"]):
+            raise InputError(
+                f"{error}: X may be (n, H, W, C), or rows (n, d) with image_shape=(H, W, C)"
+            ) from None
+        raise
 
 
 def make_solver(
-    parameters: dict[str, Any],
-    n_features: int,
-    n_outputs: int,
-    samples: int,
-    image_shape: tuple[int, ...] | None,
+    parameters: dict[str, Any], n_features: int, n_outputs: int, samples: int
 ) -> AnySolver:
-    """Make the solver for so many `samples`; `image_shape` as in `layers_of`."""
+    """Make the solver for so many `samples`."""
     parameters = {name: plain(value) for name, value in parameters.items()}
     mini_batch = check_solver(parameters)
-    layers = layers_of(parameters, n_features, n_outputs, image_shape)
-    widths = (n_features, *(layer.d_out for layer in layers))
+    layers = make_layers(parameters, n_features, n_outputs)
     usual = {} if mini_batch else FULL_BATCH_USUAL
     given = {**usual, **{name: value for name, value in parameters.items() if value is not None}}
     problem = Problem(
-        widths,
+        (n_features, *(layer.d_out for layer in layers)),
+        layers=layers,
         activation=parameters["activation"],
         loss=parameters["loss"],
         gamma=parameters["gamma"],
         residual=parameters["residual"],
-        layers=layers,
         **_some(given, ("weight_penalty", "state_penalty")),
         **_some(given, () if mini_batch else ("rho",)),
     )
@@ -134,14 +141,14 @@ def make_solver(
         return solver_class(problem, alpha=alpha, acceleration=acceleration, **machine)
     options = _some(given, ("rho", *MINI_BATCH_ONLY))
     solver = MiniBatchThreeSplitting(problem, **options, **machine)
-    if "n_threads" not in given and not worth_threads(widths, solver.settings(samples).batch_size):
+    if "n_threads" not in given and not worth_threads(layers, solver.settings(samples).batch_size):
         solver = MiniBatchThreeSplitting(problem, **options, **machine | {"n_threads": 1})
     return solver
 
 
-def worth_threads(widths: tuple[int, ...], samples: int) -> bool:
+def worth_threads(layers: Iterable[Layer], samples: int) -> bool:
     """Whether so many `samples` keep more than one thread busy; no result depends on it."""
-    return samples * float(np.dot(widths[:-1], widths[1:])) > WORTH_A_THREAD
+    return samples * float(sum(layer.multiplications for layer in layers)) > WORTH_A_THREAD
 
 
 def _some(given: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:

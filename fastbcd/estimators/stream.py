@@ -24,12 +24,7 @@ NAMES = {
 }
 
 
-def stream_solver(
-    parameters: dict[str, Any],
-    n_features: int,
-    n_outputs: int,
-    image_shape: tuple[int, ...] | None,
-) -> Any:
+def stream_solver(parameters: dict[str, Any], n_features: int, n_outputs: int) -> Any:
     """Make the solver of a stream, with settings for batches of `batch_size`, by default 500.
 
     Only the step size, unless it is given, follows in each call from the size of its batches.
@@ -41,7 +36,6 @@ def stream_solver(
         n_features,
         n_outputs,
         samples=batch_size,
-        image_shape=image_shape,
     )
     assert isinstance(solver, MiniBatchThreeSplitting)
     settings = solver.settings(batch_size)

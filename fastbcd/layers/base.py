@@ -124,8 +124,6 @@ class Layer(ABC):
 
     name: ClassVar[str]
     """The name of the type in files and messages."""
-    stored: ClassVar[tuple[str, ...]] = ()
-    """The arguments of the constructor, attributes of the same names, which a file holds."""
     needs_processor: ClassVar[bool] = False
     """True for a type that has no kernels on a GPU."""
     is_linear: ClassVar[bool] = True

@@ -76,14 +76,6 @@ class Conv2d(Layer):
     """
 
     name: ClassVar[str] = "conv2d"
-    stored: ClassVar[tuple[str, ...]] = (
-        "image",
-        "channels",
-        "kernel",
-        "stride",
-        "padding",
-        "steps",
-    )
     needs_processor: ClassVar[bool] = True
     image: tuple[int, int, int]
     channels: int

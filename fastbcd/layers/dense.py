@@ -26,7 +26,6 @@ class Dense(Layer):
     """
 
     name: ClassVar[str] = "dense"
-    stored: ClassVar[tuple[str, ...]] = ("d_in", "d_out")
     d_in: int
     d_out: int
 

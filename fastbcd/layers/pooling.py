@@ -32,7 +32,6 @@ class Pool2d(Layer):
 
     needs_processor: ClassVar[bool] = True
     has_activation: ClassVar[bool] = False
-    stored: ClassVar[tuple[str, ...]] = ("image", "window")
     image: tuple[int, int, int]
     window: int | tuple[int, int] | str = 2
     d_in: int = field(init=False, repr=False, compare=False)

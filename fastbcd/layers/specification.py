@@ -1,9 +1,10 @@
-"""Networks of several layer types as text, and layers as settings in a file."""
+"""Layers as texts, such as ``"conv:16:5,dense:128"``, and as settings in a file."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from fastbcd.errors import InputError
@@ -11,39 +12,96 @@ from fastbcd.layers.base import Layer
 from fastbcd.layers.conv2d import Conv2d
 from fastbcd.layers.dense import Dense
 from fastbcd.layers.pooling import AveragePool2d, MaxPool2d
-from fastbcd.support.parameters import plain
-from fastbcd.support.stored import check_state_dict
+from fastbcd.support.parameters import plain, require_integer
+from fastbcd.support.stored import VERSION, check_state_dict
 
 Shape = tuple[int, ...]
+Specification = str | Sequence[str]
 
-FORMS = "conv:CHANNELS:KERNEL[:STRIDE[:PADDING]], maxpool:WINDOW, averagepool:WINDOW, dense:WIDTH"
 
-STORED: dict[str, type[Layer]] = {
-    layer.name: layer for layer in (Dense, Conv2d, AveragePool2d, MaxPool2d)
+@dataclass(frozen=True)
+class Form:
+    """A word of a specification.
+
+    Parameters
+    ----------
+    text : str
+        The word and its arguments in capitals, those in brackets being optional.
+    layer : callable
+        Returns the layer for ``(image, *arguments)``, or ``(d_in, *arguments)`` if not of images.
+    of_images : bool, default=True
+        Whether it takes images; other layers take the rows of any inputs.
+    """
+
+    text: str
+    layer: Callable[..., Layer]
+    of_images: bool = True
+
+    def build(self, shape: Shape, arguments: list[str]) -> Layer:
+        """Return the layer for inputs of `shape`, (H, W, C) or (d,); else an `InputError`."""
+        least, most = self.text.partition("[")[0].count(":"), self.text.count(":")
+        if not least <= len(arguments) <= most:
+            raise InputError(f"it has {len(arguments)} arguments, but the form is {self.text}")
+        inputs = shape if self.of_images else math.prod(shape)
+        return self.layer(inputs, *(self._size(argument) for argument in arguments))
+
+    def _size(self, text: str) -> int | tuple[int, ...] | str:
+        """Return a number, a pair from HEIGHTxWIDTH, or a word as it is."""
+        parts = text.split("x")
+        if text in WORDS:
+            return text
+        if len(parts) > 2 or not all(part.isascii() and part.isdecimal() for part in parts):
+            raise InputError(f"{text!r} is no size; the form is {self.text}")
+        numbers = tuple(map(int, parts))
+        return numbers[0] if len(numbers) == 1 else numbers
+
+
+def _dense(d_in: int, width: Any) -> Dense:
+    return Dense(d_in, require_integer(width, "its width", at_least=1))
+
+
+# The words of a specification; a new type of layer is a line here and one in STORED.
+FORMS = {
+    "conv": Form("conv:CHANNELS:KERNEL[:STRIDE[:PADDING]]", Conv2d),
+    "maxpool": Form("maxpool:WINDOW", MaxPool2d),
+    "averagepool": Form("averagepool:WINDOW", AveragePool2d),
+    "dense": Form("dense:WIDTH", _dense, of_images=False),
 }
-"""The types that a file can name."""
+# The types that a file can name, and the arguments of their constructors, which it holds.
+STORED: dict[str, tuple[type[Any], tuple[str, ...]]] = {
+    "conv2d": (Conv2d, ("image", "channels", "kernel", "stride", "padding", "steps")),
+    "average_pool2d": (AveragePool2d, ("image", "window")),
+    "max_pool2d": (MaxPool2d, ("image", "window")),
+    "dense": (Dense, ("d_in", "d_out")),
+}
+STORED_VERSION = 1
+# Sizes that are no numbers.
+WORDS = ("global",)
 
 
-def build_layers(
-    specification: str | Sequence[str], image_shape: Shape, n_outputs: int
-) -> list[Layer]:
-    """Return the layers that a text names, and a dense one to the outputs.
+def forms() -> str:
+    """Return the forms of all words, for messages and help."""
+    return ", ".join(form.text for form in FORMS.values())
+
+
+def build_layers(specification: Specification, shape: Sequence[int], n_outputs: int) -> list[Layer]:
+    """Return the layers that a text names, and a dense one that leads to the outputs.
 
     .. code-block:: text
 
-        conv:CHANNELS:KERNEL[:STRIDE[:PADDING]]   Conv2d; stride 1 and padding 0 by default
+        conv:CHANNELS:KERNEL[:STRIDE[:PADDING]]   Conv2d
         maxpool:WINDOW                            MaxPool2d
         averagepool:WINDOW                        AveragePool2d; WINDOW may be "global"
-        dense:WIDTH                               Dense, which takes an image as one row
+        dense:WIDTH                               Dense; an image is one row
 
     KERNEL, STRIDE, PADDING and WINDOW are one number, or two as HEIGHTxWIDTH.
 
     Parameters
     ----------
     specification : str or sequence of str
-        Texts as above, or one text with commas between them.
-    image_shape : (H, W, C), (H, W) or (d,)
-        Shape of one input; (H, W) has one channel.
+        Such texts, or one text with commas between them.
+    shape : (H, W, C), (H, W) or (d,)
+        Shape of one input; (H, W) is an image with one channel.
     n_outputs : int
 
     Raises
@@ -60,112 +118,78 @@ def build_layers(
     dense 1152 64
     dense 64 10
     """
-    shape: Shape = tuple(image_shape)
-    if len(shape) == 2:
-        shape = (*shape, 1)
+    inputs: Shape = (*shape, 1) if len(shape) == 2 else tuple(shape)
+    if len(inputs) not in (1, 3):
+        raise InputError(f"layers take images (H, W, C), (H, W) or rows (d,), got shape {inputs}")
     layers: list[Layer] = []
     for number, text in enumerate(_texts(specification), start=1):
         try:
-            layer = _layer(text, shape)
+            layer = _layer(text, inputs, layers)
         except InputError as error:
             raise InputError(f"layers: number {number}, {text!r}: {error}") from None
         layers.append(layer)
-        shape = getattr(layer, "image_out", (layer.d_out,))
-    return [*layers, Dense(math.prod(shape), n_outputs)]
+        inputs = getattr(layer, "image_out", (layer.d_out,))
+    return [*layers, Dense(math.prod(inputs), n_outputs)]
+
+
+def needs_images(specification: Specification) -> bool:
+    """Return whether a layer of the specification takes images; unknown words do not."""
+    names = (text.partition(":")[0] for text in _texts(specification))
+    return any(name in FORMS and FORMS[name].of_images for name in names)
 
 
 def settings_of(layer: Layer) -> dict[str, Any]:
-    """Return what a file holds of `layer`, which `layer_of` turns into the layer again.
+    """Return what a file holds of `layer`: its type, a version, and its settings.
 
     Raises
     ------
     InputError
-        A type of the user's own, whose code a file does not hold.
+        The type is not one of this package, so that a file cannot name it.
     """
-    if STORED.get(layer.name) is not type(layer):
+    kind, keys = STORED.get(layer.name, (None, ()))
+    if type(layer) is not kind:
         raise InputError(
             f"layers: {layer.name} is not one of this package's types, and a file holds no code; "
             f"those it can name: {', '.join(STORED)}"
         )
-    return {"type": layer.name, **{name: getattr(layer, name) for name in layer.stored}}
+    return {"type": layer.name, VERSION: STORED_VERSION, **{k: getattr(layer, k) for k in keys}}
 
 
 def layer_of(settings: dict[str, Any]) -> Layer:
-    """Return the layer whose `settings_of` these are; `InputError` names what is wrong."""
-    name = settings.get("type")
-    if name not in STORED:
+    """Return the layer whose `settings_of` these are.
+
+    Raises
+    ------
+    InputError
+        The type is unknown, or a setting is missing, unknown or wrong; the message names it.
+    """
+    name = settings.get("type") if isinstance(settings, dict) else settings
+    if not isinstance(name, str) or name not in STORED:
         raise InputError(f"layers: type {name!r} is unknown; known: {', '.join(STORED)}")
-    kind = STORED[name]
-    given = {key: value for key, value in settings.items() if key != "type"}
-    check_state_dict(given, dict.fromkeys(kind.stored), f"layers: {name}")
-    return kind(**given)
+    kind, keys = STORED[name]
+    expected = {"type": name, VERSION: STORED_VERSION, **dict.fromkeys(keys)}
+    check_state_dict(settings, expected, f"layers: {name}")
+    layer: Layer = kind(**{key: settings[key] for key in keys})
+    return layer
 
 
-def _texts(specification: str | Sequence[str]) -> list[str]:
+def _texts(specification: Any) -> list[str]:
     given = plain(specification)
     if isinstance(given, str):
         given = given.split(",")
     if not isinstance(given, Sequence) or not all(isinstance(text, str) for text in given):
-        raise InputError(f"layers must be texts such as {FORMS}, got {specification!r}")
-    return [text.strip() for text in given]
+        raise InputError(f"layers must be texts of the forms {forms()}, got {specification!r}")
+    return [str(text).strip() for text in given]
 
 
-def _layer(text: str, shape: Shape) -> Layer:
-    """Build one layer on inputs of `shape`."""
+def _layer(text: str, shape: Shape, below: list[Layer]) -> Layer:
     name, *arguments = text.split(":")
-    if name not in BUILDERS:
-        raise InputError(f"there is no {name!r}; the layers are {FORMS}")
-    fewest, most, is_flat, build = BUILDERS[name]
-    if not fewest <= len(arguments) <= most:
-        raise InputError(f"it has {len(arguments)} arguments; the form is {_form(name)}")
-    if len(shape) != 3 and not is_flat:
+    if name not in FORMS:
+        raise InputError(f"unknown name {name!r}; the forms are {forms()}")
+    if FORMS[name].of_images and len(shape) != 3:
+        remedy = "put it before the dense layers" if below else "give the shape of the images"
         raise InputError(
-            f"it needs images of height, width and channels, but gets a row of {shape[0]} numbers"
+            f"it takes images (height, width, channels), but its inputs are rows of {shape[0]} "
+            f"numbers; {remedy}"
         )
-    return build(shape, *(_sizes(argument) for argument in arguments))
-
-
-def _form(name: str) -> str:
-    return next(form for form in FORMS.split(", ") if form.startswith(name))
-
-
-def _sizes(text: str) -> int | tuple[int, int] | str:
-    """Return a number, a pair from HEIGHTxWIDTH, or a word as it is."""
-    if text == "global":
-        return text
-    parts = text.split("x")
-    if len(parts) > 2 or not all(part.isdecimal() for part in parts):
-        raise InputError(f"{text!r} is neither a number nor HEIGHTxWIDTH")
-    numbers = [int(part) for part in parts]
-    return numbers[0] if len(numbers) == 1 else (numbers[0], numbers[1])
-
-
-def _conv(shape: Shape, channels: Any, kernel: Any, stride: Any = 1, padding: Any = 0) -> Layer:
-    height, width, depth = shape
-    return Conv2d((height, width, depth), channels, kernel, stride, padding)
-
-
-def _max_pool(shape: Shape, window: Any) -> Layer:
-    height, width, depth = shape
-    return MaxPool2d((height, width, depth), window)
-
-
-def _average_pool(shape: Shape, window: Any) -> Layer:
-    height, width, depth = shape
-    return AveragePool2d((height, width, depth), window)
-
-
-def _dense(shape: Shape, width: Any) -> Layer:
-    if not isinstance(width, int) or width < 1:
-        raise InputError(f"a width must be a number of at least 1, got {width!r}")
-    return Dense(math.prod(shape), width)
-
-
-Builder = Callable[..., Layer]
-BUILDERS: dict[str, tuple[int, int, bool, Builder]] = {
-    "conv": (2, 4, False, _conv),
-    "maxpool": (1, 1, False, _max_pool),
-    "averagepool": (1, 1, False, _average_pool),
-    "dense": (1, 1, True, _dense),
-}
-"""For each name: fewest and most arguments, whether inputs may be flat, and the function."""
+    return FORMS[name].build(shape, arguments)

@@ -21,8 +21,8 @@ from fastbcd.support.version import __version__
 
 # Format 2 knows inputs that are cut at a limit. Format 3 has a checksum, the loss, the type of
 # the classes, and regression. Format 4 knows the kind of inputs and the shape of images. Format 5
-# names the types of the layers; a network of dense layers is written in format 4, so that earlier
-# versions can read it.
+# names the types of layers; a network of dense layers alone is written in format 4, which earlier
+# versions read, too.
 FORMAT, ALL_DENSE, WITHOUT_CHECKSUM = 5, 4, (1, 2)
 # Keys of the metadata, by the first format that has them, and those that a file may lack.
 KEYS = {
@@ -71,7 +71,7 @@ def write_model(path: Path, model: Any) -> None:
         "input_kind": model.input_kind,
         "image_shape": model.image_shape,
     }
-    if any(not isinstance(layer, Dense) for layer in network.layers):
+    if not all(isinstance(layer, Dense) for layer in network.layers):
         metadata |= {"format": FORMAT, "layers": [settings_of(layer) for layer in network.layers]}
     if np.isfinite(preprocessing.limit):
         metadata["limit"] = float(preprocessing.limit)
@@ -128,17 +128,14 @@ def _check_keys(tensors: dict[str, NDArray[Any]], metadata: dict[str, Any]) -> N
 def _network(tensors: dict[str, NDArray[Any]], metadata: dict[str, Any]) -> Network:
     L, residual = len(metadata["widths"]) - 1, metadata["residual"]
     activations = [parse(text, ACTIVATIONS, "activation") for text in metadata["activations"]]
-    layers = (
-        [layer_of(settings) for settings in metadata["layers"]] if "layers" in metadata else None
-    )
+    stored = metadata.get("layers")
+    layers = None if stored is None else [layer_of(settings) for settings in stored]
     network = Network([tensors[f"W{l}"] for l in range(1, L + 1)], activations, residual, layers)
+    shapes = [layer.weight_shape for layer in network.layers]
     if not (
         list(network.widths) == metadata["widths"]
-        and len(activations) == len(network.residual) == len(network.layers) == L
-        and all(
-            W.shape == layer.weight_shape
-            for W, layer in zip(network.W, network.layers, strict=True)
-        )
+        and len(activations) == len(network.residual) == L
+        and [W.shape for W in network.W] == shapes
         and all(np.isfinite(W).all() for W in network.W)
     ):
         raise ValueError("its arrays do not have the sizes it names, or are not finite")
