@@ -47,11 +47,12 @@ def test_import_takes_no_heavy_module_along():
 @pytest.mark.slow
 def test_import_costs_little_more_than_numba_and_scipy():
     script = (
-        "import time; start = time.perf_counter()\n"
+        # Processor time: other work on the machine slows small files down more than large ones.
+        "import time; start = time.process_time()\n"
         "import numba, scipy.linalg.cython_blas, concurrent.futures\n"
-        "middle = time.perf_counter()\n"
+        "middle = time.process_time()\n"
         "import fastbcd\n"
-        "print(middle - start, time.perf_counter() - middle)"
+        "print(middle - start, time.process_time() - middle)"
     )
     python(script)  # compiles our files
     pairs = [tuple(map(float, python(script).split())) for _ in range(5)]

@@ -87,7 +87,7 @@ REFUSED = {
     "dense:8,conv:4:3": r"layers: number 2, 'conv:4:3': it takes images \(height, width, "
     r"channels\), but its inputs are rows of 8 numbers; put it before the dense layers",
     "kernel:3": r"layers: number 1, 'kernel:3': unknown name 'kernel'; the forms are "
-    r"conv:CHANNELS:KERNEL\[:STRIDE\[:PADDING\]\], dense:WIDTH",
+    r"conv:CHANNELS:KERNEL\[:STRIDE\[:PADDING\]\], maxpool:WINDOW, averagepool:WINDOW, dense:WIDTH",
     "conv:3": r"layers: number 1, 'conv:3': it has 1 arguments, but the form is conv:CHANNELS:",
     "dense:3:1": r"number 1, 'dense:3:1': it has 2 arguments, but the form is dense:WIDTH",
     "conv:3:2.5": r"number 1, 'conv:3:2.5': '2.5' is no size; the form is conv:CHANNELS",
@@ -158,7 +158,10 @@ def test_what_a_file_says_of_layers_is_checked(saved, tmp_path):
     arrays, metadata = read_checksummed(saved, "model")
     first, *others = metadata["layers"]
     for layers, message in (
-        ([{**first, "type": "conv9d"}, *others], "type 'conv9d' is unknown; known: conv2d, dense"),
+        (
+            [{**first, "type": "conv9d"}, *others],
+            "type 'conv9d' is unknown; known: conv2d",
+        ),
         ([{**first, "version": 2}, *others], "layers: conv2d: it is stored in version 2, and"),
         ([{**first, "groups": 2}, *others], "layers: conv2d: 'groups' is unknown; its keys are"),
         ([{k: first[k] for k in first if k != "steps"}, *others], "conv2d: 'steps' is missing"),

@@ -349,7 +349,7 @@ def test_files_and_exports_hold_what_they_know(tmp_path):
     problem = Problem(widths, layers=layers)
     assert warmup(ThreeSplitting(problem)) > 0.0
     network = ThreeSplitting(problem).fit(X, Y, max_iter=1).network
-    with pytest.raises(InputError, match="layer 2 is a scaling"):
+    with pytest.raises(InputError, match="scaling is not one of this package's types"):
         Model(
             network, classes=[0, 1, 2], preprocessing=Preprocessing(np.zeros(1), np.ones(1))
         ).save(tmp_path / "m")

@@ -50,14 +50,14 @@ class BCDClassifier(ClassifierMixin, BaseBCD):
     ----------
     hidden_layer_sizes : int or sequence of int, default=(128, 128)
         Widths of the hidden layers; ``()`` is a linear model.
+    activation : str or Formula, default="relu"
+        Activation of the hidden layers; see `Problem`.
     layers : str or sequence of str, optional
         Hidden layers of several types, in place of `hidden_layer_sizes`, such as
         ``"conv:16:5,maxpool:2,dense:128"``; see `fastbcd.layers.build_layers`. X may then be images
         (n, H, W, C), channels last, or (n, H, W) with one channel.
     image_shape : (H, W, C) or (H, W), optional
         For `layers`: shape of the images in the rows of X, if X is (n, d).
-    activation : str or Formula, default="relu"
-        Activation of the hidden layers; see `Problem`.
     loss : str or Loss, default="cross_entropy"
         ``"cross_entropy"``, ``"squared"``, ``"logistic"`` (two classes), ``"logistic_ovr"``,
         ``"exponential"``, or ``"hinge"``, which has no probabilities.

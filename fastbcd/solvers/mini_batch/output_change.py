@@ -36,7 +36,7 @@ class OutputChange:
     It is ``sqrt(tr(Z_l G Z_l^T) / n_outputs)`` with the Gram matrix G of these samples, a patch
     of an image being a sample of a convolution. So ``W_l + eta Z_l / rms_l`` changes the
     pre-activations U_l by eta in the root mean square. The samples are every k-th of the batch of
-    all ranks, so they do not depend on the ranks.
+    all ranks, so they do not depend on the ranks. Each counts once, whatever its weight.
 
     Parameters
     ----------
@@ -95,4 +95,5 @@ class OutputChange:
         """Return ``1 / rms_l``; 0 if nothing moves."""
         squares, count = self._squares[l], self._measured * self._problem.layers[l - 1].d_out
         moves = (squares > 0.0) & (self._weight[l] > 0.0)
-        return moves * (count / (squares + (squares <= 0.0))) ** 0.5
+        # Where nothing moves the divisor is 1 or more: a tiny one would give infinity times 0.
+        return moves * (count / (squares + (1.0 - moves))) ** 0.5
