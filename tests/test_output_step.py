@@ -189,3 +189,18 @@ def test_a_convolution_may_be_the_last_layer_of_a_regression():
     for _ in range(5):
         solver.step(state)
     assert solver.objective(state) < 0.5 * first
+
+
+def test_a_batch_that_moves_nothing_after_a_momentum_that_has_almost_vanished_keeps_W_finite():
+    rng = np.random.default_rng(0)
+    X, Y = rng.standard_normal((40, 4)), rng.standard_normal((40, 2))
+    solver = MiniBatchThreeSplitting(
+        Problem((4, 6, 2)), batch_size=40, step_unit="output", dtype="float64", n_threads=1
+    )
+    state = solver.init(X, Y, passes=2)
+    solver.partial_fit(state, X, Y)
+    for M in state.S[1:]:
+        M *= 1e-156  # the squared change is then a subnormal number
+    solver.partial_fit(state, X, Y, np.zeros(40))
+    for W in state.W[1:]:
+        assert np.isfinite(W).all()
