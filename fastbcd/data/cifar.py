@@ -1,7 +1,7 @@
 """CIFAR-10 as people have it: Python pickles, binary records, or copies of its images in JPEG.
 
-All forms become rows of 32 x 32 x 3 numbers, channels last. Labels are the names of the classes where
-the files have them.
+All forms become rows of 32 x 32 x 3 numbers, channels last. Labels are the names of the classes
+where the files have them.
 """
 
 from __future__ import annotations
