@@ -99,7 +99,7 @@ def objectives(solver, state, n_steps=4):
     return np.array(values), np.array(energies), np.array(reports)
 
 
-@settings(max_examples=count(80, at_least=6), deadline=None)
+@settings(max_examples=count(80, at_least=10), deadline=None)
 @given(runs("float64"))
 def test_objective_falls_by_what_blocks_report_and_the_theorem_promises_in_float64(run):
     F, energy, reports = objectives(*run)
@@ -112,7 +112,7 @@ def test_objective_falls_by_what_blocks_report_and_the_theorem_promises_in_float
     assert (decrease >= run[0].promised_decrease() * squared_step - noise).all(), reports
 
 
-@settings(max_examples=count(80, at_least=6), deadline=None)
+@settings(max_examples=count(80, at_least=10), deadline=None)
 @given(runs("float32"))
 def test_objective_never_rises_in_float32(run):
     F, energy, _ = objectives(*run)

@@ -82,10 +82,12 @@ class BCDClassifier(ClassifierMixin, BaseBCD):
         ``P^k + beta_k (P^k - P^{k-1})`` instead of its last point P^k, all blocks together. F still
         falls in every iteration, and much faster. None is the published procedure. "auto" is
         "nesterov" on full batches; mini-batches have no acceleration, only `momentum`.
-    batch_size, step_size, schedule, momentum, damping, rank, weight_decay, average : optional
-    step_unit : optional
+    batch_size, step_size, schedule, momentum, damping, rank, weight_decay : optional
         For mini-batches, see `MiniBatchThreeSplitting`. Their defaults are those of the solver, or
         follow from the number of samples and the network.
+    average, step_unit : optional
+        For mini-batches, too. `step_unit` is "fit" or "output"; by default the latter for networks
+        with convolutions.
     max_iter : int, optional
         Passes over the samples. Default: 10 on mini-batches, or as many as make 1200 batches; 50
         on full batches.

@@ -13,7 +13,7 @@ from fastbcd.devices.protocol import Device
 from fastbcd.devices.tiles import Tile
 from fastbcd.errors import InputError
 from fastbcd.kernels import Penalty
-from fastbcd.layers.base import Layer
+from fastbcd.layers.base import Layer, StateBlock
 from fastbcd.layers.convolution import Shapes
 from fastbcd.layers.images import check_images, image_sizes, pair
 from fastbcd.layers.no_weights import NoCrossSum, NoWeights
@@ -32,6 +32,10 @@ class Pool2d(Layer):
 
     needs_processor: ClassVar[bool] = True
     has_activation: ClassVar[bool] = False
+    operator: ClassVar[type[Any]]
+    """The type of the operator."""
+    block: ClassVar[type[Any]]
+    """The type of the V-block below the layer."""
     image: tuple[int, int, int]
     window: int | tuple[int, int] | str = 2
     d_in: int = field(init=False, repr=False, compare=False)
@@ -94,6 +98,22 @@ class Pool2d(Layer):
         (rows, columns), (height, width) = self.shapes.positions, self.shapes.kernel
         return V.reshape(len(V), rows, height, columns, width, self.image[2])
 
+    def on(self, device: Device, W: Any) -> Any:
+        """Return the `operator` of these windows."""
+        return self.operator(device.kernels, self.shapes.window)
+
+    def state_block(
+        self,
+        device: Device,
+        W: Any,
+        penalty: Penalty,
+        kappa: Any,
+        rho: Any,
+        measured: bool = False,
+    ) -> StateBlock:
+        """Return the `block` of these windows."""
+        return self.block(device, self.on(device, W), penalty, kappa, rho, self.d_in)
+
     def weight_block(self, device: Device, same_inputs: bool) -> NoWeights:
         """See `NoWeights`."""
         return NoWeights()
@@ -106,7 +126,6 @@ class Pool2d(Layer):
         """Do nothing."""
 
 
-@dataclass(frozen=True)
 class AveragePool2d(Pool2d):
     """The mean of each window of the images in the rows of V, channels last.
 
@@ -154,6 +173,7 @@ class AveragePool2d(Pool2d):
     """
 
     name: ClassVar[str] = "average_pool2d"
+    operator, block = MeanOperator, MeanStateBlock
 
     def _own_window(self, image: tuple[int, int, int]) -> Any:
         """Return the window that the user gave; the size of the image for "global"."""
@@ -170,22 +190,6 @@ class AveragePool2d(Pool2d):
         """Return the means by NumPy."""
         return self._windows(V).mean(axis=(2, 4)).reshape(len(V), self.d_out)
 
-    def on(self, device: Device, W: Any) -> MeanOperator:
-        """See `MeanOperator`."""
-        return MeanOperator(device.kernels, self.shapes.window)
-
-    def state_block(
-        self,
-        device: Device,
-        W: Any,
-        penalty: Penalty,
-        kappa: Any,
-        rho: Any,
-        measured: bool = False,
-    ) -> MeanStateBlock:
-        """See `MeanStateBlock`."""
-        return MeanStateBlock(device, self.on(device, W), penalty, kappa, rho, self.d_in)
-
     def batch_apply(self, kernels: Any, U: Any, V: Any, W: Any) -> None:
         """``U = mean of the windows of V``."""
         kernels.mean_of_windows(U, V, self.shapes.window)
@@ -201,7 +205,6 @@ class AveragePool2d(Pool2d):
         return self.d_out / self.d_in
 
 
-@dataclass(frozen=True)
 class MaxPool2d(Pool2d):
     """The maximum of each window of the images in the rows of V, channels last.
 
@@ -238,26 +241,11 @@ class MaxPool2d(Pool2d):
 
     name: ClassVar[str] = "max_pool2d"
     is_linear: ClassVar[bool] = False
+    operator, block = MaximumOperator, MaximumStateBlock
 
     def linear_part(self, V: NDArray[Any], W: NDArray[Any]) -> NDArray[Any]:
         """Return the maxima by NumPy; the layer has no bias that could be left out."""
         return self._windows(V).max(axis=(2, 4)).reshape(len(V), self.d_out)
-
-    def on(self, device: Device, W: Any) -> MaximumOperator:
-        """See `MaximumOperator`."""
-        return MaximumOperator(device.kernels, self.shapes.window)
-
-    def state_block(
-        self,
-        device: Device,
-        W: Any,
-        penalty: Penalty,
-        kappa: Any,
-        rho: Any,
-        measured: bool = False,
-    ) -> MaximumStateBlock:
-        """See `MaximumStateBlock`."""
-        return MaximumStateBlock(device, self.on(device, W), penalty, kappa, rho, self.d_in)
 
     def squared_subgradient(
         self,

@@ -64,7 +64,7 @@ def _dense(d_in: int, width: Any) -> Dense:
 FORMS = {
     "conv": Form("conv:CHANNELS:KERNEL[:STRIDE[:PADDING]]", Conv2d),
     "maxpool": Form("maxpool:WINDOW", MaxPool2d),
-    "averagepool": Form("averagepool:WINDOW", AveragePool2d),
+    "averagepool": Form("averagepool:WINDOW|global", AveragePool2d),
     "dense": Form("dense:WIDTH", _dense, of_images=False),
 }
 # The types that a file can name, and the arguments of their constructors, which it holds.
