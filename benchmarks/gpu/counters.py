@@ -20,7 +20,7 @@ def main() -> None:
     with device.session():
         A, B, C = (cupy.random.standard_normal((N, WIDTHS[1]), np.float32) for _ in range(3))
         gpu = device.kernels
-        for name in ("relu", "tanh"):
+        for name in ("relu", "leaky_relu", "tanh"):
             act = kernels.ACTIVATIONS[name]()
             gpu.update_preactivation(A, act, B, None, C, 1.0, 1.0, 0.1, None)
             gpu.state_center(A, act, B, None, act, C, None, 1.0)

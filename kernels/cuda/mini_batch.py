@@ -13,6 +13,7 @@ import numpy as np
 from fastbcd.kernels import rms_scaling as cpu
 from fastbcd.kernels.cuda.gram_solve import launch_one
 from fastbcd.kernels.cuda.target import (
+    columns_of,
     cuda,
     elements,
     gpu_kernel,
@@ -20,6 +21,7 @@ from fastbcd.kernels.cuda.target import (
     launch_each,
     number,
     shared_scalar,
+    to_the_right,
 )
 from fastbcd.kernels.rms_scaling import NOT_FINITE
 
@@ -132,15 +134,17 @@ def scale_rows(A: Any, weight: Any) -> None:
 
 
 @gpu_kernel
-def _step_weights(W, M, leading, size, keep):
+def _step_weights(W, M, leading, size, keep, d):
     # leading = work scaled_eigenvectors, a product of cuBLAS
     i, j, down, turns = elements(*W.shape)
-    T, last = W.dtype.type, np.uint64(W.shape[1] - 1)
+    column, right, n = columns_of(i, j, down, W.shape[1], d)
+    T, last = W.dtype.type, n - np.uint64(1)
     s, k = T(number(size)), T(number(keep))
     for _ in range(turns):
         change = M[i, j] if leading is None else M[i, j] - leading[i, j]
-        W[i, j] = (k * W[i, j] if j < last else W[i, j]) + s * change
+        W[i, j] = (k * W[i, j] if column < last else W[i, j]) + s * change
         i += down
+        column = to_the_right(column, right, n)
 
 
 def step_weights_along(W: Any, M: Any, leading: Any, size: Any, keep: Any) -> None:
@@ -149,7 +153,7 @@ def step_weights_along(W: Any, M: Any, leading: Any, size: Any, keep: Any) -> No
     W, the momentum M (m, d + 1), leading (m, d + 1) or None; size and keep are numbers or (1,) on
     the GPU.
     """
-    launch(_step_weights, W.shape, W, M, leading, size, keep)
+    launch_each(_step_weights, W.shape, W, M, leading, size, keep, W.shape[1])
 
 
 @gpu_kernel

@@ -106,19 +106,29 @@ def update_preactivation(
         )
 
 
+@gpu_function
+def _displaced(D, T, old, d, activation, q, i, j):
+    a = activation.value(old) + d
+    new = _prox(activation, a, old, q)
+    D[i, j] = new - old
+    if T is not None:
+        T[i, j] = a - activation.value(new)
+    return np.float64((new - old) * (new - old))
+
+
 @gpu_kernel
 def _displacement(partial, D, T, U, activation, q):
+    # Its registers leave room for few threads, so each of them has two rows under way.
     i, j, down, turns = elements(*U.shape)
     own = 0.0
-    for _ in range(turns):
-        old = U[i, j]
-        a = activation.value(old) + D[i, j]
-        new = _prox(activation, a, old, q)
-        D[i, j] = new - old
-        own += np.float64((new - old) * (new - old))
-        if T is not None:
-            T[i, j] = a - activation.value(new)
-        i += down
+    for _ in range(turns // 2):
+        old, d = U[i, j], D[i, j]
+        old_next, d_next = U[i + down, j], D[i + down, j]
+        own += _displaced(D, T, old, d, activation, q, i, j)
+        own += _displaced(D, T, old_next, d_next, activation, q, i + down, j)
+        i += down + down
+    if turns % 2:
+        own += _displaced(D, T, U[i, j], D[i, j], activation, q, i, j)
     sum_own = block_sum(own)
     if thread_of_block() == 0:
         partial[0, block_of_grid()] = sum_own

@@ -9,18 +9,19 @@ import numpy as np
 from fastbcd.kernels.cuda.target import (
     block_of_grid,
     block_sum,
+    columns_of,
     elements,
     gpu_function,
     gpu_kernel,
-    launch,
     launch_each,
     thread_of_block,
+    to_the_right,
     total,
     total_of_each,
 )
 
 # If each thread waited for one number at a time, a third of an H200's bandwidth would be idle. So
-# the two kernels that read little read four rows before they write.
+# the kernels that read little read four rows before they write.
 
 
 @gpu_function
@@ -174,14 +175,29 @@ def proximal_center(C: Any, A: Any, V: Any, gamma: float, alpha: float) -> None:
 @gpu_kernel
 def _residual_of_bias(residual, U, bias):
     i, j, down, turns = elements(*residual.shape)
-    for _ in range(turns):
-        residual[i, j] = U[i, j] - bias[j] if U is not None else bias[j]
+    column, right, d = columns_of(i, j, down, residual.shape[1], len(bias))
+    two, three = down + down, down + down + down
+    for _ in range(turns // 4):
+        if U is not None:
+            a, b, c, e = U[i, j], U[i + down, j], U[i + two, j], U[i + three, j]
+        residual[i, j] = a - bias[column] if U is not None else bias[column]
+        column = to_the_right(column, right, d)
+        residual[i + down, j] = b - bias[column] if U is not None else bias[column]
+        column = to_the_right(column, right, d)
+        residual[i + two, j] = c - bias[column] if U is not None else bias[column]
+        column = to_the_right(column, right, d)
+        residual[i + three, j] = e - bias[column] if U is not None else bias[column]
+        column = to_the_right(column, right, d)
+        i += two + two
+    for _ in range(turns % 4):
+        residual[i, j] = U[i, j] - bias[column] if U is not None else bias[column]
+        column = to_the_right(column, right, d)
         i += down
 
 
 def residual_of_bias(residual: Any, U: Any, bias: Any) -> None:
     """``residual = U - bias`` in each row, or bias where U is None; U (m, d) or None, bias (d,)."""
-    launch(_residual_of_bias, residual.shape, residual, U, bias)
+    launch_each(_residual_of_bias, residual.shape, residual, U, bias)
 
 
 @gpu_kernel

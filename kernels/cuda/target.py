@@ -271,7 +271,7 @@ def _is_contiguous(array: Any) -> bool:
 
 
 def launch_each(kernel: Any, shape: tuple[int, int], *arguments: Any) -> None:
-    """`launch` for a kernel that does not depend on the position of an element in its matrix."""
+    """`launch` for a kernel that needs no position of an element, or finds it by `columns_of`."""
     shape, aligned = _aligned(shape, arguments)
     launch(kernel, shape, *aligned)
 
@@ -380,6 +380,24 @@ def elements(rows, columns):
     if y < rows and x < columns:
         turns = np.int32(np.uint32(np.uint32(rows) - y + down - np.uint32(1)) // down)
     return np.uint64(y), np.uint64(x), np.uint64(down), turns
+
+
+@gpu_function
+def columns_of(i, j, down, columns, d):
+    """The column that element (i, j) of a reshaped matrix has in the matrix itself, of d columns.
+
+    `launch_each` may have reshaped the matrix to `columns` columns. Returns the column, what a step
+    of `down` rows adds to it, and d, as `to_the_right` takes them.
+    """
+    n = np.uint64(d)
+    return (i * np.uint64(columns) + j) % n, (down * np.uint64(columns)) % n, n
+
+
+@gpu_function
+def to_the_right(column, right, d):
+    """The column ``(column + right) mod d``, both being less than d."""
+    column += right
+    return column - d if column >= d else column
 
 
 # -- sums over a block ----------------------------------------------------------------------------
