@@ -1,7 +1,7 @@
 """Full batches on MNIST: F and accuracy over iterations and seconds, plain and accelerated.
 
     python benchmarks/full_batch.py --mnist FOLDER --out runs.csv [--algorithm two] [--hidden 512x2]
-        [--seeds 5] [--iterations 150] [--acceleration nesterov none] [--validation]
+        [--seeds 5] [--iterations 150] [--acceleration nesterov none] [--validation] [--device cuda]
 
 Each line of the CSV is one iteration: its F, the seconds of all iterations so far, restarts, and
 every tenth iteration the accuracy. With `--validation` the last 10,000 training samples measure it
@@ -25,9 +25,11 @@ from fastbcd.training.loop import network_of
 
 COLUMNS = (
     "algorithm", "hidden", "residual", "gamma", "ridge", "acceleration", "seed", "measured_on",
-    "iteration", "seconds", "objective", "restarts", "accuracy",
+    "device", "iteration", "seconds", "objective", "restarts", "accuracy",
 )  # fmt: skip
 VALIDATION, EVERY = 10_000, 10
+# The columns that tell runs apart.
+OF_A_RUN = COLUMNS[: COLUMNS.index("iteration")]
 ALGORITHMS = {"two": TwoSplitting, "three": ThreeSplitting}
 
 
@@ -51,6 +53,7 @@ def rows(options: argparse.Namespace, acceleration: str, seed: int) -> Iterator[
         alpha=options.alpha,
         acceleration=None if acceleration == "none" else acceleration,
         n_threads=options.threads,
+        device=options.device,
     )
     state, seconds = solver.init(X, one_hot(y, 10), seed=seed), 0.0
     for k in range(1, options.iterations + 1):
@@ -62,7 +65,9 @@ def rows(options: argparse.Namespace, acceleration: str, seed: int) -> Iterator[
         row |= {
             "iteration": k,
             "seconds": round(seconds, 3),
-            "objective": solver.objective(state) if momentum is None else momentum.objective,
+            "objective": float(
+                solver.objective(state) if momentum is None else momentum.objective
+            ),
             "restarts": 0 if momentum is None else momentum.restarts,
         }
         if k % EVERY == 0:
@@ -75,7 +80,7 @@ def key(options: argparse.Namespace, acceleration: str, seed: int) -> tuple[str,
     """Return the first columns of a run."""
     settings = [getattr(options, name) for name in ("algorithm", "hidden", "residual", "gamma")]
     measured_on = "validation" if options.validation else "test"
-    return tuple(map(str, (*settings, options.ridge, acceleration, seed, measured_on)))
+    return tuple(map(str, (*settings, options.ridge, acceleration, seed, measured_on, options.device)))
 
 
 def done(path: Path) -> set[tuple[str, ...]]:
@@ -83,7 +88,7 @@ def done(path: Path) -> set[tuple[str, ...]]:
     if not path.exists():
         return set()
     with path.open(newline="") as file:
-        return {tuple(row[name] for name in COLUMNS[:8]) for row in csv.DictReader(file)}
+        return {tuple(row[name] for name in OF_A_RUN) for row in csv.DictReader(file)}
 
 
 def main() -> None:
@@ -104,6 +109,7 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, default=100)
     parser.add_argument("--threads", type=int)
     parser.add_argument("--validation", action="store_true")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     options = parser.parse_args()
     for seed in range(options.seeds):
         for acceleration in options.acceleration:
