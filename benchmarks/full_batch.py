@@ -65,9 +65,7 @@ def rows(options: argparse.Namespace, acceleration: str, seed: int) -> Iterator[
         row |= {
             "iteration": k,
             "seconds": round(seconds, 3),
-            "objective": float(
-                solver.objective(state) if momentum is None else momentum.objective
-            ),
+            "objective": float(solver.objective(state) if momentum is None else momentum.objective),
             "restarts": 0 if momentum is None else momentum.restarts,
         }
         if k % EVERY == 0:
@@ -80,7 +78,9 @@ def key(options: argparse.Namespace, acceleration: str, seed: int) -> tuple[str,
     """Return the first columns of a run."""
     settings = [getattr(options, name) for name in ("algorithm", "hidden", "residual", "gamma")]
     measured_on = "validation" if options.validation else "test"
-    return tuple(map(str, (*settings, options.ridge, acceleration, seed, measured_on, options.device)))
+    return tuple(
+        map(str, (*settings, options.ridge, acceleration, seed, measured_on, options.device))
+    )
 
 
 def done(path: Path) -> set[tuple[str, ...]]:

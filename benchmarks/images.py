@@ -1,7 +1,7 @@
 """Convolutional networks in mini-batches: accuracy of each pass on MNIST or CIFAR-10.
 
-    python benchmarks/images.py --data FOLDER --network mnist --out runs.csv [--passes 10] [--eta ETA]
-        [--batch 100] [--decay D] [--seeds 5] [--threads T] [--validation]
+    python benchmarks/images.py --data FOLDER --network mnist --out runs.csv [--passes 10]
+        [--eta ETA] [--batch 100] [--decay D] [--seeds 5] [--threads T] [--validation]
 
 FOLDER is anything that `fastbcd train` reads. Each line of the CSV is a pass: its seconds so far,
 without those of measuring, and the accuracy on the test set, or with `--validation` on the last
@@ -53,7 +53,9 @@ def samples(folder: Path, network: str, validation: bool) -> dict[str, Any]:
     return {"X": X, "y": y, "X_test": X_test, "y_test": y_test}
 
 
-def passes(data: dict[str, Any], options: argparse.Namespace, seed: int) -> Iterator[dict[str, Any]]:
+def passes(
+    data: dict[str, Any], options: argparse.Namespace, seed: int
+) -> Iterator[dict[str, Any]]:
     """Train one network, and yield the seconds and the accuracy of each pass."""
     text, image, _, _ = NETWORKS[options.network]
     layers = build_layers(text, image, 10)

@@ -104,9 +104,14 @@ class Arguments:
         return (types.intp, 0) if value is None else (ty, value)
 
 
-def gpu_kernel(function: Any) -> Any:
-    """Compile a kernel of the GPU that may take formulas; `launch` runs it."""
-    return cuda.jit(function) if SIMULATED else cuda.jit(function, extensions=[Arguments])
+def gpu_kernel(function: Any, **options: Any) -> Any:
+    """Compile a kernel of the GPU that may take formulas; `launch` runs it.
+
+    options of Numba's compiler, such as ``max_registers``.
+    """
+    if SIMULATED:
+        return cuda.jit(function)
+    return cuda.jit(function, extensions=[Arguments], **options)
 
 
 def gpu_function(function: Any) -> Any:
