@@ -162,6 +162,20 @@ def add_row_sums(sums, activation, V, Z, dZ, steps, sample_weight=None):
                 sums[k, j] += c * np.float64(residual * residual)
 
 
+@scalar
+def _penalty_at(penalty, w, end, t, noise):
+    """``r(w + t (end - w))``; infinite where that point is outside of the domain of r.
+
+    The formulas of constraints let pass what the rounding to float32 may have put outside, as it
+    may have done with w (t = 0) and `end` (t = 1). Other points are projected once they are
+    chosen, so no more than `noise`, relative to the point, may be outside.
+    """
+    x = w + t * (end - w)
+    if t == 0.0 or t == 1.0:
+        return penalty.value(w if t == 0.0 else end)
+    return penalty.value(x) if abs(penalty.prox(x, 0.0) - x) <= noise * abs(x) else np.inf
+
+
 @kernel
 def search_rows(W, end, sums, steps, penalty, gamma, alpha, decrease):
     """``gamma/2 sums[k, j] + r(w) + alpha/2 |w - w'|^2``: each row j of W takes the best step k.
@@ -194,9 +208,7 @@ def search_rows(W, end, sums, steps, penalty, gamma, alpha, decrease):
             t = steps[k]
             value = 0.5 * gamma * sums[k, i]
             for j in range(last):
-                w = np.float64(W[i, j])
-                w += t * (np.float64(end[i, j]) - w)
-                value += penalty.value(np.float64(end[i, j]) if t == 1.0 else w)
+                value += _penalty_at(penalty, np.float64(W[i, j]), np.float64(end[i, j]), t, noise)
             proximal = value + 0.5 * alpha * t * t * length
             if k == 0:
                 start = best = value

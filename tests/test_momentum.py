@@ -290,3 +290,19 @@ def test_the_memory_budget_knows_what_acceleration_adds():
         weights = sum(W.nbytes for W in state.momentum.W[1:])
         in_work = solver.device.n_threads * rows * 2 * max(WIDTHS) * solver.dtype.itemsize
         assert work - plain_work == 4 * weights + in_work
+
+
+def test_a_start_with_an_enormous_objective_is_not_lost_in_rounding():
+    # F falls from 1e20 to a few hundred in the first iteration, where F less the decreases is 0.
+    problem = Problem(WIDTHS, activation="polynomial:0,1,0.1", loss="exponential")
+    solver = ThreeSplitting(problem, alpha=1e-3, acceleration="nesterov", n_threads=1)
+    plain = ThreeSplitting(problem, alpha=1e-3, n_threads=1)
+    state = solver.init(60 * X, Y)
+    start = plain.objective(state)
+    assert start > 1e15
+    for _ in range(5):
+        before = plain.objective(state)
+        solver.step(state)
+        after = plain.objective(state)
+        assert after < before
+        np.testing.assert_allclose(state.momentum.objective, after, rtol=1e-5)

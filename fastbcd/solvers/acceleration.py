@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastbcd.devices.protocol import Device
 from fastbcd.problem import Problem
-from fastbcd.solvers.evaluation import Couplings
+from fastbcd.solvers.evaluation import Couplings, objective_and_violation
 from fastbcd.solvers.momentum import Momentum
 from fastbcd.solvers.starting_point import Extrapolation, Iterate
 from fastbcd.solvers.state import State
@@ -22,6 +22,10 @@ ACCELERATIONS = ("nesterov",)
 # After a restart the state is P^k up to bfloat16 roundings of the last step. If F has not made up
 # for these after one plain sweep, at most so many more follow.
 MOST_MORE_SWEEPS = 3
+# F after a sweep is F before it minus the decreases of the blocks. Where less than this share of F is
+# left, as from a start at which an exponential loss explodes, the difference is mostly rounding, and
+# F is evaluated.
+EVALUATED_BELOW = 1e-3
 
 Sweep = Callable[[Iterate, DescentLog], None]
 """``sweep(point, log)`` updates all blocks once, from this starting point."""
@@ -73,7 +77,7 @@ def accelerated_iteration(
     Notes
     -----
     F(Q) is summed up during the sweep, and the blocks report their exact decreases, so F(P^{k+1})
-    needs no pass of its own. The steps in the descent log are those from P^k, and its entry
+    needs no pass of its own (but see `EVALUATED_BELOW`). The steps in the descent log are those from P^k, and its entry
     ``("Q", 0)`` has ``F(P^k) - F(Q)``. The host waits for the device once in each sweep. See
     docs/mathematics.md.
     """
@@ -85,7 +89,11 @@ def accelerated_iteration(
         log.clear()
         point = Extrapolation(problem, device, state, momentum, couplings, beta, restore)
         sweep(point, log)
-        return _measured(device, point, log)
+        end = _measured(device, point, log)
+        if end.objective >= EVALUATED_BELOW * end.start:
+            return end
+        objective, _ = objective_and_violation(problem, device, state, couplings)
+        return end._replace(objective=_of_all_ranks(device, [objective])[0])
 
     beta = momentum.advance()
     last = swept(beta)
@@ -126,8 +134,17 @@ def _measured(device: Device, point: Extrapolation, log: DescentLog) -> Swept:
     numbers = device.zeros((4,), np.float64)
     numbers[0], numbers[1] = point.objective, point.squared_more
     numbers[2:] = sum(log.blocks.values())
-    # All ranks must come to the same decision, whatever the last bit of each one's sums.
-    device.same_on_all_ranks(numbers)
-    start, squared_more, decrease, squared_step = device.numpy(numbers).tolist()
+    start, squared_more, decrease, squared_step = _of_all_ranks(device, numbers)
     more = THETA * math.sqrt(squared_more)
     return Swept(start, start - decrease, math.sqrt(squared_step), more)
+
+
+def _of_all_ranks(device: Device, numbers: Any) -> list[float]:
+    """Return float64 `numbers` of the first rank.
+
+    All ranks must come to the same decision, whatever the last bit of each one's sums.
+    """
+    shared = device.array(numbers, np.float64)
+    device.same_on_all_ranks(shared)
+    of_first: list[float] = device.numpy(shared).tolist()
+    return of_first

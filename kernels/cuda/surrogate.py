@@ -25,9 +25,10 @@ from fastbcd.kernels.cuda.target import (
     total_of_rows,
 )
 from fastbcd.kernels.surrogate import MAX_HALVINGS
+from fastbcd.kernels.surrogate import _penalty_at as _penalty_of_weight
 from fastbcd.kernels.surrogate import _state_value as _value_of_row
 
-_state_value = shared_scalar(_value_of_row)
+_state_value, _penalty_at = shared_scalar(_value_of_row), shared_scalar(_penalty_of_weight)
 
 
 @gpu_kernel
@@ -192,9 +193,7 @@ def _search_rows(partial, W, end, sums, steps, penalty, gamma, alpha, noise):
         for k in range(steps.shape[0]):
             t, own = steps[k], 0.0
             for j in range(cuda.threadIdx.x, last, cuda.blockDim.x):
-                w = np.float64(W[i, j])
-                w += t * (np.float64(end[i, j]) - w)
-                own += penalty.value(np.float64(end[i, j]) if t == 1.0 else w)
+                own += _penalty_at(penalty, np.float64(W[i, j]), np.float64(end[i, j]), t, noise)
             value = 0.5 * gamma * sums[k, i] + block_sum(own)
             proximal = value + 0.5 * alpha * t * t * length
             if k == 0:
