@@ -27,11 +27,15 @@ def planes(X):
     return X.transpose(0, 3, 1, 2).reshape(len(X), -1)
 
 
-def write_pickles(folder, X, y):
+def write_pickles(folder, X, y, protocol=2):
     for name, images, labels in zip(FILES, X, y, strict=True):
         content = {b"data": planes(images), b"labels": labels.tolist(), b"batch_label": b"x"}
-        (folder / name).write_bytes(pickle.dumps(content, protocol=2))
+        (folder / name).write_bytes(pickle.dumps(content, protocol))
     (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": NAMES}))
+
+
+def write_new_pickles(folder, X, y):
+    write_pickles(folder, X, y, protocol=5)
 
 
 def write_records(folder, X, y):
@@ -54,7 +58,7 @@ def write_jpeg(folder, X, y):
         np.savez(folder / part, **arrays, labels=y[files].ravel(), names=np.array(NAMES))
 
 
-@pytest.mark.parametrize("write", [write_pickles, write_records, write_jpeg])
+@pytest.mark.parametrize("write", [write_pickles, write_new_pickles, write_records, write_jpeg])
 def test_every_form_gives_images_with_channels_last_and_names_of_classes(tmp_path, images, write):
     X, y = images
     write(tmp_path, X, y)

@@ -89,7 +89,7 @@ REFUSED = {
     "kernel:3": r"layers: number 1, 'kernel:3': unknown name 'kernel'; the forms are "
     r"conv:CHANNELS:KERNEL\[:STRIDE\[:PADDING\]\], maxpool:WINDOW, "
     r"averagepool:WINDOW\|global, dense:WIDTH",
-    "conv:3": r"layers: number 1, 'conv:3': it has 1 arguments, but the form is conv:CHANNELS:",
+    "conv:3": r"layers: number 1, 'conv:3': it has 1 argument, but the form is conv:CHANNELS:",
     "dense:3:1": r"number 1, 'dense:3:1': it has 2 arguments, but the form is dense:WIDTH",
     "conv:3:2.5": r"number 1, 'conv:3:2.5': '2.5' is no size; the form is conv:CHANNELS",
     "conv:3:2:0": r"number 1, 'conv:3:2:0': Conv2d: stride must be an integer of at least 1",

@@ -1,11 +1,15 @@
 """Algorithm 1: models of the nonlinear blocks, the search, and the whole iteration."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
+from layer_types import Scaling
 from oracle import act, oracle_of, with_ones
 
 from fastbcd import InputError, Problem, ThreeSplitting, TwoSplitting, kernels, one_hot
 from fastbcd.kernels import leaky_relu, linear, polynomial, relu, sigmoid, softplus, tanh
+from fastbcd.layers import Dense
 from fastbcd.solvers.starting_point import Iterate
 from fastbcd.training.loop import network_of
 
@@ -229,3 +233,16 @@ def test_the_network_predicts_from_weights_alone():
 def test_what_algorithm_1_has_no_place_for_is_refused(options, arguments, message):
     with pytest.raises(InputError, match=message):
         TwoSplitting(Problem((4, 5, 5, 2), **options), **arguments)
+
+
+@dataclass(frozen=True)
+class Bent(Scaling):
+    """It says that it is not linear, and has an activation."""
+
+    is_linear = False
+
+
+def test_a_layer_that_is_not_linear_has_no_activation_in_algorithm_1():
+    layers = (Dense(4, 3), Bent(3, 3, 2.0), Dense(3, 2))
+    with pytest.raises(InputError, match="layers: number 2, Bent, is not linear and has an"):
+        TwoSplitting(Problem((4, 3, 3, 2), layers=layers))

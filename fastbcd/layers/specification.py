@@ -41,7 +41,8 @@ class Form:
         """Return the layer for inputs of `shape`, (H, W, C) or (d,); else an `InputError`."""
         least, most = self.text.partition("[")[0].count(":"), self.text.count(":")
         if not least <= len(arguments) <= most:
-            raise InputError(f"it has {len(arguments)} arguments, but the form is {self.text}")
+            number = "1 argument" if len(arguments) == 1 else f"{len(arguments)} arguments"
+            raise InputError(f"it has {number}, but the form is {self.text}")
         inputs = shape if self.of_images else math.prod(shape)
         return self.layer(inputs, *(self._size(argument) for argument in arguments))
 

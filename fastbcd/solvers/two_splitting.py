@@ -61,7 +61,8 @@ class TwoSplitting(BlockCoordinateDescent):
     ------
     InputError
         The problem has residual layers (the paper states the residual algorithm in three-splitting
-        form only), a rho other than gamma, or an activation without derivative or curvature.
+        form only), a rho other than gamma, an activation without derivative or curvature, or a layer
+        that is not linear and has an activation.
 
     Notes
     -----
@@ -95,6 +96,12 @@ class TwoSplitting(BlockCoordinateDescent):
             raise InputError(
                 "rho: the two-splitting objective has one coupling, weighed by gamma; leave rho out"
             )
+        for l, layer in enumerate(problem.layers, start=1):
+            if layer.has_activation and not layer.is_linear:
+                raise InputError(
+                    f"layers: number {l}, {type(layer).__name__}, is not linear and has an "
+                    "activation, which Algorithm 1 cannot do; use ThreeSplitting"
+                )
         for activation in set(problem.activations):
             for function in ("derivative", "curvature"):
                 check_formula(activation, function, "activation", "Algorithm 1")

@@ -15,6 +15,7 @@ if os.environ.get("NUMBA_ENABLE_CUDASIM") != "1":
     )
 
 from host_library import WAITS, on_simulator
+from share import share
 
 from fastbcd import InputError, Problem, ThreeSplitting, TwoSplitting, one_hot
 from fastbcd.training.descent_log import DescentLog
@@ -80,7 +81,7 @@ ACCELERATED = {
 }
 
 
-@pytest.mark.parametrize("name", THREE)
+@pytest.mark.parametrize("name", share(THREE, at_most=2))
 def test_three_splitting_takes_the_cpus_steps(name: str) -> None:
     options = {"widths": (4, 6, 5, 3), **THREE[name]}
     iterations = 1 if name == "penalties" else 2
@@ -92,7 +93,7 @@ def test_float64_agrees_to_many_digits() -> None:
     compare(lambda: ThreeSplitting(problem, alpha=0.1, dtype="float64"), tolerance=1e-8)
 
 
-@pytest.mark.parametrize("update", ["prox", "prox-linear"])
+@pytest.mark.parametrize("update", share(["prox-linear", "prox"], at_most=2))
 def test_loss_updates_agree(update: str) -> None:
     problem = Problem((4, 5, 3), loss="logistic_ovr")
     compare(lambda: ThreeSplitting(problem, alpha=1.0, loss_update=update), iterations=1)
@@ -105,7 +106,7 @@ TWO = {
 }
 
 
-@pytest.mark.parametrize("name", TWO)
+@pytest.mark.parametrize("name", share(TWO, at_most=2))
 def test_two_splitting_takes_the_cpus_steps(name: str) -> None:
     options = {"widths": (4, 6, 3), **TWO[name]}
     compare(
@@ -115,7 +116,7 @@ def test_two_splitting_takes_the_cpus_steps(name: str) -> None:
     )
 
 
-@pytest.mark.parametrize("name", ACCELERATED)
+@pytest.mark.parametrize("name", share(ACCELERATED, at_most=2))
 def test_accelerated_iterations_take_the_cpus_steps(name: str) -> None:
     kind, options = ACCELERATED[name]
     problem = Problem(**{"widths": (4, 4, 3)} | options)

@@ -15,6 +15,7 @@ if os.environ.get("NUMBA_ENABLE_CUDASIM") != "1":
     )
 
 from host_library import REPLAYS, WAITS, on_simulator
+from share import share
 
 from fastbcd import Problem, one_hot, resume
 from fastbcd.callbacks import SaveCheckpoint
@@ -39,7 +40,7 @@ def make(batch_size: int = 6, step_unit: str = "fit", **options: Any) -> MiniBat
     return MiniBatchThreeSplitting(problem, batch_size=batch_size, rank=2, step_unit=step_unit)
 
 
-@pytest.mark.parametrize("name", PROBLEMS)
+@pytest.mark.parametrize("name", share(PROBLEMS, at_most=2))
 def test_a_pass_takes_the_cpus_steps(name: str) -> None:
     weight = np.random.default_rng(8).random(N) if name == "residual" else None
     states, numbers = [], []

@@ -34,7 +34,7 @@ def parameter(name: str) -> Any:
     return pytest.param(name, marks=[pytest.mark.slow] if rare else [])
 
 
-@pytest.mark.parametrize("name", [parameter(name) for name in share(CASES, at_most=3)])
+@pytest.mark.parametrize("name", [parameter(name) for name in share(CASES, at_most=7)])
 def test_a_kernel_gives_what_the_cpu_gives(name: str) -> None:
     case: Case = CASES[name]
     check(case, target)
