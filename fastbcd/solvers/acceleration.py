@@ -22,9 +22,9 @@ ACCELERATIONS = ("nesterov",)
 # After a restart the state is P^k up to bfloat16 roundings of the last step. If F has not made up
 # for these after one plain sweep, at most so many more follow.
 MOST_MORE_SWEEPS = 3
-# F after a sweep is F before it minus the decreases of the blocks. Where less than this share of F is
-# left, as from a start at which an exponential loss explodes, the difference is mostly rounding, and
-# F is evaluated.
+# F after a sweep is F before it minus the decreases of the blocks. Where less than this share of F
+# is left, as from a start at which an exponential loss explodes, the difference is mostly rounding,
+# and F is evaluated.
 EVALUATED_BELOW = 1e-3
 
 Sweep = Callable[[Iterate, DescentLog], None]
@@ -77,9 +77,9 @@ def accelerated_iteration(
     Notes
     -----
     F(Q) is summed up during the sweep, and the blocks report their exact decreases, so F(P^{k+1})
-    needs no pass of its own (but see `EVALUATED_BELOW`). The steps in the descent log are those from P^k, and its entry
-    ``("Q", 0)`` has ``F(P^k) - F(Q)``. The host waits for the device once in each sweep. See
-    docs/mathematics.md.
+    needs no pass of its own (but see `EVALUATED_BELOW`). The steps in the descent log are those
+    from P^k, and its entry ``("Q", 0)`` has ``F(P^k) - F(Q)``. The host waits for the device once
+    in each sweep. See docs/mathematics.md.
     """
     momentum = _momentum(problem, device, state)
     log = DescentLog() if state.descent_log is None else state.descent_log
