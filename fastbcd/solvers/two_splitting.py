@@ -61,8 +61,8 @@ class TwoSplitting(BlockCoordinateDescent):
     ------
     InputError
         The problem has residual layers (the paper states the residual algorithm in three-splitting
-        form only), a rho other than gamma, an activation without derivative or curvature, or a layer
-        that is not linear and has an activation.
+        form only), a rho other than gamma, an activation without derivative or curvature, or a
+        layer that is not linear and has an activation.
 
     Notes
     -----
