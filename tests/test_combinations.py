@@ -23,7 +23,7 @@ SCRIPT = Path(__file__).parent.parent / "benchmarks" / "combinations.py"
 def test_combinations_descend_and_refusals_have_a_reason(tmp_path, dtype, limit, acceleration):
     table = tmp_path / "table.csv"
     # These have no factor in common with the numbers of penalties, losses and activations.
-    every = 149 if whole() else 331
+    every = 149 if whole() else 547
     options = ["--dtype", dtype, "--every", str(every), "--processes", "1", "--out", str(table)]
     options += ["--acceleration", acceleration]
     done = subprocess.run(

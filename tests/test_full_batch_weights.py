@@ -59,7 +59,7 @@ SOLVERS = {
 FAST = ("squared", "two-splitting, sum")
 NAMES = [
     name if name in FAST else pytest.param(name, marks=pytest.mark.slow)
-    for name in share(SOLVERS, at_most=2)
+    for name in share(SOLVERS, at_most=3)
 ]
 ACCELERATED = {
     "accelerated": lambda: three({"acceleration": "nesterov"}, weight_penalty="ridge:0.1"),
