@@ -9,6 +9,7 @@ from __future__ import annotations
 from fastbcd.plots.block_times import plot_block_times
 from fastbcd.plots.confusion import confusion_size, plot_confusion
 from fastbcd.plots.curves import plot_accuracy, plot_constraint_gap, plot_objective
+from fastbcd.plots.images import plot_filters, plot_missed
 from fastbcd.plots.overview import plot_runs
 from fastbcd.plots.run import Run, read_runs
 from fastbcd.plots.style import new_figure, picture_form, save_picture
@@ -25,6 +26,8 @@ __all__ = [
     "plot_block_times",
     "plot_confusion",
     "plot_constraint_gap",
+    "plot_filters",
+    "plot_missed",
     "plot_objective",
     "plot_runs",
     "plot_subgradient",
