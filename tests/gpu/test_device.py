@@ -81,7 +81,7 @@ ACCELERATED = {
 }
 
 
-@pytest.mark.parametrize("name", share(THREE, at_most=2))
+@pytest.mark.parametrize("name", share(THREE, at_most=3))
 def test_three_splitting_takes_the_cpus_steps(name: str) -> None:
     options = {"widths": (4, 6, 5, 3), **THREE[name]}
     iterations = 1 if name == "penalties" else 2
