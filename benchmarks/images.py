@@ -59,11 +59,7 @@ def passes(
     """Train one network, and yield the seconds and the accuracy of each pass."""
     text, image, _, _ = NETWORKS[options.network]
     layers = build_layers(text, image, 10)
-    problem = Problem(
-        (int(np.prod(image)), *(layer.d_out for layer in layers)),
-        loss="cross_entropy",
-        layers=layers,
-    )
+    problem = Problem(layers=layers, loss="cross_entropy")
     solver = MiniBatchThreeSplitting(
         problem,
         batch_size=options.batch,

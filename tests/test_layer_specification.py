@@ -188,7 +188,8 @@ def test_layers_of_a_text_are_trained():
     rng = np.random.default_rng(2)
     X, Y = rng.standard_normal((30, 64)), np.eye(2)[rng.integers(2, size=30)]
     layers = build_layers("conv:2:3:2,dense:4", (8, 8, 1), 2)
-    problem = Problem([64, *(layer.d_out for layer in layers)], layers=layers)
+    problem = Problem(layers=layers)
+    assert problem == Problem([64, *(layer.d_out for layer in layers)], layers=layers)
     result = ThreeSplitting(problem).fit(X, Y, max_iter=3, callbacks=[Objective()])
     F = [row["objective"] for row in result.history]
     assert len(F) == 3

@@ -340,6 +340,11 @@ def test_a_wrong_layer_is_named():
         Problem((6, 8, 3), layers=[Dense(6, 3)])
     with pytest.raises(InputError, match="number 2 leads from 7 to 3, but widths from 8 to 3"):
         Problem((6, 8, 3), layers=[Dense(6, 8), Dense(7, 3)])
+    for nothing in (None, ()):
+        with pytest.raises(InputError, match="widths: give the widths of the network, or its"):
+            Problem(layers=nothing)
+    with pytest.raises(InputError, match="number 2 must be a Layer"):
+        Problem(layers=[Dense(3, 2), "dense:2"])
     with pytest.raises(InputError, match="number 1 must be a Layer"):
         Problem((6, 8, 3), layers=["dense", Dense(8, 3)])
 

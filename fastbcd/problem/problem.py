@@ -49,8 +49,9 @@ class Problem:
 
     Parameters
     ----------
-    widths : sequence of int
-        ``(d_0, ..., d_L)``: inputs, hidden layers, outputs; at least two numbers.
+    widths : sequence of int, optional
+        ``(d_0, ..., d_L)``: inputs, hidden layers, outputs; at least two numbers. Default: those of
+        `layers`.
     activation : str or Formula, default="relu"
         Activation of the hidden layers: ``"relu"``, ``"leaky_relu[:SLOPE]"``, ``"linear"``,
         ``"sigmoid"``, ``"tanh"``, ``"softplus"``, ``"polynomial:P0,P1,..."``. That of pooling
@@ -109,7 +110,7 @@ class Problem:
 
     def __init__(
         self,
-        widths: Sequence[int],
+        widths: Sequence[int] | None = None,
         activation: str | Formula = "relu",
         loss: str | Loss = "squared",
         gamma: float = 1.0,
@@ -120,6 +121,11 @@ class Problem:
         reduction: str = "mean",
         layers: Sequence[Layer] | None = None,
     ) -> None:
+        layers = None if layers is None else _layer_objects(layers)
+        if widths is None:
+            if not layers:
+                raise InputError("widths: give the widths of the network, or its layers")
+            widths = (layers[0].d_in, *(layer.d_out for layer in layers))
         if isinstance(widths, str) or not isinstance(plain(widths), Iterable):
             raise InputError(f"widths must be a sequence of integers, got {widths!r}")
         checked = tuple(require_integer(d, "widths", at_least=1) for d in widths)
@@ -235,6 +241,15 @@ def _residual_layers(widths: tuple[int, ...], residual: bool | Sequence[bool]) -
     return tuple(flags)
 
 
+def _layer_objects(given: Sequence[Layer]) -> tuple[Layer, ...]:
+    """Return the layers as a tuple; `InputError` where one is something else."""
+    layers = tuple(given)
+    for l, layer in enumerate(layers, start=1):
+        if not isinstance(layer, Layer):
+            raise InputError(f"layers: number {l} must be a Layer, got {layer!r}")
+    return layers
+
+
 def _layers(widths: tuple[int, ...], given: Sequence[Layer] | None) -> tuple[Layer, ...]:
     """The layers, dense ones where none are given; `InputError` where one does not fit."""
     if given is None:
@@ -243,8 +258,6 @@ def _layers(widths: tuple[int, ...], given: Sequence[Layer] | None) -> tuple[Lay
     if len(layers) != len(widths) - 1:
         raise InputError(f"layers must be {len(widths) - 1} for widths {widths}, got {len(layers)}")
     for l, (layer, sizes) in enumerate(zip(layers, pairwise(widths), strict=True), start=1):
-        if not isinstance(layer, Layer):
-            raise InputError(f"layers: number {l} must be a Layer, got {layer!r}")
         if (layer.d_in, layer.d_out) != sizes:
             raise InputError(
                 f"layers: number {l} leads from {layer.d_in} to {layer.d_out}, but widths from "
