@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from share import share
 from sklearn.datasets import load_digits
 
 from fastbcd import (
@@ -165,7 +166,7 @@ RUNS = {
 
 
 @pytest.mark.parametrize("acceleration", [None, "nesterov"])
-@pytest.mark.parametrize("run", RUNS)
+@pytest.mark.parametrize("run", share(RUNS, at_most=2))
 def test_the_certificate_holds_on_images_in_float32(run, acceleration):
     kind, settings = RUNS[run]
     solver = kind(problem_of_images(**settings), alpha=1e-2, acceleration=acceleration)

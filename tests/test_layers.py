@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from layer_types import Scaling
+from share import share
 
 from fastbcd import (
     InputError,
@@ -164,7 +165,9 @@ def test_the_numpy_form_and_the_gain_are_those_of_the_operator(layer):
     assert gain == pytest.approx(np.sqrt(np.mean(back**2)), rel=0.03)
 
 
-@pytest.mark.parametrize("penalty", [none(), ridge(0.5), l1(0.3), nonnegative()], ids=str)
+@pytest.mark.parametrize(
+    "penalty", share([none(), nonnegative(), ridge(0.5), l1(0.3)], at_most=2), ids=str
+)
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("columns", [False, True])
 def test_the_state_block_is_the_minimiser_and_knows_its_decrease(layer, penalty, weighted, columns):
@@ -272,7 +275,7 @@ def test_the_algorithms_descend_as_promised_and_track_the_objective(network, set
 
 
 @pytest.mark.parametrize("residual", [False, True])
-@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("network", share(NETWORKS, at_most=2))
 def test_the_subgradient_is_that_of_the_objective(network, residual):
     widths, layers = NETWORKS[network]
     problem = Problem(widths, "softplus", residual=residual, layers=layers)

@@ -8,6 +8,7 @@ import threading
 import numpy as np
 import pytest
 from command import fastbcd, history, start
+from share import share
 from test_interruptions import wait_for_rows
 
 from fastbcd import Problem, ThreeSplitting, resume
@@ -110,7 +111,7 @@ def test_in_another_thread_no_handler_is_set():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [NAMES[0], NAMES[-1]])
+@pytest.mark.parametrize("name", share([NAMES[0], NAMES[-1]], at_most=2))
 def test_the_command_ends_as_after_sigterm_and_goes_on(name, tmp_path):
     number = getattr(signal, name)
     options = ["train", "--hidden", "40", "--epochs", "600", "--evaluate-every", "200"]

@@ -72,7 +72,7 @@ def test_the_state_block_reports_its_decrease():
 
 
 # Each pair compiles a kernel. Every fifth of them are still all losses and all penalties.
-PAIRS = share(product(LOSSES, [none(), ridge(0.4), *NONSMOOTH]), at_most=5)
+PAIRS = share(product(LOSSES, [none(), ridge(0.4), *NONSMOOTH]), at_most=9)
 
 
 @pytest.mark.parametrize(("name", "penalty"), PAIRS, ids=str)

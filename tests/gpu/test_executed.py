@@ -14,6 +14,7 @@ import pytest
 from agreement import arguments_of, check
 from cards import executing, missing
 from cases import ACTIVATIONS, cases
+from share import share
 
 if missing():
     pytest.skip(missing(), allow_module_level=True)
@@ -60,7 +61,7 @@ def run(case: Any, order: int) -> list[Any]:
 
 
 @pytest.mark.parametrize("few_blocks", [False, True])
-@pytest.mark.parametrize("name", [parameter(name) for name in CASES])
+@pytest.mark.parametrize("name", [parameter(name) for name in share(CASES, at_most=2)])
 def test_a_kernel_keeps_to_its_arrays_and_gives_what_the_cpu_gives(
     name: str, few_blocks: bool, monkeypatch: Any
 ) -> None:
@@ -254,6 +255,7 @@ def test_arithmetic_is_that_of_the_ieee_and_of_the_isa() -> None:
     assert last * last - last != out[5][-1]
 
 
+@pytest.mark.soak
 def test_approximations_occur_where_they_are_known() -> None:
     found: dict[str, set[str]] = {}
     target.record = []
@@ -359,6 +361,7 @@ def test_device_arrays_are_what_kernels_get() -> None:
     assert np.asarray(out).tolist() == [1.0, 1.0, 1.0]
 
 
+@pytest.mark.soak
 def test_networks_that_train_at_once_do_what_each_does_alone() -> None:
     rng = np.random.default_rng(0)
     X = rng.standard_normal((640, 12)).astype(np.float32)
