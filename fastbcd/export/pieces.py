@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
+from fastbcd.export.operators import Order, check_layers
+from fastbcd.export.piece import Array, Piece
+from fastbcd.export.steps import change, image_of, steps
 from fastbcd.export.support import check_activations, target_scale, target_shift
 from fastbcd.kernels import Formula
 from fastbcd.kernels.dense import times
 from fastbcd.models.model import Model
 from fastbcd.models.probabilities import LINKS, check_has_probabilities
 
-Array = NDArray[Any]
-# Layers of `fastbcd.export.torch_layers`; PyTorch has all others.
-OWN = ("Residual", "Polynomial", "Simplex", "OneAgainstRest")
 # Layer and arguments for each kind of link; the last one gets its slope as argument.
 LINK_LAYERS: dict[str, tuple[str, tuple[float, ...]]] = {
     "simplex": ("Simplex", ()),
@@ -33,59 +28,64 @@ ACTIVATIONS = {
 }
 
 
-@dataclass(frozen=True)
-class Piece:
-    """A layer with its tensors by name; its `repr` is the Python expression that builds it."""
-
-    name: str
-    arguments: tuple[Any, ...] = ()
-    keywords: dict[str, Any] = field(default_factory=dict)
-    tensors: dict[str, Array] = field(default_factory=dict)
-
-    def __repr__(self) -> str:
-        named = [f"{name}={value!r}" for name, value in self.keywords.items()]
-        return f"{self.called}({', '.join([*map(repr, self.arguments), *named])})"
-
-    @property
-    def called(self) -> str:
-        """The name of its class in a file that has ``from torch import nn``."""
-        return self.name if self.name in OWN else f"nn.{self.name}"
-
-
 def pieces(model: Model) -> list[Piece]:
-    """Layers from raw inputs to `Model.outputs`, or, for regression, to `Model.predict`.
-
-    Shift and scale of inputs are folded into the first ``Linear``, in float64. If inputs are cut
-    at a limit, they are a ``Conv1d`` with one weight and bias per feature instead, before the
-    ``Hardtanh`` that cuts. Scale and shift of targets are folded into the last ``Linear``, or,
-    after an activation, are another such ``Conv1d``.
-    """
-    model.network.require_dense("an export")
+    """Layers from raw inputs to `Model.outputs`, or, for regression, to `Model.predict`."""
+    check_layers(model.network)
     model.network.require_equal_skips("an export")
     check_activations(model)
-    network, preprocessing = model.network, model.preprocessing
-    first, last = 0, len(network.W) - 1
+    network = model.network
     W = [w.astype(np.float64) for w in network.W]
-    d = network.widths[0]
+    chain, order = _scaled_inputs(model, W)
+    after = _scaled_targets(model, W)
+    middle, order = steps(network, W, order)
+    for step in middle:
+        layer = [step.operator, *_activation(step.activation), *step.behind]
+        chain += step.before
+        chain += [Piece("Residual", tuple(layer))] if step.residual else layer
+    return chain + change(order, None) + after
+
+
+def _scaled_inputs(model: Model, W: list[Array]) -> tuple[list[Piece], Order]:
+    """``clip((x - shift) * scale, -limit, limit)``: layers, and the order of their outputs.
+
+    Without a limit, shift and scale are folded into a first ``Linear``, in float64, and W[0] is
+    changed. Else they are a ``Conv2d`` with one weight and bias per channel, where all pixels of
+    an image have the same ones, or a ``Conv1d`` with one weight and bias per feature. The
+    ``Hardtanh`` that cuts comes behind. Below a ``Conv2d`` of the network nothing is folded,
+    because its padding is zeros of scaled inputs.
+    """
+    network, preprocessing = model.network, model.preprocessing
+    image, d = image_of(network.layers[0]), network.widths[0]
     scale = np.broadcast_to(preprocessing.scale, d)
     offset = -np.broadcast_to(preprocessing.shift, d) * scale
-    before, after = _diagonal(scale, offset), _diagonal(target_scale(model), target_shift(model))
-    if np.isfinite(preprocessing.limit):
-        limit = float(preprocessing.limit)  # `repr` would write a NumPy number as np.float64(...)
-        before.append(Piece("Hardtanh", (-limit, limit)))
-    elif not network.residual[first]:
-        W[first][:, -1] += times(W[first][:, :-1], offset[:, None])[:, 0]
-        W[first][:, :-1] *= scale
-        before = []
-    if network.activations[last].name == "linear" and not network.residual[last]:
-        W[last] *= target_scale(model)[:, None]
-        W[last][:, -1] += target_shift(model)
-        after = []
-    chain = before
-    for weights, activation, residual in zip(W, network.activations, network.residual, strict=True):
-        layer = [_linear(weights), *_activation(activation)]
-        chain += [Piece("Residual", tuple(layer))] if residual else layer
-    return chain + after
+    cut = np.isfinite(preprocessing.limit)
+    if image is None and not cut and not network.residual[0]:
+        W[0][:, -1] += times(W[0][:, :-1], offset[:, None])[:, 0]
+        W[0][:, :-1] *= scale
+        return [], None
+    order: Order = None
+    if image is not None and _same_pixels(scale, image[2]) and _same_pixels(offset, image[2]):
+        order = image
+        scaling = _diagonal_of_channels(scale[: image[2]], offset[: image[2]])
+    else:
+        scaling = _diagonal(scale, offset)
+    limit = float(preprocessing.limit)  # `repr` would write a NumPy number as np.float64(...)
+    cutting = [Piece("Hardtanh", (-limit, limit))] if cut else []
+    return change(None, order) + scaling + cutting, order
+
+
+def _scaled_targets(model: Model, W: list[Array]) -> list[Piece]:
+    """``v * target_scale + target_shift`` for rows v, folded into a last ``Linear`` if it can be.
+
+    Behind another layer, or an activation, this is a ``Conv1d`` with one weight per target.
+    """
+    network, scale, shift = model.network, target_scale(model), target_shift(model)
+    is_dense = image_of(network.layers[-1]) is None
+    if is_dense and network.activations[-1].name == "linear" and not network.residual[-1]:
+        W[-1] *= scale[:, None]
+        W[-1][:, -1] += shift
+        return []
+    return _diagonal(scale, shift)
 
 
 def link(model: Model) -> Piece:
@@ -96,24 +96,18 @@ def link(model: Model) -> Piece:
     return Piece(name, arguments if found.slope is None else (*arguments, found.slope))
 
 
-def state(chain: list[Piece] | tuple[Piece, ...], prefix: str = "") -> Iterator[tuple[str, Array]]:
-    """Keys and tensors of the state of a ``Sequential`` of these layers."""
-    for k, piece in enumerate(chain):
-        for name, tensor in piece.tensors.items():
-            yield f"{prefix}{k}.{name}", tensor
-        if piece.name == "Residual":
-            yield from state(piece.arguments, f"{prefix}{k}.layers.")
+def _same_pixels(numbers: Array, channels: int) -> bool:
+    """Whether the numbers (H W C,) are the same for all pixels of a channel."""
+    return bool((numbers.reshape(-1, channels) == numbers[:channels]).all())
 
 
-def names(chain: list[Piece] | tuple[Piece, ...]) -> set[str]:
-    """Names of the classes of all layers, including layers inside others."""
-    inner = [names(piece.arguments) for piece in chain if piece.name == "Residual"]
-    return {piece.name for piece in chain}.union(*inner)
-
-
-def _linear(W: Array) -> Piece:
-    d_out, d_in = W.shape[0], W.shape[1] - 1
-    return Piece("Linear", (d_in, d_out), tensors={"weight": W[:, :-1], "bias": W[:, -1]})
+def _diagonal_of_channels(scale: Array, offset: Array) -> list[Piece]:
+    """Layers for ``x * scale + offset``, images with the channels first; none if it is x."""
+    if (scale == 1).all() and (offset == 0).all():
+        return []
+    channels = len(scale)
+    tensors = {"weight": scale.reshape(channels, 1, 1, 1), "bias": offset}
+    return [Piece("Conv2d", (channels, channels, 1), {"groups": channels}, tensors)]
 
 
 def _diagonal(scale: Array, offset: Array) -> list[Piece]:

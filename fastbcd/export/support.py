@@ -87,7 +87,7 @@ def check_classes(model: Model) -> None:
 def cast(array: NDArray[Any], dtype: np.dtype) -> NDArray[Any]:
     """A copy in `dtype`; `InputError` if a number is too large for it."""
     with np.errstate(over="ignore"):
-        copy = np.array(array, dtype)
+        copy = np.array(array, dtype, order="C")
     if not np.isfinite(copy).all():
         raise InputError(f"dtype: the model has numbers beyond {dtype}; use float64")
     return copy

@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from fastbcd.errors import InputError
 from fastbcd.export.onnx_functions import activation, link
 from fastbcd.export.onnx_graph import Graph
+from fastbcd.export.onnx_operators import changed, operator
+from fastbcd.export.operators import check_layers
+from fastbcd.export.steps import change, steps
 from fastbcd.export.support import (
     cast,
     check_activations,
@@ -39,7 +42,10 @@ def onnx_model(model: Model, dtype: str | None = None) -> Any:
     Inputs and outputs have these names; n is free. Labels are int64, string, bool or float64, as
     the classes are. A loss without probabilities (hinge, or a model that does not know its loss)
     leaves that output out. The graph scales inputs and targets in the type of X; the network
-    computes in its own type. Columns of X have the order of training. ``metadata_props`` has
+    computes in its own type. Columns of X have the order of training, so that a row of an image has
+    its channels last; images (n, C, H, W) become such rows by
+    ``images.transpose(0, 2, 3, 1).reshape(n, -1)``. A convolution in float64 is a ``MatMul`` of all
+    patches of X, because onnxruntime has ``Conv`` in float32 only. ``metadata_props`` has
     ``feature_names``, ``classes``, ``loss``, ``widths``, ``activations``, ``residual``, the version
     ``fastbcd`` and, if they are known, ``input_kind`` and ``image_shape``, each as JSON.
 
@@ -53,9 +59,10 @@ def onnx_model(model: Model, dtype: str | None = None) -> Any:
     Raises
     ------
     InputError
-        onnx is not installed, a user wrote the activation, or a number is too large for `dtype`.
+        onnx is not installed, a user wrote an activation or a type of layer, a skip connection
+        joins different widths, or a number is too large for `dtype`.
     """
-    model.network.require_dense("an export")
+    check_layers(model.network)
     model.network.require_equal_skips("an export")
     check_activations(model)
     check_classes(model)
@@ -64,12 +71,15 @@ def onnx_model(model: Model, dtype: str | None = None) -> Any:
     graph = Graph()
     X = graph.input("X", outer, (SAMPLES, network.widths[0]))
     v = graph.cast(_scaled(graph, model, X, outer), outer, inner)
-    layers = zip(network.W, network.activations, network.residual, strict=True)
-    for l, (W, formula, residual) in enumerate(layers, start=1):
-        weights = graph.constant(W[:, :-1], f"W{l}"), graph.constant(W[:, -1], f"b{l}")
-        u = graph.add("Gemm", v, *weights, transB=1)
-        act = activation(graph, u, inner.type, formula)
-        v = graph.add("Add", v, act) if residual else act
+    layers, order = steps(network, network.W, None)
+    for l, step in enumerate(layers, start=1):
+        x = changed(graph, v, step.before)
+        u = operator(graph, x, step.operator, step.layer, l)
+        act = activation(graph, u, inner.type, step.activation)
+        v = changed(graph, act, step.behind)
+        if step.residual:
+            v = graph.add("Add", x, v)
+    v = changed(graph, v, change(order, None))
     if model.classes is None:
         _add_prediction(graph, model, graph.cast(v, inner, outer), outer)
     else:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-from fastbcd.export.pieces import OWN, Piece, link, names, pieces, state
+from fastbcd.export.piece import OWN, Piece, names, state
+from fastbcd.export.pieces import link, pieces
 from fastbcd.export.support import cast, check_classes, has_probabilities, input_dtype, library
 from fastbcd.models.model import Model
 from fastbcd.support.floating_point import own_errstate
@@ -16,10 +17,21 @@ from fastbcd.support.version import __version__
 def torch_state(model: Model, dtype: str | None = None) -> dict[str, Any]:
     """State of the ``torch.nn.Sequential`` that `torch_module` returns: plain tensors by name.
 
-    Without residual layers and polynomials the module is a chain of PyTorch's own layers: for each
-    layer of the network a ``Linear`` and an activation, except for the linear one. If inputs are
-    cut at a limit, ``Unflatten(-1, (d, 1))``, ``Conv1d(d, d, 1, groups=d)`` and ``Flatten(-2)``
+    A dense network without residual layers and polynomials is a chain of PyTorch's own layers: for
+    each layer of the network a ``Linear`` and an activation, except for the linear one. If inputs
+    are cut at a limit, ``Unflatten(-1, (d, 1))``, ``Conv1d(d, d, 1, groups=d)`` and ``Flatten(-2)``
     come first to shift and scale, and then ``Hardtanh(-limit, limit)``.
+
+    .. code-block:: text
+
+        Conv2d            ->  Conv2d,    weight[o, c, i, j] = W[o, i, j, c]
+        MaxPool2d         ->  MaxPool2d
+        AveragePool2d     ->  AvgPool2d
+        Dense of images   ->  Flatten(-3) and Linear,  weight[o, (c, y, x)] = W[o, (y, x, c)]
+
+    If the first layer takes images, a layer ``ChannelsFirst(H, W, C)`` brings rows (n, H W C) into
+    the order (n, C, H, W), which the states then keep. ``Conv2d(C, C, 1, groups=C)`` shifts and
+    scales channels, if the input is scaled. The file of `torch_source` defines ``ChannelsFirst``.
 
     Parameters
     ----------
@@ -31,7 +43,8 @@ def torch_state(model: Model, dtype: str | None = None) -> dict[str, Any]:
     Raises
     ------
     InputError
-        PyTorch is not installed, a user wrote the activation, or a number is too large for `dtype`.
+        PyTorch is not installed, a user wrote an activation or a type of layer, a skip connection
+        joins different widths, or a number is too large for `dtype`.
     """
     torch = library("torch")
     chosen = input_dtype(model, dtype)
@@ -41,6 +54,9 @@ def torch_state(model: Model, dtype: str | None = None) -> dict[str, Any]:
 @own_errstate
 def torch_module(model: Model, probabilities: bool = False, dtype: str | None = None) -> Any:
     """``torch.nn.Sequential`` from raw inputs (n, d) to outputs (n, k).
+
+    Rows of images have their channels last, as in `Model.predict`. Images (n, C, H, W) become such
+    rows by ``images.permute(0, 2, 3, 1).flatten(1)``.
 
     They are `Model.outputs` for classes (the largest one is the class) and `Model.predict` for
     regression. Its state has the keys of `torch_state`.

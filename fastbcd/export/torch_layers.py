@@ -14,8 +14,28 @@ class Residual(nn.Module):
         self.layers = nn.Sequential(*layers)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(n, d) to (n, d)."""
+        """Any shape that the layers keep."""
         return x + self.layers(x)
+
+
+class ChannelsFirst(nn.Module):
+    """Rows that hold images with the channels last, as images with the channels first."""
+
+    def __init__(self, height: int, width: int, channels: int) -> None:
+        super().__init__()
+        self.shape = height, width, channels
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(n, H W C) to (n, C, H, W)."""
+        return x.unflatten(-1, self.shape).movedim(-1, -3)
+
+
+class ChannelsLast(nn.Module):
+    """Images with the channels first, as rows that hold them with the channels last."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(n, C, H, W) to (n, H W C)."""
+        return x.movedim(-3, -1).flatten(-3)
 
 
 class Polynomial(nn.Module):

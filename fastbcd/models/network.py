@@ -81,12 +81,6 @@ class Network:
                     f"{skip.d_out}, and {what} has those of equal widths only"
                 )
 
-    def require_dense(self, what: str) -> None:
-        """`InputError` where a layer is not dense; `what` says which holder has dense ones only."""
-        for l, layer in enumerate(self.layers, start=1):
-            if not isinstance(layer, Dense):
-                raise InputError(f"layer {l} is a {layer.name}, and {what} holds dense layers only")
-
     @property
     def widths(self) -> tuple[int, ...]:
         """``(d_0, ..., d_L)``."""

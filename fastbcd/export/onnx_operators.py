@@ -1,0 +1,109 @@
+"""Operators of layers, and changes of order, as nodes of an ONNX graph.
+
+Images have their channels first. onnxruntime has Conv and AveragePool for float32 only, so in
+float64 a convolution is made of Gather and MatMul, and means are made of ReduceMean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from fastbcd.export.onnx_graph import Graph
+from fastbcd.export.piece import Piece
+from fastbcd.layers import Layer
+
+
+def changed(graph: Graph, x: str, pieces: list[Piece]) -> str:
+    """Return x after changes of order."""
+    for piece in pieces:
+        x = CHANGES[piece.name](graph, x, *piece.arguments)
+    return x
+
+
+def operator(graph: Graph, x: str, piece: Piece, layer: Layer, l: int) -> str:
+    """Return ``A(x; W)`` of layer l; its constants are called ``W1`` and ``b1`` if l is 1."""
+    return OPERATORS[piece.name](graph, x, piece, layer, l)
+
+
+def _flatten(graph: Graph, x: str, axis: int) -> str:
+    """(n, C, H, W) to (n, C H W)."""
+    return graph.add("Flatten", x, axis=1)
+
+
+def _channels_first(graph: Graph, x: str, height: int, width: int, channels: int) -> str:
+    """(n, H W C) to (n, C, H, W); the 0 of Reshape keeps n."""
+    shape = graph.constant(np.array([0, height, width, channels]))
+    return graph.add("Transpose", graph.add("Reshape", x, shape), perm=[0, 3, 1, 2])
+
+
+def _channels_last(graph: Graph, x: str) -> str:
+    """(n, C, H, W) to (n, H W C)."""
+    return graph.add("Flatten", graph.add("Transpose", x, perm=[0, 2, 3, 1]), axis=1)
+
+
+def _linear(graph: Graph, x: str, piece: Piece, layer: Layer, l: int) -> str:
+    """``x W^T + b``."""
+    W, b = piece.tensors["weight"], piece.tensors["bias"]
+    return graph.add("Gemm", x, graph.constant(W, f"W{l}"), graph.constant(b, f"b{l}"), transB=1)
+
+
+def _conv2d(graph: Graph, x: str, piece: Piece, layer: Any, l: int) -> str:
+    """``sum_cij W[o, c, i, j] x[c, s y + i - p, s x + j - p] + b[o]``."""
+    W, b = piece.tensors["weight"], piece.tensors["bias"]
+    shapes = layer.shapes
+    if W.dtype == np.float64:
+        return _conv2d_of_patches(graph, x, piece, layer, l)
+    return graph.add(
+        *("Conv", x, graph.constant(W, f"W{l}"), graph.constant(b, f"b{l}")),
+        kernel_shape=shapes.kernel,
+        strides=shapes.stride,
+        pads=[*shapes.padding, *shapes.padding],
+    )
+
+
+def _conv2d_of_patches(graph: Graph, x: str, piece: Piece, layer: Any, l: int) -> str:
+    """The same as ``P W^T + b``, with the patches P (n, H', W', C k k)."""
+    shapes = layer.shapes
+    if any(shapes.padding):
+        pads = [0, 0, *shapes.padding, 0, 0, *shapes.padding]
+        x = graph.add("Pad", x, graph.constant(np.array(pads)))
+    for side, axis in enumerate((2, 4)):  # (n, C, H, W) to (n, C, H', k, W', k)
+        starts = shapes.stride[side] * np.arange(shapes.positions[side])
+        pixels = starts[:, None] + np.arange(shapes.kernel[side])
+        x = graph.add("Gather", x, graph.constant(pixels), axis=axis)
+    x = graph.add("Transpose", x, perm=[0, 2, 4, 1, 3, 5])
+    shape = np.array([0, *shapes.positions, shapes.patch])
+    patches = graph.add("Reshape", x, graph.constant(shape))
+    W = piece.tensors["weight"].reshape(layer.channels, -1).T
+    u = graph.add("MatMul", patches, graph.constant(W, f"W{l}"))
+    u = graph.add("Add", u, graph.constant(piece.tensors["bias"], f"b{l}"))
+    return graph.add("Transpose", u, perm=[0, 3, 1, 2])
+
+
+def _average_pool2d(graph: Graph, x: str, piece: Piece, layer: Any, l: int) -> str:
+    """``mean_ij x[c, h y + i, w x + j]``."""
+    (rows, columns), (height, width) = layer.shapes.positions, layer.shapes.kernel
+    windows = graph.constant(np.array([0, layer.image[2], rows, height, columns, width]))
+    return graph.add("ReduceMean", graph.add("Reshape", x, windows), axes=[3, 5], keepdims=0)
+
+
+def _max_pool2d(graph: Graph, x: str, piece: Piece, layer: Any, l: int) -> str:
+    """``max_ij x[c, h y + i, w x + j]``."""
+    return graph.add("MaxPool", x, kernel_shape=layer.window, strides=layer.window)
+
+
+# Functions for the pieces of `fastbcd.export.steps.change` and `fastbcd.export.operators`.
+CHANGES: dict[str, Callable[..., str]] = {
+    "Flatten": _flatten,
+    "ChannelsFirst": _channels_first,
+    "ChannelsLast": _channels_last,
+}
+OPERATORS: dict[str, Callable[[Graph, str, Piece, Any, int], str]] = {
+    "Linear": _linear,
+    "Conv2d": _conv2d,
+    "AvgPool2d": _average_pool2d,
+    "MaxPool2d": _max_pool2d,
+}

@@ -1,0 +1,68 @@
+"""Operators of layers in PyTorch's form: ``U = A(V; W)`` for images with the channels first.
+
+An order says how the states of a sample lie: None stands for a row, as in the network, and
+(H, W, C) for an image of this size, stored as (C, H, W).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from fastbcd.errors import InputError
+from fastbcd.export.piece import Array, Piece
+from fastbcd.layers import AveragePool2d, Conv2d, Dense, Layer, MaxPool2d
+from fastbcd.models.network import Network
+
+Order = tuple[int, int, int] | None
+
+
+def _dense(layer: Any, W: Array, order: Order) -> Piece:
+    """``U = V W^T + b``; if V are images, the columns of W have the order of their pixels."""
+    weight = W[:, :-1]
+    if order is not None:
+        weight = weight.reshape(-1, *order).transpose(0, 3, 1, 2).reshape(weight.shape)
+    return Piece("Linear", (layer.d_in, layer.d_out), tensors={"weight": weight, "bias": W[:, -1]})
+
+
+def _conv2d(layer: Any, W: Array, order: Order) -> Piece:
+    """``U = P W^T + b``; a row of W is ``W[o, i, j, c]``, and PyTorch has ``W[o, c, i, j]``."""
+    channels, shapes = layer.image[2], layer.shapes
+    weight = W[:, :-1].reshape(-1, *shapes.kernel, channels).transpose(0, 3, 1, 2)
+    sizes = (channels, layer.channels, shapes.kernel, shapes.stride, shapes.padding)
+    return Piece("Conv2d", sizes, tensors={"weight": weight, "bias": W[:, -1]})
+
+
+def _average_pool2d(layer: Any, W: Array, order: Order) -> Piece:
+    """``U = mean of each window of V``."""
+    return Piece("AvgPool2d", (layer.window,))
+
+
+def _max_pool2d(layer: Any, W: Array, order: Order) -> Piece:
+    """``U = maximum of each window of V``."""
+    return Piece("MaxPool2d", (layer.window,))
+
+
+# A function for each type of layer, which gets the layer, its weights, and the order of V.
+OPERATORS: dict[type[Layer], Callable[[Any, Array, Order], Piece]] = {
+    Dense: _dense,
+    Conv2d: _conv2d,
+    AveragePool2d: _average_pool2d,
+    MaxPool2d: _max_pool2d,
+}
+
+
+def check_layers(network: Network) -> None:
+    """`InputError` for a layer of a type that `OPERATORS` does not have."""
+    for l, layer in enumerate(network.layers, start=1):
+        if type(layer) not in OPERATORS:
+            known = ", ".join(kind.name for kind in OPERATORS)
+            raise InputError(
+                f"layers: layer {l} is a {layer.name}, which cannot be exported; types that can: "
+                f"{known}"
+            )
+
+
+def operator(layer: Layer, W: Array, order: Order) -> Piece:
+    """Return the layer for ``A(V; W)``, V being in this order."""
+    return OPERATORS[type(layer)](layer, W, order)
