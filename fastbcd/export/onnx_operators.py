@@ -52,16 +52,17 @@ def _linear(graph: Graph, x: str, piece: Piece, layer: Layer, l: int) -> str:
 
 def _conv2d(graph: Graph, x: str, piece: Piece, layer: Any, l: int) -> str:
     """``sum_cij W[o, c, i, j] x[c, s y + i - p, s x + j - p] + b[o]``."""
-    W, b = piece.tensors["weight"], piece.tensors["bias"]
     shapes = layer.shapes
-    if W.dtype == np.float64:
+    if piece.tensors["weight"].dtype == np.float64:
         return _conv2d_of_patches(graph, x, piece, layer, l)
+    W = graph.constant(piece.tensors["weight"], f"W{l}")
+    b = graph.constant(piece.tensors["bias"], f"b{l}")
     return graph.add(
-        *("Conv", x, graph.constant(W, f"W{l}"), graph.constant(b, f"b{l}")),
+        "Conv", x, W, b,
         kernel_shape=shapes.kernel,
         strides=shapes.stride,
         pads=[*shapes.padding, *shapes.padding],
-    )
+    )  # fmt: skip
 
 
 def _conv2d_of_patches(graph: Graph, x: str, piece: Piece, layer: Any, l: int) -> str:
