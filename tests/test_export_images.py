@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from exporting import ACTIVATION_TEXTS
 from layer_types import Scaling
+from share import share
 
 from fastbcd import BCDClassifier, BCDRegressor, InputError, Model, Network
 from fastbcd.cli.main import main
@@ -125,7 +126,7 @@ def test_images_that_are_not_square_and_have_channels_give_the_same(name, dtype,
 
 
 @each_way
-@pytest.mark.parametrize("text", ACTIVATION_TEXTS)
+@pytest.mark.parametrize("text", share(ACTIVATION_TEXTS, at_most=2))
 def test_every_activation_may_follow_a_convolution(text, evaluate):
     act = parse(text, ACTIVATIONS, "activation")
     for dtype in TOLERANCES:
@@ -135,7 +136,7 @@ def test_every_activation_may_follow_a_convolution(text, evaluate):
 
 @each_way
 @each_dtype
-@pytest.mark.parametrize("kind", ["none", "unit", "standard", "clipped"])
+@pytest.mark.parametrize("kind", share(["unit", "none", "clipped", "standard"], at_most=2))
 @pytest.mark.parametrize("channels", [3, None], ids=["by channel", "by pixel"])
 @pytest.mark.parametrize("text", ["conv:4:3:1:1", "maxpool:1x3,conv:4:3:1:1", "dense:5"])
 def test_scaled_inputs_give_the_same_where_padding_stays_zero(
