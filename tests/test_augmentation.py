@@ -13,6 +13,7 @@ from fastbcd import (
     BCDClassifier,
     InputError,
     MiniBatchThreeSplitting,
+    Model,
     Problem,
     ThreeSplitting,
     kernels,
@@ -210,6 +211,42 @@ def test_the_padding_is_the_scaled_value_of_a_black_pixel():
     scaled = Augmentation("crop:1", SHAPE).scaled_by(inputs, np.dtype("float32"))
     assert scaled.padding == (-0.5, -0.5)
     assert Augmentation("crop:1", SHAPE).padding == (0.0, 0.0)
+
+
+@pytest.fixture
+def paddings(monkeypatch):
+    """The padding at each draw, in a list."""
+    seen, draw = [], Augmentation.draw
+
+    def noted(self, rng, n):
+        seen.append(self.padding)
+        return draw(self, rng, n)
+
+    monkeypatch.setattr(Augmentation, "draw", noted)
+    return seen
+
+
+def test_the_padding_follows_the_scaling_of_estimators_and_commands(paddings, tmp_path):
+    def black(preprocessing):
+        return (float(preprocessing(np.zeros((1, 64)), np.dtype("float32"))[0, 0]),)
+
+    images, labels = DIGITS.images[:200], DIGITS.target[:200]
+    options = {"layers": "conv:4:3:2", "augment": "crop:1", "preprocess": "standard"}
+    fitted = BCDClassifier(**options, max_iter=1).fit(images, labels)
+    assert {*paddings} == {black(fitted.model_.preprocessing)}
+    paddings.clear()
+    stream = BCDClassifier(**options)
+    for factor in (1.0, 100.0):  # so large a change makes a new scaling
+        stream.partial_fit(factor * images + factor, labels, classes=range(10))
+        assert paddings[-1] == black(stream.model_.preprocessing)
+    assert paddings[0] != paddings[-1]
+    given = ("--image-shape", "8,8", "--layers", "conv:4:3:2", "--preprocess", "standard")
+    given += ("--batch-size", 50, "--epochs", 1)
+    paddings.clear()
+    fastbcd("train", *given, "--augment", "crop:1", "--quiet", "--out", "run", cwd=tmp_path)
+    model = Model.load(tmp_path / "run" / "model.safetensors")
+    assert {*paddings} == {black(model.preprocessing)}
+    assert paddings[0] != (0.0,)
 
 
 def test_estimators_move_images_and_refuse_what_has_none():
