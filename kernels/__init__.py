@@ -59,6 +59,7 @@ from fastbcd.kernels.hidden_state import (
     state_hessian,
     state_operator,
 )
+from fastbcd.kernels.images import move_images
 from fastbcd.kernels.losses import (
     LOSSES,
     TARGETS,
@@ -187,6 +188,7 @@ __all__ = [
     "maximum_of_windows",
     "mean_of_weights",
     "mean_of_windows",
+    "move_images",
     "none",
     "nonnegative",
     "output_subgradient",

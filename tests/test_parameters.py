@@ -163,11 +163,12 @@ def test_each_parameter_of_an_estimator(kind, name):
 
 
 def test_the_tables_have_every_parameter():
-    # Those two go together, and not with the widths of this file: tests/test_estimator_images.py.
-    names = {*ESTIMATOR, "layers", "image_shape"}
+    # Images do not go with the widths of this file: tests/test_estimator_images.py and
+    # tests/test_augmentation.py.
+    names = {*ESTIMATOR, "layers", "image_shape", "augment"}
     assert names == set(BCDClassifier().get_params())
     assert set(BCDRegressor().get_params()) == names - {"class_weight"}
-    left_out = {"problem", "comm", "folder", "self", "widths", "inner_steps", "layers"}
+    left_out = {"problem", "comm", "folder", "self", "widths", "inner_steps", "layers", "augment"}
     for kind, table in [
         (Problem, PROBLEM),
         (ThreeSplitting, SOLVER),

@@ -47,7 +47,7 @@ OF_SAMPLES = ("V", "U", "V_difference", "U_difference")
 OF_SOLVERS = (
     "alpha", "alpha_weights", "loss_update", "inner_steps", "acceleration", "batch_size",
     "step_unit", "step_size", "momentum", "damping", "schedule", "rank", "displacement", "rho",
-    "weight_decay", "average", "dtype",
+    "weight_decay", "average", "augment", "dtype",
 )  # fmt: skip
 CHOSEN = ("batch_size", "step_size", "momentum", "damping", "rank")
 OF_PROBLEMS = (

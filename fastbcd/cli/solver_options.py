@@ -9,6 +9,7 @@ from dataclasses import asdict
 from itertools import pairwise
 from typing import Any
 
+from fastbcd.data.augmentation import Augmentation
 from fastbcd.data.inputs import check_same_shape
 from fastbcd.devices import DEVICES, PRECISIONS, get_device
 from fastbcd.errors import InputError
@@ -79,6 +80,11 @@ MINI_BATCH_OPTIONS: dict[str, tuple[type, str]] = {
         "what a step size of 1 stands for: fit, the least-squares fit of a batch's updates, or "
         "output, a change of rms 1 of the layers' outputs; default: output with convolutions, "
         "else fit",
+    ),
+    "augment": (
+        str,
+        "random moves of the images of a batch, for --layers: crop:P, shifts by up to P rows and "
+        "columns; flip, mirror images; or crop:P,flip; default: none",
     ),
     "average": (float, "decay of the running mean of the weights, which predicts; default: 0.98"),
 }
@@ -283,7 +289,7 @@ def solver_of(
     }
     if full:
         return _full_batch_solver(options, problem, machine)
-    return _mini_batch_solver(options, problem, machine, n=shape[0])
+    return _mini_batch_solver(options, problem, machine, shape[0], image_shape)
 
 
 def _full_batch_solver(
@@ -306,7 +312,11 @@ def _full_batch_solver(
 
 
 def _mini_batch_solver(
-    options: argparse.Namespace, problem: Problem, machine: dict[str, Any], n: int
+    options: argparse.Namespace,
+    problem: Problem,
+    machine: dict[str, Any],
+    n: int,
+    image_shape: tuple[int, ...] | None,
 ) -> AnySolver:
     """The solver for n samples; what it chose goes into `options`, and so into config.json."""
     if ALGORITHMS[options.algorithm] is not ThreeSplitting:
@@ -314,13 +324,30 @@ def _mini_batch_solver(
     names = ("batch_size", "rho", *MINI_BATCH_OPTIONS)
     given = {name: getattr(options, name) for name in names}
     given = {name: value for name, value in given.items() if value not in (None, "auto")}
-    solver = MiniBatchThreeSplitting(problem, **given, **machine)
+    moves = _augmentation(options, image_shape)
+    solver = MiniBatchThreeSplitting(problem, **given | {"augment": moves}, **machine)
     chosen = {**vars(solver), **asdict(solver.settings(n))}
     for name in set(names) - set(given):
         setattr(options, name, chosen[name])
     if options.epochs is None:
         options.epochs = solver.passes(n)
     return solver
+
+
+def _augmentation(
+    options: argparse.Namespace, image_shape: tuple[int, ...] | None
+) -> Augmentation | None:
+    """The augmentation that ``--augment`` names, for images of this shape."""
+    if options.augment is None:
+        return None
+    if options.layers is None:
+        raise InputError(
+            "--augment needs --layers, such as --layers dense:128,dense:128, because other "
+            "networks do not know of images"
+        )
+    if image_shape is None:
+        raise InputError("--augment needs the shape of images: --image-shape H,W,C")
+    return Augmentation(options.augment, image_shape)
 
 
 def _refuse(options: argparse.Namespace, names: Iterable[str], why: str) -> None:

@@ -31,6 +31,7 @@ from fastbcd.cli.solver_options import image_shape_of, solver_of
 from fastbcd.cli.train_options import Formatter, add_options, check_options
 from fastbcd.cli.training_data import Labels, read_data
 from fastbcd.data import Dataset, Preprocessing
+from fastbcd.data.augmentation import scale_padding
 from fastbcd.devices.ranks import Ranks, collective_errors, get_ranks, on_root
 from fastbcd.devices.storage.arrays import get_storage
 from fastbcd.kernels.streams import write_line
@@ -74,6 +75,7 @@ def run(options: argparse.Namespace) -> int:
     dataset.image_shape = image_shape_of(options, dataset.image_shape, shape[1])
     solver = solver_of(options, shape, len(labels.classes), comm, dataset.image_shape)
     preprocessing = _preprocessing(options, dataset, ranks)
+    scale_padding(solver, preprocessing)
     check_options(options)
     make_model = _model_maker(dataset, labels, preprocessing, solver)
     X_train, X_test = (
@@ -246,6 +248,12 @@ def _acceleration(solver: AnySolver, state: Any) -> dict[str, Any]:
     return {"acceleration": solver.acceleration, "restarts": state.momentum.restarts}
 
 
+def _augmentation(solver: AnySolver) -> dict[str, Any]:
+    """Return the entry of summary.json on moved images, which only mini-batches have."""
+    augment = getattr(solver, "augment", None)
+    return {} if augment is None else {"augment": augment.text}
+
+
 def _summary(dataset: Dataset, solver: AnySolver, result: Result) -> dict[str, Any]:
     last, certificate = result.history[-1], result.certificate
     return {
@@ -256,6 +264,7 @@ def _summary(dataset: Dataset, solver: AnySolver, result: Result) -> dict[str, A
         "iterations": last["iteration"],
         "seconds": last["seconds"],
         **_acceleration(solver, result.state),
+        **_augmentation(solver),
         "objective": last["objective"],
         "train_accuracy": last["train_accuracy"],
         "test_accuracy": last["test_accuracy"],

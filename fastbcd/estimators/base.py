@@ -12,6 +12,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
+from fastbcd.data.augmentation import scale_padding
 from fastbcd.data.validation import check_sample_weight, check_some_weight
 from fastbcd.devices.tiles import even_size
 from fastbcd.errors import InputError
@@ -96,6 +97,7 @@ class BaseBCD(Fitting):
         weight = self._with_class_weight(samples.codes, samples.weight)
         Z, Y = self._scaled(samples, scaling, check_dtype(self.dtype))
         solver = make_solver(self._parameters(), Z.shape[1], Y.shape[1], samples=len(Z))
+        scale_padding(solver, scaling.inputs)
         max_iter = self._iterations(solver, len(Z))
         passes: dict[str, Any] = {"passes": max_iter} if mini_batch else {}
         state: Any = solver.init(Z, Y, seed=seed, sample_weight=weight, **passes)
@@ -232,6 +234,7 @@ class BaseBCD(Fitting):
             state = stream.state
             if solver.problem.loss.name == "squared":
                 state.output_unit = scaling.output_unit(state.output_unit)
+            scale_padding(solver, scaling.inputs)
             solver.partial_fit(state, *self._scaled(batch, scaling, solver.dtype), batch.weight)
         self._stream, self._scaling = stream, scaling
         result = stream.end_of_call(solver)

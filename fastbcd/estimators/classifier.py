@@ -88,6 +88,10 @@ class BCDClassifier(ClassifierMixin, BaseBCD):
     average, step_unit : optional
         For mini-batches, too. `step_unit` is "fit" or "output"; by default the latter for networks
         with convolutions.
+    augment : str, optional
+        For images on mini-batches: in each pass every image is shifted at random by up to P rows
+        and columns (``"crop:P"``), mirrored with probability 1/2 (``"flip"``), or both
+        (``"crop:P,flip"``). Pixels from outside have the scaled value of 0. It needs `layers`.
     max_iter : int, optional
         Passes over the samples. Default: 10 on mini-batches, or as many as make 1200 batches; 50
         on full batches.
@@ -172,6 +176,7 @@ class BCDClassifier(ClassifierMixin, BaseBCD):
         weight_decay: float | None = None,
         average: float | None = None,
         step_unit: str | None = None,
+        augment: str | None = None,
         max_iter: int | None = None,
         preprocess: str = "auto",
         early_stopping: bool = False,
@@ -209,6 +214,7 @@ class BCDClassifier(ClassifierMixin, BaseBCD):
             weight_decay=weight_decay,
             average=average,
             step_unit=step_unit,
+            augment=augment,
             max_iter=max_iter,
             preprocess=preprocess,
             early_stopping=early_stopping,

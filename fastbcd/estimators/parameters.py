@@ -37,6 +37,7 @@ class Parameters(BaseEstimator):
         weight_decay: float | None = None,
         average: float | None = None,
         step_unit: str | None = None,
+        augment: str | None = None,
         max_iter: int | None = None,
         preprocess: str = "auto",
         early_stopping: bool = False,
@@ -72,6 +73,7 @@ class Parameters(BaseEstimator):
         self.weight_decay = weight_decay
         self.average = average
         self.step_unit = step_unit
+        self.augment = augment
         self.max_iter = max_iter
         self.preprocess = preprocess
         self.early_stopping = early_stopping
@@ -87,5 +89,5 @@ class Parameters(BaseEstimator):
 
     def __setstate__(self, stored: dict[str, Any]) -> None:
         # Version 0.1 had no acceleration and no images, so its estimators go on without.
-        earlier = {"acceleration": None, "layers": None, "image_shape": None}
+        earlier = {"acceleration": None, "layers": None, "image_shape": None, "augment": None}
         super().__setstate__({**earlier, **stored})

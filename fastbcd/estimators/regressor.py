@@ -31,7 +31,7 @@ class BCDRegressor(MultiOutputMixin, RegressorMixin, BaseBCD):
         Loss of the standardised targets; the other built-in losses are for classes.
     solver, residual, gamma, rho, proximal_weight, weight_penalty, state_penalty
     acceleration, batch_size, step_size, schedule, momentum, damping, rank, weight_decay
-    average, step_unit, max_iter, preprocess
+    average, step_unit, augment, max_iter, preprocess
     early_stopping : bool, default=False
         The criterion is R^2 on the held-out samples.
     validation_fraction, n_iter_no_change, tol, warm_start, random_state

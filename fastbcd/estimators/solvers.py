@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any
 
+from fastbcd.data.augmentation import Augmentation
 from fastbcd.errors import InputError
 from fastbcd.layers import Dense, Layer, build_layers
 from fastbcd.layers.specification import needs_images
@@ -140,10 +141,27 @@ def make_solver(
         solver_class = FULL_BATCH[given["solver"]]
         return solver_class(problem, alpha=alpha, acceleration=acceleration, **machine)
     options = _some(given, ("rho", *MINI_BATCH_ONLY))
+    if "augment" in options:
+        options["augment"] = _augmentation(parameters)
     solver = MiniBatchThreeSplitting(problem, **options, **machine)
     if "n_threads" not in given and not worth_threads(layers, solver.settings(samples).batch_size):
         solver = MiniBatchThreeSplitting(problem, **options, **machine | {"n_threads": 1})
     return solver
+
+
+def _augmentation(parameters: dict[str, Any]) -> Augmentation:
+    """Return the augmentation that ``augment`` names, for images of the shape ``image_shape``."""
+    if parameters["layers"] is None:
+        raise InputError(
+            "augment needs layers, such as layers='dense:128,dense:128', because other networks do "
+            "not know of images"
+        )
+    if parameters["image_shape"] is None:
+        raise InputError(
+            "augment needs the shape of images: X may be (n, H, W, C), or rows (n, d) with "
+            "image_shape=(H, W, C)"
+        )
+    return Augmentation(parameters["augment"], parameters["image_shape"])
 
 
 def worth_threads(layers: Iterable[Layer], samples: int) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -68,7 +69,7 @@ class Stream:
     def check(self, solver: Any, preprocess: str) -> None:
         """Raise an `InputError` if `solver` or `preprocess` differ from those of the first call."""
         for name, now in self._described(solver, preprocess).items():
-            before = self._began_with[name]
+            before = self._began_with.get(name)
             if now != before:
                 name = name.removeprefix("problem.")
                 raise InputError(
@@ -88,6 +89,8 @@ class Stream:
     @staticmethod
     def _described(solver: Any, preprocess: str) -> dict[str, Any]:
         words = describe(solver, None)
+        if solver.augment is not None:  # its padding follows the scaling, which may change
+            words["augment"] = repr(replace(solver.augment, padding=0.0))
         del words["problem.rho"]  # the one of full batches; this solver has its own
         return words | {"dtype": solver.dtype.name, "preprocess": preprocess}
 

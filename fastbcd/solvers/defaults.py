@@ -30,4 +30,5 @@ MINI_BATCH_PARAMETERS = (
     "weight_decay",
     "average",
     "step_unit",
+    "augment",
 )

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastbcd.data.augmentation import Moves
 from fastbcd.data.validation import check_loss_targets
 from fastbcd.errors import InputError
 from fastbcd.kernels import Loss
@@ -43,6 +44,7 @@ class Samples:
     root mean square `weight_unit`; None is 1 each. `total` is the number of samples of the batch
     on all ranks; None if these are all. With `is_read` the samples are in the arrays of the batch
     already. `before` is the number of samples of the batch on the ranks before this one.
+    `moves`, if there are any, shift and mirror the images that are read.
     """
 
     X: Any
@@ -54,6 +56,7 @@ class Samples:
     total: int | None = None
     is_read: bool = False
     before: int = 0
+    moves: Moves | None = None
 
     @classmethod
     def of(
@@ -94,6 +97,8 @@ class Samples:
             return
         part = rows if self.index is None else self.index[rows]
         take(device, V[:, :-1], self.X, part, "X")
+        if self.moves is not None:
+            self.moves.apply(device, V[:, :-1], rows)
         targets = take(device, Y, self.Y, part, "Y")
         if isinstance(self.Y, np.memmap):
             check_loss_targets(targets, self.loss)

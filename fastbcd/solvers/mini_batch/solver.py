@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fastbcd.data.augmentation import Augmentation, Moves
 from fastbcd.devices.execution import Execution
 from fastbcd.devices.protocol import Device
 from fastbcd.errors import InputError
@@ -100,6 +101,13 @@ class MiniBatchThreeSplitting:
         rms 1 of the pre-activations. The change is measured on 32 to 63 samples of the batch, or on
         all of a smaller one. Default: "output" for networks with convolutions, whose outputs share
         weights, and else "fit".
+    augment : str or Augmentation, optional
+        Each image of a batch is shifted at random by -P..P rows and columns (``"crop:P"``),
+        mirrored with probability 1/2 (``"flip"``), or both (``"crop:P,flip"``). Pixels from outside
+        are 0, unless a `fastbcd.data.augmentation.Augmentation` has another padding. If the first
+        layer is dense, give an `Augmentation`, which also has the shape of images. The moves do not
+        depend on ranks or threads. The objective and predictions see unmoved images. It runs on the
+        processor only. Default: no moves.
     execution : Execution, optional
         Where and how the work runs, as in `ThreeSplitting`.
     **where
@@ -139,6 +147,7 @@ class MiniBatchThreeSplitting:
         weight_decay: float = 0.02,
         average: float = 0.98,
         step_unit: str | None = None,
+        augment: str | Augmentation | None = None,
         execution: Execution | None = None,
         **where: Any,
     ) -> None:
@@ -174,6 +183,7 @@ class MiniBatchThreeSplitting:
         self.device: Device
         self.dtype, self.device = Execution.of(execution, where).start()
         check_layers(problem, self.device)
+        self.augment = Augmentation.of(augment, problem.layers[0], self.device)
 
     def settings(self, n: int) -> Settings:
         """Return batch size, step size, momentum, damping and rank of a run on n samples."""
@@ -259,7 +269,8 @@ class MiniBatchThreeSplitting:
                 own = rows_here(rows, state.first, state.n)
                 samples = Samples.of(state.X, state.Y, self.problem.loss, own, weight)
                 before = int(np.searchsorted(rows, state.first))
-                batches.append(replace(samples, total=len(rows), before=before))
+                samples = replace(samples, total=len(rows), before=before)
+                batches.append(self._moved(state, samples))
             numbers = [step_scalars(self, state, samples, k) for k, samples in enumerate(batches)]
             launches = state.cache.launches
             for samples, of_batch in self.device.batches.planned(launches, batches, numbers):
@@ -299,7 +310,7 @@ class MiniBatchThreeSplitting:
         samples = checked_batch(self.problem, self.device, X, Y, sample_weight, self.dtype)
         self._make_own(state)
         with self.device.session():
-            samples = samples.on(self.device)
+            samples = self._moved(state, samples).on(self.device)
             self._learn(state, samples, step_scalars(self, state, samples))
         return state
 
@@ -308,6 +319,17 @@ class MiniBatchThreeSplitting:
         if not self.average:
             state.mean_W[1:] = state.W[1:]  # joblib makes two arrays of one
         state.make_own()
+
+    def _moved(self, state: MiniBatchState, samples: Samples) -> Samples:
+        """Return `samples` with random moves of their images, if they are augmented.
+
+        Every rank draws the moves of the batch of all ranks, and takes those of its own samples.
+        """
+        if self.augment is None:
+            return samples
+        moves = self.augment.draw(state.rng, samples.of_all_ranks)
+        own = moves[samples.before : samples.before + len(samples)]
+        return replace(samples, moves=Moves(self.augment, own))
 
     def _learn(self, state: MiniBatchState, samples: Samples, numbers: StepScalars) -> None:
         """Do the sweep of one batch."""
