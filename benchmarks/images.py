@@ -1,7 +1,7 @@
 """Convolutional networks in mini-batches: accuracy of each pass on MNIST or CIFAR-10.
 
     python benchmarks/images.py --data FOLDER --network mnist --out runs.csv [--passes 10]
-        [--eta ETA] [--batch 100] [--decay D] [--seeds 5] [--threads T] [--validation]
+        [--eta ETA] [--batch 100] [--augment crop:2] [--decay D] [--seeds 5] [--threads T] [--validation]
 
 FOLDER is anything that `fastbcd train` reads. Each line of the CSV is a pass: its seconds so far,
 without those of measuring, and the accuracy on the test set, or with `--validation` on the last
@@ -22,6 +22,7 @@ import numpy as np
 
 from fastbcd import MiniBatchThreeSplitting, Problem, one_hot
 from fastbcd.data import load
+from fastbcd.data.augmentation import Augmentation
 from fastbcd.layers import build_layers
 from fastbcd.training.loop import network_of
 
@@ -65,6 +66,7 @@ def passes(
         batch_size=options.batch,
         step_size=options.eta,
         weight_decay=options.decay,
+        augment=augmentation(options),
         n_threads=options.threads,
     )
     state = solver.init(data["X"], one_hot(data["y"], 10), seed=seed, passes=options.passes)
@@ -76,6 +78,14 @@ def passes(
         outputs = network_of(solver, state).forward(data["X_test"], options.threads)
         accuracy = float(np.mean(outputs.argmax(1) == data["y_test"]))
         yield {"pass": k, "seconds": round(seconds, 2), "accuracy": round(accuracy, 5)}
+
+
+def augmentation(options: argparse.Namespace) -> Augmentation | None:
+    """Return what moves the images; the pixels around them are black."""
+    if options.augment is None:
+        return None
+    _, image, mean, scale = NETWORKS[options.network]
+    return Augmentation(options.augment, image, padding=-mean / scale)
 
 
 def settings(options: argparse.Namespace, method: str, seed: int) -> tuple[str, ...]:
@@ -128,10 +138,12 @@ def main() -> None:
     """Train, and write."""
     parser = arguments(__doc__)
     parser.add_argument("--eta", type=float, help="step size; default: the solver's")
+    parser.add_argument("--augment", help="as in `fastbcd train`; default: none")
     options = parser.parse_args()
     data = samples(options.data, options.network, options.validation)
     for seed in range(options.first_seed, options.first_seed + options.seeds):
-        run = settings(options, "fastbcd", seed)
+        method = "fastbcd" if options.augment is None else f"fastbcd, {options.augment}"
+        run = settings(options, method, seed)
         if run not in done(options.out):
             add(options.out, run, passes(data, options, seed))
 
