@@ -1,7 +1,8 @@
 """Convolutional networks in mini-batches: accuracy of each pass on MNIST or CIFAR-10.
 
     python benchmarks/images.py --data FOLDER --network mnist --out runs.csv [--passes 10]
-        [--eta ETA] [--batch 100] [--augment crop:2] [--decay D] [--seeds 5] [--threads T] [--validation]
+        [--eta ETA] [--batch 100] [--augment crop:2] [--decay D] [--seeds 5] [--threads T]
+        [--validation]
 
 FOLDER is anything that `fastbcd train` reads. Each line of the CSV is a pass: its seconds so far,
 without those of measuring, and the accuracy on the test set, or with `--validation` on the last

@@ -89,5 +89,6 @@ class Parameters(BaseEstimator):
 
     def __setstate__(self, stored: dict[str, Any]) -> None:
         # Version 0.1 had no acceleration and no images, so its estimators go on without.
-        earlier = {"acceleration": None, "layers": None, "image_shape": None, "augment": None}
+        added = ("acceleration", "layers", "image_shape", "step_unit", "augment")
+        earlier = dict.fromkeys(added)
         super().__setstate__({**earlier, **stored})
