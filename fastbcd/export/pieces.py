@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from fastbcd.export.support import check_activations, target_scale, target_shift
 from fastbcd.kernels import Formula
 from fastbcd.kernels.dense import times
+from fastbcd.models.means import has_log_link
 from fastbcd.models.model import Model
 from fastbcd.models.probabilities import LINKS, check_has_probabilities
 
 Array = NDArray[Any]
 # Layers of `fastbcd.export.torch_layers`; PyTorch has all others.
-OWN = ("Residual", "Polynomial", "Simplex", "OneAgainstRest")
+OWN = ("Residual", "Polynomial", "Simplex", "OneAgainstRest", "Exponential")
 # Layer and arguments for each kind of link; the last one gets its slope as argument.
 LINK_LAYERS: dict[str, tuple[str, tuple[float, ...]]] = {
     "simplex": ("Simplex", ()),
@@ -58,7 +59,7 @@ def pieces(model: Model) -> list[Piece]:
     Shift and scale of inputs are folded into the first ``Linear``, in float64. If inputs are cut
     at a limit, they are a ``Conv1d`` with one weight and bias per feature instead, before the
     ``Hardtanh`` that cuts. Scale and shift of targets are folded into the last ``Linear``, or,
-    after an activation, are another such ``Conv1d``.
+    after an activation, are another such ``Conv1d``. A log link comes before them.
     """
     model.network.require_dense("an export")
     model.network.require_equal_skips("an export")
@@ -77,7 +78,9 @@ def pieces(model: Model) -> list[Piece]:
         W[first][:, -1] += times(W[first][:, :-1], offset[:, None])[:, 0]
         W[first][:, :-1] *= scale
         before = []
-    if network.activations[last].name == "linear" and not network.residual[last]:
+    if model.classes is None and has_log_link(model.loss):
+        after = [Piece("Exponential"), *after]
+    elif network.activations[last].name == "linear" and not network.residual[last]:
         W[last] *= target_scale(model)[:, None]
         W[last][:, -1] += target_shift(model)
         after = []
