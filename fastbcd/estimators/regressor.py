@@ -12,7 +12,6 @@ from sklearn.metrics import r2_score
 from fastbcd.data.moments import is_constant, moments
 from fastbcd.errors import InputError
 from fastbcd.estimators.base import BaseBCD
-from fastbcd.estimators.fitting import TARGETS
 from fastbcd.estimators.parameters import loss_name
 from fastbcd.estimators.samples import Array
 from fastbcd.kernels import LOSSES
@@ -26,8 +25,8 @@ class BCDRegressor(MultiOutputMixin, RegressorMixin, BaseBCD):
     """Network that predicts numbers, trained by block coordinate descent, without backpropagation.
 
     It minimises the mean of ``w_i loss(network(x_i); y_i)``. Before, each output of y is
-    standardised (weighted mean 0, variance 1); `predict` scales it back. The Poisson loss takes
-    y as it is, and `predict` returns the mean ``exp(network(x))``.
+    standardised (weighted mean 0, variance 1); `predict` scales it back. For the Poisson loss y
+    is divided by its mean, and `predict` returns the mean ``exp(network(x))`` times that number.
 
     Parameters
     ----------
@@ -49,7 +48,7 @@ class BCDRegressor(MultiOutputMixin, RegressorMixin, BaseBCD):
     Attributes
     ----------
     model_, network_, n_iter_, loss_curve_, validation_scores_, ...
-        As in `BCDClassifier`; losses refer to standardised targets, but for the Poisson loss.
+        As in `BCDClassifier`; losses refer to the scaled targets.
 
     Examples
     --------
@@ -85,19 +84,21 @@ class BCDRegressor(MultiOutputMixin, RegressorMixin, BaseBCD):
         return getattr(loss, "n_outputs", None) or 1
 
     def _fit_targets(self, codes: Array, weight: Array | None) -> dict[str, Any]:
-        if has_log_link(loss_name(self.loss)):
-            return dict.fromkeys(TARGETS)  # counts stay counts
         with np.errstate(all="ignore"):
             shift, scale = moments(codes, weight)
+        log_link = has_log_link(loss_name(self.loss))
+        if log_link:  # all units have the same logarithms, but for a constant
+            scale = np.where(shift > 0.0, shift, 1.0)
         if not (np.isfinite(shift) & np.isfinite(scale)).all():
             raise InputError("y: its numbers are too large to scale")
+        if log_link:
+            return {"classes": None, "target_shift": None, "target_scale": scale}
         scale = np.where(is_constant(shift, scale), 1.0, scale)
         return {"classes": None, "target_shift": shift, "target_scale": scale}
 
     def _network_targets(self, codes: Array, targets: dict[str, Any]) -> Array:
-        if targets["target_scale"] is None:
-            return codes
-        return np.asarray((codes - targets["target_shift"]) / targets["target_scale"])
+        shift, scale = targets["target_shift"], targets["target_scale"]
+        return np.asarray(codes / scale if shift is None else (codes - shift) / scale)
 
     def _raw(self, codes: Array) -> Array:
         return codes
@@ -111,7 +112,7 @@ class BCDRegressor(MultiOutputMixin, RegressorMixin, BaseBCD):
         """Predict numbers (n,), or (n, k) if y was a matrix, for X (n, d)."""
         outputs = self._outputs(X)
         model: Any = self.model_
-        y: NDArray[np.float64] = means(loss_name(model.loss), outputs)
-        if model.target_scale is not None:
-            y = y * model.target_scale + model.target_shift
+        y: NDArray[np.float64] = means(loss_name(model.loss), outputs) * model.target_scale
+        if model.target_shift is not None:
+            y += model.target_shift
         return y[:, 0] if self._y_is_vector else y

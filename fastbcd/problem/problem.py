@@ -196,10 +196,8 @@ def _formula(given: Any, known: Mapping[str, Callable[..., T]], kind: type[T], a
 
 def _check_outputs(loss: Any, k: int) -> None:
     """`InputError` if `loss` is for another number of outputs than k."""
-    # Losses that were pickled by earlier versions lack the attribute.
-    wanted = getattr(loss, "n_outputs", None)
-    if wanted not in (None, k):
-        raise InputError(f"loss: {loss!r} is for {wanted} outputs, but the network has {k}")
+    if loss.n_outputs not in (None, k):
+        raise InputError(f"loss: {loss!r} is for {loss.n_outputs} outputs, but the network has {k}")
 
 
 def _penalties(given: PenaltySpec, n_layers: int, argument: str) -> tuple[Penalty, ...]:

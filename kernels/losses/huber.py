@@ -44,4 +44,11 @@ def huber(delta: float = 1.0) -> Loss:
     delta = number(delta, "huber")
     if not (delta > 0.0 and math.isfinite(delta)):
         raise ValueError(f"huber: delta must be a finite number above 0, got {delta:g}")
-    return Loss("huber", lipschitz=1.0, parameters=(delta,), in_target_units=True, **HUBER)
+    return Loss(
+        "huber",
+        lipschitz=1.0,
+        parameters=(delta,),
+        in_target_units=True,
+        stiffness=100.0,
+        **HUBER,
+    )

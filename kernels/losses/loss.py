@@ -45,6 +45,10 @@ class Loss(Formula):
         Whether outputs are near the targets, so that a network starts at their mean and scale.
     log_link : bool, default=False
         Whether outputs are logarithms of the predicted numbers.
+    stiffness : float, default=1
+        Mini-batches multiply gamma by it in the V_L-block. They learn the outputs u with the least
+        envelope ``min_v loss(v; y) + gamma/2 (v - u)^2``. For a quantile these are a quantile
+        only where gamma is large.
     **functions
         The compiled functions above, with the tuple of parameters as their last argument.
     """
@@ -59,6 +63,7 @@ class Loss(Formula):
         n_outputs: int | None = None,
         in_target_units: bool = False,
         log_link: bool = False,
+        stiffness: float = 1.0,
         **functions: Any,
     ) -> None:
         gradient = functions.get("row_gradient")
@@ -67,6 +72,12 @@ class Loss(Formula):
         super().__init__(name, parameters, **functions)
         self.targets, self.lipschitz, self.n_outputs = targets, lipschitz, n_outputs
         self.in_target_units, self.log_link = in_target_units, log_link
+        self.stiffness = stiffness
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # Version 0.1 had one loss in the units of targets, and none with the other attributes.
+        earlier = {"n_outputs": None, "in_target_units": state["name"] == "squared"}
+        super().__setstate__({**earlier, "log_link": False, "stiffness": 1.0, **state})
 
 
 def single_slope(gradient: Any) -> Any:

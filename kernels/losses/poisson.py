@@ -48,6 +48,7 @@ POISSON = Loss(
     "poisson",
     targets="not negative",
     log_link=True,
+    stiffness=100.0,
     **elementwise(_value, _prox, _derivative),
 )
 

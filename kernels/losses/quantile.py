@@ -57,6 +57,7 @@ QUANTILE = elementwise(_quantile_value, _quantile_prox, subdifferential=_quantil
 ABSOLUTE = Loss(
     "absolute",
     in_target_units=True,
+    stiffness=100.0,
     **elementwise(_absolute_value, _absolute_prox, subdifferential=_absolute_subdifferential),
 )
 
@@ -89,5 +90,6 @@ def quantile(*levels: float) -> Loss:
         parameters=numbers,
         n_outputs=len(numbers) if len(numbers) > 1 else None,
         in_target_units=True,
+        stiffness=100.0,
         **QUANTILE,
     )
