@@ -9,7 +9,7 @@ import scipy.special
 
 from fastbcd import InputError, Problem, ThreeSplitting, TwoSplitting, one_hot
 from fastbcd.callbacks import Certify, Objective
-from fastbcd.kernels import LOSSES, huber, loss_sum, quantile, update_output_state
+from fastbcd.kernels import LOSSES, Loss, huber, loss_sum, quantile, update_output_state
 
 MARGIN_LOSSES = {
     "logistic": lambda m: np.logaddexp(0, -m),
@@ -265,6 +265,16 @@ def test_regression_descends_as_the_certificate_says(solver, loss):
 def test_wrong_parameters_of_a_loss_are_refused(text, message):
     with pytest.raises(InputError, match=message):
         Problem((2, 3), loss=text)
+
+
+def test_losses_that_an_earlier_version_pickled_get_the_later_attributes():
+    for name, in_target_units in (("squared", True), ("hinge", False)):
+        later = ("n_outputs", "in_target_units", "log_link", "stiffness")
+        stored = {key: value for key, value in vars(MADE[name]).items() if key not in later}
+        loss = Loss.__new__(Loss)
+        loss.__setstate__(stored)
+        assert (loss.n_outputs, loss.in_target_units) == (None, in_target_units)
+        assert (loss.log_link, loss.stiffness) == (False, 1.0)
 
 
 BAD_TARGETS = [
