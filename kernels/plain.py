@@ -21,6 +21,7 @@ PLAIN = bool(config.DISABLE_JIT)
 
 NUMPY_MATH = SimpleNamespace(
     exp=np.exp,
+    expm1=np.expm1,
     log=np.log,
     log1p=np.log1p,
     sqrt=np.sqrt,

@@ -14,7 +14,7 @@ from fastbcd import InputError, Model
 from fastbcd.cli.main import main
 from fastbcd.data import Preprocessing, load
 from fastbcd.export import onnx_model
-from fastbcd.kernels import Formula, relu, tanh
+from fastbcd.kernels import Formula, linear, relu, tanh
 from fastbcd.models.probabilities import LINKS
 
 
@@ -95,6 +95,19 @@ def test_regression_gives_predictions_in_the_units_of_the_targets(k, last):
         assert results["prediction"].shape == model.predict(X).shape
         np.testing.assert_allclose(results["prediction"], model.predict(X), atol=1e-5)
     assert run(onnx_model(make(classes=None)), X)["prediction"].shape == (len(X), 3)
+
+
+@pytest.mark.parametrize("last", [linear(), relu()], ids=repr)
+def test_the_poisson_loss_predicts_means(last):
+    for scales in ({}, {"target_shift": np.arange(3.0), "target_scale": np.full(3, 0.5)}):
+        model = make(classes=None, loss="poisson", last=last, dtype="float64", **scales)
+        expected = np.exp(model.outputs(X[:40]))
+        if scales:
+            expected = expected * 0.5 + np.arange(3)
+        np.testing.assert_allclose(model.predict(X[:40]), expected, rtol=1e-14)
+        np.testing.assert_allclose(
+            run(onnx_model(model), X[:40])["prediction"], expected, rtol=1e-12
+        )
 
 
 def test_inputs_are_float64_where_float32_would_lose_what_matters():

@@ -53,7 +53,7 @@ def test_every_activation_scaling_and_loss_gives_the_same_in_torch(activation, d
             p = evaluate(torch_module(model, probabilities=True), X[:40])
             np.testing.assert_allclose(p, model.predict_proba(X[:40]), atol=tolerance)
         else:
-            with pytest.raises(InputError, match="loss: hinge gives no probabilities"):
+            with pytest.raises(InputError, match=f"loss: {loss} gives no probabilities"):
                 torch_module(model, probabilities=True)
 
 
@@ -123,6 +123,19 @@ def test_regression_gives_predictions_in_the_units_of_the_targets(k, last):
         np.testing.assert_allclose(prediction, expected, rtol=1e-5, atol=1e-5)
     with pytest.raises(InputError, match="predicts numbers, not classes"):
         torch_module(model, probabilities=True)
+
+
+@pytest.mark.parametrize("last", [None, relu()], ids=repr)
+def test_the_poisson_loss_predicts_means(last):
+    parts = {} if last is None else {"last": last}
+    for scales in ({}, {"target_shift": np.arange(3.0), "target_scale": np.full(3, 0.5)}):
+        model = make(classes=None, loss="poisson", dtype="float64", **parts, **scales)
+        names = {}
+        exec(compile(torch_source(model), "model.py", "exec"), names)
+        from_source = names["build"]()
+        from_source.load_state_dict(torch_state(model))
+        for module in (from_source, torch_module(model)):
+            np.testing.assert_allclose(evaluate(module, X[:40]), model.predict(X[:40]), rtol=1e-12)
 
 
 def test_tensors_are_float64_where_float32_would_lose_what_matters():

@@ -5,13 +5,19 @@ between the starting point and the root, so Newton's method approaches the root 
 needs no safeguard. At the end of this file mpmath checks the solver.
 """
 
+import math
+
 import mpmath
 import numpy as np
 import pytest
 from share import share
 
-from fastbcd.kernels import LOSSES, update_output_state
+from fastbcd.kernels import LOSSES, huber, quantile, update_output_state
 
+DELTA, LEVEL = 0.7, 0.2
+MADE = {name: make() for name, make in LOSSES.items()}
+MADE |= {"huber": huber(DELTA), "quantile": quantile(LEVEL)}
+OF_NUMBERS = ("squared", "absolute", "huber", "quantile")
 LIMITS = {np.float32: 1e-6, np.float64: 1e-12}
 LONG = np.longdouble
 
@@ -24,7 +30,7 @@ pytestmark = pytest.mark.skipif(
 def prox(name, C, Y, weight):
     """Rows of the prox through the V_L-kernel, for q = 1/weight: gamma = 1 keeps U = C exact."""
     V, work = np.zeros_like(C), np.empty((3, C.shape[1]))
-    update_output_state(V, LOSSES[name](), C, None, Y, weight, 1.0, 0.0, 0.0, work)
+    update_output_state(V, MADE[name], C, None, Y, weight, 1.0, 0.0, 0.0, work)
     return V
 
 
@@ -83,6 +89,23 @@ def logistic_shift(c, q):
     return newton(equation, np.maximum(-c, 0))
 
 
+def poisson_shift(C, Y, q):
+    """``v - c`` with ``q (c - v) = exp(v) - y``."""
+    Y = np.broadcast_to(Y, C.shape)
+    with np.errstate(divide="ignore"):
+        logarithm = np.log(Y)
+    none = -np.exp(log_omega(C - np.log(q)))  # y = 0: q w = exp(c - w)
+    # d = v - log(y), of which the slope is convex: above the root Newton's method falls to it.
+    y, e = np.where(Y > 0, Y, 1), np.where(Y > 0, C - logarithm, 0)
+
+    def equation(d):
+        return y * np.expm1(d) + q * (d - e), y * np.exp(d) + q
+
+    above = np.where(e > 0, np.minimum(e, np.log1p(q * np.maximum(e, 0) / y)), 0)
+    d = newton(equation, above)
+    return np.where(Y > 0, d - e, none)
+
+
 def minimiser(name, C, Y, q):
     """argmin_v loss(v; y) + q/2 |v - c|^2 of each row, in long double."""
     C, Y, q = C.astype(LONG), Y.astype(LONG), LONG(q)
@@ -90,6 +113,15 @@ def minimiser(name, C, Y, q):
         return C + (Y - C) / (1 + q)
     if name == "cross_entropy":
         return C + softmax_shift(C, Y, q)
+    if name == "absolute":
+        return np.clip(Y, C - 1 / q, C + 1 / q)
+    if name == "quantile":
+        return np.clip(Y, C - (1 - LONG(LEVEL)) / q, C + LONG(LEVEL) / q)
+    if name == "huber":
+        r = q * (C - Y) / (1 + q)
+        return np.where(np.abs(r) <= DELTA, Y + r, C - np.sign(r) * LONG(DELTA) / q)
+    if name == "poisson":
+        return C + poisson_shift(C, Y, q)
     z = 2 * Y - 1
     c = z * C
     if name == "hinge":
@@ -99,12 +131,31 @@ def minimiser(name, C, Y, q):
     return C + z * logistic_shift(c, q)
 
 
+def half_deviance(V, Y):
+    """``exp(v) - y - y d`` with ``d = v - log(y)``, or ``exp(v)`` where y is 0."""
+    d = V - np.log(np.where(Y > 0, Y, 1))
+    # The series where exp(d) - 1 - d would cancel.
+    terms = [d**k / LONG(math.factorial(k)) for k in range(2, 12)]
+    excess = np.where(np.abs(d) < 1e-2, sum(terms[::-1]), np.expm1(d) - d)
+    return np.where(Y > 0, Y * excess, np.exp(V))
+
+
 def objective(name, V, C, Y, q):
     """loss(v; y) + q/2 |v - c|^2 in long double: of each output where those part, else of a row."""
     V, C, Y, q = V.astype(LONG), C.astype(LONG), Y.astype(LONG), LONG(q)
     quadratic = q / 2 * (V - C) ** 2
     if name == "squared":
         return (V - Y) ** 2 / 2 + quadratic
+    r = V - Y
+    if name == "absolute":
+        return np.abs(r) + quadratic
+    if name == "quantile":
+        return np.where(r > 0, 1 - LONG(LEVEL), LONG(LEVEL)) * np.abs(r) + quadratic
+    if name == "huber":
+        beyond = LONG(DELTA) * (np.abs(r) - LONG(DELTA) / 2)
+        return np.where(np.abs(r) <= DELTA, r**2 / 2, beyond) + quadratic
+    if name == "poisson":
+        return half_deviance(V, Y) + quadratic
     if name == "cross_entropy":
         # log(sum exp) - v_j is a gap to the largest output plus a logarithm: nothing cancels.
         gap = V.max(axis=1, keepdims=True) - V
@@ -125,7 +176,12 @@ def random_rows(name, n, k, dtype, rng):
     place, near = rng.integers(3, size=(n, 1)), rng.uniform(-3, 3, (n, k))
     C = np.select([place == 0, place == 1], [near, C[:, :1] + near], C)
     C[rng.random((n, k)) < 0.02] = 0
-    if name == "squared":
+    if name == "poisson":
+        Y = np.floor(10 ** rng.uniform(-1, 4, (n, k)))
+        # Centers near log(y), and targets that are not whole.
+        close = np.exp(np.clip(C, -9, 9))
+        Y = np.where(rng.random((n, k)) < 0.7, Y, close)
+    elif name in OF_NUMBERS:
         Y = 10 ** rng.uniform(-6, 4, (n, k)) * rng.choice([-1, 1], (n, k))
         close = C * (1 + 10 ** rng.uniform(-16, 0, (n, k)) * rng.choice([-1, 0, 1], (n, k)))
         Y = np.where(rng.random((n, k)) < 0.5, Y, close)
@@ -205,6 +261,42 @@ MARGINS = {  # phi(m) and its slope, but at the kink of the hinge
 MARGINS["logistic_ovr"] = MARGINS["logistic"]
 
 
+def kink(v, y, below, above):
+    """The interval of slopes at v, of a loss with a kink at y."""
+    return (below if v <= y else above), (above if v >= y else below)
+
+
+def both(slope):
+    return slope, slope
+
+
+def nearest(interval, pull):
+    """The slope in the interval that balances the pull best."""
+    return min(max(interval[0], -pull), interval[1])
+
+
+def poisson_value(v, y):
+    return mpmath.exp(v) - (y + y * (v - mpmath.log(y)) if y else 0)
+
+
+def huber_value(r):
+    return r * r / 2 if abs(r) <= DELTA else DELTA * (abs(r) - mpmath.mpf(DELTA) / 2)
+
+
+SLOPES = {  # values and intervals of slopes
+    "absolute": (lambda v, y: abs(v - y), lambda v, y: kink(v, y, -1, 1)),
+    "quantile": (
+        lambda v, y: (LEVEL if v < y else 1 - mpmath.mpf(LEVEL)) * abs(v - y),
+        lambda v, y: kink(v, y, -mpmath.mpf(LEVEL), 1 - mpmath.mpf(LEVEL)),
+    ),
+    "huber": (
+        lambda v, y: huber_value(v - y),
+        lambda v, y: both(max(min(v - y, DELTA), -DELTA)),
+    ),
+    "poisson": (poisson_value, lambda v, y: both(mpmath.exp(v) - y)),
+}
+
+
 def value_and_gradient(name, v, c, y, q):
     """loss(v; y) + q/2 |v - c|^2 and its gradient, in mpmath, from lists of its numbers."""
     k = range(len(v))
@@ -217,6 +309,10 @@ def value_and_gradient(name, v, c, y, q):
         slopes = [((1 - y[j]) - y[j] * odds[j]) / (1 + odds[j]) for j in k]
         value += sum(y[j] * mpmath.log1p(odds[j]) for j in k)
         return value, [pull[j] + slopes[j] for j in k]
+    if name in SLOPES:
+        values, slopes = SLOPES[name]
+        value += sum(values(v[j], y[j]) for j in k)
+        return value, [pull[j] + nearest(slopes(v[j], y[j]), pull[j]) for j in k]
     phi, slope = MARGINS[name]
     z = [2 * y[j] - 1 for j in k]
     gradient = [pull[j] + z[j] * slope(z[j] * v[j]) for j in k]

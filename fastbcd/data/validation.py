@@ -161,6 +161,8 @@ def _fits(Y: NDArray[Any], loss: Loss) -> bool:
     """Whether targets are of the kind that `loss` takes."""
     if loss.targets in ("binary", "two classes"):
         return bool(((Y == 0) | (Y == 1)).all())
+    if loss.targets == "not negative":
+        return bool((Y >= 0).all())
     if loss.targets == "distribution":
         return bool((Y >= 0).all() and (abs(Y.sum(axis=1) - 1) <= 2e-5).all())
     return True

@@ -232,7 +232,7 @@ class BaseBCD(Fitting):
                     stream.state.iteration, stream.state.settings = last.iteration, settings
                     stream.state.batch_loss = last.batch_loss
             state = stream.state
-            if solver.problem.loss.name == "squared":
+            if solver.problem.loss.in_target_units:
                 state.output_unit = scaling.output_unit(state.output_unit)
             scale_padding(solver, scaling.inputs)
             solver.partial_fit(state, *self._scaled(batch, scaling, solver.dtype), batch.weight)

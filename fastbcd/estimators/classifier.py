@@ -17,6 +17,7 @@ from fastbcd.data.labels import indices_of, one_hot
 from fastbcd.data.validation import check_some_weight
 from fastbcd.errors import InputError
 from fastbcd.estimators.base import BaseBCD, takes_streams
+from fastbcd.estimators.parameters import loss_name
 from fastbcd.estimators.samples import Array
 from fastbcd.estimators.solvers import AUTO, HIDDEN, MINI_BATCH
 from fastbcd.models.probabilities import check_has_probabilities, probabilities
@@ -27,14 +28,10 @@ from fastbcd.support.parameters import plain
 def _has_probabilities(estimator: Any) -> bool:
     """Return True if `estimator` has `predict_proba`, else raise an `AttributeError`."""
     try:
-        check_has_probabilities(_loss_name(estimator.loss))
+        check_has_probabilities(loss_name(estimator.loss))
     except InputError as error:
         raise AttributeError(str(error)) from None
     return True
-
-
-def _loss_name(loss: Any) -> str:
-    return str(getattr(loss, "name", plain(loss))).partition(":")[0]
 
 
 @own_errstate_in
@@ -370,7 +367,7 @@ class BCDClassifier(ClassifierMixin, BaseBCD):
         rest, divided by their sum. With the hinge loss the method does not exist.
         """
         outputs = self._outputs(X)
-        return probabilities(_loss_name(self.model_.loss), outputs)
+        return probabilities(loss_name(self.model_.loss), outputs)
 
     @available_if(_has_probabilities)
     @own_errstate

@@ -12,8 +12,12 @@ from sklearn.metrics import r2_score
 from fastbcd.data.moments import is_constant, moments
 from fastbcd.errors import InputError
 from fastbcd.estimators.base import BaseBCD
+from fastbcd.estimators.parameters import loss_name
 from fastbcd.estimators.samples import Array
+from fastbcd.kernels import LOSSES
+from fastbcd.models.means import has_log_link, means
 from fastbcd.support.floating_point import own_errstate_in
+from fastbcd.support.parameters import parse, plain
 
 
 @own_errstate_in
@@ -21,14 +25,18 @@ class BCDRegressor(MultiOutputMixin, RegressorMixin, BaseBCD):
     """Network that predicts numbers, trained by block coordinate descent, without backpropagation.
 
     It minimises the mean of ``w_i loss(network(x_i); y_i)``. Before, each output of y is
-    standardised (weighted mean 0, variance 1); `predict` scales it back.
+    standardised (weighted mean 0, variance 1); `predict` scales it back. For the Poisson loss y
+    is divided by its mean, and `predict` returns the mean ``exp(network(x))`` times that number.
 
     Parameters
     ----------
     hidden_layer_sizes, activation, layers, image_shape
         As in `BCDClassifier`, like all parameters that are not described here.
     loss : str or Loss, default="squared"
-        Loss of the standardised targets; the other built-in losses are for classes.
+        Loss of the standardised targets. Others are ``"absolute"``, ``"huber:DELTA"``,
+        ``"quantile:LEVEL"`` and, for y >= 0, ``"poisson"``. With several levels, such as
+        ``"quantile:0.1,0.5,0.9"``, a vector y is the target of all, and `predict` returns one
+        column for each level.
     solver, residual, gamma, rho, proximal_weight, weight_penalty, state_penalty
     acceleration, batch_size, step_size, schedule, momentum, damping, rank, weight_decay
     average, step_unit, augment, max_iter, preprocess
@@ -40,7 +48,7 @@ class BCDRegressor(MultiOutputMixin, RegressorMixin, BaseBCD):
     Attributes
     ----------
     model_, network_, n_iter_, loss_curve_, validation_scores_, ...
-        As in `BCDClassifier`; losses refer to standardised targets.
+        As in `BCDClassifier`; losses refer to the scaled targets.
 
     Examples
     --------
@@ -57,36 +65,54 @@ class BCDRegressor(MultiOutputMixin, RegressorMixin, BaseBCD):
 
     def _encode(self, y: Array, go_on: bool, stream: bool = False, classes: Any = None) -> Array:
         targets = y[:, None] if y.ndim == 1 else y
+        if y.ndim == 1:
+            targets = np.repeat(targets, self._n_levels(), axis=1)
         if go_on and targets.shape[1] != self.n_outputs_:
             raise InputError(
                 f"y has {targets.shape[1]} outputs, but had {self.n_outputs_} before; fit a new "
                 "estimator"
             )
         # `predict` returns a vector if y was one.
-        self._y_is_vector = y.ndim == 1
+        self._y_is_vector = y.ndim == 1 and targets.shape[1] == 1
         return targets
+
+    def _n_levels(self) -> int:
+        """Return the number of outputs that the loss gives to one target."""
+        loss = plain(self.loss)
+        if isinstance(loss, str):
+            loss = parse(loss, LOSSES, "loss")
+        return getattr(loss, "n_outputs", None) or 1
 
     def _fit_targets(self, codes: Array, weight: Array | None) -> dict[str, Any]:
         with np.errstate(all="ignore"):
             shift, scale = moments(codes, weight)
+        log_link = has_log_link(loss_name(self.loss))
+        if log_link:  # all units have the same logarithms, but for a constant
+            scale = np.where(shift > 0.0, shift, 1.0)
         if not (np.isfinite(shift) & np.isfinite(scale)).all():
             raise InputError("y: its numbers are too large to scale")
+        if log_link:
+            return {"classes": None, "target_shift": None, "target_scale": scale}
         scale = np.where(is_constant(shift, scale), 1.0, scale)
         return {"classes": None, "target_shift": shift, "target_scale": scale}
 
     def _network_targets(self, codes: Array, targets: dict[str, Any]) -> Array:
-        return np.asarray((codes - targets["target_shift"]) / targets["target_scale"])
+        shift, scale = targets["target_shift"], targets["target_scale"]
+        return np.asarray(codes / scale if shift is None else (codes - shift) / scale)
 
     def _raw(self, codes: Array) -> Array:
         return codes
 
     def _score(self, outputs: Array, Y: Array, weight: Array | None) -> float:
         # R^2 does not depend on the scaling of targets.
-        return float(r2_score(Y, outputs, sample_weight=weight))
+        predicted = means(loss_name(self.loss), outputs)
+        return float(r2_score(Y, predicted, sample_weight=weight))
 
     def predict(self, X: ArrayLike) -> NDArray[np.float64]:
         """Predict numbers (n,), or (n, k) if y was a matrix, for X (n, d)."""
         outputs = self._outputs(X)
         model: Any = self.model_
-        y: NDArray[np.float64] = outputs * model.target_scale + model.target_shift
+        y: NDArray[np.float64] = means(loss_name(model.loss), outputs) * model.target_scale
+        if model.target_shift is not None:
+            y += model.target_shift
         return y[:, 0] if self._y_is_vector else y

@@ -126,7 +126,7 @@ class Scaling:
         self, T: Array, sample_weight: Array | None
     ) -> tuple[dict[str, Any], RecentMoments]:
         recent = self.target_moments.updated(T, sample_weight)
-        if self.targets.get("target_scale") is None:
+        if self.targets.get("target_shift") is None:
             return self.targets, recent
         shift, scale = self.targets["target_shift"], self.targets["target_scale"]
         constant = self.target_moments.moments.deviation == 0.0

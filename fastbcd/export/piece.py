@@ -10,7 +10,10 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 # Layers of `fastbcd.export.torch_layers`; PyTorch has all others.
-OWN = ("Residual", "ChannelsFirst", "ChannelsLast", "Polynomial", "Simplex", "OneAgainstRest")
+OWN = (
+    *("Residual", "ChannelsFirst", "ChannelsLast", "Polynomial"),
+    *("Simplex", "OneAgainstRest", "Exponential"),
+)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from fastbcd.export.steps import change, image_of, steps
 from fastbcd.export.support import check_activations, target_scale, target_shift
 from fastbcd.kernels import Formula
 from fastbcd.kernels.dense import times
+from fastbcd.models.means import has_log_link
 from fastbcd.models.model import Model
 from fastbcd.models.probabilities import LINKS, check_has_probabilities
 
@@ -77,9 +78,12 @@ def _scaled_inputs(model: Model, W: list[Array]) -> tuple[list[Piece], Order]:
 def _scaled_targets(model: Model, W: list[Array]) -> list[Piece]:
     """``v * target_scale + target_shift`` for rows v, folded into a last ``Linear`` if it can be.
 
-    Behind another layer, or an activation, this is a ``Conv1d`` with one weight per target.
+    Behind another layer, or an activation, this is a ``Conv1d`` with one weight per target. A log
+    link comes first: ``exp(v) * target_scale + target_shift``.
     """
     network, scale, shift = model.network, target_scale(model), target_shift(model)
+    if model.classes is None and has_log_link(model.loss):
+        return [Piece("Exponential"), *_diagonal(scale, shift)]
     is_dense = image_of(network.layers[-1]) is None
     if is_dense and network.activations[-1].name == "linear" and not network.residual[-1]:
         W[-1] *= scale[:, None]

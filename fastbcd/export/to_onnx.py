@@ -23,6 +23,7 @@ from fastbcd.export.support import (
     target_scale,
     target_shift,
 )
+from fastbcd.models.means import has_log_link
 from fastbcd.models.model import Model
 from fastbcd.support.floating_point import own_errstate
 from fastbcd.support.version import __version__
@@ -112,8 +113,10 @@ def _scaled(graph: Graph, model: Model, x: str, dtype: np.dtype) -> str:
 
 
 def _add_prediction(graph: Graph, model: Model, v: str, dtype: np.dtype) -> None:
-    """``v * target_scale + target_shift``."""
+    """``v * target_scale + target_shift``, with ``exp(v)`` in place of v after a log link."""
     k = model.network.widths[-1]
+    if has_log_link(model.loss):
+        v = graph.add("Exp", v)
     if model.target_scale is not None:
         v = graph.add("Mul", v, graph.constant(cast(target_scale(model), dtype), "target_scale"))
     if model.target_shift is not None:

@@ -74,3 +74,11 @@ class OneAgainstRest(nn.Module):
     def forward(self, v: torch.Tensor) -> torch.Tensor:
         """(n, k) to (n, k)."""
         return nn.functional.logsigmoid(self.slope * v).softmax(-1)
+
+
+class Exponential(nn.Module):
+    """Numbers that a network with the Poisson loss predicts: ``exp(v)``."""
+
+    def forward(self, v: torch.Tensor) -> torch.Tensor:
+        """Any shape."""
+        return v.exp()

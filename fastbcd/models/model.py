@@ -17,6 +17,7 @@ from fastbcd.data.label_values import faithful
 from fastbcd.data.preprocessing import Preprocessing
 from fastbcd.errors import InputError
 from fastbcd.files.atomic import user_path
+from fastbcd.models.means import means
 from fastbcd.models.model_file import read_model, texts, write_model
 from fastbcd.models.network import Network
 from fastbcd.support.floating_point import own_errstate_in
@@ -145,12 +146,13 @@ class Model:
         """Return the class of the largest output for each row of X (n, d), typed as `classes`.
 
         For regression return ``outputs * target_scale + target_shift``, float64, (n,) for one
-        target, else (n, k). Parameters and errors are as for `outputs`.
+        target, else (n, k). The Poisson loss has ``exp(outputs)`` in place of outputs.
+        Parameters and errors are as for `outputs`.
         """
         outputs = self.outputs(X, n_threads, names)
         if self.classes is not None:
             return self.classes[np.argmax(outputs, axis=1)]
-        targets = outputs.astype(np.float64)
+        targets = means(self.loss, outputs.astype(np.float64))
         if self.target_scale is not None:
             targets *= self.target_scale
         if self.target_shift is not None:

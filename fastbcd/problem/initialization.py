@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fastbcd.errors import InputError
 from fastbcd.kernels import activate
 from fastbcd.problem import Problem
-from fastbcd.support.parameters import require
+from fastbcd.support.parameters import SMALLEST, require
 
 # Returns the standard deviation of a layer's weights, given the inputs of one output and the number
 # of residual layers in the network (0 if the layer is plain).
@@ -61,9 +61,11 @@ def scaled_weights(
 ) -> list[NDArray[np.floating]]:
     """He weights, with each W_l scaled so that ``rms(U_l)`` over samples X (m, d_0) is 1.
 
-    For the squared loss the output layer differs: ``rms(U_L)`` is a third of ``rms(Y - mean Y)``,
-    and its biases start at the mean of Y, weighted by `sample_weight` (m,). All other biases are
-    0. So the speed of learning depends neither on the scale of the data nor on the activation.
+    For losses in the units of targets, such as the squared one, the output layer differs:
+    ``rms(U_L)`` is a third of ``rms(Y - mean Y)``, and its biases start at the mean of Y, weighted
+    by `sample_weight` (m,). With a log link they start at the logarithm of that mean. All other
+    biases are 0. So the speed of learning depends neither on the scale of the data nor on the
+    activation.
 
     Raises
     ------
@@ -73,12 +75,14 @@ def scaled_weights(
     drawn = initial_weights(problem, he(), 0.0, seed, dtype)
     V = np.asarray(X, np.float64)
     wanted = np.ones(problem.n_layers)
-    if problem.loss.name == "squared":
+    if problem.loss.in_target_units:
         wanted[-1] = output_unit(problem, Y, sample_weight) / 3
+    if problem.loss.in_target_units or problem.loss.log_link:
         # Outputs that share a bias, such as the pixels of a channel, start at their common mean.
         last, mean = problem.layers[-1], weighted_mean(Y, sample_weight)
         if last.has_weights:
-            drawn[-1][:, -1] = last.by_rows(mean[None])[0] * (len(drawn[-1]) / last.d_out)
+            bias = last.by_rows(mean[None])[0] * (len(drawn[-1]) / last.d_out)
+            drawn[-1][:, -1] = np.log(np.maximum(bias, SMALLEST)) if problem.loss.log_link else bias
     for layer, W, size, activation, skip in zip(
         problem.layers, drawn, wanted, problem.activations, problem.skips, strict=True
     ):
@@ -101,8 +105,8 @@ def scaled_weights(
 def output_unit(
     problem: Problem, Y: NDArray[Any], sample_weight: NDArray[Any] | None = None
 ) -> float:
-    """``rms(Y - mean Y)``, the scale of the outputs, for the squared loss; 1 for others."""
-    if problem.loss.name != "squared":
+    """``rms(Y - mean Y)``, the scale of outputs in the units of targets; 1 for other losses."""
+    if not problem.loss.in_target_units:
         return 1.0
     if sample_weight is None:
         return float(np.sqrt(np.mean(np.var(np.asarray(Y, np.float64), axis=0)))) or 1.0

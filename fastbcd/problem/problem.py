@@ -59,7 +59,9 @@ class Problem:
     loss : str or Loss, default="squared"
         ``"squared"``; for targets 0 and 1 also ``"logistic"`` (two classes),
         ``"logistic_ovr"``, ``"hinge"``, ``"exponential"`` (each class against the rest)
-        and ``"cross_entropy"`` (softmax).
+        and ``"cross_entropy"`` (softmax). For any numbers also ``"absolute"``, ``"huber:DELTA"``
+        and ``"quantile:LEVEL"``, or one level for each output, ``"quantile:0.1,0.9"``. For counts,
+        and other numbers that are not negative, ``"poisson"``: outputs are logarithms of means.
     gamma : float, default=1
         Weight of the couplings, > 0.
     rho : float, optional
@@ -148,6 +150,7 @@ class Problem:
             "reduction": reduction,
             "layers": all_layers,
         }
+        _check_outputs(fields["loss"], checked[-1])
         for field, value in fields.items():
             object.__setattr__(self, field, value)
 
@@ -195,6 +198,12 @@ def _formula(given: Any, known: Mapping[str, Callable[..., T]], kind: type[T], a
     if not isinstance(formula, kind):
         raise InputError(f"{argument} must be a name or a {kind.__name__}, got {formula!r}")
     return formula
+
+
+def _check_outputs(loss: Any, k: int) -> None:
+    """`InputError` if `loss` is for another number of outputs than k."""
+    if loss.n_outputs not in (None, k):
+        raise InputError(f"loss: {loss!r} is for {loss.n_outputs} outputs, but the network has {k}")
 
 
 def _penalties(given: PenaltySpec, n_layers: int, argument: str) -> tuple[Penalty, ...]:

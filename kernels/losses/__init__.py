@@ -7,8 +7,11 @@ from collections.abc import Callable
 from fastbcd.kernels.losses.cross_entropy import cross_entropy
 from fastbcd.kernels.losses.exponential import exponential
 from fastbcd.kernels.losses.hinge import hinge
+from fastbcd.kernels.losses.huber import huber
 from fastbcd.kernels.losses.logistic import logistic, logistic_ovr
 from fastbcd.kernels.losses.loss import TARGETS, Loss
+from fastbcd.kernels.losses.poisson import poisson
+from fastbcd.kernels.losses.quantile import absolute, quantile
 from fastbcd.kernels.losses.squared import squared
 
 LOSSES: dict[str, Callable[..., Loss]] = {
@@ -18,16 +21,24 @@ LOSSES: dict[str, Callable[..., Loss]] = {
     "hinge": hinge,
     "cross_entropy": cross_entropy,
     "exponential": exponential,
+    "absolute": absolute,
+    "huber": huber,
+    "quantile": quantile,
+    "poisson": poisson,
 }
 
 __all__ = [
     "LOSSES",
     "TARGETS",
     "Loss",
+    "absolute",
     "cross_entropy",
     "exponential",
     "hinge",
+    "huber",
     "logistic",
     "logistic_ovr",
+    "poisson",
+    "quantile",
     "squared",
 ]

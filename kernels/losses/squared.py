@@ -38,6 +38,7 @@ def _row_prox_penalised(out, center, work, y, q, penalty, p):
 SQUARED = Loss(
     "squared",
     lipschitz=1.0,
+    in_target_units=True,
     row_value=_row_value,
     row_gradient=_row_gradient,
     row_prox=_row_prox,

@@ -32,6 +32,8 @@ PROBLEMS = {
     "residual": {"widths": (4, 5, 5, 3), "residual": True, "loss": "cross_entropy"},
     "penalised": {"weight_penalty": "l1:1e-2"},
     "output": {"step_unit": "output"},
+    "levels": {"loss": "quantile:0.1,0.5,0.9"},
+    "counts": {"loss": "poisson"},
 }
 
 

@@ -44,7 +44,7 @@ class MiniBatchThreeSplitting:
     .. code-block:: text
 
         forward     U_l = V^_{l-1} W_l^T,  V_l = S_l V_{l-1} + act_l(U_l)          l = 1..L
-        V_L         argmin loss(V_L; Y) + gamma/2 |V_L - S_L V_{L-1} - U_L|^2
+        V_L         argmin loss(V_L; Y) + stiffness gamma/2 |V_L - S_L V_{L-1} - U_L|^2
         U_l         argmin gamma/2 |V_l - S_l V_{l-1} - act_l(U_l)|^2
                         + rho/2 |U_l - V^_{l-1} W_l^T|^2                            l = L..1
         V_l         argmin gamma/2 |V_l - S_l V_{l-1} - act_l(U_l)|^2

@@ -173,13 +173,15 @@ class BatchSweep:
     ) -> None:
         """Write the update of V_L into D_L, which each sample's weight multiplies.
 
-        ``V_L = argmin loss(V_L; Y) + gamma/2 |V_L - S_L V_{L-1} - U_L|^2``
+        ``V_L = argmin loss(V_L; Y) + gamma/2 |V_L - S_L V_{L-1} - U_L|^2``, where the loss's
+        stiffness multiplies gamma.
         """
         device, problem, rows, L = self._device, self._problem, tile.rows, self._problem.n_layers
         V, U, D = batch.V[L][rows, :-1], batch.U[L][rows], batch.D[L][rows]
         below = self._skipped(batch, L, rows)
         D[:] = V
-        update_output_states(device, tile, problem, D, U, below, batch.Y[rows], alpha=0.0)
+        gamma, Y = self._output_gamma, batch.Y[rows]
+        update_output_states(device, tile, problem, D, U, below, Y, alpha=0.0, gamma=gamma)
         D -= V
         if sample_weight is not None:
             device.kernels.scale_rows(D, sample_weight)
@@ -224,10 +226,14 @@ class BatchSweep:
         skip.write(batch.skipped[l][rows], V)
         return batch.skipped[l][rows]
 
+    @property
+    def _output_gamma(self) -> float:
+        return self._problem.gamma * self._problem.loss.stiffness
+
     def _response(self, l: int) -> float:
         """Return the update of U_l by a unit of ``D_{l+1} W_{l+1}`` (l = L: of the loss slope)."""
         problem = self._problem
         share = problem.gamma / (problem.gamma + self._solver.rho)
         if l == problem.n_layers:
-            return share / (1.0 + problem.gamma)
+            return share / (1.0 + self._output_gamma)
         return share * self._solver.rho / problem.gamma / (1.0 + problem.residual[l])
