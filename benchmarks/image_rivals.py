@@ -13,14 +13,19 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import images
 import torch
 from images import NETWORKS, add, done, samples, settings
 from torch import nn
+
+sys.path[:0] = [str(Path(__file__).resolve().parent / "gpu")]
+from rivals import orthogonalised  # noqa: E402 -- it lies in the folder above
 
 RATES = {
     "adam": (5e-4, 1e-3, 2e-3, 3e-3, 5e-3, 8e-3),
@@ -33,19 +38,6 @@ REFRESH = 10
 LARGEST_FACTOR = 1024
 
 
-def orthogonalised(G: torch.Tensor) -> torch.Tensor:
-    """U V^T of ``G = U S V^T``, roughly: five Newton-Schulz steps (Jordan, 2024)."""
-    a, b, c = 3.4445, -4.7750, 2.0315
-    X = G.bfloat16() if G.is_cuda else G
-    flipped = X.shape[0] > X.shape[1]
-    X = X.mT if flipped else X
-    X = X / (X.norm() + 1e-7)
-    for _ in range(5):
-        A = X @ X.mT
-        X = a * X + (b * A + c * A @ A) @ X
-    return (X.mT if flipped else X).to(G.dtype)
-
-
 class Muon:
     """Momentum .95 with Nesterov's step, then `orthogonalised`; one matrix."""
 
@@ -55,7 +47,7 @@ class Muon:
     def step(self, W: torch.Tensor, G: torch.Tensor, rate: torch.Tensor) -> None:
         """Move W."""
         self.momentum.lerp_(G, 0.05)
-        Z = orthogonalised(G.lerp(self.momentum, 0.95).flatten(1))
+        Z = orthogonalised(G.lerp(self.momentum, 0.95).flatten(1)).to(W.dtype)
         W.sub_(rate * math.sqrt(max(1.0, len(Z) / Z.shape[1])) * Z.view_as(W))
 
     def refresh(self) -> None:

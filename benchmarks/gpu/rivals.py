@@ -30,9 +30,9 @@ class Setting:
 
 
 def orthogonalised(G: torch.Tensor) -> torch.Tensor:
-    """U V^T of ``G = U S V^T``, roughly: five Newton-Schulz steps in bf16 (Jordan, 2024)."""
+    """U V^T of ``G = U S V^T``, by five Newton-Schulz steps (Jordan, 2024), on a GPU in bf16."""
     a, b, c = 3.4445, -4.7750, 2.0315
-    X = G.bfloat16()
+    X = G.bfloat16() if G.is_cuda else G
     flipped = X.shape[-2] > X.shape[-1]
     if flipped:
         X = X.mT

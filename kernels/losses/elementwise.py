@@ -1,4 +1,4 @@
-"""Losses that are sums over outputs, ``loss(v; y) = sum_j phi(v_j, y_j)``, for targets of any size.
+"""Losses that are sums over outputs, ``loss(v; y) = sum_j phi(v_j, y_j)``.
 
 The proximal operator is ``argmin_v phi(v, y) + q/2 (v - c)^2``, elementwise, in float64.
 """

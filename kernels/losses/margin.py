@@ -9,11 +9,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from fastbcd.kernels.jit import scalar
+from fastbcd.kernels.losses.elementwise import elementwise
 from fastbcd.kernels.losses.loss import Loss
-from fastbcd.kernels.losses.penalised import penalised_prox
 
 
 def margin_loss(
@@ -32,52 +30,30 @@ def margin_loss(
     """
 
     @scalar
-    def row_value(v, y, p):
-        total = 0.0
-        for j in range(v.shape[0]):
-            total += phi((2.0 * y[j] - 1.0) * np.float64(v[j]))
-        return total
+    def output_value(v, y, _):
+        return phi((2.0 * y - 1.0) * v)
 
     @scalar
-    def row_prox(out, center, work, y, q, p):
-        for j in range(out.shape[0]):
-            z = 2.0 * y[j] - 1.0
-            out[j] = z * prox(z * np.float64(center[j]), np.float64(q))
-
-    @scalar
-    def output_prox(x, q, y, _):
+    def output_prox(c, y, q, _):
         z = 2.0 * y - 1.0
-        return z * prox(z * x, q)
+        return z * prox(z * c, q)
 
-    solve = penalised_prox(output_prox)
-
-    @scalar
-    def row_prox_penalised(out, center, work, y, q, penalty, p):
-        for j in range(out.shape[0]):
-            out[j] = solve(np.float64(center[j]), np.float64(q), penalty, np.float64(y[j]), 0.0)
-
-    functions = {
-        "row_value": row_value,
-        "row_prox": row_prox,
-        "row_prox_penalised": row_prox_penalised,
-    }
-    if subdifferential is not None:
-
-        @scalar
-        def row_subdifferential(low, high, v, y, p):
-            for j in range(v.shape[0]):
-                z = 2.0 * y[j] - 1.0
-                left, right = subdifferential(z * np.float64(v[j]))
-                low[j], high[j] = min(z * left, z * right), max(z * left, z * right)
-
-        functions["row_subdifferential"] = row_subdifferential
+    slopes: dict[str, Any] = {}
     if derivative is not None:
 
         @scalar
-        def row_gradient(out, v, y, p):
-            for j in range(v.shape[0]):
-                z = 2.0 * y[j] - 1.0
-                out[j] = z * derivative(z * np.float64(v[j]))
+        def output_derivative(v, y, _):
+            z = 2.0 * y - 1.0
+            return z * derivative(z * v)
 
-        functions["row_gradient"] = row_gradient
-    return Loss(name, targets, lipschitz, **functions)
+        slopes["derivative"] = output_derivative
+    if subdifferential is not None:
+
+        @scalar
+        def output_subdifferential(v, y, _):
+            z = 2.0 * y - 1.0
+            left, right = subdifferential(z * v)
+            return min(z * left, z * right), max(z * left, z * right)
+
+        slopes["subdifferential"] = output_subdifferential
+    return Loss(name, targets, lipschitz, **elementwise(output_value, output_prox, **slopes))
