@@ -92,7 +92,11 @@ def _arguments_of(config: dict[str, Any], add_options: AddOptions) -> list[str]:
     if config.get("batch_size") is None:
         config = {**SINCE_0_1, **config}
     names = set(vars(_parse(add_options, []))) - {"data"}
-    arguments = [f"--{n.replace('_', '-')}={config[n]}" for n in names if config.get(n) is not None]
+    arguments = []
+    for name in names:
+        value = config.get(name)
+        values = value if isinstance(value, list) else [] if value is None else [value]
+        arguments += [f"--{name.replace('_', '-')}={each}" for each in values]
     return arguments + ([] if config["data"] is None else ["--", config["data"]])
 
 
