@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,9 +13,11 @@ import numpy as np
 from fastbcd.callbacks import Accuracy, Callback, NumberScores
 from fastbcd.cli.resume import check_same_columns
 from fastbcd.cli.solver_options import tile_rows_of
-from fastbcd.cli.table_options import table_options
+from fastbcd.cli.table_options import choose_for_table, table_options
 from fastbcd.data import Dataset, load
 from fastbcd.data.labels import classes_of, encode, one_hot
+from fastbcd.data.reading import share
+from fastbcd.data.table import is_table
 from fastbcd.data.tables.target import NUMBERS
 from fastbcd.data.target_scaling import fit_target_scaling
 from fastbcd.devices.ranks import Ranks, collective_errors
@@ -31,18 +35,26 @@ def read_data(
     earlier = before is not None and "column" not in before
     with collective_errors(ranks):
         table = None if earlier else table_options(options)
-    dataset = load(
+    read = partial(
+        load,
         options.data,
         target=options.target,
         target_required=options.target is not None,
         test_fraction=options.test_fraction,
         # Runs of earlier versions, which wrote no columns, were trained on row numbers, too.
         index=before is not None and "columns" not in before,
-        ranks=ranks,
-        allocate=allocate,
-        unit=tile_rows_of(options, ranks.size),
         table=table,
     )
+    if table is None or options.data is None or not is_table(Path(options.data)):
+        unit = tile_rows_of(options, ranks.size)
+        dataset = read(ranks=ranks, allocate=allocate, unit=unit)
+    else:
+        with collective_errors(ranks):
+            dataset = read()
+        choose_for_table(options, dataset.encoding)
+        if ranks.size > 1 or allocate is not None:
+            unit = tile_rows_of(options, ranks.size)
+            dataset = share(dataset, ranks, np.empty if allocate is None else allocate, unit)
     with collective_errors(ranks):
         if before is not None:
             check_same_columns(before, dataset)

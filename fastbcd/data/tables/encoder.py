@@ -96,9 +96,10 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         return self
 
     def transform(self, X: Any) -> NDArray[np.float64]:
-        """Return the numbers (n, d) for X, whose columns may have any order; errors as for `fit`.
+        """Return the numbers (n, d) for X, whose columns may have any order.
 
-        Columns that `fit` did not see are left out, and logged.
+        Columns that `fit` did not see are left out, and logged. A missing column, or a value that
+        does not fit the kind of its column, is an `InputError`.
         """
         check_is_fitted(self)
         if names_of(X) is None and np.ndim(X) == 2 and np.shape(X)[1] != self.n_features_in_:
