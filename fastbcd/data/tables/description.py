@@ -10,7 +10,7 @@ from fastbcd.data.tables.encodings import ENCODINGS
 from fastbcd.data.tables.target import CLASSES
 
 # A line of the table is cut here.
-WIDTH = 100
+WIDTH = 120
 # Names of so many classes are shown.
 SHOWN = 6
 

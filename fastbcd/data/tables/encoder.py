@@ -31,8 +31,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     kinds : dict of str to str, optional
         Kind of a column by its name; default: all are inferred.
     min_count : int, optional
-        Rows that a category needs for a column of its own; default: 10, or a hundredth of the rows
-        if that is less. Rarer ones share a column, and so do those that `fit` did not see.
+        Rows that a category needs for a column of its own; default: a hundredth of the rows, but
+        from 2 to 10. Rarer ones share a column, and so do those that `fit` did not see.
     max_categories : int, default=50
         A column's categories beyond this number, the least frequent ones, are rare, too.
     scaling : {"clipped", "standard", "none"}, default="clipped"
@@ -50,7 +50,8 @@ class TableEncoder(TransformerMixin, BaseEstimator):
     --------
     >>> import pandas
     >>> from fastbcd.data import TableEncoder
-    >>> table = pandas.DataFrame({"age": [20, 30, None], "city": ["Rome", "Oslo", "Rome"]})
+    >>> cities = ["Rome", "Oslo", "Rome", "Oslo"]
+    >>> table = pandas.DataFrame({"age": [20, 30, None, None], "city": cities})
     >>> encoder = TableEncoder().fit(table)
     >>> encoder.get_feature_names_out().tolist()
     ['age', 'age missing', 'city = Oslo', 'city = Rome']

@@ -27,8 +27,8 @@ from fastbcd.support.stored import VERSION, check_state_dict
 logger = logging.getLogger("fastbcd")
 
 STATE_VERSION = 1
-# Rows below which a category is rare, in large tables; and the share of rows in small ones.
-MIN_COUNT, MIN_SHARE = 10, 0.01
+# Rows that a category needs: a share of all rows, but not below or above these numbers.
+MIN_SHARE, LEAST_COUNT, MIN_COUNT = 0.01, 2, 10
 MAX_CATEGORIES = 50
 
 
@@ -65,8 +65,8 @@ class TableEncoding:
         whole : dict of str to Column, optional
             The same columns with more rows, from which kinds are inferred.
         min_count : int, optional
-            Rows that a category needs for an input of its own; default: 10, or a hundredth of the
-            rows if that is less.
+            Rows that a category needs for an input of its own; default: a hundredth of the rows,
+            but from 2 to 10.
         max_categories : int
             Inputs that the categories of a column have at most.
         scaling : {"clipped", "standard", "none"}
@@ -79,7 +79,7 @@ class TableEncoding:
         """
         n = len(next(iter(columns.values())))
         if min_count is None:
-            min_count = max(1, min(MIN_COUNT, round(MIN_SHARE * n)))
+            min_count = max(LEAST_COUNT, min(MIN_COUNT, round(MIN_SHARE * n)))
         settings = Settings(
             require_integer(min_count, "min_count", at_least=1),
             require_integer(max_categories, "max_categories", at_least=1),

@@ -61,12 +61,12 @@ def load_table(
         raise InputError(f"{path} must have at least one column besides the target")
     if not training and not held_out and all(_is_blank(columns[name]) for name in targets):
         targets = []  # there is a column for what is to be predicted
+    check_kinds(options.kinds, features, "--column")
     chosen = [columns[name] for name in targets]
     task = options.task
     if task is None and targets:
         task = task_of(chosen, options.prefer_numbers, options.prefer_classes)
     y = _target_values(chosen, task, path)
-    check_kinds(options.kinds, features, "--column")
     X = _plain(table, features, options, strict=not training)
     name = stem(path)
     if training or held_out:
