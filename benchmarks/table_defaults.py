@@ -20,6 +20,7 @@ from sklearn.metrics import log_loss
 from sklearn.model_selection import train_test_split
 
 from fastbcd import BCDClassifier
+from fastbcd.cli.main import build_parser
 from fastbcd.cli.table_options import DAMPING, HIDDEN
 from fastbcd.data import TableEncoder
 
@@ -30,7 +31,8 @@ KINDS = {"telco_churn": {"#": "ignore"}}
 def network() -> Any:
     """The network that ``fastbcd train TABLE --batch-size auto`` trains."""
     widths = tuple(map(int, HIDDEN.split(",")))
-    return BCDClassifier(widths, preprocess="none", damping=DAMPING, random_state=0)
+    loss = build_parser().parse_args(["train"]).loss
+    return BCDClassifier(widths, loss=loss, preprocess="none", damping=DAMPING, random_state=0)
 
 
 def scores(model: Any, X: Any, y: Any, train: Any, test: Any) -> tuple[float, float]:

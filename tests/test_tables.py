@@ -80,15 +80,20 @@ def test_a_table_of_all_kinds_is_trained_on_and_new_files_are_predicted(tmp_path
     new = {"shoe size": ["44"] * 5} | new
     new["city"][0], new["member"][1], new["since"][2] = "Paris", "", "NA"
     (tmp_path / "new.csv").write_text(csv_text(new))
-    out, err = fastbcd("predict", "run", "new.csv", "--decimal", ".", cwd=tmp_path, status=2)
-    assert "column 'age' must hold finite numbers, got '" in err
-    new["age"] = [value.replace(".", ",") for value in new["age"]]
-    (tmp_path / "new.csv").write_text(csv_text(new, "\t"))
     out, err = fastbcd("predict", "run", "new.csv", cwd=tmp_path)
+    new["age"] = [value.replace(".", ",") for value in new["age"]]
+    (tmp_path / "comma.tsv").write_text(csv_text(new, "\t"))
+    assert fastbcd("predict", "run", "comma.tsv", cwd=tmp_path)[0] == out
+    new["age"][3] = "old"
+    (tmp_path / "bad.csv").write_text(csv_text(new, "|"))
+    _, bad = fastbcd("predict", "run", "bad.csv", cwd=tmp_path, status=2)
+    assert "bad.csv, line 5: column 'age' must hold finite numbers, got 'old'\n" in bad
+    new["age"][3] = table["age"][3]
     assert "columns that the model was not trained on are left out: 'shoe size'\n" in err
     predicted = [row["prediction"] for row in csv.DictReader(io.StringIO(out))]
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame({name: values for name, values in new.items() if name != "shoe size"})
+    frame["age"] = [float(value.replace(",", ".") or "nan") for value in new["age"]]
     assert predicted == model.predict(frame).tolist()
 
 

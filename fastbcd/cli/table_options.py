@@ -27,8 +27,9 @@ def add_reading_options(group: Any) -> None:
     add(
         "--decimal",
         choices=(".", ","),
-        help="character before decimals; default: a comma if a column has no other numbers, in "
-        "files that are not separated by commas",
+        metavar="CHAR",
+        help="character before decimals, a point or a comma; default: a comma if a column has no "
+        "other numbers, in files that are not separated by commas",
     )
 
 

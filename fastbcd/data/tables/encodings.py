@@ -130,7 +130,7 @@ class NumberEncoding(Encoding):
     ----------
     name : str
     form : str
-        Form of the texts of a file, a key of `FORMS`.
+        Form of the texts of the file of training, a key of `FORMS`; a new file may have another.
     lenient : bool
         Whether a text that is no number is a gap, not an error.
     fill : float
@@ -178,7 +178,7 @@ class NumberEncoding(Encoding):
 
     def __call__(self, column: Column) -> Matrix:
         """Return the scaled numbers."""
-        x = numbers(column, self.form, self.lenient)
+        x = numbers(column, number_form(column, self.form), self.lenient)
         gaps = np.isnan(x)
         limit = np.inf if self.limit is None else self.limit
         with np.errstate(over="ignore"):

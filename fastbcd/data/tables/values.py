@@ -39,11 +39,17 @@ def _mapped(column: Column, meaning: Callable[[str], float | None], what: str) -
     return np.array([known[text] for text in values], np.float64)
 
 
-def number_form(column: Column) -> str:
-    """Return the form in which a column of numbers is written, a key of `FORMS`."""
+def number_form(column: Column, trained: str | None = None) -> str:
+    """Return the form in which a column of numbers is written, a key of `FORMS`.
+
+    That is the `trained` one, if all numbers have it and the file may have it.
+    """
     if column.holds != "texts":
         return "1.5"
     present = {text for text in column.values.tolist() if not is_gap(text, GAPS_OF_NUMBERS)}
+    possible = trained is not None and (column.comma or trained != "1,5")
+    if trained and possible and all(FORMS[trained](text) is not None for text in present):
+        return trained
     return form_of_numbers(present, column.comma) or ("1,5" if column.comma else "1,000.5")
 
 
