@@ -10,15 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastbcd.data.tables.base import SCALINGS, Encoding, Settings
+from fastbcd.data.tables.categories import CategoryEncoding
 from fastbcd.data.tables.column import Column, Columns
-from fastbcd.data.tables.encodings import (
-    ENCODINGS,
-    SCALINGS,
-    CategoryEncoding,
-    Encoding,
-    IgnoredEncoding,
-    Settings,
-)
+from fastbcd.data.tables.encodings import ENCODINGS, IgnoredEncoding, encoding_of
 from fastbcd.data.tables.kinds import kind_of
 from fastbcd.errors import InputError
 from fastbcd.support.parameters import choice, did_you_mean, require_integer
@@ -142,7 +137,7 @@ class TableEncoding:
     def from_state_dict(cls, stored: dict[str, Any]) -> TableEncoding:
         """Make the encoding that `state_dict` described; `InputError` for anything else."""
         check_state_dict(stored, cls([]).state_dict(), cls.__name__)
-        return cls([Encoding.from_state_dict(each) for each in stored["columns"]])
+        return cls([encoding_of(each) for each in stored["columns"]])
 
 
 def _fitted(column: Column, kind: str | None, settings: Settings, whole: Column) -> Encoding:

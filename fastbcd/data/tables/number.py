@@ -1,0 +1,151 @@
+"""Columns of numbers, and of true and false, as inputs of a network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fastbcd.data.tables.base import (
+    LIMIT,
+    Encoding,
+    Matrix,
+    Settings,
+    fit_scale,
+    gaps_text,
+    indicator,
+    joined,
+    with_indicator,
+)
+from fastbcd.data.tables.column import Column
+from fastbcd.data.tables.values import bools, number_form, numbers
+from fastbcd.errors import InputError
+
+
+@dataclass(frozen=True)
+class NumberEncoding(Encoding):
+    """``clip((x - shift) * scale, -limit, limit)``, with `fill` for x in gaps.
+
+    Parameters
+    ----------
+    name : str
+    form : str
+        Form of the texts of the file of training, a key of `FORMS`; a new file may have another.
+    lenient : bool
+        Whether a text that is no number is a gap, not an error.
+    fill : float
+        The median.
+    gaps : int
+        Number of gaps in the table, of which training had a part.
+    marked : bool
+        Whether an input of its own, 0 or 1, says where the gaps are.
+    binary : bool
+        Whether the column has 0 and 1 only, which are not scaled.
+    shift, scale : float
+    limit : float or None
+    """
+
+    kind = "number"
+    name: str
+    form: str
+    lenient: bool
+    fill: float
+    gaps: int
+    marked: bool
+    binary: bool
+    shift: float
+    scale: float
+    limit: float | None
+
+    @classmethod
+    def fit(cls, column: Column, settings: Settings, given: bool) -> NumberEncoding:
+        """Learn median, mean and deviation."""
+        form = number_form(column)
+        x = numbers(column, form, lenient=given)
+        there = x[~np.isnan(x)]
+        if len(there) == 0:
+            raise InputError(f"column {column.name!r} of {column.source} has no numbers")
+        fill, gaps = float(np.median(there)), len(x) - len(there)
+        marked, binary = gaps >= settings.min_count, bool(np.isin(there, (0.0, 1.0)).all())
+        scaling = "none" if binary else settings.scaling
+        shift, scale = fit_scale(np.where(np.isnan(x), fill, x), column.name, scaling)
+        limit = LIMIT if scaling == "clipped" else None
+        return cls(column.name, form, given, fill, gaps, marked, binary, shift, scale, limit)
+
+    def inputs(self) -> list[str]:
+        """Return the name, and that of the input that says where gaps are."""
+        return [self.name, *indicator(self.name, self.marked)]
+
+    def __call__(self, column: Column) -> Matrix:
+        """Return the scaled numbers."""
+        x = numbers(column, number_form(column, self.form), self.lenient)
+        gaps = np.isnan(x)
+        limit = np.inf if self.limit is None else self.limit
+        with np.errstate(over="ignore"):
+            scaled = (np.where(gaps, self.fill, x) - self.shift) * self.scale
+        return with_indicator([np.clip(scaled, -limit, limit)], gaps, self.marked)
+
+    def gaps_in(self, column: Column) -> int:
+        """Count the gaps of a column."""
+        return int(np.isnan(numbers(column, self.form, self.lenient)).sum())
+
+    def describe(self) -> str:
+        """Say what becomes of gaps, and how numbers are written."""
+        written = "" if self.form == "1.5" else f"written as {self.form}"
+        binary = "0 and 1" if self.binary else ""
+        return joined(
+            written, binary, gaps_text(self.gaps, f"the median {self.fill:g}", self.marked)
+        )
+
+
+@dataclass(frozen=True)
+class BoolEncoding(Encoding):
+    """1 for true, yes, t, y, on and 1, and 0 for their opposites.
+
+    Parameters
+    ----------
+    name : str
+    lenient : bool
+        Whether another text is a gap, not an error.
+    fill : float
+        The more frequent one of 0 and 1, which is put into gaps.
+    gaps : int
+    marked : bool
+        As in `NumberEncoding`.
+    """
+
+    kind = "bool"
+    name: str
+    lenient: bool
+    fill: float
+    gaps: int
+    marked: bool
+
+    @classmethod
+    def fit(cls, column: Column, settings: Settings, given: bool) -> BoolEncoding:
+        """Find the more frequent value."""
+        x = bools(column)
+        there = x[~np.isnan(x)]
+        if len(there) == 0:
+            raise InputError(f"column {column.name!r} of {column.source} has no true or false")
+        gaps = len(x) - len(there)
+        marked = gaps >= settings.min_count
+        return cls(column.name, True, float(there.mean() > 0.5), gaps, marked)
+
+    def inputs(self) -> list[str]:
+        """Return the name, and that of the input that says where gaps are."""
+        return [self.name, *indicator(self.name, self.marked)]
+
+    def __call__(self, column: Column) -> Matrix:
+        """Return 0 and 1."""
+        x = bools(column, self.lenient)
+        gaps = np.isnan(x)
+        return with_indicator([np.where(gaps, self.fill, x)], gaps, self.marked)
+
+    def gaps_in(self, column: Column) -> int:
+        """Count the gaps of a column."""
+        return int(np.isnan(bools(column, self.lenient)).sum())
+
+    def describe(self) -> str:
+        """Say what becomes of gaps."""
+        return gaps_text(self.gaps, "true" if self.fill else "false", self.marked)
