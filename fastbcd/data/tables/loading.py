@@ -75,17 +75,7 @@ def load_table(
         train = test = np.arange(len(next(iter(columns.values()))))
     encoding = options.encoding
     if X is None and encoding is None:
-        if options.scaling == "unit":
-            raise InputError(
-                "--preprocess unit is for images; a table with other columns than numbers needs "
-                "auto, clipped, standard or none"
-            )
-        encoding = TableEncoding.fit(
-            {name: column.take(train) for name, column in features.items()},
-            options.kinds,
-            whole=features,
-            scaling=options.scaling,
-        )
+        encoding = _fitted(features, train, options)
     if encoding is not None:
         X = encoding(features)
     assert X is not None
@@ -100,6 +90,17 @@ def load_table(
         task=task,
         targets=targets,
     )
+
+
+def _fitted(features: Columns, train: NDArray[Any], options: TableOptions) -> TableEncoding:
+    """Fit an encoding to the rows `train` of columns."""
+    if options.scaling == "unit":
+        raise InputError(
+            "--preprocess unit is for images; a table with other columns than numbers needs auto, "
+            "clipped, standard or none"
+        )
+    rows = {name: column.take(train) for name, column in features.items()}
+    return TableEncoding.fit(rows, options.kinds, whole=features, scaling=options.scaling)
 
 
 def _read(
