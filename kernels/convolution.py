@@ -108,16 +108,20 @@ def convolve_packed(U, V, W, bias, window):
         while start < d:
             block = _block_width(d - start, lanes)
             for y in range(window.rows):
-                x, o = y * window.step_y * line, (n * window.rows + y) * window.columns
+                top, o = y * window.step_y, (n * window.rows + y) * window.columns
+                # Lines of the patch outside the image are 0, and left out.
+                above = max(-window.first_y - top, 0)
+                lines = min(window.patch_height, window.height - window.first_y - top) - above
+                x, w = (top + above) * line, k * start + above * length * block
                 if start + block <= d:
                     _line_of_positions(
                         U, o * apart + start, apart, first, start, frame, x, row, line,
-                        window.patch_height, length, W, k * start, block, window.columns, lanes,
+                        max(lines, 0), length, W, w, block, window.columns, lanes,
                     )  # fmt: skip
                     continue
                 _line_of_positions(
                     part, 0, 2 * lanes, first, start, frame, x, row, line,
-                    window.patch_height, length, W, k * start, block, window.columns, lanes,
+                    max(lines, 0), length, W, w, block, window.columns, lanes,
                 )  # fmt: skip
                 for p in range(window.columns):
                     copy_run(U, o + p, start, part, p, 0, d - start)
@@ -131,7 +135,7 @@ def _line_of_positions(
     """Compute `count` rows of a block, by tiles; the last one may compute some rows once more."""
     p = 0
     while p < count:
-        if count >= ROWS:
+        if count >= ROWS and count - p > HALF:
             p = min(p, count - ROWS)
             to, source = o + p * apart, x + p * row
             if block > lanes:
