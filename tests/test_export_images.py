@@ -153,15 +153,15 @@ def test_scaled_inputs_give_the_same_where_padding_stays_zero(
 @each_dtype
 def test_residual_layers_of_images_give_the_same(dtype, evaluate):
     same = Conv2d((4, 5, 3), 3, 3, padding=1)
-    # The skip connection joins rows of 16 numbers, which are images of other sizes.
-    other = Conv2d((4, 4, 1), 4, 2, 2)
-    for layers in (
-        [same, same, Dense(60, 60), Dense(60, 3)],
-        [other, Dense(16, 16), other, AveragePool2d((2, 2, 4), "global")],
-        [Dense(6, 60), same, Dense(60, 3)],
-        [Dense(60, 60), same],
+    smaller = Conv2d((4, 4, 1), 4, 2, 2)
+    larger = Conv2d((2, 2, 4), 2, 1, padding=(1, 2))
+    for layers, joins in (
+        ([same, same, Dense(60, 60), Dense(60, 3)], (True, True, True, False)),
+        ([smaller, Dense(16, 16), smaller, AveragePool2d((2, 2, 4), "global")], (True,) * 4),
+        ([Dense(6, 60), same, Dense(60, 3)], (False, True, False)),
+        ([Dense(60, 60), same], (True, True)),
+        ([smaller, larger, Dense(48, 5), Dense(5, 7), Dense(7, 3)], (True,) * 5),
     ):
-        joins = [layer.d_in == layer.d_out for layer in layers]
         scaling = Preprocessing(np.full(1, 0.5), np.full(1, 2.0), 3.0)
         model = model_of(layers, dtype, residual=joins, preprocessing=scaling)
         check(evaluate, model, samples(layers))
@@ -229,10 +229,6 @@ def test_what_cannot_be_exported_is_named_in_one_sentence(export):
         export(model_of([first, Scaling(first.d_out, first.d_out, 2.0), Dense(first.d_out, 3)]))
     with pytest.raises(InputError, match="^layers: layer 1 is a conv2d, which cannot be exported"):
         export(model_of([Mine(IMAGE, 4, 3)]))
-    with pytest.raises(
-        InputError, match="connection of layer 1 joins widths 189 and 140, and an e"
-    ):
-        export(model_of([first, Dense(first.d_out, 3)], residual=[True, False]))
     own = [Formula("mine", value=relu().functions["value"]), linear()]
     with pytest.raises(InputError, match="activation: mine cannot be exported"):
         export(model_of([first, Dense(first.d_out, 3)], activations=own))

@@ -13,7 +13,8 @@ import numpy as np
 
 from fastbcd.export.onnx_graph import Graph
 from fastbcd.export.piece import Piece
-from fastbcd.layers import Layer
+from fastbcd.export.steps import axes_of
+from fastbcd.layers import Layer, Skip
 
 
 def changed(graph: Graph, x: str, pieces: list[Piece]) -> str:
@@ -26,6 +27,17 @@ def changed(graph: Graph, x: str, pieces: list[Piece]) -> str:
 def operator(graph: Graph, x: str, piece: Piece, layer: Layer, l: int) -> str:
     """Return ``A(x; W)`` of layer l; its constants are called ``W1`` and ``b1`` if l is 1."""
     return OPERATORS[piece.name](graph, x, piece, layer, l)
+
+
+def skipped(graph: Graph, x: str, skip: Skip) -> str:
+    """Return ``S x``, x being rows or images."""
+    if skip.is_identity:
+        return x
+    axes = axes_of(skip)
+    parts = np.array([(s.start, s.stop, axis, s.step) for axis, (s, _) in enumerate(axes, 1)])
+    x = graph.add("Slice", x, *(graph.constant(column) for column in parts.T))
+    before, behind = ([0, *ends] for ends in zip(*(pair for _, pair in axes), strict=True))
+    return graph.add("Pad", x, graph.constant(np.array([*before, *behind])))
 
 
 def _flatten(graph: Graph, x: str, axis: int) -> str:
