@@ -101,6 +101,7 @@ TEXTS = {
     "stride": "conv:4:3x2:2x3,dense:6",
     "padding": "conv:4:3x5:1:2x1,dense:6",
     "stride and padding": "conv:5:2x4:3x2:1x2",
+    "groups": "conv:6:3x2:2:1:3,conv:4:1:1:0:2",
     "1 x 1": "conv:4:1,conv:2:1:2",
     "the whole image": "conv:6:7x9,dense:4",
     "pools": "conv:4:2,maxpool:3x2,averagepool:2,dense:6",
@@ -222,7 +223,7 @@ class Mine(Conv2d):
 def test_what_cannot_be_exported_is_named_in_one_sentence(export):
     pytest.importorskip("onnx" if export is onnx_model else "torch")
     first = build_layers("conv:4:3", IMAGE, 3)[0]
-    known = "types that can: dense, conv2d, average_pool2d, max_pool2d$"
+    known = "types that can: dense, conv2d, grouped_conv2d, average_pool2d, max_pool2d$"
     with pytest.raises(
         InputError, match="^layers: layer 2 is a scaling, which cannot be.*" + known
     ):

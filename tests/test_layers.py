@@ -21,7 +21,7 @@ from fastbcd.callbacks import Certify
 from fastbcd.data import Preprocessing
 from fastbcd.devices import CPU
 from fastbcd.kernels import l1, linear, none, nonnegative, relu, ridge
-from fastbcd.layers import AveragePool2d, Conv2d, Dense, MaxPool2d, Skip
+from fastbcd.layers import AveragePool2d, Conv2d, Dense, GroupedConv2d, MaxPool2d, Skip
 from fastbcd.layers.normal_equations import NormalEquations
 from fastbcd.solvers.three_splitting import ThreeSplittingBlocks
 from fastbcd.training.descent_log import DescentLog
@@ -36,6 +36,7 @@ LAYERS = {
     "conv2d": Conv2d((4, 3, 2), 3, kernel=2, steps=MANY),
     "uneven conv2d": Conv2d((5, 4, 1), 2, (3, 2), stride=(2, 1), padding=(1, 2), steps=MANY),
     "sparse conv2d": Conv2d((5, 6, 2), 2, (1, 2), stride=(2, 3), padding=(0, 1), steps=MANY),
+    "grouped conv2d": GroupedConv2d((2, 3, 4), 4, (2, 3), 2, (0, 1), groups=2, steps=MANY),
     "average pool": AveragePool2d((4, 3, 2), (2, 3)),
 }
 NETWORKS = {
@@ -48,6 +49,14 @@ NETWORKS = {
             Conv2d((2, 3, 1), 2, kernel=3, padding=1),
             Conv2d((2, 3, 2), 2, kernel=(1, 3), padding=(0, 1)),
             Dense(12, 3),
+        ),
+    ),
+    "grouped conv2d": (
+        (6, 6, 6, 3),
+        (
+            GroupedConv2d((3, 1, 2), 2, kernel=(3, 1), padding=(1, 0), groups=2),
+            GroupedConv2d((3, 1, 2), 2, kernel=(3, 1), padding=(1, 0), groups=2),
+            Dense(6, 3),
         ),
     ),
     "conv2d and average pool": (
@@ -149,6 +158,10 @@ def test_mini_batches_apply_the_same_operator(layer):
         moved = np.empty_like(U)
         layer.batch_apply(device.kernels, moved, V, W + step)
         assert np.sum((N - 0.5) * step) == pytest.approx(2.0 * np.sum(R * (moved - U)), rel=1e-5)
+        rows, some = slice(1, len(W)), np.ones_like(W[1:])
+        columns = layer.columns(R, rows)
+        layer.batch_gradient(device.kernels, some, columns, V, 2.0, 0.5)
+        np.testing.assert_allclose(some, N[rows], atol=1e-12)
 
 
 def test_the_numpy_form_and_the_gain_are_those_of_the_operator(layer):
@@ -162,6 +175,20 @@ def test_the_numpy_form_and_the_gain_are_those_of_the_operator(layer):
         gain = layer.gain(device.kernels, W)
     np.testing.assert_allclose(layer.linear_part(V, W), U, atol=1e-12)
     assert gain == pytest.approx(np.sqrt(np.mean(back**2)), rel=0.03)
+
+
+def test_a_grouped_convolution_is_one_with_zeros_between_the_groups():
+    layer = LAYERS["grouped conv2d"]
+    whole = Conv2d(layer.image, 4, (2, 3), 2, (0, 1))
+    W, V = weights_of(layer, RNG), RNG.standard_normal((M, layer.d_in))
+    full = np.zeros((4, 2, 3, 4))
+    full[:2, :, :, :2] = W[:2, :-1].reshape(2, 2, 3, 2)
+    full[2:, :, :, 2:] = W[2:, :-1].reshape(2, 2, 3, 2)
+    U, expected = np.empty((2, M, layer.d_out))
+    with CPU(1).session():
+        layer.on(CPU(1), W).apply(U, V)
+        whole.on(CPU(1), np.c_[full.reshape(4, -1), W[:, -1]]).apply(expected, V)
+    np.testing.assert_allclose(U, expected, atol=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -252,9 +279,9 @@ SKIPS = {
     "smaller images": (
         None,
         (
-            Conv2d((3, 2, 1), 3, kernel=3, padding=1),
-            Conv2d((3, 2, 3), 4, kernel=3, stride=2, padding=1),
-            Conv2d((2, 1, 4), 2, kernel=(2, 1)),
+            Conv2d((3, 2, 1), 2, kernel=3, padding=1),
+            Conv2d((3, 2, 2), 3, kernel=3, stride=2, padding=1),
+            Conv2d((2, 1, 3), 2, kernel=(2, 1)),
             Dense(2, 3),
         ),
         True,
@@ -262,8 +289,8 @@ SKIPS = {
     "larger images and a pool": (
         None,
         (
-            Conv2d((3, 2, 1), 2, kernel=(1, 2), padding=(1, 2)),
-            MaxPool2d((5, 5, 2), 5),
+            Conv2d((3, 2, 1), 2, kernel=(1, 2), padding=(0, 1)),
+            MaxPool2d((3, 3, 2), 3),
             Dense(2, 3),
         ),
         (True, True, False),
@@ -480,12 +507,15 @@ def test_algorithm_3_descends_with_skips_between_different_widths(name, states):
 
 
 @pytest.mark.parametrize("name", SKIPS)
-def test_the_subgradient_and_the_network_know_skips_between_different_widths(name):
+def test_subgradient_network_and_file_know_skips_between_different_widths(name, tmp_path):
     problem = problem_with_skips(name)
     solver = ThreeSplitting(problem, dtype="float64")
     state = solver.init(X, Y)
     network = Network(state.W[1:], problem.activations, problem.residual, problem.layers)
     np.testing.assert_allclose(network.forward(X), state.V[-1], atol=1e-12)
+    model = Model(network, [0, 1, 2], Preprocessing(np.zeros(1), np.ones(1)))
+    model.save(tmp_path / "model")
+    np.testing.assert_array_equal(Model.load(tmp_path / "model").outputs(X), model.outputs(X))
     solver.step(state)
     assert_the_subgradient_is_the_gradient(solver, state)
 

@@ -25,6 +25,7 @@ def torch_state(model: Model, dtype: str | None = None) -> dict[str, Any]:
     .. code-block:: text
 
         Conv2d            ->  Conv2d,    weight[o, c, i, j] = W[o, i, j, c]
+        GroupedConv2d     ->  Conv2d,    the same, c within the group
         MaxPool2d         ->  MaxPool2d
         AveragePool2d     ->  AvgPool2d
         Dense of images   ->  Flatten(-3) and Linear,  weight[o, (c, y, x)] = W[o, (y, x, c)]
