@@ -292,15 +292,6 @@ def test_a_wrong_number_is_named(message):
         Conv2d(**{"channels": 4, **REFUSED[message]})
 
 
-def test_images_of_other_sizes_than_those_of_the_layer_below_are_refused():
-    first = Conv2d((8, 8, 1), 3, 3)
-    second = Conv2d((3, 6, 6), 2, 3)  # as many numbers, but channels first
-    layers = [first, second, Dense(second.d_out, 10)]
-    problem = Problem((64, first.d_out, second.d_out, 10), layers=layers)
-    with pytest.raises(InputError, match=r"takes images \(3, 6, 6\).*makes images \(6, 6, 3\)"):
-        ThreeSplitting(problem)
-
-
 def test_a_gpu_is_refused_before_any_work():
     class GPU:
         name = "cuda"

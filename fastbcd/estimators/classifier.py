@@ -62,7 +62,8 @@ class BCDClassifier(ClassifierMixin, BaseBCD):
         `MiniBatchThreeSplitting` learns fastest. `ThreeSplitting` and `TwoSplitting` use full
         batches, and their objective falls in every iteration.
     residual : bool, default=False
-        Make hidden layers residual that are as wide as the layer below; not for two-splitting.
+        Make hidden layers residual that are as wide as the layer below, and all convolutions but
+        the first layer; not for two-splitting.
     gamma : float, default=1
         Weight of the couplings.
     rho : float, optional

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fastbcd.errors import InputError
 from fastbcd.export.onnx_functions import activation, link
 from fastbcd.export.onnx_graph import Graph
-from fastbcd.export.onnx_operators import changed, operator
+from fastbcd.export.onnx_operators import changed, operator, skipped
 from fastbcd.export.operators import check_layers
 from fastbcd.export.steps import change, steps
 from fastbcd.export.support import (
@@ -60,11 +60,10 @@ def onnx_model(model: Model, dtype: str | None = None) -> Any:
     Raises
     ------
     InputError
-        onnx is not installed, a user wrote an activation or a type of layer, a skip connection
-        joins different widths, or a number is too large for `dtype`.
+        onnx is not installed, a user wrote an activation or a type of layer, or a number is
+        too large for `dtype`.
     """
     check_layers(model.network)
-    model.network.require_equal_skips("an export")
     check_activations(model)
     check_classes(model)
     network, outer = model.network, input_dtype(model, dtype)
@@ -76,10 +75,9 @@ def onnx_model(model: Model, dtype: str | None = None) -> Any:
     for l, step in enumerate(layers, start=1):
         x = changed(graph, v, step.before)
         u = operator(graph, x, step.operator, step.layer, l)
-        act = activation(graph, u, inner.type, step.activation)
-        v = changed(graph, act, step.behind)
-        if step.residual:
-            v = graph.add("Add", x, v)
+        v = activation(graph, u, inner.type, step.activation)
+        if step.skip is not None:
+            v = graph.add("Add", skipped(graph, x, step.skip), v)
     v = changed(graph, v, change(order, None))
     if model.classes is None:
         _add_prediction(graph, model, graph.cast(v, inner, outer), outer)

@@ -17,8 +17,9 @@ from fastbcd.kernels.dense import times
 from fastbcd.layers.base import Layer
 from fastbcd.layers.convolution import ConvolutionOperator, Shapes
 from fastbcd.layers.convolution_states import ARRAY_BYTES, ARRAY_COUNT, ConvolutionStateBlock
-from fastbcd.layers.images import check_images, image_sizes, pair
+from fastbcd.layers.images import image_sizes, pair
 from fastbcd.layers.patch_equations import PATCH_BYTES, PatchCross, PatchEquations
+from fastbcd.layers.skip import Skip, skip_of
 from fastbcd.support.parameters import require_integer
 
 # Images with so many rows are taken for images with the channels first, if their width is their
@@ -36,7 +37,8 @@ class Conv2d(Layer):
 
     with the stride s and the padding p; pixels outside the image are 0. V is (m, H W C), U
     (m, H' W' channels) with ``H' = (H + 2 p - k) // s + 1``, and W (channels, k k C + 1) has the
-    bias b in its last column.
+    bias b in its last column. A residual layer adds the pixel in the middle of each patch to the
+    result; channels beyond those of V get nothing.
 
     Parameters
     ----------
@@ -78,6 +80,7 @@ class Conv2d(Layer):
 
     name: ClassVar[str] = "conv2d"
     needs_processor: ClassVar[bool] = True
+    is_joined: ClassVar[bool] = True
     image: tuple[int, int, int]
     channels: int
     kernel: int | tuple[int, int]
@@ -116,6 +119,11 @@ class Conv2d(Layer):
         return self.shapes.patch
 
     @property
+    def skip(self) -> Skip:
+        """See `skip_of`."""
+        return skip_of(self.shapes)
+
+    @property
     def multiplications(self) -> int:
         """``H' W' channels k k C``."""
         return self.d_out * self.shapes.patch
@@ -131,11 +139,6 @@ class Conv2d(Layer):
     def resized(self, d_in: int, d_out: int) -> Conv2d:
         """Return a convolution of one pixel, with d_in and d_out channels."""
         return Conv2d((1, 1, d_in), d_out, 1, steps=self.steps)
-
-    def check(self, device: Device, below: Layer | None) -> None:
-        """`InputError` on a GPU, and where the layer below makes images of other sizes."""
-        super().check(device, below)
-        check_images(self, below)
 
     def initial_weights(
         self, rng: np.random.Generator, deviation: float, bias: float, dtype: np.dtype

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
-import numpy as np
-
 from fastbcd.devices.tiles import Tile
+from fastbcd.devices.workspace import Buffer, Workspace
 from fastbcd.layers import Operator, StateBlock
 from fastbcd.layers.proximal_states import ProximalStateBlock
-from fastbcd.layers.skip import column_groups, curvature
+from fastbcd.layers.skip import curvature
 from fastbcd.solvers.base import BlockCoordinateDescent
 from fastbcd.solvers.blocks import BlockOfSamples, LayerBlocks
 from fastbcd.solvers.on_tile import LayerOnTile
 from fastbcd.solvers.state import State
 from fastbcd.support.floating_point import own_errstate_in
+
+
+class PullWork(Workspace):
+    """Work array of a tile: ``V_{l+1} - act(U_{l+1})``, which pulls V_l where S reaches it."""
+
+    pull: Buffer
 
 
 @own_errstate_in
@@ -140,18 +146,27 @@ class ThreeSplittingBlocks(LayerBlocks):
         block, above = self.V_block, self.above(tile)
         U_next = above.U
         C = block.center(tile, V)
-        for columns, reach_next in column_groups(self.problem.skips[self.l]):
-            self.device.kernels.state_center(
-                C[:, columns],
-                own.activation,
-                U[:, columns],
-                None if below is None else below[:, columns],
-                above.activation,
-                U_next[:, columns],
-                above.V[:, columns] if reach_next else None,
-                float(np.broadcast_to(block.scale, V.shape[1:])[columns][0]),
-            )
+        self._write_center(C, own, above)
         block.solve(tile, V, C, U_next, decrease, *own.weight)
+
+    def _write_center(self, C: Any, own: LayerOnTile, above: LayerOnTile) -> None:
+        """Write the center of the V_l-block, times the scale of the block.
+
+        ``C = scale (1 + S^T S)^-1 (S_l V_{l-1} + act(U_l) + S^T (V_{l+1} - act(U_{l+1})))`` with
+        ``S = S_{l+1}``, whose ``S^T S`` is diagonal.
+        """
+        kernels, skip, scale = self.device.kernels, self.problem.skips[self.l], self.V_block.scale
+        center = partial(kernels.state_center, C, own.activation, own.U, own.skipped)
+        if skip is None or skip.is_identity:
+            reached = None if skip is None else above.V
+            center(above.activation, above.U, reached, float(scale))
+            return
+        center(above.activation, above.U, None, 1.0)
+        pull = own.tile.work.of(PullWork).pull.array(above.U.shape, C.dtype)
+        kernels.coupling_residual(pull, above.activation, above.V, above.U, None)
+        reached = skip.kept(C)
+        reached += skip.placed(pull)
+        C *= self.device.array(scale / (1.0 + skip.squares()), C.dtype)
 
     def update_U(self, tile: Tile, decrease: Any) -> None:
         """Update U_l of a tile, and replace ``V^_{l-1} W_l^T`` in B by ``U_l - V^_{l-1} W_l^T``.
