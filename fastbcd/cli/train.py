@@ -25,6 +25,7 @@ from fastbcd.callbacks import (
     StopOnSignal,
 )
 from fastbcd.checkpoints.checkpoint import read
+from fastbcd.cli.batches import choose_batches, takes_full_batches
 from fastbcd.cli.resume import data_named, resumed_options
 from fastbcd.cli.run_folder import RunFolder
 from fastbcd.cli.solver_options import image_shape_of, solver_of
@@ -34,7 +35,7 @@ from fastbcd.data import Dataset, Preprocessing
 from fastbcd.data.augmentation import scale_padding
 from fastbcd.devices.ranks import Ranks, collective_errors, get_ranks, on_root
 from fastbcd.devices.storage.arrays import get_storage
-from fastbcd.kernels.streams import write_line
+from fastbcd.kernels.streams import logger, write_line
 from fastbcd.models.model import Model
 from fastbcd.models.network import Network
 from fastbcd.solvers.base import BlockCoordinateDescent
@@ -46,13 +47,19 @@ from fastbcd.training.loop import run as run_loop
 Config = dict[str, Any]
 """The content of config.json."""
 
+DESCRIPTION = """Train a classifier by block coordinate descent and write a run folder. By default
+(--batch-size auto) the blocks work on mini-batches: the network learns in few passes, but the
+objective may rise in some of them. With --batch-size full they work on all samples at once, as in
+the paper: the objective falls in every iteration, --certify measures what the theorems promise, but
+many more passes are needed."""
+
 
 def add_command(commands: Any) -> None:
     """Add ``train`` and its options to the command line."""
     parser = commands.add_parser(
         "train",
         help="train a network",
-        description="Train a classifier by block coordinate descent and write a run folder.",
+        description=DESCRIPTION,
         formatter_class=Formatter,
         allow_abbrev=False,
     )
@@ -64,6 +71,8 @@ def run(options: argparse.Namespace) -> int:
     """Train until the end or an interruption; return the exit status."""
     comm, ranks = options.comm, get_ranks(options.comm)
     options, folder, before = _resumed(options, ranks)
+    with collective_errors(ranks):
+        reason = choose_batches(options)
     storage = get_storage(options.memory, options.memory_folder)
 
     def allocate(shape: tuple[int, ...], dtype: Any) -> Any:
@@ -92,6 +101,8 @@ def run(options: argparse.Namespace) -> int:
         past, path = None, None if folder is None else folder.path
         folder = RunFolder(on_root(ranks, lambda: _prepare(path, options, dataset)))
 
+    if reason is not None:
+        logger.info(reason)
     every = options.evaluate_every
     accuracies = [
         Accuracy("train", X_train, labels.train, every),
@@ -225,7 +236,7 @@ def _finish(folder: RunFolder, model: Model, summary: dict[str, Any]) -> None:
 
 def _initial(options: argparse.Namespace) -> dict[str, Any]:
     """Arguments of the solver's `init` besides data and seed."""
-    if options.batch_size is None:
+    if takes_full_batches(options):
         return {"init": options.init, "bias": options.bias}
     return {"passes": options.epochs}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from fastbcd.cli.batches import takes_full_batches
 from fastbcd.cli.parser import user_path
 from fastbcd.cli.solver_options import add_solver_options
 from fastbcd.data import FORMS, PREPROCESSINGS
@@ -33,10 +34,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--preprocess", choices=PREPROCESSINGS, default="auto", help="scaling of the inputs")
     add_solver_options(parser)
     add("--seed", type=int, default=0, help="seed of the initial weights")
-    add(
-        "--certify", type=int, metavar="EVERY", help="measure what the theorems promise in every "
-        "iteration, and the subgradient in every EVERY-th",
-    )  # fmt: skip
     add(
         "--evaluate-every",
         type=int,
@@ -70,5 +67,5 @@ def check_options(options: argparse.Namespace) -> None:
     for name in ("certify", "checkpoint_every"):
         if getattr(options, name) is not None:
             require_integer(getattr(options, name), f"--{name.replace('_', '-')}", at_least=1)
-    if options.batch_size is None:
+    if takes_full_batches(options):
         parse(options.init, INITIALIZATIONS, "init")
