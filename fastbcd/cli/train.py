@@ -29,10 +29,11 @@ from fastbcd.cli.batches import choose_batches, takes_full_batches
 from fastbcd.cli.resume import data_named, resumed_options
 from fastbcd.cli.run_folder import RunFolder
 from fastbcd.cli.solver_options import image_shape_of, solver_of
-from fastbcd.cli.train_options import Formatter, add_options, check_options
+from fastbcd.cli.train_options import BALANCED, Formatter, add_options, check_options
 from fastbcd.cli.training_data import Labels, read_data
 from fastbcd.data import Dataset, Preprocessing
 from fastbcd.data.augmentation import scale_padding
+from fastbcd.data.class_weight import balanced_weights
 from fastbcd.devices.ranks import Ranks, collective_errors, get_ranks, on_root
 from fastbcd.devices.storage.arrays import get_storage
 from fastbcd.kernels.streams import logger, write_line
@@ -93,11 +94,15 @@ def run(options: argparse.Namespace) -> int:
     )
     dataset.X_train = dataset.X_test = None  # from here on only the scaled ones are needed
     Y_train = labels.one_hot(allocate, solver.dtype)
+    weight = None
+    if options.class_weight == BALANCED:
+        weight = balanced_weights(labels.train, len(labels.classes), ranks)
 
     if folder is not None and on_root(ranks, folder.checkpoint.exists):
-        state, past = _restored(folder, before, options, solver, X_train, Y_train)
+        state, past = _restored(folder, before, options, solver, X_train, Y_train, weight)
     else:
-        state = solver.init(X_train, Y_train, seed=options.seed, **_initial(options))
+        more = {"seed": options.seed, "sample_weight": weight, **_initial(options)}
+        state = solver.init(X_train, Y_train, **more)
         past, path = None, None if folder is None else folder.path
         folder = RunFolder(on_root(ranks, lambda: _prepare(path, options, dataset)))
 
@@ -175,12 +180,13 @@ def _restored(
     solver: AnySolver,
     X_train: Any,
     Y_train: Any,
+    weight: Any,
 ) -> tuple[Any, RunHistory]:
     """State and history of the checkpoint in `folder`; config.json learns where DATA is now."""
     ranks = solver.device.ranks
     checkpoint = read(folder.checkpoint, ranks)
     with data_named(before, options.data):
-        state, past = checkpoint.restore(solver, X_train, Y_train), checkpoint.past()
+        state, past = checkpoint.restore(solver, X_train, Y_train, weight), checkpoint.past()
     if before is not None and before["data"] != options.data:
         on_root(ranks, partial(folder.write_config, {**before, "data": options.data}))
     return state, past

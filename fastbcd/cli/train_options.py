@@ -11,6 +11,8 @@ from fastbcd.data import FORMS, PREPROCESSINGS
 from fastbcd.problem.initialization import INITIALIZATIONS
 from fastbcd.support.parameters import parse, require_integer
 
+BALANCED = "balanced"
+
 
 class Formatter(argparse.ArgumentDefaultsHelpFormatter):
     """Help that shows defaults, except where an option has none or names its own."""
@@ -33,6 +35,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     add("--preprocess", choices=PREPROCESSINGS, default="auto", help="scaling of the inputs")
     add_solver_options(parser)
+    add(
+        "--class-weight", choices=[BALANCED], help="weights of samples that make up for the "
+        "frequencies of classes: n / (k n_c) for a class of n_c samples; default: none",
+    )  # fmt: skip
     add("--seed", type=int, default=0, help="seed of the initial weights")
     add(
         "--evaluate-every",
