@@ -94,7 +94,11 @@ def _arguments_of(config: dict[str, Any], add_options: AddOptions) -> list[str]:
     if config["batch_size"] == FULL:
         config = {**SINCE_0_1, **config}
     names = set(vars(_parse(add_options, []))) - {"data"}
-    arguments = [f"--{n.replace('_', '-')}={config[n]}" for n in names if config.get(n) is not None]
+    given = {name: config[name] for name in names if config.get(name) not in (None, False)}
+    arguments = [
+        f"--{name.replace('_', '-')}" + ("" if value is True else f"={value}")
+        for name, value in given.items()
+    ]
     return arguments + ([] if config["data"] is None else ["--", config["data"]])
 
 

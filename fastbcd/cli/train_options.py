@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from fastbcd.cli.batches import takes_full_batches
+from fastbcd.cli.early_stopping import add_early_stopping_options
 from fastbcd.cli.parser import user_path
 from fastbcd.cli.solver_options import add_solver_options
 from fastbcd.data import FORMS, PREPROCESSINGS
@@ -39,6 +40,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--class-weight", choices=[BALANCED], help="weights of samples that make up for the "
         "frequencies of classes: n / (k n_c) for a class of n_c samples; default: none",
     )  # fmt: skip
+    add_early_stopping_options(parser)
     add("--seed", type=int, default=0, help="seed of the initial weights")
     add(
         "--evaluate-every",
