@@ -8,7 +8,7 @@ columns of 0 and 1 from texts. All estimators have their defaults otherwise. The
 stopping holds out is a part of the 70 per cent. Lines are means over the splits:
 
 - `none`: no early stopping, the default;
-- `accuracy`: the weights of the best accuracy on held-out samples, as before version 0.2;
+- `accuracy`: the weights of the best accuracy on held-out samples, as an earlier version did;
 - `loss`: ``early_stopping=True``;
 - `refit`: a new fit to all samples, with as many passes as `loss` found best.
 """

@@ -34,7 +34,7 @@ RUNS = {
         f"--batch-size full --algorithm resnet --hidden {','.join(['64'] * 20)} --epochs 100",
     ),
     "MNIST, defaults": (True, ""),
-    "MNIST, full batches": (True, "--batch-size full"),
+    "MNIST, full batches, no acceleration": (True, "--batch-size full --acceleration none"),
     "MNIST, published setting": (True, PUBLISHED),
 }
 HEADER = (
