@@ -17,6 +17,7 @@ LABELS = {
     "batch_loss": "loss",
     "train_accuracy": "train",
     "test_accuracy": "test",
+    "validation_loss": "validation loss",
     "validation_score": "validation",
 }
 # Least time between two log lines.

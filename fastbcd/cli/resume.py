@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from fastbcd.cli.batches import FULL, with_batch_size
 from fastbcd.cli.parser import Parser
 from fastbcd.cli.run_folder import RunFolder
 from fastbcd.data import Dataset
@@ -89,10 +90,15 @@ def _given(add_options: AddOptions, arguments: Sequence[str]) -> dict[str, Any]:
 
 def _arguments_of(config: dict[str, Any], add_options: AddOptions) -> list[str]:
     """A command line with the options in config.json, so that they are checked like any others."""
-    if config.get("batch_size") is None:
+    config = with_batch_size(config)
+    if config["batch_size"] == FULL:
         config = {**SINCE_0_1, **config}
     names = set(vars(_parse(add_options, []))) - {"data"}
-    arguments = [f"--{n.replace('_', '-')}={config[n]}" for n in names if config.get(n) is not None]
+    given = {name: config[name] for name in names if config.get(name) not in (None, False)}
+    arguments = [
+        f"--{name.replace('_', '-')}" + ("" if value is True else f"={value}")
+        for name, value in given.items()
+    ]
     return arguments + ([] if config["data"] is None else ["--", config["data"]])
 
 

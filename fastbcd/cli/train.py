@@ -25,16 +25,20 @@ from fastbcd.callbacks import (
     StopOnSignal,
 )
 from fastbcd.checkpoints.checkpoint import read
+from fastbcd.cli.batches import choose_batches, takes_full_batches
+from fastbcd.cli.early_stopping import COLUMNS as HELD_OUT
+from fastbcd.cli.early_stopping import check_early_stopping, hold_out, kept_iteration
 from fastbcd.cli.resume import data_named, resumed_options
 from fastbcd.cli.run_folder import RunFolder
 from fastbcd.cli.solver_options import image_shape_of, solver_of
-from fastbcd.cli.train_options import Formatter, add_options, check_options
+from fastbcd.cli.train_options import BALANCED, Formatter, add_options, check_options
 from fastbcd.cli.training_data import Labels, read_data
 from fastbcd.data import Dataset, Preprocessing
 from fastbcd.data.augmentation import scale_padding
+from fastbcd.data.class_weight import balanced_weights
 from fastbcd.devices.ranks import Ranks, collective_errors, get_ranks, on_root
 from fastbcd.devices.storage.arrays import get_storage
-from fastbcd.kernels.streams import write_line
+from fastbcd.kernels.streams import logger, write_line
 from fastbcd.models.model import Model
 from fastbcd.models.network import Network
 from fastbcd.solvers.base import BlockCoordinateDescent
@@ -46,13 +50,19 @@ from fastbcd.training.loop import run as run_loop
 Config = dict[str, Any]
 """The content of config.json."""
 
+DESCRIPTION = """Train a classifier by block coordinate descent and write a run folder. By default
+(--batch-size auto) the blocks work on mini-batches: the network learns in few passes, but the
+objective may rise in some of them. With --batch-size full they work on all samples at once, as in
+the paper: the objective falls in every iteration, --certify measures what the theorems promise, but
+many more passes are needed."""
+
 
 def add_command(commands: Any) -> None:
     """Add ``train`` and its options to the command line."""
     parser = commands.add_parser(
         "train",
         help="train a network",
-        description="Train a classifier by block coordinate descent and write a run folder.",
+        description=DESCRIPTION,
         formatter_class=Formatter,
         allow_abbrev=False,
     )
@@ -64,6 +74,9 @@ def run(options: argparse.Namespace) -> int:
     """Train until the end or an interruption; return the exit status."""
     comm, ranks = options.comm, get_ranks(options.comm)
     options, folder, before = _resumed(options, ranks)
+    with collective_errors(ranks):
+        reason = choose_batches(options)
+        check_early_stopping(options, ranks)
     storage = get_storage(options.memory, options.memory_folder)
 
     def allocate(shape: tuple[int, ...], dtype: Any) -> Any:
@@ -71,6 +84,7 @@ def run(options: argparse.Namespace) -> int:
 
     dataset = read_data(options, before, ranks, None if options.memory is None else allocate)
     labels = Labels.of(dataset, ranks)
+    held_out = hold_out(options, dataset, labels)
     shape = (dataset.n_train, dataset.X_train.shape[1])
     dataset.image_shape = image_shape_of(options, dataset.image_shape, shape[1])
     solver = solver_of(options, shape, len(labels.classes), comm, dataset.image_shape)
@@ -84,14 +98,20 @@ def run(options: argparse.Namespace) -> int:
     )
     dataset.X_train = dataset.X_test = None  # from here on only the scaled ones are needed
     Y_train = labels.one_hot(allocate, solver.dtype)
+    weight = None
+    if options.class_weight == BALANCED:
+        weight = balanced_weights(labels.train, len(labels.classes), ranks)
 
     if folder is not None and on_root(ranks, folder.checkpoint.exists):
-        state, past = _restored(folder, before, options, solver, X_train, Y_train)
+        state, past = _restored(folder, before, options, solver, X_train, Y_train, weight)
     else:
-        state = solver.init(X_train, Y_train, seed=options.seed, **_initial(options))
+        more = {"seed": options.seed, "sample_weight": weight, **_initial(options)}
+        state = solver.init(X_train, Y_train, **more)
         past, path = None, None if folder is None else folder.path
         folder = RunFolder(on_root(ranks, lambda: _prepare(path, options, dataset)))
 
+    if reason is not None:
+        logger.info(reason)
     every = options.evaluate_every
     accuracies = [
         Accuracy("train", X_train, labels.train, every),
@@ -99,7 +119,11 @@ def run(options: argparse.Namespace) -> int:
     ]
     save, stop = SaveCheckpoint(folder.checkpoint, options.checkpoint_every), StopOnSignal()
     # `stop` comes last: a signal during the last checkpoint must do no harm.
-    callbacks = [Objective(every), *accuracies, *_more_callbacks(options, folder), save, stop]
+    stopping: list[Callback] = []
+    if held_out is not None:
+        stopping = held_out.callbacks(options, preprocessing, solver.dtype, len(labels.classes))
+    measures = [Objective(every), *accuracies, *stopping]
+    callbacks = [*measures, *_more_callbacks(options, folder), save, stop]
     result = run_loop(solver, state, options.epochs, callbacks, past)
     received = next((number for number in ranks.gather(stop.received) if number), None)
     if received is not None and result.state.iteration < options.epochs:
@@ -109,7 +133,7 @@ def run(options: argparse.Namespace) -> int:
             write_line(_how_to_go_on(result, options.epochs, folder))
         return 128 + received
 
-    model, summary = make_model(result.network), _summary(dataset, solver, result)
+    model, summary = make_model(result.network), _summary(dataset, solver, result, stopping)
     try:
         on_root(ranks, lambda: _finish(folder, model, summary))
     except BaseException:  # a full disk, Ctrl-C: training is not lost
@@ -164,12 +188,13 @@ def _restored(
     solver: AnySolver,
     X_train: Any,
     Y_train: Any,
+    weight: Any,
 ) -> tuple[Any, RunHistory]:
     """State and history of the checkpoint in `folder`; config.json learns where DATA is now."""
     ranks = solver.device.ranks
     checkpoint = read(folder.checkpoint, ranks)
     with data_named(before, options.data):
-        state, past = checkpoint.restore(solver, X_train, Y_train), checkpoint.past()
+        state, past = checkpoint.restore(solver, X_train, Y_train, weight), checkpoint.past()
     if before is not None and before["data"] != options.data:
         on_root(ranks, partial(folder.write_config, {**before, "data": options.data}))
     return state, past
@@ -178,9 +203,10 @@ def _restored(
 def _more_callbacks(options: argparse.Namespace, folder: RunFolder) -> list[Callback]:
     """Callbacks that measure time and promises, write the history and show progress."""
     certify = [] if options.certify is None else [Certify(options.certify)]
+    held_out = HELD_OUT if options.early_stopping else ()
     columns = ("constraint_gap", *BlockTimes.columns, *(Certify.columns if certify else ()))
     progress = [] if options.quiet else [Progress()]
-    return [BlockTimes(), *certify, HistoryFile(folder.history, columns), *progress]
+    return [BlockTimes(), *certify, HistoryFile(folder.history, (*columns, *held_out)), *progress]
 
 
 def _how_to_go_on(result: Result, epochs: int, folder: RunFolder) -> str:
@@ -194,7 +220,7 @@ def _print_summary(summary: dict[str, Any], folder: RunFolder) -> None:
     print(
         f"{summary['data']}: test accuracy {summary['test_accuracy']:.4f}, "
         f"train {summary['train_accuracy']:.4f}, objective {summary['objective']:.6g} after "
-        f"{summary['iterations']} iterations{_how_accelerated(summary)} in "
+        f"{summary['iterations']} iterations{_how_accelerated(summary)}{_kept(summary)} in "
         f"{summary['seconds']:.1f} s; in {folder.path}"
     )
 
@@ -206,6 +232,11 @@ def _how_accelerated(summary: dict[str, Any]) -> str:
     count = summary["restarts"]
     restarts = f" with {count} restart{'s' if count > 1 else ''}" if count else ""
     return f" ({summary['acceleration']}{restarts})"
+
+
+def _kept(summary: dict[str, Any]) -> str:
+    """Return which weights early stopping kept, for the printed summary."""
+    return f" (weights of {summary['kept_iteration']})" if "kept_iteration" in summary else ""
 
 
 def _prepare(path: Path | None, options: argparse.Namespace, dataset: Dataset) -> Path:
@@ -225,7 +256,7 @@ def _finish(folder: RunFolder, model: Model, summary: dict[str, Any]) -> None:
 
 def _initial(options: argparse.Namespace) -> dict[str, Any]:
     """Arguments of the solver's `init` besides data and seed."""
-    if options.batch_size is None:
+    if takes_full_batches(options):
         return {"init": options.init, "bias": options.bias}
     return {"passes": options.epochs}
 
@@ -254,8 +285,12 @@ def _augmentation(solver: AnySolver) -> dict[str, Any]:
     return {} if augment is None else {"augment": augment.text}
 
 
-def _summary(dataset: Dataset, solver: AnySolver, result: Result) -> dict[str, Any]:
+def _summary(
+    dataset: Dataset, solver: AnySolver, result: Result, stopping: list[Callback]
+) -> dict[str, Any]:
     last, certificate = result.history[-1], result.certificate
+    best = kept_iteration(stopping)
+    kept = last if best is None else result.history[best - 1]
     return {
         "data": dataset.name,
         "train_samples": dataset.n_train,
@@ -265,9 +300,11 @@ def _summary(dataset: Dataset, solver: AnySolver, result: Result) -> dict[str, A
         "seconds": last["seconds"],
         **_acceleration(solver, result.state),
         **_augmentation(solver),
-        "objective": last["objective"],
-        "train_accuracy": last["train_accuracy"],
-        "test_accuracy": last["test_accuracy"],
+        **({} if best is None else {"kept_iteration": best}),
+        **{name: kept[name] for name in HELD_OUT if name in kept},
+        "objective": kept["objective"],
+        "train_accuracy": kept["train_accuracy"],
+        "test_accuracy": kept["test_accuracy"],
         **({} if certificate is None else {"certificate": certificate.as_dict()}),
         "ranks": solver.device.ranks.size,
         "threads": solver.device.n_threads,

@@ -25,6 +25,7 @@ from fastbcd.export.support import (
 )
 from fastbcd.models.means import has_log_link
 from fastbcd.models.model import Model
+from fastbcd.models.probabilities import check_has_probabilities
 from fastbcd.support.floating_point import own_errstate
 from fastbcd.support.version import __version__
 
@@ -130,8 +131,8 @@ def _add_classes(graph: Graph, model: Model, v: str, dtype: np.dtype) -> None:
     k, labels = len(model.classes), _labels(model.classes)
     graph.output(v, "outputs", dtype, (SAMPLES, k))
     if has_probabilities(model):
-        assert model.loss is not None
-        p = link(graph, v, dtype.type, k, model.loss)
+        loss = check_has_probabilities(model.loss_of_probabilities())
+        p = link(graph, v, dtype.type, k, loss)
         graph.output(p, "probabilities", dtype, (SAMPLES, k))
     largest = graph.add("ArgMax", v, axis=1, keepdims=0)
     label = graph.add("Gather", graph.constant(labels, "classes"), largest, axis=0)

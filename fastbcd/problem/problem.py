@@ -60,9 +60,10 @@ class Problem:
     loss : str or Loss, default="squared"
         ``"squared"``; for targets 0 and 1 also ``"logistic"`` (two classes),
         ``"logistic_ovr"``, ``"hinge"``, ``"exponential"`` (each class against the rest)
-        and ``"cross_entropy"`` (softmax). For any numbers also ``"absolute"``, ``"huber:DELTA"``
-        and ``"quantile:LEVEL"``, or one level for each output, ``"quantile:0.1,0.9"``. For counts,
-        and other numbers that are not negative, ``"poisson"``: outputs are logarithms of means.
+        and ``"cross_entropy:SMOOTHING"`` (softmax). For any numbers also ``"absolute"``,
+        ``"huber:DELTA"`` and ``"quantile:LEVEL"``, or one level for each output,
+        ``"quantile:0.1,0.9"``. For counts, and other numbers that are not negative, ``"poisson"``:
+        outputs are logarithms of means.
     gamma : float, default=1
         Weight of the couplings, > 0.
     rho : float, optional
