@@ -6,8 +6,9 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "docs" / "_site")]
 
-import fastbcd  # noqa: E402
 from known_elsewhere import write_inventories  # noqa: E402
+
+import fastbcd  # noqa: E402
 
 project = "fastbcd"
 author = "The fastbcd developers"

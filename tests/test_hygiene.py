@@ -81,7 +81,10 @@ def test_every_folder_with_code_is_packaged():
     assert packaged == {
         module_of(path).removesuffix(".__init__") for path in SOURCES if path.name == "__init__.py"
     }
-    assert config["project"]["version"] == fastbcd.__version__
+    # The version stands in one file, from which the build reads it.
+    (place,) = config["tool"]["setuptools"]["dynamic"]["version"].values()
+    assert place == "fastbcd.support.version.__version__"
+    assert "version" not in config["project"]
 
 
 def test_the_changelog_has_this_version():

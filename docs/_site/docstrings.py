@@ -5,10 +5,20 @@ import inspect
 import re
 
 from docutils import nodes
+from sphinx import addnodes
+from sphinx.transforms import SphinxTransform
 from sphinx.util.docutils import SphinxDirective
 
 from fastbcd import kernels
 
+OLD = re.compile(r"had (this name )?in the (previous release|release before)")
+# Words of types -> names.
+TYPES = {
+    "array": "numpy.ndarray",
+    "arrays": "numpy.ndarray",
+    "Path": "pathlib.Path",
+    "RandomState": "numpy.random.RandomState",
+}
 # Literals, strong words and words in italics keep their marks.
 MARKED = re.compile(r"(``.+?``|`[^`]+`|\*\*.+?\*\*|(?<!\*)\*[^*\s][^*]*\*(?!\*))")
 
@@ -46,7 +56,9 @@ def escape(app, what, name, thing, options, lines):
 def is_left_out(app, what, name, thing, skip, options):
     """True for what scikit-learn documents, and for names of the release before."""
     foreign = str(getattr(thing, "__module__", "")).startswith("sklearn")
-    old = re.search(r"had (this name )?in the (previous release|release before)", thing.__doc__ or "")
+    old = re.search(
+        r"had (this name )?in the (previous release|release before)", thing.__doc__ or ""
+    )
     return True if foreign or old else None
 
 
@@ -67,6 +79,29 @@ def find(app, env, node, content):
     return nodes.reference(
         "", "", content, internal=True, refuri=f"{address}#{place.node_id}", reftitle=found[0]
     )
+
+
+class LinkTypes(SphinxTransform):
+    """Types of parameters become links: "sequence of Layer", "(n, d) array"."""
+
+    default_priority = 400
+
+    def apply(self):
+        """Split each type at the words that may have a place in a reference."""
+        for classifier in list(self.document.findall(nodes.classifier)):
+            words = re.split(r"(\b(?:arrays?|[A-Z][A-Za-z]+)\b)", classifier.astext())
+            classifier.clear()
+            for i, word in enumerate(words):
+                text = nodes.Text(word)
+                classifier += reference(TYPES.get(word, word), text, self.env) if i % 2 else text
+
+
+def reference(name, content, env):
+    """`content` as a link to a name, if there is one."""
+    node = addnodes.pending_xref("", refdomain="py", reftype="obj", reftarget=name)
+    node["refdoc"] = env.docname
+    node += content
+    return node
 
 
 class Public(SphinxDirective):
@@ -116,5 +151,6 @@ def setup(app):
     app.connect("autodoc-skip-member", is_left_out)
     app.connect("autodoc-process-docstring", escape, priority=900)
     app.connect("missing-reference", find, priority=400)
+    app.add_transform(LinkTypes)
     app.add_directive("public", Public)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -6,40 +6,49 @@ no net, and a build gives the same pages everywhere.
 
 import zlib
 
-NUMPY = "reference/generated/$.html#$"
-# Project -> address, role, and name -> place of it; "$" stands for the name.
+NUMPY = "reference/generated/{0}.html#{0}"
+SKLEARN = "modules/generated/{0}.html#{0}"
+# Project -> address, and role -> name -> place in which {0} stands for the name.
 PROJECTS = {
     "python": (
         "https://docs.python.org/3/",
-        {
-            "class": {
-                "bool": "library/functions.html#$",
-                "dict": "library/stdtypes.html#$",
-                "float": "library/functions.html#$",
-                "int": "library/functions.html#$",
-                "list": "library/stdtypes.html#$",
-                "str": "library/stdtypes.html#$",
-                "tuple": "library/stdtypes.html#$",
-                "pathlib.Path": "library/pathlib.html#$",
-            },
-        },
+        {"class": {"pathlib.Path": "library/pathlib.html#{0}"}},
     ),
     "numpy": (
         "https://numpy.org/doc/stable/",
         {
-            "class": {"numpy.ndarray": NUMPY, "numpy.memmap": NUMPY},
-            "function": {
-                "numpy.asarray": NUMPY,
-                "numpy.ascontiguousarray": NUMPY,
-                "numpy.empty": NUMPY,
-                "numpy.savez": NUMPY,
-                "numpy.seterr": NUMPY,
+            "class": {
+                "numpy.ndarray": NUMPY,
+                "numpy.memmap": NUMPY,
+                "numpy.random.RandomState": "reference/random/legacy.html#{0}",
             },
+            "function": dict.fromkeys(
+                (
+                    *("numpy.asarray", "numpy.ascontiguousarray", "numpy.empty", "numpy.savez"),
+                    "numpy.seterr",
+                ),
+                NUMPY,
+            ),
             "attribute": {"numpy.dtype.kind": NUMPY},
         },
     ),
-    "scipy": ("https://docs.scipy.org/doc/scipy/", {}),
-    "sklearn": ("https://scikit-learn.org/stable/", {}),
+    "scipy": (
+        "https://docs.scipy.org/doc/scipy/",
+        {"module": {"scipy.linalg.cython_blas": "reference/linalg.cython_blas.html#module-{0}"}},
+    ),
+    "sklearn": (
+        "https://scikit-learn.org/stable/",
+        {
+            "class": dict.fromkeys(
+                (
+                    *("sklearn.base.BaseEstimator", "sklearn.base.ClassifierMixin"),
+                    *("sklearn.base.RegressorMixin", "sklearn.neural_network.MLPClassifier"),
+                    "sklearn.neural_network.MLPRegressor",
+                ),
+                SKLEARN,
+            ),
+        },
+    ),
 }
 
 
@@ -49,7 +58,7 @@ def write_inventories(folder):
     mapping = {}
     for project, (address, roles) in PROJECTS.items():
         lines = [
-            f"{name} py:{role} 1 {place} -\n"
+            f"{name} py:{role} 1 {place.format(name)} -\n"
             for role, names in roles.items()
             for name, place in names.items()
         ]

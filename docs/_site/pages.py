@@ -1,4 +1,4 @@
-"""Pages that lie outside of docs/, links between all pages, and links from code to the reference."""
+"""Pages that lie outside of docs/, links between pages, and links from names to the reference."""
 
 import os
 import re
@@ -49,7 +49,7 @@ def read(app, docname, source):
 
 
 class LinkNames(SphinxTransform):
-    """A public name in backticks on a Markdown page becomes a link to its place in the reference."""
+    """A public name in backticks on a Markdown page becomes a link into the reference."""
 
     default_priority = 400
 
