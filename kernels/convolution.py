@@ -262,12 +262,18 @@ def convolution_gradient(N, D, V, window, scale, keep):
 def _pack_slopes(slopes, biases, D, position, count, start, block):
     """Copy `count` rows of a block of D into `slopes`, with zeros, and add them to `biases`."""
     columns = min(block, D.shape[1] - start)
+    if columns < block:
+        slopes[: count * block] = 0.0
     for p in range(count):
-        row, packed = D[position + p, start : start + columns], slopes[p * block : (p + 1) * block]
-        packed[columns:] = 0.0
-        for j in range(columns):
-            packed[j] = row[j]
-            biases[start + j] += row[j]
+        copy_run(slopes.reshape(1, -1), 0, p * block, D, position + p, start, columns)
+    # The sums of a few rows keep the type of D, whose vectors hold more numbers than float64's.
+    sums = np.zeros(block, D.dtype)
+    for p in range(count):
+        row = slopes[p * block : (p + 1) * block]
+        for j in range(block):
+            sums[j] += row[j]
+    for j in range(columns):
+        biases[start + j] += sums[j]
 
 
 @scalar
