@@ -7,8 +7,6 @@ import sys
 import time
 from typing import Any
 
-from tqdm.auto import tqdm
-
 from fastbcd.kernels.streams import Lenient, is_terminal, logger, write_line
 from fastbcd.training.loop import Callback, Record, Result, Solver
 
@@ -41,6 +39,9 @@ class Progress(Callback):
         self._bar: Any = None
         terminal = is_terminal(sys.stderr)
         if terminal or ("ipykernel" in sys.modules and sys.stderr is not None):
+            # tqdm imports asyncio: that would take a tenth of the time in which this package loads.
+            from tqdm.auto import tqdm
+
             self._bar = tqdm(
                 total=max_iter,
                 initial=state.iteration,
