@@ -104,6 +104,12 @@ def reference(name, content, env):
     return node
 
 
+def explained(constant, key):
+    """What a dict says about a key, if it says it in words."""
+    value = constant[key] if isinstance(constant, dict) else None
+    return f": {value}" if isinstance(value, str) else ""
+
+
 class Public(SphinxDirective):
     """``.. public:: MODULE`` and names: a table of them, then the docstring of each."""
 
@@ -125,8 +131,10 @@ class Public(SphinxDirective):
 
 
 def summary(thing):
-    """The first sentence of a docstring; a constant has none."""
-    text = inspect.getdoc(thing) if callable(thing) else ""
+    """The first sentence of a docstring; of a constant the names in it."""
+    if not callable(thing):
+        return ", ".join(f"``{name}``" for name in thing)
+    text = inspect.getdoc(thing)
     paragraph = " ".join(text.partition("\n\n")[0].split())
     parts = MARKED.split(paragraph)
     for i in range(0, len(parts), 2):
@@ -138,8 +146,11 @@ def summary(thing):
 
 def entry(name, thing):
     """The directive of autodoc that shows one name."""
+    if not callable(thing):
+        names = [f"   - ``{key}``{explained(thing, key)}" for key in thing]
+        return [f".. py:data:: {name}", "", *names]
     if not inspect.isclass(thing):
-        return [f".. auto{'function' if callable(thing) else 'data'}:: {name}"]
+        return [f".. autofunction:: {name}"]
     kind = "exception" if issubclass(thing, BaseException) else "class"
     members = ["   :members:", "   :inherited-members: BaseEstimator, object"]
     return [f".. auto{kind}:: {name}", *(members if kind == "class" else [])]
