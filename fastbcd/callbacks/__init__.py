@@ -9,7 +9,7 @@ from fastbcd.callbacks.checkpoint import SaveCheckpoint
 from fastbcd.callbacks.early_stopping import EarlyStopping
 from fastbcd.callbacks.history_file import HistoryFile
 from fastbcd.callbacks.interrupt import StopOnSignal
-from fastbcd.callbacks.measurements import Accuracy, Objective
+from fastbcd.callbacks.measurements import Accuracy, NumberScores, Objective
 from fastbcd.callbacks.progress import Progress
 from fastbcd.training.loop import Callback
 
@@ -21,6 +21,7 @@ __all__ = [
     "Certify",
     "EarlyStopping",
     "HistoryFile",
+    "NumberScores",
     "Objective",
     "Progress",
     "SaveCheckpoint",

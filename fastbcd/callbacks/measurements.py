@@ -1,4 +1,4 @@
-"""Callbacks that measure the objective and the accuracy every few iterations."""
+"""Callbacks that measure the objective, and accuracy or R^2 and loss, every few iterations."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fastbcd.kernels import loss_sum
+from fastbcd.models.means import means
 from fastbcd.solvers.base import BlockCoordinateDescent
 from fastbcd.support.parameters import require_integer
 from fastbcd.training.loop import Callback, Record, Solver, network_of
@@ -84,6 +86,56 @@ class Accuracy(Every):
             counts = np.array([right, len(self.labels)], np.float64)
             solver.device.ranks.sum(counts)
             record[f"{self.name}_accuracy"] = float(counts[0] / counts[1])
+
+
+class NumberScores(Every):
+    """Adds ``NAME_r2`` and ``NAME_loss``: R^2 and mean loss of predicted numbers.
+
+    ``R^2 = mean_j (1 - sum_i (y_ij - p_ij)^2 / sum_i (y_ij - mean_j)^2)``, p being `means` of the
+    network's outputs. It is 0 for a target j that is constant. Targets are scaled as in training,
+    which leaves R^2 as it is. The loss has no penalties.
+
+    Parameters
+    ----------
+    name : str
+        For example ``"train"`` or ``"test"``.
+    X : (n, d_0) array
+    Y : (n, k) array
+        Targets of the network. Each rank gives its own samples; a rank may have none.
+    every : int, default=1
+    """
+
+    def __init__(self, name: str, X: ArrayLike, Y: ArrayLike, every: int = 1) -> None:
+        super().__init__(every)
+        self.name, self.X, self.Y = name, X, np.asarray(Y)
+
+    def on_start(self, solver: Solver, state: Any, max_iter: int) -> None:
+        super().on_start(solver, state, max_iter)
+        ranks = solver.device.ranks
+        total = np.append(self.Y.sum(axis=0, dtype=np.float64), float(len(self.Y)))
+        ranks.sum(total)
+        self._n = float(total[-1])
+        self._spread = np.square(self.Y - total[:-1] / self._n).sum(axis=0, dtype=np.float64)
+        ranks.sum(self._spread)
+
+    def on_iteration(self, solver: Any, state: Any, record: Record) -> None:
+        if not self.due(record):
+            return
+        loss = solver.problem.loss
+        sums = np.zeros(self.Y.shape[1] + 1)
+        if len(self.Y):
+            network, X = network_of(solver, state), np.asarray(self.X)
+            for rows in solver.device.blocks(X):
+                outputs, Y = network.forward(X[rows], solver.device.n_threads), self.Y[rows]
+                error = means(loss.name, outputs.astype(np.float64)) - Y
+                sums[:-1] += np.square(error).sum(axis=0)
+                sums[-1] += loss_sum(loss, outputs, Y)
+        solver.device.ranks.sum(sums)
+        share = np.divide(
+            sums[:-1], self._spread, out=np.ones(len(sums) - 1), where=self._spread > 0
+        )
+        record[f"{self.name}_r2"] = float(np.mean(1.0 - share))
+        record[f"{self.name}_loss"] = float(sums[-1] / self._n)
 
 
 def accuracy(outputs: Any, labels: Any) -> float:

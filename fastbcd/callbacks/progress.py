@@ -15,6 +15,8 @@ LABELS = {
     "batch_loss": "loss",
     "train_accuracy": "train",
     "test_accuracy": "test",
+    "train_r2": "train R2",
+    "test_r2": "test R2",
     "validation_loss": "validation loss",
     "validation_score": "validation",
 }
@@ -23,7 +25,7 @@ SECONDS = 10.0
 
 
 class Progress(Callback):
-    """Shows iterations, time left, objective, train and test accuracy.
+    """Shows iterations, time left, objective, train and test accuracy or R^2.
 
     In a terminal or notebook this is a tqdm bar. Elsewhere (a file, a pipe) there is a line for the
     first and the last iteration and one every ten seconds. These lines go to the logger ``fastbcd``

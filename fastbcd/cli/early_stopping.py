@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,6 @@ import numpy as np
 from fastbcd.callbacks import Callback, EarlyStopping
 from fastbcd.callbacks.held_out import HeldOut
 from fastbcd.data import Dataset
-from fastbcd.data.labels import one_hot
 from fastbcd.devices.ranks import Ranks
 from fastbcd.errors import InputError
 from fastbcd.support.parameters import require, require_integer
@@ -62,24 +62,29 @@ def check_early_stopping(options: argparse.Namespace, ranks: Ranks) -> None:
 
 @dataclass
 class HeldOutSamples:
-    """Samples that are held out: raw inputs X (n, d), and indices of classes, `labels` (n,)."""
+    """Samples that are held out: raw inputs X (n, d), targets Y (n, k) of the network, their score.
+
+    ``score(outputs, Y, weight)`` is the accuracy, or R^2 of numbers.
+    """
 
     X: Any
-    labels: Any
+    Y: Any
+    score: Callable[..., float]
 
     def callbacks(
-        self, options: argparse.Namespace, preprocessing: Any, dtype: Any, n_classes: int
+        self, options: argparse.Namespace, preprocessing: Any, dtype: Any
     ) -> list[Callback]:
         """Make the callbacks that measure these samples and stop by their loss."""
-        X, Y = preprocessing(self.X, dtype), one_hot(self.labels, n_classes)
+        X = preprocessing(self.X, dtype)
         stop = EarlyStopping("validation_loss", options.n_iter_no_change, options.tol, mode="min")
-        return [HeldOut(X, Y, None, _accuracy), stop]
+        return [HeldOut(X, self.Y, None, self.score), stop]
 
 
-def hold_out(options: argparse.Namespace, dataset: Dataset, labels: Any) -> HeldOutSamples | None:
-    """Take a share of each class out of the training samples; None without ``--early-stopping``.
+def hold_out(options: argparse.Namespace, dataset: Dataset, targets: Any) -> HeldOutSamples | None:
+    """Take a share of the training samples, of each class; None without ``--early-stopping``.
 
-    `labels.train` are the indices of their classes. Which samples are taken follows from the seed.
+    `targets` are the `Targets` of all samples, which give these up. Which samples are taken follows
+    from the seed.
 
     Raises
     ------
@@ -88,20 +93,18 @@ def hold_out(options: argparse.Namespace, dataset: Dataset, labels: Any) -> Held
     """
     if not options.early_stopping:
         return None
-    held = np.zeros(len(labels.train), bool)
+    held = np.zeros(len(targets.train), bool)
     rng = np.random.default_rng([options.seed, len(held)])
-    for k, label in enumerate(labels.classes.tolist()):
-        rows = np.flatnonzero(labels.train == k)
+    for name, rows in targets.groups():
         count = round(options.validation_fraction * len(rows))
         if len(rows) < 2 or count == len(rows):
             raise InputError(
-                f"--early-stopping: the class {label!r} has {len(rows)} training samples, too few "
-                f"to hold out a share of {options.validation_fraction:g} of them"
+                f"--early-stopping: {name} has {len(rows)} training samples, too few to hold out a "
+                f"share of {options.validation_fraction:g} of them"
             )
         held[rng.choice(rows, max(1, count), replace=False)] = True
-    samples = HeldOutSamples(dataset.X_train[held], labels.train[held])
-    dataset.X_train, labels.train = dataset.X_train[~held], labels.train[~held]
-    dataset.n_train = len(labels.train)
+    samples = HeldOutSamples(dataset.X_train[held], targets.give_up(held), targets.score)
+    dataset.X_train, dataset.n_train = dataset.X_train[~held], len(targets.train)
     return samples
 
 
@@ -109,10 +112,6 @@ def kept_iteration(callbacks: list[Callback]) -> int | None:
     """Return the iteration whose weights early stopping keeps; None without it."""
     stops = [each for each in callbacks if isinstance(each, EarlyStopping)]
     return stops[0].best_iteration if stops else None
-
-
-def _accuracy(outputs: Any, Y: Any, weight: Any) -> float:
-    return float(np.mean(outputs.argmax(axis=1) == Y.argmax(axis=1)))
 
 
 def _default(name: str) -> str:

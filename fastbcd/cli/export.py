@@ -55,7 +55,10 @@ def run(options: argparse.Namespace) -> None:
     except OSError as error:
         raise InputError(f"--out: {path} cannot be written: {error}") from None
     d, dtype = model.network.widths[0], input_dtype(model, options.dtype)
-    print(f"{path}: {content}; takes raw inputs (n, {d}) in {dtype}")
+    taken = f"raw inputs (n, {d}) in {dtype}"
+    if model.table is not None:
+        taken = f"inputs (n, {d}) in {dtype} that Model.table makes of the columns of a table"
+    print(f"{path}: {content}; takes {taken}")
 
 
 def _write_torch(model: Model, path: Path, dtype: str | None) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from fastbcd import plots
 from fastbcd.cli.parser import user_path
-from fastbcd.cli.prediction import predict
+from fastbcd.cli.prediction import Request, predict
 from fastbcd.cli.run_folder import RunFolder
 from fastbcd.errors import InputError
 
@@ -63,7 +63,9 @@ def run(options: argparse.Namespace) -> None:
 
 def _draw_confusion(path: Path, figure: Any) -> None:
     folder = RunFolder(path)
-    prediction = predict(folder)
+    prediction = predict(folder, Request())
+    if prediction.classes is None:
+        raise InputError(f"--confusion is for classes, but {folder.model} predicts numbers")
     if prediction.labels is None:
         raise InputError(f"--confusion: {prediction.name} has no labels to compare with")
     figure.set_size_inches(plots.confusion_size(len(prediction.classes)))

@@ -1,4 +1,4 @@
-"""``fastbcd predict``: predict labels of new samples with the model of a finished run."""
+"""``fastbcd predict``: predict labels or numbers for new samples with a run's model."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Any
 
 from fastbcd.cli.output import write_text
 from fastbcd.cli.parser import user_path
-from fastbcd.cli.prediction import predict
+from fastbcd.cli.prediction import Prediction, Request, predict
 from fastbcd.cli.run_folder import RunFolder
+from fastbcd.cli.table_options import add_reading_options, separator_of
 from fastbcd.data import FORMS
 from fastbcd.errors import InputError
 from fastbcd.files.atomic import write_atomically
@@ -21,9 +22,11 @@ def add_command(commands: Any) -> None:
         "predict",
         help="predict with a trained network",
         description=(
-            "Predict class labels with the model of a run. If the data has labels, the accuracy is "
-            "printed. Predictions go to --out. Without --out they go to standard output, and "
-            "nothing else does, if there are no labels or if --proba is given."
+            "Predict class labels or numbers with the model of a run. If the data has the right "
+            "ones, the accuracy or R2 is printed. A table may have its columns in any order, "
+            "unknown categories and gaps. Predictions go to --out. Without --out they go to "
+            "standard output, and nothing else does, if the right ones are unknown or if --proba "
+            "is given."
         ),
         allow_abbrev=False,
     )
@@ -37,9 +40,10 @@ def add_command(commands: Any) -> None:
         metavar="DATA",
         help=f"{FORMS}; without it, the run's own test set",
     )
-    add("--target", metavar="COLUMN", help="column of a CSV with labels; default: the run's own")
+    add("--target", metavar="COLUMN", help="column of a table with labels; default: the run's own")
     add("--out", type=user_path, metavar="FILE", help="new CSV file for the predictions")
     add("--proba", action="store_true", help="also write the probability of each class")
+    add_reading_options(parser)
     add("--threads", type=int, help="number of threads; default: as many as BLAS would use")
 
 
@@ -48,8 +52,16 @@ def run(options: argparse.Namespace) -> None:
     if options.out is not None and Path(options.out).exists():
         raise InputError(f"--out: {options.out} exists already; name a new file")
     folder = RunFolder(Path(options.folder))
-    prediction = predict(folder, options.data, options.target, options.threads, options.proba)
-    columns: dict[str, list[Any]] = {"prediction": prediction.predicted.tolist()}
+    request = Request(
+        options.data,
+        options.target,
+        options.threads,
+        options.proba,
+        separator_of(options),
+        options.decimal,
+    )
+    prediction = predict(folder, request)
+    columns = _predictions(prediction)
     if options.proba:
         names = [f"probability of {label}" for label in prediction.classes.tolist()]
         columns |= dict(zip(names, prediction.probabilities.T.tolist(), strict=True))
@@ -63,8 +75,20 @@ def run(options: argparse.Namespace) -> None:
         write_text(_table(columns))
         return
     if prediction.labels is not None:
-        n = len(prediction.predicted)
-        print(f"{prediction.name}: accuracy {prediction.accuracy!r} on {n} samples")
+        n, classes = len(prediction.predicted), prediction.classes is not None
+        score = f"accuracy {prediction.accuracy!r}" if classes else f"R2 {prediction.r2!r}"
+        print(f"{prediction.name}: {score} on {n} samples")
+
+
+def _predictions(prediction: Prediction) -> dict[str, list[Any]]:
+    """The columns of predictions; of several numbers each has the name of its target."""
+    if prediction.classes is not None:
+        return {"prediction": prediction.predicted.tolist()}
+    values = prediction.predicted.T.tolist()
+    if len(values) == 1:
+        return {"prediction": values[0]}
+    names = [f"prediction of {name or k}" for k, name in enumerate(prediction.targets)]
+    return dict(zip(names, values, strict=True))
 
 
 def _table(columns: dict[str, list[Any]]) -> bytes:

@@ -1,26 +1,30 @@
-"""Predictions of a finished run, and the labels to compare them with."""
+"""Predictions of a finished run, and the labels or numbers to compare them with."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from fastbcd.cli.run_folder import RunFolder
-from fastbcd.data import load
+from fastbcd.data import Dataset, TableOptions, load
 from fastbcd.data.inputs import check_same_shape
 from fastbcd.data.labels import encode
 from fastbcd.data.table import UNNAMED
+from fastbcd.data.tables.target import CLASSES, NUMBERS
 from fastbcd.errors import InputError
 from fastbcd.files.atomic import user_path
+from fastbcd.models.model import Model
 
 
 @dataclass
 class Prediction:
-    """Labels (n,) that were predicted for data called `name`, and `labels` if they are known.
+    """Labels (n,) or numbers (n, k) that were predicted for data called `name`.
 
-    `classes` (k,) are those of the model, sorted; `probabilities` is (n, k) or None.
+    `labels` are the right ones, of the same shape, if they are known. `classes` (k,) are those of
+    the model, sorted, or None for numbers; `probabilities` is (n, k) or None. `targets` are the
+    names of the k columns of numbers.
     """
 
     name: str
@@ -28,21 +32,35 @@ class Prediction:
     labels: Any
     classes: Any
     probabilities: Any = None
+    targets: list[str] = field(default_factory=list)
 
     @property
     def accuracy(self) -> float:
         """Share of samples whose predicted label is right."""
         return float(np.mean(self.predicted == self.labels))
 
+    @property
+    def r2(self) -> float:
+        """Mean over targets of ``1 - sum (y - p)^2 / sum (y - mean)^2``; 0 for a constant one."""
+        error = np.square(self.labels - self.predicted).sum(axis=0)
+        spread = np.square(self.labels - self.labels.mean(axis=0)).sum(axis=0)
+        return float(np.mean(1.0 - np.divide(error, spread, np.ones_like(error), where=spread > 0)))
 
-def predict(
-    folder: RunFolder,
-    data: str | None = None,
-    target: str | None = None,
-    threads: int | None = None,
-    proba: bool = False,
-) -> Prediction:
-    """Predict labels of `data`, or of the run's own test set, with the model of `folder`.
+
+@dataclass(frozen=True)
+class Request:
+    """What to predict for; see the options of ``fastbcd predict``."""
+
+    data: str | None = None
+    target: str | None = None
+    threads: int | None = None
+    proba: bool = False
+    separator: str | None = None
+    decimal: str | None = None
+
+
+def predict(folder: RunFolder, request: Request) -> Prediction:
+    """Predict for the data of `request`, or the run's own test set, with the model of `folder`.
 
     Raises
     ------
@@ -52,26 +70,9 @@ def predict(
     """
     config = folder.read_config()
     model = folder.read_model()
-    if model.classes is None:
-        raise InputError(f"{folder.model} predicts numbers; this command is for classes")
-    if proba:
+    if request.proba:
         model.loss_of_probabilities()
-    own = data is None
-    if own and config["data"] is not None and not user_path(config["data"]).exists():
-        raise InputError(
-            f"{config['data']}, the data of this run, does not exist; if it moved, name its new "
-            "place"
-        )
-    dataset = load(
-        config["data"] if own else data,
-        target=target or config["target"],
-        target_required=target is not None,
-        test_fraction=config["test_fraction"],
-        training=False,
-        held_out=own,
-        # Models of earlier versions were also trained on row numbers.
-        index=bool(model.feature_names and UNNAMED.fullmatch(model.feature_names[0])),
-    )
+    dataset = _load(config, model, request)
     if model.image_shape and dataset.image_shape:
         check_same_shape(
             model.image_shape,
@@ -81,9 +82,49 @@ def predict(
         )
     X = model.arrange(dataset.X_test, dataset.feature_names, dataset.name)
     names = dataset.feature_names and (model.feature_names or dataset.feature_names)
-    predicted = model.predict(X, threads, names)
-    labels = dataset.y_test
+    predicted, labels = model.predict(X, request.threads, names), dataset.y_test
+    if model.classes is None:
+        return _of_numbers(config, dataset, predicted.reshape(len(X), -1))
     if labels is not None:
         labels = model.classes[encode(labels, model.classes, dataset.name)]
-    probabilities = model.predict_proba(X, threads, names) if proba else None
+    probabilities = model.predict_proba(X, request.threads, names) if request.proba else None
     return Prediction(dataset.name, predicted, labels, model.classes, probabilities)
+
+
+def _load(config: dict[str, Any], model: Model, request: Request) -> Dataset:
+    """The data to predict for, as inputs of the model's network."""
+    own = request.data is None
+    if own and config["data"] is not None and not user_path(config["data"]).exists():
+        raise InputError(
+            f"{config['data']}, the data of this run, does not exist; if it moved, name its new "
+            "place"
+        )
+    told = config if own else vars(request)
+    return load(
+        config["data"] if own else request.data,
+        target=request.target or config["target"],
+        target_required=request.target is not None,
+        test_fraction=config["test_fraction"],
+        training=False,
+        held_out=own,
+        # Models of earlier versions were also trained on row numbers.
+        index=bool(model.feature_names and UNNAMED.fullmatch(model.feature_names[0])),
+        table=TableOptions(
+            task=NUMBERS if model.classes is None else CLASSES,
+            encoding=model.table,
+            separator=told.get("separator"),
+            decimal=told.get("decimal"),
+        ),
+    )
+
+
+def _of_numbers(config: dict[str, Any], dataset: Dataset, predicted: Any) -> Prediction:
+    """The prediction of numbers (n, k), with a name for each column."""
+    targets = dataset.targets or [part.strip() for part in str(config["target"]).split(",")]
+    labels, k = dataset.y_test, predicted.shape[1]
+    if len(targets) != k:  # one target, and an output for each level of a quantile loss
+        levels = str(config["loss"]).partition(":")[2].split(",")
+        same = len(targets) == 1 and len(levels) == k
+        targets = [f"{targets[0]} at {level}" for level in levels] if same else [""] * k
+        labels = None if labels is None else np.repeat(labels, k, axis=1)
+    return Prediction(dataset.name, predicted, labels, None, None, targets)

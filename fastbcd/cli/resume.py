@@ -94,11 +94,14 @@ def _arguments_of(config: dict[str, Any], add_options: AddOptions) -> list[str]:
     if config["batch_size"] == FULL:
         config = {**SINCE_0_1, **config}
     names = set(vars(_parse(add_options, []))) - {"data"}
-    given = {name: config[name] for name in names if config.get(name) not in (None, False)}
-    arguments = [
-        f"--{name.replace('_', '-')}" + ("" if value is True else f"={value}")
-        for name, value in given.items()
-    ]
+    arguments = []
+    for name in names:
+        option, value = f"--{name.replace('_', '-')}", config.get(name)
+        if value is True:
+            arguments.append(option)
+        elif value not in (None, False):
+            values = value if isinstance(value, list) else [value]
+            arguments += [f"{option}={each}" for each in values]
     return arguments + ([] if config["data"] is None else ["--", config["data"]])
 
 

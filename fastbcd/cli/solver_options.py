@@ -62,7 +62,7 @@ MINI_BATCH_OPTIONS: dict[str, tuple[type, str]] = {
     "damping": (
         float,
         "proximal weight of W, in units of the mean eigenvalue of the Gram matrix; default: 5, "
-        "or less for batches above 500",
+        "or less for batches above 500, or 25 for a table with other columns than numbers",
     ),
     "rank": (int, "number of directions in the metric; default: 16, or more for batches above 500"),
     "weight_decay": (float, "default: 0.02"),
@@ -98,7 +98,12 @@ def add_solver_options(parser: argparse.ArgumentParser) -> None:
         f"samples in each iteration, as in the paper. Default: {AUTO}, but {FULL} for "
         "two-splitting, or if an option of full batches is given, such as --certify",
     )
-    add("--hidden", metavar="D1,D2,...", help=f"widths of the hidden layers; default: {HIDDEN}")
+    add(
+        "--hidden",
+        metavar="D1,D2,...",
+        help=f"widths of the hidden layers; default: {HIDDEN}, or 64,64 for a table with other "
+        "columns than numbers",
+    )
     add(
         "--layers",
         metavar="LAYER,LAYER,...",

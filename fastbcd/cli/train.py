@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 
 from fastbcd.callbacks import (
-    Accuracy,
     BlockTimes,
     Certify,
     HistoryFile,
@@ -24,6 +23,7 @@ from fastbcd.callbacks import (
     SaveCheckpoint,
     StopOnSignal,
 )
+from fastbcd.callbacks.history_file import COLUMNS
 from fastbcd.checkpoints.checkpoint import read
 from fastbcd.cli.batches import choose_batches, takes_full_batches
 from fastbcd.cli.early_stopping import COLUMNS as HELD_OUT
@@ -32,10 +32,11 @@ from fastbcd.cli.resume import data_named, resumed_options
 from fastbcd.cli.run_folder import RunFolder
 from fastbcd.cli.solver_options import image_shape_of, solver_of
 from fastbcd.cli.train_options import BALANCED, Formatter, add_options, check_options
-from fastbcd.cli.training_data import Labels, read_data
+from fastbcd.cli.training_data import Targets, read_data, targets_of
 from fastbcd.data import Dataset, Preprocessing
 from fastbcd.data.augmentation import scale_padding
-from fastbcd.data.class_weight import balanced_weights
+from fastbcd.data.tables.description import describe
+from fastbcd.data.tables.target import NUMBERS
 from fastbcd.devices.ranks import Ranks, collective_errors, get_ranks, on_root
 from fastbcd.devices.storage.arrays import get_storage
 from fastbcd.kernels.streams import logger, write_line
@@ -49,8 +50,11 @@ from fastbcd.training.loop import run as run_loop
 
 Config = dict[str, Any]
 """The content of config.json."""
+# What is measured of predicted numbers.
+SCORES = ("train_r2", "test_r2", "train_loss", "test_loss")
 
-DESCRIPTION = """Train a classifier by block coordinate descent and write a run folder. By default
+DESCRIPTION = """Train a network by block coordinate descent and write a run folder. DATA may be a
+table with columns of any kind: fastbcd train table.csv --target COLUMN. By default
 (--batch-size auto) the blocks work on mini-batches: the network learns in few passes, but the
 objective may rise in some of them. With --batch-size full they work on all samples at once, as in
 the paper: the objective falls in every iteration, --certify measures what the theorems promise, but
@@ -83,24 +87,22 @@ def run(options: argparse.Namespace) -> int:
         return storage.allocate([shape], dtype)[0]
 
     dataset = read_data(options, before, ranks, None if options.memory is None else allocate)
-    labels = Labels.of(dataset, ranks)
-    held_out = hold_out(options, dataset, labels)
+    targets = targets_of(dataset, options, ranks)
+    held_out = hold_out(options, dataset, targets)
     shape = (dataset.n_train, dataset.X_train.shape[1])
     dataset.image_shape = image_shape_of(options, dataset.image_shape, shape[1])
-    solver = solver_of(options, shape, len(labels.classes), comm, dataset.image_shape)
+    solver = solver_of(options, shape, targets.n_outputs, comm, dataset.image_shape)
     preprocessing = _preprocessing(options, dataset, ranks)
     scale_padding(solver, preprocessing)
     check_options(options)
-    make_model = _model_maker(dataset, labels, preprocessing, solver)
+    make_model = _model_maker(dataset, targets, preprocessing, solver)
     X_train, X_test = (
         preprocessing(X, solver.dtype, out=allocate(X.shape, solver.dtype))
         for X in (dataset.X_train, dataset.X_test)
     )
     dataset.X_train = dataset.X_test = None  # from here on only the scaled ones are needed
-    Y_train = labels.one_hot(allocate, solver.dtype)
-    weight = None
-    if options.class_weight == BALANCED:
-        weight = balanced_weights(labels.train, len(labels.classes), ranks)
+    Y_train = targets.network_targets(allocate, solver.dtype)
+    weight = targets.balanced(ranks) if options.class_weight == BALANCED else None
 
     if folder is not None and on_root(ranks, folder.checkpoint.exists):
         state, past = _restored(folder, before, options, solver, X_train, Y_train, weight)
@@ -109,21 +111,20 @@ def run(options: argparse.Namespace) -> int:
         state = solver.init(X_train, Y_train, **more)
         past, path = None, None if folder is None else folder.path
         folder = RunFolder(on_root(ranks, lambda: _prepare(path, options, dataset)))
+        if not options.quiet and ranks.rank == 0 and dataset.targets:
+            print(describe(dataset, targets.of_model()["classes"]), flush=True)
 
     if reason is not None:
         logger.info(reason)
     every = options.evaluate_every
-    accuracies = [
-        Accuracy("train", X_train, labels.train, every),
-        Accuracy("test", X_test, labels.test, every),
-    ]
+    scores = targets.scores(X_train, X_test, every)
     save, stop = SaveCheckpoint(folder.checkpoint, options.checkpoint_every), StopOnSignal()
     # `stop` comes last: a signal during the last checkpoint must do no harm.
     stopping: list[Callback] = []
     if held_out is not None:
-        stopping = held_out.callbacks(options, preprocessing, solver.dtype, len(labels.classes))
-    measures = [Objective(every), *accuracies, *stopping]
-    callbacks = [*measures, *_more_callbacks(options, folder), save, stop]
+        stopping = held_out.callbacks(options, preprocessing, solver.dtype)
+    measures = [Objective(every), *scores, *stopping]
+    callbacks = [*measures, *_more_callbacks(options, folder, dataset.task), save, stop]
     result = run_loop(solver, state, options.epochs, callbacks, past)
     received = next((number for number in ranks.gather(stop.received) if number), None)
     if received is not None and result.state.iteration < options.epochs:
@@ -160,6 +161,8 @@ def _resumed(
 
 def _preprocessing(options: argparse.Namespace, dataset: Dataset, ranks: Ranks) -> Preprocessing:
     """The scaling of inputs, by channels of images if there are ``--layers``."""
+    if dataset.encoding is not None:  # it has scaled them
+        return Preprocessing.fit(dataset.X_train, "none")
     images, channels = dataset.image_shape, None
     if images is not None and options.layers is not None:
         channels = images[2] if len(images) == 3 else 1
@@ -167,17 +170,18 @@ def _preprocessing(options: argparse.Namespace, dataset: Dataset, ranks: Ranks) 
 
 
 def _model_maker(
-    dataset: Dataset, labels: Labels, preprocessing: Preprocessing, solver: AnySolver
+    dataset: Dataset, targets: Targets, preprocessing: Preprocessing, solver: AnySolver
 ) -> Callable[[Network], Model]:
     """Network -> model; it notes the kind of the inputs, which `dataset` is about to give up."""
     return partial(
         Model,
-        classes=labels.classes,
+        **targets.of_model(),
         preprocessing=preprocessing,
         feature_names=dataset.feature_names,
         loss=solver.problem.loss.name,
         input_kind=dataset.input_kind,
         image_shape=dataset.image_shape,
+        table=dataset.encoding,
     )
 
 
@@ -200,11 +204,15 @@ def _restored(
     return state, past
 
 
-def _more_callbacks(options: argparse.Namespace, folder: RunFolder) -> list[Callback]:
+def _more_callbacks(
+    options: argparse.Namespace, folder: RunFolder, task: str | None
+) -> list[Callback]:
     """Callbacks that measure time and promises, write the history and show progress."""
     certify = [] if options.certify is None else [Certify(options.certify)]
     held_out = HELD_OUT if options.early_stopping else ()
-    columns = ("constraint_gap", *BlockTimes.columns, *(Certify.columns if certify else ()))
+    scores = SCORES if task == NUMBERS else ()
+    more = Certify.columns if certify else ()
+    columns = ("constraint_gap", *BlockTimes.columns, *more, *scores)
     progress = [] if options.quiet else [Progress()]
     return [BlockTimes(), *certify, HistoryFile(folder.history, (*columns, *held_out)), *progress]
 
@@ -217,9 +225,10 @@ def _how_to_go_on(result: Result, epochs: int, folder: RunFolder) -> str:
 
 
 def _print_summary(summary: dict[str, Any], folder: RunFolder) -> None:
+    name, column = ("accuracy", "accuracy") if "test_accuracy" in summary else ("R2", "r2")
     print(
-        f"{summary['data']}: test accuracy {summary['test_accuracy']:.4f}, "
-        f"train {summary['train_accuracy']:.4f}, objective {summary['objective']:.6g} after "
+        f"{summary['data']}: test {name} {summary[f'test_{column}']:.4f}, "
+        f"train {summary[f'train_{column}']:.4f}, objective {summary['objective']:.6g} after "
         f"{summary['iterations']} iterations{_how_accelerated(summary)}{_kept(summary)} in "
         f"{summary['seconds']:.1f} s; in {folder.path}"
     )
@@ -301,10 +310,8 @@ def _summary(
         **_acceleration(solver, result.state),
         **_augmentation(solver),
         **({} if best is None else {"kept_iteration": best}),
-        **{name: kept[name] for name in HELD_OUT if name in kept},
         "objective": kept["objective"],
-        "train_accuracy": kept["train_accuracy"],
-        "test_accuracy": kept["test_accuracy"],
+        **{name: kept[name] for name in (*COLUMNS[3:], *SCORES, *HELD_OUT) if name in kept},
         **({} if certificate is None else {"certificate": certificate.as_dict()}),
         "ranks": solver.device.ranks.size,
         "threads": solver.device.n_threads,

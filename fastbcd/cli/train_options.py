@@ -8,6 +8,7 @@ from fastbcd.cli.batches import takes_full_batches
 from fastbcd.cli.early_stopping import add_early_stopping_options
 from fastbcd.cli.parser import user_path
 from fastbcd.cli.solver_options import add_solver_options
+from fastbcd.cli.table_options import add_table_options
 from fastbcd.data import FORMS, PREPROCESSINGS
 from fastbcd.problem.initialization import INITIALIZATIONS
 from fastbcd.support.parameters import parse, require_integer
@@ -27,13 +28,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     data = f"{FORMS}; without it, scikit-learn's digits"
     add("data", nargs="?", type=user_path, metavar="DATA", help=data)
-    add("--target", metavar="COLUMN", help="column of a CSV that holds the labels")
+    add("--target", metavar="COLUMN", help="column of a table that holds the labels, or the "
+        "number to predict; several numbers: A,B")  # fmt: skip
     add(
         "--test-fraction",
         type=float,
         default=0.2,
         help="share of the digits or of a CSV that is held out",
     )
+    add_table_options(parser)
     add("--preprocess", choices=PREPROCESSINGS, default="auto", help="scaling of the inputs")
     add_solver_options(parser)
     add(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,15 +15,20 @@ from fastbcd.data.npz import open_archive
 from fastbcd.data.preprocessing import PREPROCESSINGS, Preprocessing
 from fastbcd.data.reading import Allocate, Sets, Unit, read, share
 from fastbcd.data.split import split
-from fastbcd.data.table import is_table, load_csv
+from fastbcd.data.table import is_parquet, is_table, load_csv
+from fastbcd.data.tables.loading import load_table
+from fastbcd.data.tables.options import TableOptions
 from fastbcd.devices.ranks import Ranks, SingleProcess, collective_errors
 from fastbcd.errors import InputError
 from fastbcd.files.atomic import user_path
 from fastbcd.support.floating_point import own_errstate
 
+if TYPE_CHECKING:
+    from fastbcd.data.tables.encoder import TableEncoder
+
 FORMS = (
     "a folder of MNIST-style IDX files, of four .npy arrays, of .npz shards or of CIFAR-10, an "
-    ".npz archive, or a .csv or .tsv file (packed or not: .csv.gz)"
+    ".npz archive, or a .csv, .tsv (packed or not: .csv.gz) or .parquet file"
 )
 
 
@@ -39,6 +45,7 @@ def load(
     ranks: Ranks | None = None,
     allocate: Allocate | None = None,
     unit: Unit = lambda n_features: 1,
+    table: TableOptions | None = None,
 ) -> Dataset:
     """Read this rank's rows of `source`; None is the digits set of scikit-learn.
 
@@ -78,6 +85,9 @@ def load(
     unit : callable, optional
         ``unit(n_features)`` is a number of rows; each rank's share of the training set is a
         multiple of it, as in `fastbcd.devices.ranks.Ranks.rows`. Default: 1.
+    table : TableOptions, optional
+        Lets a table have columns of any kind, and numbers as targets. Without it all columns of a
+        CSV file but the target must be numbers.
 
     Raises
     ------
@@ -95,6 +105,7 @@ def load(
             training=training,
             held_out=held_out,
             index=index,
+            table=table,
         )
         if isinstance(found, Sets):
             return read(found, ranks, into, unit)
@@ -110,6 +121,7 @@ def _find(
     training: bool,
     held_out: bool,
     index: bool,
+    table: TableOptions | None,
 ) -> Sets | Dataset:
     """Open the sources of `source`, or read all of it if it is small."""
     if source is not None and not isinstance(source, str):
@@ -132,7 +144,10 @@ def _find(
     if path.is_dir():
         return open_folder(path, training, FORMS)
     if is_table(path):
-        return load_csv(path, target, target_required, test_fraction, training, held_out, index)
+        form = path, target, target_required, test_fraction, training, held_out, index
+        if table is None and is_parquet(path):
+            table = TableOptions()
+        return load_csv(*form) if table is None else load_table(*form, table)
     if path.suffix.lower() == ".npz":
         return open_archive(path, training)
     raise InputError(f"{path} {_refused(path)}; DATA must be {FORMS}")
@@ -149,4 +164,14 @@ def _refused(path: Path) -> str:
     return f"has an unknown ending {path.suffix!r}"
 
 
-__all__ = ["PREPROCESSINGS", "Dataset", "Preprocessing", "load"]
+__all__ = ["PREPROCESSINGS", "Dataset", "Preprocessing", "TableEncoder", "TableOptions", "load"]
+
+
+def __getattr__(name: str) -> Any:
+    """The transformer, imported when it is asked for: only it needs scikit-learn."""
+    if name == "TableEncoder":
+        from fastbcd.data.tables.encoder import TableEncoder
+
+        globals()[name] = TableEncoder
+        return TableEncoder
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -42,12 +42,12 @@ SAMPLE, SAMPLE_ROWS = 2**16, 50
 DECLARED = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
 
 
-def read_rows(path: Path) -> list[Row]:
-    """Return the rows of `path` that are not blank, the header's first.
+def read_rows(path: Path, separator: str | None = None) -> tuple[list[Row], str]:
+    """Return the rows of `path` that are not blank, the header's first, and the separator.
 
     Files may be compressed by gzip, bzip2 or xz. The encoding is UTF-8 unless there is a byte-order
-    mark. The separator is a comma, semicolon, tab or bar: the one that gives the header the most
-    columns, with as many in the rows below it.
+    mark. Unless it is given, the separator is a comma, semicolon, tab or bar: the one that gives
+    the header the most columns, with as many in the rows below it.
 
     Raises
     ------
@@ -56,7 +56,8 @@ def read_rows(path: Path) -> list[Row]:
     """
     with _reporting(path), _open(path) as file:
         sample = file.read(SAMPLE)
-        separator, declared = _separator(sample, path)
+        found, declared = _separator(sample, path)
+        separator = found if separator is None else separator
     with _reporting(path), _open(path) as file:
         spaced = _spaced(sample, separator, declared)
         reader = csv.reader(file, delimiter=separator, skipinitialspace=spaced, strict=True)
@@ -64,7 +65,7 @@ def read_rows(path: Path) -> list[Row]:
     rows = rows[1:] if declared else rows
     if rows and rows[0][1][0].startswith("\ufeff"):  # a second mark, written by another program
         rows[0][1][0] = rows[0][1][0].removeprefix("\ufeff").strip('"')
-    return rows
+    return rows, separator
 
 
 @contextmanager

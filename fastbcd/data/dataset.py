@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from fastbcd.data.inputs import ANY, Inputs
 from fastbcd.data.validation import check_matrix
 from fastbcd.errors import InputError
+
+if TYPE_CHECKING:
+    from fastbcd.data.tables.encoding import TableEncoding
 
 LARGEST_LABEL = 2**53
 # Half characters of UTF-16; a single one is not valid text.
@@ -37,6 +40,12 @@ class Dataset:
         Numbers of samples of all ranks; default: those of the arrays.
     image_shape : tuple of int, optional
         Shape of one sample, if samples are images.
+    encoding : TableEncoding, optional
+        How the columns of a table became features, if they are not numbers as they stand.
+    task : {"classification", "regression"}
+        Whether targets are labels (n,) of classes, or numbers (n, k).
+    targets : list of str
+        Names of the columns with the targets.
 
     Raises
     ------
@@ -53,6 +62,9 @@ class Dataset:
     n_train: Any = None
     n_test: Any = None
     image_shape: tuple[int, ...] | None = None
+    encoding: TableEncoding | None = None
+    task: str | None = "classification"
+    targets: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if self.X_train is not None:

@@ -18,6 +18,7 @@ from fastbcd.data.dataset import LARGEST_LABEL, Dataset, class_labels
 from fastbcd.data.split import split
 from fastbcd.data.validation import check_matrix
 from fastbcd.errors import InputError
+from fastbcd.support.parameters import did_you_mean
 
 logger = logging.getLogger("fastbcd")
 
@@ -25,25 +26,27 @@ logger = logging.getLogger("fastbcd")
 UNNAMED = re.compile(r"(Unnamed: ?\d+(\.\d+)*)?")
 DECIMAL_COMMA = re.compile(r"[+-]?\d[\d.]*,\d+")
 WHOLE = re.compile(r"0|-?[1-9][0-9]*")
+ENDINGS = re.compile(r"(\.(csv|tsv|tab)(\.(gz|bz2|xz))?|\.parquet|\.pq)$", re.IGNORECASE)
 MISSING = ("", "na", "n/a", "nan", "null", "none", "?", "-", "<na>")
 
 
 @dataclass
 class Table:
-    """Names of columns, and for each sample its line number and its fields."""
+    """Names of columns, for each sample its line number and its fields, and the separator."""
 
     path: Path
     names: list[str]
     rows: list[Row]
+    separator: str = ","
 
     def without(self, column: int) -> Table:
         """Return the table without a `column`."""
         names = self.names[:column] + self.names[column + 1 :]
         rows = [(line, row[:column] + row[column + 1 :]) for line, row in self.rows]
-        return Table(self.path, names, rows)
+        return Table(self.path, names, rows, self.separator)
 
 
-def read_table(path: Path) -> Table:
+def read_table(path: Path, separator: str | None = None) -> Table:
     """Read the table in `path`, without empty columns caused by separators at the ends of lines.
 
     Raises
@@ -51,7 +54,7 @@ def read_table(path: Path) -> Table:
     InputError
         There are no samples, a row has another length, or a name occurs twice.
     """
-    rows = read_rows(path)
+    rows, separator = read_rows(path, separator)
     if len(rows) < 2:
         raise InputError(f"{path} has no samples; needed: a header and one row for each sample")
     names, lines = [name.strip() for name in rows[0][1]], rows[1:]
@@ -69,7 +72,7 @@ def read_table(path: Path) -> Table:
     twice = [name for name, count in Counter(names).items() if count > 1 and name]
     if twice:
         raise InputError(f"{path}: column {twice[0]!r} occurs twice in the header")
-    return Table(path, names, lines)
+    return Table(path, names, lines, separator)
 
 
 def _is_empty(lines: list[Row], column: int) -> bool:
@@ -77,7 +80,7 @@ def _is_empty(lines: list[Row], column: int) -> bool:
     return not any(any(map(str.strip, fields[column:])) for _, fields in lines)
 
 
-def _without_index(table: Table, target: str | None) -> Table:
+def without_index(table: Table, target: str | None) -> Table:
     """Return the table without row numbers: leading columns without a name, except `target`."""
     while len(table.names) > 1 and UNNAMED.fullmatch(table.names[0]) and table.names[0] != target:
         name = repr(table.names[0]) if table.names[0] else "without a name"
@@ -122,33 +125,64 @@ def read_csv(
         missing; or as for `read_table`. The message names the line and column.
     """
     table = read_table(path)
-    table = table if index else _without_index(table, target)
+    table = table if index else without_index(table, target)
     header = table.names
     if target_required and target not in header:
-        wanted = "--target COLUMN is needed" if target is None else f"no column {target!r}"
-        raise InputError(f"{path}: {wanted}; its columns are {', '.join(header)}")
+        raise no_target(path, target, header)
     at = header.index(target) if target in header else None
     features = [j for j in range(len(header)) if j != at]
-    for j in features:
-        if not header[j] and not index:
-            raise InputError(f"{path}: column {j + 1} of {len(header)} has no name in the header")
-
-    X, labels = np.empty((len(table.rows), len(features))), []
-    for i, (line, fields) in enumerate(table.rows):
-        where = f"{path}, line {line}"
-        for column, j in enumerate(features):
-            X[i, column] = _number(fields[j], f"{where}: column {header[j]!r}")
-        if at is not None:
-            labels.append(_label(fields[at], f"{where}: the target {target!r}"))
-    check_matrix(X, str(path))
+    if not index:
+        check_named(table)
+    X = features_of(table, features)
     names = [header[j] for j in features]
     if at is None:
         return X, None, names
+    return X, labels_of(table, at), names
+
+
+def no_target(path: Path, target: str | None, header: list[str]) -> InputError:
+    """Return the error that a table has no column `target`, with the nearest name."""
+    wanted = "--target COLUMN is needed"
+    if target is not None:
+        wanted = f"no column {target!r}{did_you_mean(target, header)}"
+    return InputError(f"{path}: {wanted}; its columns are {', '.join(header)}")
+
+
+def check_named(table: Table) -> None:
+    """Raise an `InputError` for a column without a name."""
+    for j, name in enumerate(table.names):
+        if not name:
+            raise InputError(
+                f"{table.path}: column {j + 1} of {len(table.names)} has no name in the header"
+            )
+
+
+def features_of(table: Table, features: list[int]) -> NDArray[np.float64]:
+    """Return the columns of these indices as numbers (n, d); `InputError` for any other text."""
+    path, header = table.path, table.names
+    X = np.empty((len(table.rows), len(features)))
+    for i, (line, fields) in enumerate(table.rows):
+        for column, j in enumerate(features):
+            value = _float(fields[j])
+            if value is None or not math.isfinite(value):
+                value = _number(fields[j], f"{path}, line {line}: column {header[j]!r}")
+            X[i, column] = value
+    check_matrix(X, str(path))
+    return X
+
+
+def labels_of(table: Table, at: int) -> NDArray[Any]:
+    """Return the column of index `at` as labels of classes (n,)."""
+    path, target = table.path, table.names[at]
+    labels = [
+        label_of(fields[at], f"{path}, line {line}: the target {target!r}")
+        for line, fields in table.rows
+    ]
     where = f"column {target!r} of {path}"
-    return X, class_labels(_typed(labels, where), len(X), where), names
+    return class_labels(typed(labels, where), len(labels), where)
 
 
-def _label(text: str, where: str) -> str:
+def label_of(text: str, where: str) -> str:
     """Return a label as it is in the file."""
     if not text.strip():
         raise InputError(f"{where} is empty")
@@ -157,7 +191,7 @@ def _label(text: str, where: str) -> str:
     return text
 
 
-def _typed(labels: list[str], where: str) -> NDArray[Any]:
+def typed(labels: list[str], where: str) -> NDArray[Any]:
     """Return labels as integers if each is written as Python writes it, else as texts.
 
     So 02139, 1E5, +1 and 1.0 remain texts.
@@ -210,9 +244,15 @@ def load_csv(
 
 def is_table(path: Path) -> bool:
     """Whether a file's name is that of a table, in letters of any case, compressed or not."""
-    return re.search(r"\.(csv|tsv|tab)(\.(gz|bz2|xz))?$", path.name, re.IGNORECASE) is not None
+    return ENDINGS.search(path.name) is not None
+
+
+def is_parquet(path: Path) -> bool:
+    """Whether a file's name is that of a table in the format Parquet."""
+    return path.suffix.lower() in (".parquet", ".pq")
 
 
 def stem(path: Path) -> str:
     """Return the name of a file without its endings: ``table`` for ``table.csv.gz``."""
-    return re.sub(r"(\.(csv|tsv|tab|gz|bz2|xz))+$", "", path.name, flags=re.IGNORECASE) or path.name
+    ending = r"(\.(csv|tsv|tab|gz|bz2|xz|parquet|pq))+$"
+    return re.sub(ending, "", path.name, flags=re.IGNORECASE) or path.name

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import MultiOutputMixin, RegressorMixin
 from sklearn.metrics import r2_score
 
-from fastbcd.data.moments import is_constant, moments
+from fastbcd.data.target_scaling import fit_target_scaling
 from fastbcd.errors import InputError
 from fastbcd.estimators.base import BaseBCD
 from fastbcd.estimators.parameters import loss_name
@@ -84,16 +84,7 @@ class BCDRegressor(MultiOutputMixin, RegressorMixin, BaseBCD):
         return getattr(loss, "n_outputs", None) or 1
 
     def _fit_targets(self, codes: Array, weight: Array | None) -> dict[str, Any]:
-        with np.errstate(all="ignore"):
-            shift, scale = moments(codes, weight)
-        log_link = has_log_link(loss_name(self.loss))
-        if log_link:  # all units have the same logarithms, but for a constant
-            scale = np.where(shift > 0.0, shift, 1.0)
-        if not (np.isfinite(shift) & np.isfinite(scale)).all():
-            raise InputError("y: its numbers are too large to scale")
-        if log_link:
-            return {"classes": None, "target_shift": None, "target_scale": scale}
-        scale = np.where(is_constant(shift, scale), 1.0, scale)
+        shift, scale = fit_target_scaling(codes, has_log_link(loss_name(self.loss)), weight)
         return {"classes": None, "target_shift": shift, "target_scale": scale}
 
     def _network_targets(self, codes: Array, targets: dict[str, Any]) -> Array:

@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastbcd.data.inputs import KINDS, Inputs, check_same_names
+from fastbcd.data.inputs import KINDS, Inputs, check_same_names, names_of
 from fastbcd.data.label_values import faithful
 from fastbcd.data.preprocessing import Preprocessing
+from fastbcd.data.tables.column import columns_of
+from fastbcd.data.tables.encoding import TableEncoding
 from fastbcd.errors import InputError
 from fastbcd.files.atomic import user_path
 from fastbcd.models.means import means
@@ -52,6 +54,9 @@ class Model:
         were read from text.
     image_shape : tuple of int, optional
         Shape of one input in training, if it was an image.
+    table : TableEncoding, optional
+        How the columns of a table become the d inputs. Then `outputs`, `predict` and
+        `predict_proba` also take a data frame with these columns, in any order.
 
     Raises
     ------
@@ -68,6 +73,7 @@ class Model:
     target_scale: NDArray[np.float64] | None = None
     input_kind: str | None = None
     image_shape: tuple[int, ...] | None = None
+    table: TableEncoding | None = None
 
     def __post_init__(self) -> None:
         d, k = self.network.widths[0], self.network.widths[-1]
@@ -99,6 +105,8 @@ class Model:
             )
             if math.prod(shape) != d:
                 raise InputError(f"image_shape {shape} does not have the {d} elements of an input")
+        if self.table is not None and self.table.names() != self.feature_names:
+            raise InputError("table: its inputs must be those that feature_names lists")
 
     def _scalings(self) -> dict[str, NDArray[Any]]:
         """Return shifts and scales of inputs and targets; the latter are for regression only."""
@@ -137,6 +145,9 @@ class Model:
             X differs from the training data in number, names or order of columns, in the kind of
             numbers, or in the shape of images. The message names the first difference.
         """
+        own = names_of(X)
+        if self.table is not None and own is not None and own != self.feature_names:
+            X, names = self.table(columns_of(X)), self.feature_names
         X = self.inputs.take(X, names)
         return self.network.forward(self.preprocessing(X, self.network.W[0].dtype), n_threads)
 

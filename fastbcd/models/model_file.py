@@ -1,4 +1,4 @@
-"""The file of a model, format 4 or 5: its arrays and metadata, and how older formats differ."""
+"""The file of a model, format 4, 5 or 6: its arrays and metadata, and how older formats differ."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastbcd.data.preprocessing import Preprocessing
+from fastbcd.data.tables.encoding import TableEncoding
 from fastbcd.errors import InputError
 from fastbcd.files.checksummed import read_checksummed, write_checksummed
 from fastbcd.kernels import ACTIVATIONS
@@ -21,15 +22,16 @@ from fastbcd.support.version import __version__
 
 # Format 2 knows inputs that are cut at a limit. Format 3 has a checksum, the loss, the type of
 # the classes, and regression. Format 4 knows the kind of inputs and the shape of images. Format 5
-# names the types of layers; a network of dense layers alone is written in format 4, which earlier
-# versions read, too.
-FORMAT, ALL_DENSE, WITHOUT_CHECKSUM = 5, 4, (1, 2)
+# names the types of layers, and format 6 has the encoding of a table. A model without a table is
+# written in format 5, and in format 4 if its layers are dense, because earlier versions read these.
+FORMAT, WITHOUT_TABLE, ALL_DENSE, WITHOUT_CHECKSUM = 6, 5, 4, (1, 2)
 # Keys of the metadata, by the first format that has them, and those that a file may lack.
 KEYS = {
     1: ("format", "widths", "activations", "residual", "classes"),
     3: ("fastbcd", "feature_names", "loss"),
     4: ("input_kind", "image_shape"),
     5: ("layers",),
+    6: ("table",),
 }
 MAY_LACK = ("checksum", "feature_names", "limit")
 # Arrays that only regression has.
@@ -71,8 +73,12 @@ def write_model(path: Path, model: Any) -> None:
         "input_kind": model.input_kind,
         "image_shape": model.image_shape,
     }
-    if not all(isinstance(layer, Dense) for layer in network.layers):
-        metadata |= {"format": FORMAT, "layers": [settings_of(layer) for layer in network.layers]}
+    table = model.table
+    if table is not None or not all(isinstance(layer, Dense) for layer in network.layers):
+        layers = [settings_of(layer) for layer in network.layers]
+        metadata |= {"format": WITHOUT_TABLE, "layers": layers}
+    if table is not None:
+        metadata |= {"format": FORMAT, "table": table.state_dict()}
     if np.isfinite(preprocessing.limit):
         metadata["limit"] = float(preprocessing.limit)
     write_checksummed(path, tensors, metadata)
@@ -111,6 +117,7 @@ def _arguments(tensors: dict[str, NDArray[Any]], metadata: dict[str, Any]) -> di
         "image_shape": metadata.get("image_shape"),
         "target_shift": tensors.get("target_shift"),
         "target_scale": tensors.get("target_scale"),
+        "table": TableEncoding.from_state_dict(metadata["table"]) if "table" in metadata else None,
     }
 
 

@@ -6,6 +6,7 @@ so that no other type reaches a file, a checkpoint or a kernel.
 
 from __future__ import annotations
 
+import difflib
 import operator
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
@@ -119,6 +120,13 @@ def require_integer(value: int, argument: str, *, at_least: int, at_most: int = 
     if whole > at_most:
         raise InputError(f"{argument} must be an integer of at most {at_most}, got {given!r}")
     return whole
+
+
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """Suggest the nearest one of `names`, or return an empty text if none is near."""
+    lower = {other.lower(): other for other in names}
+    near = difflib.get_close_matches(name.lower(), lower, n=1)
+    return f" (did you mean {lower[near[0]]!r}?)" if near else ""
 
 
 def check_dtype(dtype: Any) -> np.dtype:

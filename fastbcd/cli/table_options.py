@@ -1,0 +1,114 @@
+"""Options of the command line that say how a table is to be read."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from fastbcd.cli.batches import takes_full_batches
+from fastbcd.data import TableOptions
+from fastbcd.data.table import is_table
+from fastbcd.data.tables.encoding import TableEncoding
+from fastbcd.data.tables.encodings import ENCODINGS
+from fastbcd.data.tables.target import TASKS
+from fastbcd.errors import InputError
+from fastbcd.kernels import LOSSES
+from fastbcd.support.parameters import parse
+
+# Defaults of --hidden, and of --damping on mini-batches, for tables that need an encoding.
+HIDDEN, DAMPING = "64,64", 25.0
+TAB = ("\\t", "tab")
+
+
+def add_reading_options(group: Any) -> None:
+    """Add what says how a file is written."""
+    add = group.add_argument
+    add("--separator", metavar="CHAR", help="character between fields, or tab; default: found")
+    add(
+        "--decimal",
+        choices=(".", ","),
+        help="character before decimals; default: a comma if a column has no other numbers, in "
+        "files that are not separated by commas",
+    )
+
+
+def add_table_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``fastbcd train`` for tables to `parser`."""
+    group = parser.add_argument_group(
+        "tables", "columns may be numbers, categories, true and false, or dates, with gaps; what "
+        "becomes of each is printed before training"
+    )  # fmt: skip
+    group.add_argument(
+        "--column",
+        action="append",
+        metavar="NAME:KIND",
+        help=f"kind of a column, in place of the inferred one: {', '.join(ENCODINGS)}; may be "
+        "given several times",
+    )
+    group.add_argument(
+        "--task",
+        choices=TASKS,
+        help="predict classes or numbers; default: numbers if the target holds numbers that are "
+        "not whole or too many for classes, if there are several targets, or if --loss is for "
+        "numbers only",
+    )
+    add_reading_options(group)
+
+
+def table_options(options: argparse.Namespace) -> TableOptions:
+    """What the options of ``fastbcd train`` say about a table.
+
+    Raises
+    ------
+    InputError
+        An option has another form, or needs a table.
+    """
+    if options.data is None or not is_table(Path(options.data)):
+        for name in ("column", "task", "separator", "decimal"):
+            if getattr(options, name) is not None:
+                raise InputError(f"--{name} needs a table, but DATA is {options.data or 'digits'}")
+    kinds = {}
+    for text in options.column or ():
+        name, colon, kind = text.rpartition(":")
+        if not colon or kind not in ENCODINGS:
+            raise InputError(
+                f"--column must be NAME:KIND with one of {', '.join(ENCODINGS)}, got {text!r}"
+            )
+        if name in kinds:
+            raise InputError(f"--column names the column {name!r} twice")
+        kinds[name] = kind
+    loss = parse(options.loss, LOSSES, "loss")
+    return TableOptions(
+        kinds=kinds,
+        task=options.task,
+        prefer_numbers=(loss.in_target_units and loss.name != "squared") or loss.log_link,
+        prefer_classes=loss.targets not in ("real", "not negative"),
+        separator=separator_of(options),
+        decimal=options.decimal,
+        scaling=_scaling(options.preprocess),
+    )
+
+
+def choose_for_table(options: argparse.Namespace, encoding: TableEncoding | None) -> None:
+    """Give options that were not given the defaults for a table that needed an encoding.
+
+    Such tables have few rows and much noise: `HIDDEN` and `DAMPING` were better there than the
+    defaults for other data, on inner splits of five tables (docs/tables.md).
+    """
+    if encoding is None:
+        return
+    if options.hidden is None and options.layers is None:
+        options.hidden = HIDDEN
+    if options.damping is None and not takes_full_batches(options):
+        options.damping = DAMPING
+
+
+def separator_of(options: argparse.Namespace) -> str | None:
+    """The separator, in which ``tab`` stands for a tabulator."""
+    return "\t" if options.separator in TAB else options.separator
+
+
+def _scaling(preprocess: str) -> str:
+    """The scaling of a table's numbers that ``--preprocess`` names."""
+    return "clipped" if preprocess == "auto" else preprocess
