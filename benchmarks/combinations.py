@@ -1,7 +1,7 @@
 """Every combination algorithm x activation x loss x penalty on scikit-learn's digits.
 
     python benchmarks/combinations.py [--dtype float32] [--acceleration nesterov] [--processes 2]
-        [--out FILE.csv]
+        [--losses squared hinge ...] [--out FILE.csv]
 
 Each combination is one run: 25 iterations of 64-24-24-10 on 1,437 samples, with the defaults of the
 command line (gamma 1, alpha 1e-3, mean) and He weights. A run is one line of the CSV:
@@ -17,8 +17,9 @@ command line (gamma 1, alpha 1e-3, mean) and He weights. A run is one line of th
   rejected a sweep;
 - `refused`: the reason, if the theory or a formula excludes the combination.
 
-The logistic loss has two classes, even and odd digits. A summary in Markdown goes to standard
-output. All runs take half an hour, of which compilation is a large part the first time.
+The logistic loss has two classes, even and odd digits. Losses of numbers have one-hot rows as
+targets. A summary in Markdown goes to standard output. All runs take an hour, of which compilation
+is a large part the first time.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ ALGORITHMS["resnet"] = ThreeSplitting
 ACTIVATIONS = ["relu", "leaky_relu:0.1", "linear", "sigmoid", "tanh", "softplus"]
 ACTIVATIONS += ["polynomial:0,1,0.1"]
 LOSSES = ["squared", "cross_entropy", "logistic", "logistic_ovr", "hinge", "exponential"]
+LOSSES += ["cross_entropy:0.1", "absolute", "huber:0.5", "quantile:0.3", "poisson"]
 WEIGHTS = ["none", "ridge:1e-3", "l1:1e-4", "elastic_net:1e-3,0.5", "nonnegative", "box:-0.5,0.5"]
 STATES = ["ridge:1e-2", "l1:1e-2", "elastic_net:1e-2,0.5", "nonnegative", "box:0,1"]
 PENALTIES = [("W", penalty) for penalty in WEIGHTS] + [("V", penalty) for penalty in STATES]
@@ -162,13 +164,13 @@ def measure(run: Run) -> Run:
     return run
 
 
-def all_runs(dtype: str, acceleration: str) -> list[Run]:
-    """Every combination, in the order of the table."""
+def all_runs(dtype: str, acceleration: str, losses: list[str]) -> list[Run]:
+    """Every combination with these losses, in the order of the table."""
     return [
         Run(algorithm, activation, loss, update, *penalty, dtype, acceleration)
         for algorithm in ALGORITHMS
         for activation in ACTIVATIONS
-        for loss in LOSSES
+        for loss in losses
         for update, penalties in UPDATES.items()
         for penalty in penalties
     ]
@@ -253,6 +255,7 @@ def main() -> None:
     )
     parser.add_argument("--dtype", choices=["float32", "float64"], default="float32")
     parser.add_argument("--acceleration", choices=["none", *ACCELERATIONS], default="none")
+    parser.add_argument("--losses", nargs="+", choices=LOSSES, default=LOSSES)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--out", metavar="FILE", help="CSV file, a line for each run")
     parser.add_argument("--every", type=int, default=1, help="only every K-th combination")
@@ -263,7 +266,7 @@ def main() -> None:
     if options.table:
         print("\n".join(summary(load(options.table))))
         return
-    runs = all_runs(options.dtype, options.acceleration)[:: options.every]
+    runs = all_runs(options.dtype, options.acceleration, options.losses)[:: options.every]
     with ProcessPoolExecutor(options.processes) as pool:
         done = []
         for run in pool.map(measure, runs, chunksize=11):

@@ -16,6 +16,8 @@ from pathlib import Path
 import numpy as np
 from suite.floor import Floor, irreducible_calls
 from suite.growth import relative_cost
+from suite.images import NETWORKS as IMAGES
+from suite.images import ImageIteration, ImagePass
 from suite.iteration import ratio_of_pass
 from suite.kernels import Preactivation, speedup_over_numpy
 from suite.measure import paired_ratio, seconds
@@ -116,6 +118,17 @@ def mini_batches(data: Data) -> Iterator[Row]:
         yield f"784-{name}-10, batches of 500: pass / sum of its BLAS calls", ratio, "<=", 1.3
 
 
+def images(data: Data) -> Iterator[Row]:
+    """Iterations and passes of networks of convolutions against their own products."""
+    for kind, unit in ((ImageIteration, "iteration"), (ImagePass, "pass in batches of 100")):
+        for network in IMAGES:
+            case = kind()
+            case.setup(network)
+            ratio = case.track_ratio_to_floor(network)
+            what = f"convolutions, {network}: {unit} / sum of its products as BLAS calls"
+            yield what, ratio, "<=", 1.3
+
+
 def _published_seconds(
     widths: tuple[int, ...], alpha: float, X: np.ndarray, Y: np.ndarray, n_threads: int
 ) -> float:
@@ -174,7 +187,8 @@ def start(data: Data) -> Iterator[Row]:
 
 
 GATES = {
-    f.__name__: f for f in (kernels, start, memory, growth, iteration, acceleration, mini_batches)
+    f.__name__: f
+    for f in (kernels, start, memory, growth, iteration, acceleration, mini_batches, images)
 }
 
 

@@ -18,18 +18,23 @@ import tempfile
 from pathlib import Path
 
 PUBLISHED = (
-    "--hidden 1500,1500,1500 --init normal:0.01 --bias 0.1 --gamma 1 --alpha 5 "
+    "--batch-size full --hidden 1500,1500,1500 --init normal:0.01 --bias 0.1 --gamma 1 --alpha 5 "
     "--weight-penalty none --reduction sum --preprocess unit --seed 40 --acceleration none"
 )
 # name -> (needs MNIST, options)
 RUNS = {
     "digits, defaults": (False, ""),
-    "digits, plain, depth 3": (False, "--hidden 64,64,64 --epochs 100"),
-    "digits, residual, depth 20": (
+    "digits, full batches": (False, "--batch-size full"),
+    "digits, full batches, plain, depth 3": (
         False,
-        f"--algorithm resnet --hidden {','.join(['64'] * 20)} --epochs 100",
+        "--batch-size full --hidden 64,64,64 --epochs 100",
+    ),
+    "digits, full batches, residual, depth 20": (
+        False,
+        f"--batch-size full --algorithm resnet --hidden {','.join(['64'] * 20)} --epochs 100",
     ),
     "MNIST, defaults": (True, ""),
+    "MNIST, full batches, no acceleration": (True, "--batch-size full --acceleration none"),
     "MNIST, published setting": (True, PUBLISHED),
 }
 HEADER = (

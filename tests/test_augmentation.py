@@ -285,8 +285,8 @@ def test_the_command_line_moves_images_and_remembers_it(tmp_path):
     (folder / "summary.json").unlink()  # as if it had been killed
     for given, message in (
         (("--resume", folder, "--augment", "flip"), "was started with crop:1, not flip"),
-        (("--augment", "flip"), "--augment needs --batch-size"),
-        (("--augment", "flip", "--batch-size", 50), "--augment needs --layers"),
+        (("--augment", "flip", "--batch-size", "full"), "--augment does not go with --batch-size"),
+        (("--augment", "flip"), "--augment needs --layers"),
         (("--augment", "flip", "--batch-size", 50, "--layers", "dense:8"), "--image-shape H,W,C"),
     ):
         _, err = fastbcd("train", *given, cwd=tmp_path, status=2)

@@ -23,7 +23,7 @@ SCRIPT = Path(__file__).parent.parent / "benchmarks" / "combinations.py"
 def test_combinations_descend_and_refusals_have_a_reason(tmp_path, dtype, limit, acceleration):
     table = tmp_path / "table.csv"
     # These have no factor in common with the numbers of penalties, losses and activations.
-    every = 149 if whole() else 547
+    every = 271 if whole() else 983
     options = ["--dtype", dtype, "--every", str(every), "--processes", "1", "--out", str(table)]
     options += ["--acceleration", acceleration]
     done = subprocess.run(
@@ -36,7 +36,7 @@ def test_combinations_descend_and_refusals_have_a_reason(tmp_path, dtype, limit,
     with table.open(newline="") as file:
         rows = list(csv.DictReader(file))
     runs = [row for row in rows if not row["refused"]]
-    assert len(rows) == math.ceil(1638 / every)
+    assert len(rows) == math.ceil(3003 / every)
     assert len(runs) >= len(rows) - 1
     for row in runs:
         assert float(row["rise"]) <= limit, row

@@ -1,5 +1,6 @@
 """The command line as a user runs it."""
 
+import argparse
 import json
 
 import numpy as np
@@ -8,8 +9,10 @@ from command import SMALL, fastbcd, fastbcd_process, history
 from test_data import write_csv, write_idx_folder, write_npz
 
 from fastbcd.callbacks import BlockTimes, Certify
+from fastbcd.cli.batches import choose_batches
 from fastbcd.cli.main import main
 from fastbcd.cli.train import _how_accelerated
+from fastbcd.cli.train_options import add_options
 
 
 def test_train_without_arguments_learns_digits(tmp_path):
@@ -25,7 +28,6 @@ def test_train_without_arguments_learns_digits(tmp_path):
     assert summary["test_accuracy"] >= 0.97
     assert len(out.splitlines()) == 1
     assert f"test accuracy {summary['test_accuracy']:.4f}" in out
-    assert err.splitlines()[-1].startswith("iteration 50 of 50")
     rows = history(folder)
     assert list(rows[0])[:5] == [
         "iteration",
@@ -34,9 +36,13 @@ def test_train_without_arguments_learns_digits(tmp_path):
         "train_accuracy",
         "test_accuracy",
     ]
-    assert [int(row["iteration"]) for row in rows] == list(range(1, 51))
-    objectives = np.array([float(row["objective"]) for row in rows])
-    assert (objectives[1:] <= objectives[:-1]).all()
+    # Mini-batches choose everything by themselves.
+    config = json.loads((folder / "config.json").read_text())
+    assert config["batch_size"] == 1437 // 40
+    assert config["epochs"] == -(-1200 // -(-1437 // 35)) == 29
+    assert (config["momentum"], config["weight_penalty"]) == (pytest.approx(0.9), "none")
+    assert [int(row["iteration"]) for row in rows] == list(range(1, 30))
+    assert err.splitlines()[-1].startswith("iteration 29 of 29")
 
     out, _ = fastbcd_process("predict", folder, cwd=tmp_path)
     assert out == f"digits: accuracy {rows[-1]['test_accuracy']} on 360 samples\n"
@@ -97,6 +103,9 @@ def test_a_residual_network_is_trained_and_predicted(tmp_path):
     assert f"accuracy {rows[-1]['test_accuracy']} on 360 samples" in out
 
 
+EFFECTS = ["--batch-size", "full", "--hidden", "8,8", "--epochs", "3", "--quiet"]
+
+
 @pytest.mark.parametrize(
     "option",
     [
@@ -111,8 +120,7 @@ def test_every_option_has_an_effect_and_its_model_predicts_the_same(
     tmp_path, capsys, option, baseline
 ):
     out = tmp_path / "run"
-    small = ["--hidden", "8,8", "--epochs", "3", "--quiet", "--out", str(out)]
-    assert main(["train", *small, *option.split()]) == 0
+    assert main(["train", *EFFECTS, "--out", str(out), *option.split()]) == 0
     assert (out / "model.safetensors").read_bytes() != baseline
     last = history(out)[-1]["test_accuracy"]
     assert main(["predict", str(out)]) == 0
@@ -123,7 +131,7 @@ def test_every_option_has_an_effect_and_its_model_predicts_the_same(
 def baseline(tmp_path_factory):
     """The model of a small run with default options."""
     out = tmp_path_factory.mktemp("baseline") / "run"
-    main(["train", "--hidden", "8,8", "--epochs", "3", "--quiet", "--out", str(out)])
+    main(["train", *EFFECTS, "--out", str(out)])
     return (out / "model.safetensors").read_bytes()
 
 
@@ -135,7 +143,7 @@ def test_predictions_follow_the_names_of_columns_and_labels_their_kind(tmp_path,
     write_csv(tmp_path / "train.csv", "a,b,kind\n" + rows)
     out = str(tmp_path / "run")
     command = ["train", str(tmp_path / "train.csv"), "--target", "kind", "--out", out]
-    assert main([*command, "--hidden", "8", "--epochs", "20", "--quiet"]) == 0
+    assert main([*command, "--batch-size", "full", "--hidden", "8", "--epochs", "20"]) == 0
     # Other order, and labels that are all whole numbers here.
     whole = [(x, y, kind) for x, y, kind in zip(a, b, kinds, strict=True) if kind != "x"]
     swapped = "".join(f"{kind},{y},{x}\n" for x, y, kind in whole)
@@ -158,11 +166,41 @@ def test_predictions_follow_the_names_of_columns_and_labels_their_kind(tmp_path,
     refused(tmp_path / "train.csv", "no column 'nope'", "--target", "nope")
 
 
+CHOICES = {  # options -> batch size, and what is said of it
+    "": ("auto", None),
+    "--rho 2 --weight-penalty l1:1e-3 --state-penalty none/none": ("auto", None),
+    "--momentum 0.5 --algorithm resnet": ("auto", None),
+    "--batch-size 7": (7, None),
+    "--batch-size full --alpha 1": ("full", None),
+    "--algorithm two-splitting --inner-steps 2": ("full", None),
+    "--acceleration none --alpha 1": ("full", "full batches, because --alpha needs them"),
+    "--certify 5": ("full", "full batches, because --certify needs them"),
+    "--state-penalty none/l1:1": ("full", "full batches, because --state-penalty needs them"),
+}
+
+
+@pytest.mark.parametrize("options", CHOICES)
+def test_batches_are_full_if_they_or_one_of_their_options_is_asked_for(options):
+    parser = argparse.ArgumentParser()
+    add_options(parser)
+    parsed = parser.parse_args(options.split())
+    said = choose_batches(parsed)
+    assert (parsed.batch_size, said) == CHOICES[options]
+
+
+def test_the_reason_for_full_batches_is_shown_and_they_go_to_config(tmp_path):
+    _, err = fastbcd("train", *SMALL, "--bias", 0.1, "--out", "run", cwd=tmp_path)
+    assert err.startswith("full batches, because --bias needs them\n")
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert (config["batch_size"], config["acceleration"]) == ("full", "nesterov")
+
+
 @pytest.mark.parametrize("algorithm", ["three-splitting", "two-splitting", "resnet"])
 def test_full_batches_are_accelerated_unless_the_published_procedure_is_asked_for(
     algorithm, tmp_path
 ):
     options = ("--algorithm", algorithm, "--hidden", "16,16", "--epochs", 25)
+    options = (*options, "--batch-size", "full")
     objectives, summaries, printed = [], [], []
     for more in ((), ("--acceleration", "none")):
         folder = tmp_path / f"run-{len(summaries)}"
@@ -206,7 +244,8 @@ def test_info_names_versions_threads_and_devices(tmp_path):
 
 def test_certify_adds_columns_and_says_in_words_what_held(tmp_path):
     out, _ = fastbcd(
-        *("train", "--algorithm", "two-splitting", "--hidden", "16,16", "--epochs", "12"),
+        *("train", "--batch-size", "full", "--algorithm", "two-splitting"),
+        *("--hidden", "16,16", "--epochs", "12"),
         *("--activation", "tanh", "--state-penalty", "none/box:-1,1/none", "--inner-steps", "2"),
         *("--certify", "3", "--evaluate-every", "4"),
         cwd=tmp_path,
@@ -239,7 +278,8 @@ def test_a_residual_network_of_depth_20_is_as_good_as_a_plain_one_of_depth_3(tmp
         ["--hidden", "64,64,64"],
     ):
         folder = tmp_path / str(len(accuracies))
-        fastbcd("train", *options, "--epochs", "100", "--quiet", "--out", folder, cwd=tmp_path)
+        options += ["--batch-size", "full", "--epochs", "100", "--quiet"]
+        fastbcd("train", *options, "--out", folder, cwd=tmp_path)
         objectives = [float(row["objective"]) for row in history(folder)]
         assert objectives == sorted(objectives, reverse=True)
         accuracies.append(json.loads((folder / "summary.json").read_text())["test_accuracy"])
@@ -264,13 +304,3 @@ def test_mini_batches_learn_digits_in_thirty_passes(tmp_path):
     )
     predicted, _ = fastbcd("predict", folder, cwd=tmp_path)
     assert predicted == f"digits: accuracy {summary['test_accuracy']} on 360 samples\n"
-
-
-def test_mini_batches_choose_everything_by_themselves(tmp_path):
-    fastbcd("train", "--batch-size", "auto", "--hidden", "128,128", "--quiet", cwd=tmp_path)
-    folder = tmp_path / "runs" / "digits-1"
-    config = json.loads((folder / "config.json").read_text())
-    assert config["batch_size"] == 1437 // 40
-    assert config["epochs"] == len(history(folder)) == -(-1200 // -(-1437 // 35))
-    assert config["momentum"] == pytest.approx(0.9)
-    assert json.loads((folder / "summary.json").read_text())["test_accuracy"] >= 0.98

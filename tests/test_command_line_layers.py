@@ -26,7 +26,8 @@ def trained(*arguments, cwd):
 
 @pytest.mark.parametrize("algorithm", ["three-splitting", "two-splitting"])
 def test_full_batches_of_digits_descend_and_the_stored_model_predicts_the_same(algorithm, tmp_path):
-    rows, model = trained(*DIGITS, "--algorithm", algorithm, "--epochs", 4, cwd=tmp_path)
+    options = ("--batch-size", "full", "--algorithm", algorithm, "--epochs", 4)
+    rows, model = trained(*DIGITS, *options, cwd=tmp_path)
     F = np.array([float(row["objective"]) for row in rows])
     assert (np.diff(F) < 0.0).all()
     assert model.image_shape == (8, 8)
@@ -54,7 +55,7 @@ def test_the_shape_of_images_is_that_of_the_files(tmp_path):
 
 
 def test_an_interrupted_run_goes_on_with_its_layers(tmp_path):
-    options = (*DIGITS, "--epochs", 3)
+    options = (*DIGITS, "--batch-size", "full", "--epochs", 3)
     _, model = trained(*options, cwd=tmp_path)
     folder = tmp_path / "again"
     fastbcd("train", *options, "--checkpoint-every", 1, "--out", folder, cwd=tmp_path)

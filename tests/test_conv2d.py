@@ -28,6 +28,9 @@ SHAPES = {
     "padding larger than kernel": ((3, 2, 2), 2, (1, 2), (2, 1), (2, 3)),
     "kernel of the whole image": ((3, 4, 2), 5, (3, 4), (1, 1), (0, 0)),
     "one pixel": ((1, 1, 3), 2, (1, 1), (1, 1), (0, 0)),
+    # More positions and channels than a tile of any processor has, with a rest; and a half tile.
+    "several tiles": ((3, 13, 2), 42, (2, 3), (1, 1), (0, 0)),
+    "half a tile": ((4, 5, 1), 17, (3, 3), (1, 1), (1, 1)),
 }
 
 
@@ -287,15 +290,6 @@ REFUSED = {
 def test_a_wrong_number_is_named(message):
     with pytest.raises(InputError, match=message):
         Conv2d(**{"channels": 4, **REFUSED[message]})
-
-
-def test_images_of_other_sizes_than_those_of_the_layer_below_are_refused():
-    first = Conv2d((8, 8, 1), 3, 3)
-    second = Conv2d((3, 6, 6), 2, 3)  # as many numbers, but channels first
-    layers = [first, second, Dense(second.d_out, 10)]
-    problem = Problem((64, first.d_out, second.d_out, 10), layers=layers)
-    with pytest.raises(InputError, match=r"takes images \(3, 6, 6\).*makes images \(6, 6, 3\)"):
-        ThreeSplitting(problem)
 
 
 def test_a_gpu_is_refused_before_any_work():

@@ -6,6 +6,7 @@ PyTorch or MPI run if these are installed.
 """
 
 import argparse
+import importlib
 import importlib.util
 import logging
 import re
@@ -20,8 +21,11 @@ import pytest
 from documents import ROOT, anchors, blocks, indented_commands, links, prose
 from test_data import write_csv, write_idx_folder, write_npz
 
+import fastbcd
+from fastbcd import callbacks, data, estimators, export, kernels, layers, plots
 from fastbcd.cli.main import build_parser, main
 from fastbcd.cli.run_folder import RunFolder
+from fastbcd.solvers import mini_batch
 
 DOCS = sorted((ROOT / "docs").glob("*.md"))
 # The blocks of kernels/README.md run in test_kernel_library.py.
@@ -30,6 +34,16 @@ RUN = [path for path in LINKED if path.parent.name != "kernels"]
 WIDTH, EPOCHS = 32, 3
 # What prepares or checks a checkout; and programs that are not ours.
 OTHER = {"asv", "cd", "git", "mypy", "nproc", "pip", "pytest", "python3", "ruff"}
+PUBLIC = (fastbcd, callbacks, data, estimators, export, kernels, layers, mini_batch, plots)
+# Public, though no `__all__` has them.
+ALSO = (
+    "fastbcd.training.certificate.Certificate",
+    "fastbcd.training.loop.run",
+    "fastbcd.models.probabilities.probabilities",
+    "fastbcd.checkpoints.checkpoint.Checkpoint",
+    "fastbcd.checkpoints.checkpoint.read",
+    "fastbcd.checkpoints.checkpoint.write",
+)
 OPTIONAL, SKIPPED = ("torch", "mpi4py"), object()
 NUMBER = r"-?\d+\.?\d*(?:e[-+]?\d+)?"
 of_each_page = pytest.mark.parametrize("path", RUN, ids=lambda path: str(path.relative_to(ROOT)))
@@ -69,9 +83,11 @@ def test_every_block_runs_and_prints_what_stands_below_it(path, tmp_path, monkey
                 execute(command, f"{path.name}: {command}")
             shown = capsys.readouterr()
             printed = shown.out + shown.err
+        elif block.language == "math":
+            printed = None
         else:
             where = f"{path.name}, line {block.line}"
-            assert block.language == "text", f"{where}: python, bash, or text that they print"
+            assert block.language == "text", f"{where}: python, bash, math, or text that they print"
             assert printed is not None, f"{where}: no block before it; indent what is no output"
             assert printed is SKIPPED or words(block.text) == words(printed), where
             printed = None
@@ -186,7 +202,7 @@ def test_every_option_that_a_page_names_exists(path):
     named = set(
         re.findall(r"(?<![\w-])--[a-z][a-z-]*", " ".join(re.findall(r"`.+?`", prose(path))))
     )
-    known = {"--help", "--version"}
+    known = {"--help", "--version", "--completion"}
     for script in (ROOT / "benchmarks").glob("**/*.py"):
         known |= set(re.findall(r'"(--[a-z-]+)"', script.read_text()))
     commands = next(
@@ -203,3 +219,19 @@ def test_the_table_of_contents_leads_to_every_page():
     listed = links(ROOT / "docs" / "README.md")
     for path in DOCS:
         assert path.name == "README.md" or path.name in listed, path.name
+
+
+def test_the_reference_has_every_public_name_and_no_other():
+    listed = {}
+    for page in (ROOT / "docs" / "reference").glob("*.rst"):
+        for module, names in re.findall(
+            r"^\.\. public:: (\S+)\n\n((?:   \w+\n)+)", page.read_text(), re.M
+        ):
+            owner = importlib.import_module(module)
+            listed |= {f"{module}.{name}": getattr(owner, name) for name in names.split()}
+    shown = {id(thing) for thing in listed.values()}
+    for module in PUBLIC:
+        for name in set(module.__all__) - {"__version__"}:
+            assert id(getattr(module, name)) in shown, f"{module.__name__}.{name}"
+    others = {id(getattr(module, name)) for module in PUBLIC for name in module.__all__}
+    assert {name for name, thing in listed.items() if id(thing) not in others} == set(ALSO)

@@ -100,14 +100,15 @@ def test_where_nothing_was_learned_the_estimator_is_as_it_was(solver, monkeypatc
 
 
 def test_early_stopping_keeps_the_best_weights_of_those_that_were_scored(monkeypatch):
-    from fastbcd.estimators.score import ValidationScore
+    from fastbcd.callbacks.held_out import HeldOut
 
     stopped = small(max_iter=50, early_stopping=True)
-    after_calls(monkeypatch, ValidationScore, "on_iteration", 4)
+    after_calls(monkeypatch, HeldOut, "on_iteration", 4)
     with pytest.warns(UserWarning, match="interrupted"):
         stopped.fit(X, Y)
     assert len(stopped.validation_scores_) == 3
-    assert stopped.best_validation_score_ == max(stopped.validation_scores_)
+    best = np.argmin(stopped.validation_loss_curve_)
+    assert stopped.best_validation_score_ == stopped.validation_scores_[best]
     assert stopped.score(X, Y) > 0.5
 
 

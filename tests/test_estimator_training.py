@@ -5,10 +5,13 @@ import re
 
 import numpy as np
 import pytest
+from scipy.special import softmax
 from sklearn.datasets import load_diabetes, load_digits, load_iris, make_classification
-from sklearn.metrics import recall_score
+from sklearn.metrics import log_loss, recall_score
 
-from fastbcd import BCDClassifier, BCDRegressor, InputError
+from fastbcd import BCDClassifier, BCDRegressor, InputError, Problem, ThreeSplitting, one_hot
+from fastbcd.callbacks.held_out import HeldOut
+from fastbcd.training.loop import network_of
 
 IRIS = load_iris(return_X_y=True)
 
@@ -75,15 +78,37 @@ def test_early_stopping_keeps_the_best_weights_of_what_it_held_out():
     X, y = load_digits(return_X_y=True)
     classifier = quick(max_iter=60, early_stopping=True, n_iter_no_change=4, schedule="constant")
     classifier.fit(X, y)
-    scores = classifier.validation_scores_
-    assert len(scores) == classifier.n_iter_ < 60
-    assert classifier.best_validation_score_ == max(scores) > 0.85
-    assert max(scores[-4:]) <= max(scores[:-4]) + classifier.tol
+    losses, scores = classifier.validation_loss_curve_, classifier.validation_scores_
+    assert len(losses) == len(scores) == classifier.n_iter_ < 60
+    assert classifier.best_validation_score_ == scores[np.argmin(losses)] > 0.85
+    assert min(losses[-4:]) >= min(losses[:-4]) - classifier.tol
     assert classifier.best_loss_ is None
     longer = quick(max_iter=60, early_stopping=True, n_iter_no_change=60, schedule="constant")
     longer.fit(X, y)
     assert longer.n_iter_ == 60
-    assert longer.validation_scores_[: len(scores)] == scores
+    assert longer.validation_loss_curve_[: len(losses)] == losses
+
+
+def test_the_validation_loss_is_the_weighted_log_loss_or_the_mean_loss_in_scaled_units():
+    X, y = IRIS
+    X, weight = X.astype(np.float32), np.linspace(1.0, 3.0, len(y))
+    for loss in ("cross_entropy", "cross_entropy:0.2", "squared"):
+        fitted = quick(loss=loss).fit(X, y)
+        scaled = fitted.model_.preprocessing(X, np.float32)
+        measured = {}
+        held_out = HeldOut(scaled, one_hot(y), weight, fitted._score)
+        solver = ThreeSplitting(Problem((4, 8, 3), loss=loss))
+        state = solver.init(scaled, one_hot(y))
+        held_out.on_iteration(solver, state, measured)
+        outputs = network_of(solver, state).forward(scaled).astype(np.float64)
+        if loss == "squared":
+            each = 0.5 * ((outputs - one_hot(y)) ** 2).sum(axis=1)
+            expected = np.average(each, weights=weight)
+        else:
+            expected = log_loss(y, softmax(outputs, axis=1), sample_weight=weight)
+        assert measured["validation_loss"] == pytest.approx(expected, rel=1e-6)
+        right = outputs.argmax(axis=1) == y
+        assert measured["validation_score"] == pytest.approx(np.average(right, weights=weight))
 
 
 @pytest.mark.parametrize("solver", ["mini-batch", "three-splitting", "two-splitting"])

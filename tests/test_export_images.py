@@ -101,6 +101,7 @@ TEXTS = {
     "stride": "conv:4:3x2:2x3,dense:6",
     "padding": "conv:4:3x5:1:2x1,dense:6",
     "stride and padding": "conv:5:2x4:3x2:1x2",
+    "groups": "conv:6:3x2:2:1:3,conv:4:1:1:0:2",
     "1 x 1": "conv:4:1,conv:2:1:2",
     "the whole image": "conv:6:7x9,dense:4",
     "pools": "conv:4:2,maxpool:3x2,averagepool:2,dense:6",
@@ -153,15 +154,15 @@ def test_scaled_inputs_give_the_same_where_padding_stays_zero(
 @each_dtype
 def test_residual_layers_of_images_give_the_same(dtype, evaluate):
     same = Conv2d((4, 5, 3), 3, 3, padding=1)
-    # The skip connection joins rows of 16 numbers, which are images of other sizes.
-    other = Conv2d((4, 4, 1), 4, 2, 2)
-    for layers in (
-        [same, same, Dense(60, 60), Dense(60, 3)],
-        [other, Dense(16, 16), other, AveragePool2d((2, 2, 4), "global")],
-        [Dense(6, 60), same, Dense(60, 3)],
-        [Dense(60, 60), same],
+    smaller = Conv2d((4, 4, 1), 4, 2, 2)
+    larger = Conv2d((2, 2, 4), 2, 1, padding=(1, 2))
+    for layers, joins in (
+        ([same, same, Dense(60, 60), Dense(60, 3)], (True, True, True, False)),
+        ([smaller, Dense(16, 16), smaller, AveragePool2d((2, 2, 4), "global")], (True,) * 4),
+        ([Dense(6, 60), same, Dense(60, 3)], (False, True, False)),
+        ([Dense(60, 60), same], (True, True)),
+        ([smaller, larger, Dense(48, 5), Dense(5, 7), Dense(7, 3)], (True,) * 5),
     ):
-        joins = [layer.d_in == layer.d_out for layer in layers]
         scaling = Preprocessing(np.full(1, 0.5), np.full(1, 2.0), 3.0)
         model = model_of(layers, dtype, residual=joins, preprocessing=scaling)
         check(evaluate, model, samples(layers))
@@ -222,17 +223,13 @@ class Mine(Conv2d):
 def test_what_cannot_be_exported_is_named_in_one_sentence(export):
     pytest.importorskip("onnx" if export is onnx_model else "torch")
     first = build_layers("conv:4:3", IMAGE, 3)[0]
-    known = "types that can: dense, conv2d, average_pool2d, max_pool2d$"
+    known = "types that can: dense, conv2d, grouped_conv2d, average_pool2d, max_pool2d$"
     with pytest.raises(
         InputError, match="^layers: layer 2 is a scaling, which cannot be.*" + known
     ):
         export(model_of([first, Scaling(first.d_out, first.d_out, 2.0), Dense(first.d_out, 3)]))
     with pytest.raises(InputError, match="^layers: layer 1 is a conv2d, which cannot be exported"):
         export(model_of([Mine(IMAGE, 4, 3)]))
-    with pytest.raises(
-        InputError, match="connection of layer 1 joins widths 189 and 140, and an e"
-    ):
-        export(model_of([first, Dense(first.d_out, 3)], residual=[True, False]))
     own = [Formula("mine", value=relu().functions["value"]), linear()]
     with pytest.raises(InputError, match="activation: mine cannot be exported"):
         export(model_of([first, Dense(first.d_out, 3)], activations=own))

@@ -81,8 +81,22 @@ def test_every_folder_with_code_is_packaged():
     assert packaged == {
         module_of(path).removesuffix(".__init__") for path in SOURCES if path.name == "__init__.py"
     }
-    assert config["project"]["version"] == fastbcd.__version__
+    # The version stands in one file, from which the build reads it.
+    (place,) = config["tool"]["setuptools"]["dynamic"]["version"].values()
+    assert place == "fastbcd.support.version.__version__"
+    assert "version" not in config["project"]
 
 
 def test_the_changelog_has_this_version():
     assert f"## {fastbcd.__version__}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_recipes_have_this_version_and_these_requirements():
+    tomllib = pytest.importorskip("tomllib")  # Python 3.11 on
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    recipe = (ROOT / ".ci" / "conda" / "recipe.yaml").read_text()
+    assert f"version: {fastbcd.__version__}\n" in recipe
+    assert f"version: {fastbcd.__version__}\n" in (ROOT / ".github" / "CITATION.cff").read_text()
+    required = re.search(r"^  run:\n((?:    - .*\n)+)", recipe, re.MULTILINE)[1].split("\n")
+    required = {line.removeprefix("    - ").replace(" ", "") for line in required if line}
+    assert required == {f"python{project['requires-python']}", *project["dependencies"]}

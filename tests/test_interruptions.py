@@ -16,7 +16,9 @@ from fastbcd.callbacks import Callback, SaveCheckpoint, StopOnSignal
 from fastbcd.cli.main import main
 
 RUNS = {
-    "full batches": ["--hidden", "60,40", "--epochs", "150", "--certify", "5"],
+    "full batches": [
+        *("--batch-size", "full", "--hidden", "60,40", "--epochs", "150", "--certify", "5"),
+    ],
     "mini-batches": ["--hidden", "60,40", "--epochs", "60", "--batch-size", "50"],
 }
 
@@ -30,7 +32,8 @@ def wait_for_rows(path, rows, process):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_run_after_its_iteration_and_says_how_to_go_on(number, tmp_path):
-    options = ["train", "--hidden", "40", "--epochs", "100000", "--evaluate-every", "1000"]
+    options = ["train", "--batch-size", "full", "--hidden", "40", "--epochs", "100000"]
+    options += ["--evaluate-every", "1000"]
     process = start(*options, "--out", "a run", cwd=tmp_path, stderr=subprocess.PIPE)
     wait_for_rows(tmp_path / "a run" / "history.csv", 3, process)
     process.send_signal(number)
@@ -107,6 +110,7 @@ def test_a_checkpoint_of_changed_options_or_data_is_refused(tmp_path, complain, 
     table = tmp_path / "t.csv"
     table.write_text("a,b,y\n" + "".join(f"{i % 7},{i % 5},{i % 2}\n" for i in range(60)))
     options = ["train", "t.csv", "--target", "y", "--hidden", "8", "--epochs", "9", "--out", "r"]
+    options += ["--batch-size", "full"]
     with monkeypatch.context() as patched:  # as if it had been killed after its last checkpoint
         patched.setattr(Model, "save", None)
         with pytest.raises(TypeError):

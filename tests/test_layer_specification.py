@@ -15,6 +15,7 @@ from fastbcd.layers import (
     AveragePool2d,
     Conv2d,
     Dense,
+    GroupedConv2d,
     MaxPool2d,
     build_layers,
     specification,
@@ -52,6 +53,7 @@ BUILT = {
     "conv:4:3x1:2x1:1x0": [Conv2d((8, 8, 3), 4, (3, 1), (2, 1), (1, 0))],
     "dense:7,dense:5": [Dense(192, 7), Dense(7, 5)],
     "conv:4:3, conv:2:6 ,dense:7": [Conv2d((8, 8, 3), 4, 3), Conv2d((6, 6, 4), 2, 6), Dense(2, 7)],
+    "conv:6:3:2:1:3": [GroupedConv2d((8, 8, 3), 6, 3, 2, 1, groups=3)],
     "conv:4:3:1:1,dense:7": [Conv2d((8, 8, 3), 4, 3, 1, 1), Dense(256, 7)],
     "conv:4:3:1:1,maxpool:2x4,averagepool:global": [
         Conv2d((8, 8, 3), 4, 3, 1, 1),
@@ -87,13 +89,16 @@ REFUSED = {
     "dense:8,conv:4:3": r"layers: number 2, 'conv:4:3': it takes images \(height, width, "
     r"channels\), but its inputs are rows of 8 numbers; put it before the dense layers",
     "kernel:3": r"layers: number 1, 'kernel:3': unknown name 'kernel'; the forms are "
-    r"conv:CHANNELS:KERNEL\[:STRIDE\[:PADDING\]\], maxpool:WINDOW, "
+    r"conv:CHANNELS:KERNEL\[:STRIDE\[:PADDING\[:GROUPS\]\]\], maxpool:WINDOW, "
     r"averagepool:WINDOW\|global, dense:WIDTH",
     "conv:3": r"layers: number 1, 'conv:3': it has 1 argument, but the form is conv:CHANNELS:",
     "dense:3:1": r"number 1, 'dense:3:1': it has 2 arguments, but the form is dense:WIDTH",
     "conv:3:2.5": r"number 1, 'conv:3:2.5': '2.5' is no size; the form is conv:CHANNELS",
     "conv:3:2:0": r"number 1, 'conv:3:2:0': Conv2d: stride must be an integer of at least 1",
     "conv:global:2": r"number 1, 'conv:global:2': Conv2d: channels must be an integer of at least",
+    "conv:4:3,conv:6:3:1:1:4": r"number 2, 'conv:6:3:1:1:4': Conv2d: 4 groups do not divide the 4 "
+    r"channels of the images below and the 6 channels of the layer$",
+    "conv:4:3:1:1:0": r"number 1, 'conv:4:3:1:1:0': Conv2d: groups must be an integer of at least",
     "dense:0": r"number 1, 'dense:0': its width must be an integer of at least 1, got 0",
     "dense:": r"number 1, 'dense:': '' is no size",
     "": r"number 1, '': unknown name ''; the forms are",

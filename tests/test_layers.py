@@ -20,9 +20,8 @@ from fastbcd import (
 from fastbcd.callbacks import Certify
 from fastbcd.data import Preprocessing
 from fastbcd.devices import CPU
-from fastbcd.export.pieces import pieces
-from fastbcd.kernels import l1, none, nonnegative, ridge
-from fastbcd.layers import AveragePool2d, Conv2d, Dense, Skip
+from fastbcd.kernels import l1, linear, none, nonnegative, relu, ridge
+from fastbcd.layers import AveragePool2d, Conv2d, Dense, GroupedConv2d, MaxPool2d, Skip
 from fastbcd.layers.normal_equations import NormalEquations
 from fastbcd.solvers.three_splitting import ThreeSplittingBlocks
 from fastbcd.training.descent_log import DescentLog
@@ -37,6 +36,7 @@ LAYERS = {
     "conv2d": Conv2d((4, 3, 2), 3, kernel=2, steps=MANY),
     "uneven conv2d": Conv2d((5, 4, 1), 2, (3, 2), stride=(2, 1), padding=(1, 2), steps=MANY),
     "sparse conv2d": Conv2d((5, 6, 2), 2, (1, 2), stride=(2, 3), padding=(0, 1), steps=MANY),
+    "grouped conv2d": GroupedConv2d((2, 3, 4), 4, (2, 3), 2, (0, 1), groups=2, steps=MANY),
     "average pool": AveragePool2d((4, 3, 2), (2, 3)),
 }
 NETWORKS = {
@@ -49,6 +49,14 @@ NETWORKS = {
             Conv2d((2, 3, 1), 2, kernel=3, padding=1),
             Conv2d((2, 3, 2), 2, kernel=(1, 3), padding=(0, 1)),
             Dense(12, 3),
+        ),
+    ),
+    "grouped conv2d": (
+        (6, 6, 6, 3),
+        (
+            GroupedConv2d((3, 1, 2), 2, kernel=(3, 1), padding=(1, 0), groups=2),
+            GroupedConv2d((3, 1, 2), 2, kernel=(3, 1), padding=(1, 0), groups=2),
+            Dense(6, 3),
         ),
     ),
     "conv2d and average pool": (
@@ -150,6 +158,10 @@ def test_mini_batches_apply_the_same_operator(layer):
         moved = np.empty_like(U)
         layer.batch_apply(device.kernels, moved, V, W + step)
         assert np.sum((N - 0.5) * step) == pytest.approx(2.0 * np.sum(R * (moved - U)), rel=1e-5)
+        rows, some = slice(1, len(W)), np.ones_like(W[1:])
+        columns = layer.columns(R, rows)
+        layer.batch_gradient(device.kernels, some, columns, V, 2.0, 0.5)
+        np.testing.assert_allclose(some, N[rows], atol=1e-12)
 
 
 def test_the_numpy_form_and_the_gain_are_those_of_the_operator(layer):
@@ -163,6 +175,20 @@ def test_the_numpy_form_and_the_gain_are_those_of_the_operator(layer):
         gain = layer.gain(device.kernels, W)
     np.testing.assert_allclose(layer.linear_part(V, W), U, atol=1e-12)
     assert gain == pytest.approx(np.sqrt(np.mean(back**2)), rel=0.03)
+
+
+def test_a_grouped_convolution_is_one_with_zeros_between_the_groups():
+    layer = LAYERS["grouped conv2d"]
+    whole = Conv2d(layer.image, 4, (2, 3), 2, (0, 1))
+    W, V = weights_of(layer, RNG), RNG.standard_normal((M, layer.d_in))
+    full = np.zeros((4, 2, 3, 4))
+    full[:2, :, :, :2] = W[:2, :-1].reshape(2, 2, 3, 2)
+    full[2:, :, :, 2:] = W[2:, :-1].reshape(2, 2, 3, 2)
+    U, expected = np.empty((2, M, layer.d_out))
+    with CPU(1).session():
+        layer.on(CPU(1), W).apply(U, V)
+        whole.on(CPU(1), np.c_[full.reshape(4, -1), W[:, -1]]).apply(expected, V)
+    np.testing.assert_allclose(U, expected, atol=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -244,12 +270,37 @@ SETTINGS = {
     "nonsmooth states": {"state_penalty": "nonnegative"},
     "tanh": {"activation": "tanh", "loss": "cross_entropy"},
 }
-# Skip connections between different widths: S drops the last columns, or adds columns of zeros.
+# Skip connections between different widths: S drops the last columns, or adds columns of zeros; or
+# between images of different sizes.
 SKIPS = {
-    "narrower": ((6, 8, 5, 3), (False, True, False)),
-    "wider": ((6, 5, 8, 3), (False, True, False)),
-    "everywhere": ((6, 8, 5, 3), (True, True, True)),
+    "narrower": ((6, 8, 5, 3), None, (False, True, False)),
+    "wider": ((6, 5, 8, 3), None, (False, True, False)),
+    "everywhere": ((6, 8, 5, 3), None, (True, True, True)),
+    "smaller images": (
+        None,
+        (
+            Conv2d((3, 2, 1), 2, kernel=3, padding=1),
+            Conv2d((3, 2, 2), 3, kernel=3, stride=2, padding=1),
+            Conv2d((2, 1, 3), 2, kernel=(2, 1)),
+            Dense(2, 3),
+        ),
+        True,
+    ),
+    "larger images and a pool": (
+        None,
+        (
+            Conv2d((3, 2, 1), 2, kernel=(1, 2), padding=(0, 1)),
+            MaxPool2d((3, 3, 2), 3),
+            Dense(2, 3),
+        ),
+        (True, True, False),
+    ),
 }
+
+
+def problem_with_skips(name, **settings):
+    widths, layers, residual = SKIPS[name]
+    return Problem(widths, "softplus", layers=layers, residual=residual, **settings)
 
 
 @pytest.mark.parametrize("kind", [ThreeSplitting, TwoSplitting])
@@ -341,8 +392,19 @@ def test_independent_steps_of_a_block_may_be_swapped(monkeypatch):
 def test_a_wrong_layer_is_named():
     with pytest.raises(InputError, match="layers must be 2 for widths"):
         Problem((6, 8, 3), layers=[Dense(6, 3)])
-    with pytest.raises(InputError, match="number 2 leads from 7 to 3, but widths from 8 to 3"):
-        Problem((6, 8, 3), layers=[Dense(6, 8), Dense(7, 3)])
+    with pytest.raises(InputError, match="number 1 leads from 6 to 7, but widths from 6 to 8"):
+        Problem((6, 8, 3), layers=[Dense(6, 7), Dense(7, 3)])
+    wrong = [Conv2d((4, 4, 2), 3, 2), Conv2d((3, 4, 4), 2, 2)], [Dense(6, 8), Dense(7, 3)]
+    messages = (
+        r"number 2, .*takes images \(3, 4, 4\), but number 1, Conv2d.*makes images \(3, 3, 3\), b",
+        r"number 2, .*takes rows of 7, but number 1, Dense\(d_in=6, d_out=8\), makes rows of 8$",
+    )
+    for layers, message in zip(wrong, messages, strict=True):
+        weights = [np.ones(layer.weight_shape) for layer in layers]
+        with pytest.raises(InputError, match=message):
+            Problem(layers=layers)
+        with pytest.raises(InputError, match=message):
+            Network(weights, [relu(), linear()], [False, False], layers)
     for nothing in (None, ()):
         with pytest.raises(InputError, match="widths: give the widths of the network, or its"):
             Problem(layers=nothing)
@@ -373,18 +435,41 @@ def test_the_log_has_every_block():
     assert set(state.descent_log.blocks) == {(kind, l) for kind in "VUW" for l in (1, 2, 3)}
 
 
-def as_matrix(skip):
-    return np.eye(skip.d_out, skip.d_in)
+def as_matrix(layer):
+    """S of a layer by its definition, pixel by pixel."""
+    S = np.eye(layer.d_out, layer.d_in)
+    if not hasattr(layer, "image") or layer.image == layer.image_out:
+        return S
+    S[:] = 0
+    shapes, (height, width, channels) = layer.shapes, layer.image
+    for row, (y, x, c) in enumerate(np.ndindex(layer.image_out)):
+        i = shapes.stride[0] * y - shapes.padding[0] + (shapes.kernel[0] - 1) // 2
+        j = shapes.stride[1] * x - shapes.padding[1] + (shapes.kernel[1] - 1) // 2
+        if 0 <= i < height and 0 <= j < width and c < channels:
+            S[row, (i * width + j) * channels + c] = 1
+    return S
 
 
-@pytest.mark.parametrize("sizes", [(5, 5), (5, 3), (3, 5)])
-def test_a_skip_is_its_matrix(sizes):
-    skip, V, found = Skip(*sizes), RNG.standard_normal((7, sizes[0])), []
-    CPU(1).for_each_tile(7, sizes, "float64", lambda tile: found.append(skip.apply(tile, V).copy()))
-    S = as_matrix(skip)
+SKIPPED = [
+    *(Dense(5, 5), Dense(5, 3), Dense(3, 5), Conv2d((4, 3, 2), 2, 3, padding=1)),
+    *(Conv2d((5, 4, 2), 3, (3, 2), stride=(2, 1), padding=(1, 2)), Conv2d((6, 5, 3), 2, 4)),
+    # No pixel is in the middle of a patch.
+    *(AveragePool2d((6, 4, 2), (3, 2)), Conv2d((1, 1, 1), 2, 2, stride=3, padding=2)),
+]
+
+
+@pytest.mark.parametrize("layer", SKIPPED, ids=str)
+def test_a_skip_is_its_matrix(layer):
+    skip, V, found = layer.skip, RNG.standard_normal((7, layer.d_in)), []
+    device, sizes = CPU(1), (layer.d_in, layer.d_out)
+    device.for_each_tile(7, sizes, "float64", lambda tile: found.append(skip.apply(tile, V).copy()))
+    S = as_matrix(layer)
     np.testing.assert_array_equal(found[0], V @ S.T)
-    kappa = np.broadcast_to(skip.curvature(3.0), sizes[0])
-    np.testing.assert_array_equal(np.diag(kappa), 3.0 * (np.eye(sizes[0]) + S.T @ S))
+    kappa = np.broadcast_to(skip.curvature(3.0), layer.d_in)
+    np.testing.assert_array_equal(np.diag(kappa), 3.0 * (np.eye(layer.d_in) + S.T @ S))
+    T, D = RNG.standard_normal((7, layer.d_out)), np.full((7, layer.d_in), np.nan)
+    skip.write_adjoint(device, D, T, 0.5)
+    np.testing.assert_array_equal(D, 0.5 * T @ S)
 
 
 def test_a_narrowed_problem_has_narrowed_skips():
@@ -397,8 +482,7 @@ def test_a_narrowed_problem_has_narrowed_skips():
 @pytest.mark.parametrize("states", ["none", "ridge:1e-1", "nonnegative"])
 @pytest.mark.parametrize("name", SKIPS)
 def test_algorithm_3_descends_with_skips_between_different_widths(name, states):
-    widths, residual = SKIPS[name]
-    problem = Problem(widths, "softplus", residual=residual, state_penalty=states)
+    problem = problem_with_skips(name, state_penalty=states)
     solver = ThreeSplitting(problem, alpha=0.1, dtype="float64", tile_rows=13)
     result = solver.fit(X, Y, max_iter=6, callbacks=[Certify(every=2)])
     certificate = result.certificate
@@ -407,14 +491,15 @@ def test_algorithm_3_descends_with_skips_between_different_widths(name, states):
     assert certificate.tracking_error < 1e-9, str(certificate)
     # The objective from its formula, with S as a matrix.
     state, F = result.state, 0.0
-    for l, (skip, activation) in enumerate(
-        zip(problem.skips, problem.activations, strict=True), start=1
-    ):
+    pieces = zip(problem.layers, problem.residual, problem.activations, strict=True)
+    for l, (layer, residual, activation) in enumerate(pieces, start=1):
         act = np.empty_like(state.U[l])
         kernels.activate(act, activation, state.U[l], None)
-        below = 0.0 if skip is None else state.V[l - 1] @ as_matrix(skip).T
+        below = state.V[l - 1] @ as_matrix(layer).T if residual else 0.0
         F += 0.5 * np.sum((state.V[l] - below - act) ** 2) / M
-        linear = state.V[l - 1] @ state.W[l][:, :-1].T + state.W[l][:, -1]
+        linear = layer.linear_part(state.V[l - 1], state.W[l])
+        if layer.has_weights:
+            linear += np.tile(state.W[l][:, -1], layer.d_out // len(state.W[l]))
         F += 0.5 * np.sum((state.U[l] - linear) ** 2) / M
         F += np.vectorize(problem.state_penalties[l - 1].value)(state.V[l]).sum() / M
     F += 0.5 * np.sum((state.V[-1] - Y) ** 2) / M
@@ -422,43 +507,45 @@ def test_algorithm_3_descends_with_skips_between_different_widths(name, states):
 
 
 @pytest.mark.parametrize("name", SKIPS)
-def test_the_subgradient_and_the_network_know_skips_between_different_widths(name):
-    widths, residual = SKIPS[name]
-    problem = Problem(widths, "softplus", residual=residual)
+def test_subgradient_network_and_file_know_skips_between_different_widths(name, tmp_path):
+    problem = problem_with_skips(name)
     solver = ThreeSplitting(problem, dtype="float64")
     state = solver.init(X, Y)
-    network = Network(state.W[1:], problem.activations, residual)
+    network = Network(state.W[1:], problem.activations, problem.residual, problem.layers)
     np.testing.assert_allclose(network.forward(X), state.V[-1], atol=1e-12)
+    model = Model(network, [0, 1, 2], Preprocessing(np.zeros(1), np.ones(1)))
+    model.save(tmp_path / "model")
+    np.testing.assert_array_equal(Model.load(tmp_path / "model").outputs(X), model.outputs(X))
     solver.step(state)
     assert_the_subgradient_is_the_gradient(solver, state)
 
 
 @pytest.mark.parametrize("name", SKIPS)
 def test_mini_batches_follow_the_gradient_with_skips_between_different_widths(name):
-    widths, residual = SKIPS[name]
-    problem = Problem(widths, "softplus", residual=residual)
+    problem = problem_with_skips(name)
     solver = MiniBatchThreeSplitting(problem, dtype="float64", displacement=1e-6, batch_size=M)
     before = solver.init(X, Y, passes=20)
     state = solver.step(solver.init(X, Y, passes=20))
     batch = state.cache.batches[M]
 
     def loss(W):
-        outputs = Network(W, problem.activations, residual).forward(X)
+        outputs = Network(W, problem.activations, problem.residual, problem.layers).forward(X)
         return kernels.loss_sum(problem.loss, outputs, np.ascontiguousarray(Y))
 
-    for l in range(1, problem.n_layers + 1):
+    for l, layer in enumerate(problem.layers, start=1):
+        if not layer.has_weights:
+            continue
         W = [w.copy() for w in before.W[1:]]
         gradient = central_differences(lambda W=W: loss(W), W[l - 1])
-        N = batch.D[l].T @ batch.V[l - 1]
+        N = np.zeros_like(gradient)
+        layer.batch_gradient(kernels, N, batch.D[l], batch.V[l - 1], 1.0, 0.0)
         cosine = -np.sum(N * gradient) / np.linalg.norm(N) / np.linalg.norm(gradient)
         assert cosine > 0.99, (l, cosine)
 
 
-def test_exports_refuse_skips_between_different_widths(tmp_path):
-    widths, residual = SKIPS["wider"]
-    network = ThreeSplitting(Problem(widths, residual=residual)).fit(X, Y, max_iter=1).network
-    model = Model(network, [0, 1, 2], Preprocessing(np.zeros(1), np.ones(1)))
-    model.save(tmp_path / "model")
-    np.testing.assert_array_equal(Model.load(tmp_path / "model").outputs(X), model.outputs(X))
-    with pytest.raises(InputError, match="skip connection of layer 2 joins widths 5 and 8"):
-        pieces(model)
+def test_residual_true_joins_convolutions_of_any_size_but_not_the_first_one():
+    images = SKIPS["smaller images"][1]
+    assert Problem(layers=images, residual=True).residual == (False, True, True, False)
+    assert Problem(layers=NETWORKS["conv2d"][1], residual=True).residual == (False, True, False)
+    with pytest.raises(InputError, match=r"no hidden layer is as wide .* and no convolution foll"):
+        Problem(layers=[Conv2d((3, 2, 1), 2, 1), Dense(12, 3)], residual=True)

@@ -9,7 +9,15 @@ import scipy.special
 
 from fastbcd import InputError, Problem, ThreeSplitting, TwoSplitting, one_hot
 from fastbcd.callbacks import Certify, Objective
-from fastbcd.kernels import LOSSES, Loss, huber, loss_sum, quantile, update_output_state
+from fastbcd.kernels import (
+    LOSSES,
+    Loss,
+    cross_entropy,
+    huber,
+    loss_sum,
+    quantile,
+    update_output_state,
+)
 
 MARGIN_LOSSES = {
     "logistic": lambda m: np.logaddexp(0, -m),
@@ -17,7 +25,7 @@ MARGIN_LOSSES = {
     "hinge": lambda m: np.maximum(0, 1 - m),
     "exponential": lambda m: np.exp(-m),
 }
-DELTA, LEVEL = 0.7, 0.2
+DELTA, LEVEL, SMOOTHING = 0.7, 0.2, 0.1
 ELEMENTWISE = {
     "absolute": lambda V, Y: np.abs(V - Y),
     "huber": lambda V, Y: scipy.special.huber(DELTA, V - Y),
@@ -27,15 +35,18 @@ ELEMENTWISE = {
 }
 MADE = {name: make() for name, make in LOSSES.items()}
 MADE |= {"huber": huber(DELTA), "quantile": quantile(LEVEL)}
+MADE["smoothed"] = cross_entropy(SMOOTHING)
 LIMITS = {np.float32: 1e-6, np.float64: 1e-12}
 
 
 def reference(name, V, Y):
     """Loss of each row, in float64, written again."""
     V, Y = V.astype(np.float64), Y.astype(np.float64)
+    if name == "smoothed":
+        Y = (1 - SMOOTHING) * Y + SMOOTHING / Y.shape[1]
     if name == "squared":
         return 0.5 * ((V - Y) ** 2).sum(axis=1)
-    if name == "cross_entropy":
+    if name in ("cross_entropy", "smoothed"):
         return (Y * (np.logaddexp.reduce(V, axis=1, keepdims=True) - V)).sum(axis=1)
     if name in ELEMENTWISE:
         return ELEMENTWISE[name](V, Y).sum(axis=1)
@@ -73,7 +84,9 @@ def high_precision_prox(name, c, y, q):
             return [_elementwise_prox(name, c_j, y_j, q) for c_j, y_j in zip(c, y, strict=True)]
         if name == "squared":
             return [(y_j + q * c_j) / (1 + q) for c_j, y_j in zip(c, y, strict=True)]
-        if name == "cross_entropy":
+        if name == "smoothed":
+            y = [y_j + mpmath.mpf(SMOOTHING) * (mpmath.mpf(1) / len(y) - y_j) for y_j in y]
+        if name in ("cross_entropy", "smoothed"):
             return _softmax_prox(c, y, q)
         solve = {
             "hinge": lambda m: m if m >= 1 else min(mpmath.mpf(1), m + 1 / q),
@@ -122,7 +135,7 @@ def _softmax_prox(c, y, q):
     return [c_j + (y_j - s_j) / q for c_j, y_j, s_j in zip(c, y, s(t), strict=True)]
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", MADE)
 @pytest.mark.parametrize("dtype", LIMITS)
 def test_prox_is_as_good_as_a_high_precision_solver(name, dtype):
     C, Y, q = random_rows(name, 40, 2 if name == "logistic" else 4, dtype, seed=1)
@@ -142,7 +155,7 @@ def test_prox_is_as_good_as_a_high_precision_solver(name, dtype):
     assert (np.abs(V - exact) / scale).max() <= 16 * eps
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", MADE)
 @pytest.mark.parametrize("dtype", LIMITS)
 def test_no_perturbation_beats_the_prox(name, dtype):
     rng = np.random.default_rng(0)
@@ -170,7 +183,7 @@ def test_no_perturbation_beats_the_prox(name, dtype):
         assert (attained - rounding <= best * (1 + LIMITS[dtype])).all(), size
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", MADE)
 def test_loss_sum_is_the_formula_and_the_gradient_its_derivative(name):
     V, Y, _ = random_rows(name, 30, 2, np.float64, seed=3, largest=1.0)
     loss = MADE[name]
@@ -191,13 +204,13 @@ def test_loss_sum_is_the_formula_and_the_gradient_its_derivative(name):
             assert low[j] == high[j]
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("name", MADE)
 def test_a_network_with_each_loss_descends_and_learns(name):
     rng = np.random.default_rng(0)
     k = 2 if name == "logistic" else 3
     labels = rng.integers(k, size=120)
     X = rng.standard_normal((k, 5))[labels] * 2 + rng.standard_normal((120, 5))
-    problem = Problem((5, 16, k), loss=name, weight_penalty="ridge:1e-3")
+    problem = Problem((5, 16, k), loss=MADE[name], weight_penalty="ridge:1e-3")
     updates = ["prox"] + ["prox-linear"] * (problem.loss.lipschitz is not None)
     for update in updates:
         solver = ThreeSplitting(problem, alpha=0.1, loss_update=update, dtype="float64")
@@ -260,6 +273,8 @@ def test_regression_descends_as_the_certificate_says(solver, loss):
         ("quantile:1", "quantile: a level must lie between 0 and 1, got 1"),
         ("quantile:0.1,0.9", "loss: quantile:0.1,0.9 is for 2 outputs, but the network has 3"),
         ("poisson:1", "'poisson' does not take 1 parameters"),
+        ("cross_entropy:1", "cross_entropy: smoothing must be from 0 to below 1, got 1"),
+        ("cross_entropy:-0.1", "cross_entropy: smoothing must be from 0 to below 1, got -0.1"),
     ],
 )
 def test_wrong_parameters_of_a_loss_are_refused(text, message):

@@ -9,7 +9,16 @@ import pytest
 from fastbcd.cli.main import main
 
 PUBLISHED = [
-    *("--hidden", "1500,1500,1500", "--init", "normal:0.01", "--bias", "0.1"),
+    *(
+        "--batch-size",
+        "full",
+        "--hidden",
+        "1500,1500,1500",
+        "--init",
+        "normal:0.01",
+        "--bias",
+        "0.1",
+    ),
     *("--gamma", "1", "--alpha", "5", "--weight-penalty", "none", "--reduction", "sum"),
     *("--preprocess", "unit", "--seed", "40", "--acceleration", "none"),
 ]
@@ -37,8 +46,9 @@ def test_the_published_setting_descends_and_learns_in_four_iterations(
 
 
 @pytest.mark.soak
-def test_the_defaults_reach_90_percent_of_mnist_in_ten_iterations(mnist_folder, tmp_path):
+@pytest.mark.parametrize(("options", "accuracy"), [("", 0.985), ("--batch-size full", 0.90)])
+def test_ten_passes_of_the_defaults_learn_mnist(options, accuracy, mnist_folder, tmp_path):
     out = tmp_path / "run"
-    options = ["--epochs", "10", "--evaluate-every", "10", "--quiet", "--out", str(out)]
-    main(["train", str(mnist_folder), *options])
-    assert json.loads((out / "summary.json").read_text())["test_accuracy"] >= 0.90
+    more = ["--epochs", "10", "--evaluate-every", "10", "--quiet", "--out", str(out)]
+    main(["train", str(mnist_folder), *options.split(), *more])
+    assert json.loads((out / "summary.json").read_text())["test_accuracy"] >= accuracy

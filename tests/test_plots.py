@@ -61,8 +61,17 @@ def folders(tmp_path_factory):
     """Runs of the command line: with a certificate, without one, in batches."""
     where = tmp_path_factory.mktemp("runs")
     for name, options in {
-        "certified": ["--certify", "2", "--epochs", "12"],
-        "tanh": ["--activation", "tanh", "--epochs", "5", "--evaluate-every", "2"],
+        "certified": ["--batch-size", "full", "--certify", "2", "--epochs", "12"],
+        "tanh": [
+            "--batch-size",
+            "full",
+            "--activation",
+            "tanh",
+            "--epochs",
+            "5",
+            "--evaluate-every",
+            "2",
+        ],
         "batches": ["--batch-size", "100", "--epochs", "3"],
     }.items():
         out = ["--hidden", "8", "--quiet", "--out", str(where / name)]
@@ -212,7 +221,7 @@ def test_compared_runs_are_named_by_the_options_in_which_they_differ(folders):
     names = [run.name for run in read_runs([folders / "certified", folders / "tanh"])]
     assert names == ["certified: relu", "tanh: tanh"]
     names = [run.name for run in read_runs([folders / "certified", folders / "batches"])]
-    assert names == ["certified: defaults", "batches: batch size 100"]
+    assert names == ["certified: batch size full", "batches: batch size 100"]
 
 
 def test_the_command_draws_one_run_and_several(folders, tmp_path, capsys, monkeypatch):

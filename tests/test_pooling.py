@@ -380,14 +380,6 @@ def test_a_wrong_size_is_named(message):
         REFUSED[message]()
 
 
-def test_images_of_other_sizes_than_those_of_the_layer_below_are_refused():
-    first = MaxPool2d((4, 4, 2), 2)
-    second = Conv2d((2, 4, 1), 3, 1)
-    problem = Problem((32, 8, second.d_out), layers=[first, second])
-    with pytest.raises(InputError, match=r"takes images \(2, 4, 1\).*makes images \(2, 2, 2\)"):
-        ThreeSplitting(problem)
-
-
 def test_the_activation_of_a_pool_is_linear():
     names = [activation.name for activation in problem_of_images(activation="tanh").activations]
     assert names == ["tanh", "linear", "tanh", "linear", "linear"]

@@ -12,7 +12,8 @@ from mpi import start_ranks
 from share import count
 
 CLI = ["-m", "fastbcd.cli.main", "train"]
-OPTIONS = ["--hidden", "200,200", "--tile-rows", "100", "--epochs", "150", "--quiet"]
+OPTIONS = ["--batch-size", "full", "--hidden", "200,200", "--tile-rows", "100"]
+OPTIONS += ["--epochs", "150", "--quiet"]
 KILLS, SECONDS = count(10, at_least=3), 10.0
 
 

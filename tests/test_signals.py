@@ -114,7 +114,8 @@ def test_in_another_thread_no_handler_is_set():
 @pytest.mark.parametrize("name", share([NAMES[0], NAMES[-1]], at_most=2))
 def test_the_command_ends_as_after_sigterm_and_goes_on(name, tmp_path):
     number = getattr(signal, name)
-    options = ["train", "--hidden", "40", "--epochs", "600", "--evaluate-every", "200"]
+    options = ["train", "--batch-size", "full", "--hidden", "40", "--epochs", "600"]
+    options += ["--evaluate-every", "200"]
     process = start(*options, "--out", "run", cwd=tmp_path, stderr=subprocess.PIPE)
     wait_for_rows(tmp_path / "run" / "history.csv", 3, process)
     process.send_signal(number)

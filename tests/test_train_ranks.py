@@ -15,6 +15,7 @@ SMALL = ["--hidden", "16,16", "--epochs", "6", "--tile-rows", "100"]
 @pytest.mark.parametrize("algorithm", ["three-splitting", "two-splitting"])
 def test_the_model_is_that_of_one_process_byte_for_byte(algorithm, tmp_path):
     options = [*SMALL, "--algorithm", algorithm, "--preprocess", "standard"]
+    options += ["--batch-size", "full"]
     fastbcd("train", *options, "--out", "one", cwd=tmp_path)
     out, err = run_ranks(3, *CLI, *options, "--out", "three", cwd=tmp_path)
     assert out.count("test accuracy") == 1, "the first rank prints, and no other"
@@ -47,7 +48,7 @@ def test_what_is_wrong_on_one_rank_ends_the_job_with_its_message(tmp_path):
     y = np.arange(60) % 3
     np.savez(tmp_path / "bad.npz", X_train=X, y_train=y, X_test=X[:9], y_test=y[:9])
     _, err = run_ranks(
-        *(3, *CLI, "bad.npz", "--hidden", "4", "--tile-rows", "10"),
+        *(3, *CLI, "bad.npz", "--batch-size", "full", "--hidden", "4", "--tile-rows", "10"),
         **{"status": 2, "cwd": tmp_path, "timeout": 40},
     )
     assert err.count("rank 2: X_train of bad.npz must be finite, but row 50, column 2") == 1, err
@@ -55,7 +56,8 @@ def test_what_is_wrong_on_one_rank_ends_the_job_with_its_message(tmp_path):
 
 
 def test_ctrl_c_stops_all_ranks_after_an_iteration_and_the_run_goes_on(tmp_path):
-    options = ["--hidden", "16,16", "--epochs", "100", "--tile-rows", "100", "--out", "run"]
+    options = ["--batch-size", "full", "--hidden", "16,16", "--epochs", "100"]
+    options += ["--tile-rows", "100", "--out", "run"]
     process = start_ranks(2, *CLI, *options, cwd=tmp_path)
     rows, deadline = tmp_path / "run" / "history.csv", time.monotonic() + 60
     while not (rows.exists() and rows.read_text().count("\n") > 3):

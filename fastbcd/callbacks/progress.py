@@ -7,8 +7,6 @@ import sys
 import time
 from typing import Any
 
-from tqdm.auto import tqdm
-
 from fastbcd.kernels.streams import Lenient, is_terminal, logger, write_line
 from fastbcd.training.loop import Callback, Record, Result, Solver
 
@@ -19,6 +17,7 @@ LABELS = {
     "test_accuracy": "test",
     "train_r2": "train R2",
     "test_r2": "test R2",
+    "validation_loss": "validation loss",
     "validation_score": "validation",
 }
 # Least time between two log lines.
@@ -42,6 +41,9 @@ class Progress(Callback):
         self._bar: Any = None
         terminal = is_terminal(sys.stderr)
         if terminal or ("ipykernel" in sys.modules and sys.stderr is not None):
+            # tqdm imports asyncio: that would take a tenth of the time in which this package loads.
+            from tqdm.auto import tqdm
+
             self._bar = tqdm(
                 total=max_iter,
                 initial=state.iteration,

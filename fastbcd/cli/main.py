@@ -15,7 +15,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from fastbcd.cli import export, info, plot, predict, train
-from fastbcd.cli.parser import USAGE_STATUS, Parser
+from fastbcd.cli.help import EXAMPLES, GROUPS
+from fastbcd.cli.output import blamed
+from fastbcd.cli.parser import USAGE_STATUS, Completion, Parser
 from fastbcd.cli.processes import abort, silent, world
 from fastbcd.errors import InputError
 from fastbcd.kernels.streams import write_line
@@ -32,9 +34,20 @@ def build_parser() -> argparse.ArgumentParser:
         description="Train deep networks by block coordinate descent, without backpropagation.",
     )
     parser.add_argument("--version", action="version", version=f"fastbcd {__version__}")
+    parser.add_argument(
+        "--completion",
+        action=Completion,
+        choices=["bash", "zsh", "fish"],
+        help="print the script by which this shell completes commands and options",
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
     for module in (train, predict, export, plot, info):
         module.add_command(commands)
+    parser.examples = EXAMPLES["fastbcd"]
+    for name, command in commands.choices.items():
+        command.examples = EXAMPLES[name]
+        command.group(GROUPS.get(name, {}))
+    commands.choices["train"].usage = "fastbcd train [DATA] [OPTIONS]"
     return parser
 
 
@@ -49,7 +62,7 @@ def _main(arguments: list[str]) -> int:
     try:
         comm = world()
     except InputError as error:
-        write_line(f"fastbcd: {error}")
+        write_line(blamed("fastbcd", error))
         return USAGE_STATUS
     first = comm is None or comm.rank == 0
     with contextlib.nullcontext() if first else silent():
@@ -62,7 +75,7 @@ def _main(arguments: list[str]) -> int:
     options.comm = comm
 
     def complain(sentence: object) -> None:
-        write_line(f"fastbcd {options.command}: {sentence}")
+        write_line(blamed(f"fastbcd {options.command}", sentence))
 
     def fail(status: int, sentence: object) -> int:
         if comm is not None:

@@ -1,10 +1,34 @@
-"""Output of a command that other programs read from standard output."""
+"""Output of commands: what other programs read from standard output, and colours for people."""
 
 from __future__ import annotations
 
+import os
+import re
 import sys
+from typing import Any
 
 from fastbcd.errors import InputError
+from fastbcd.kernels.streams import is_terminal
+
+BOLD, RED, BLUE, PLAIN = "\033[1m", "\033[1;31m", "\033[36m", "\033[0m"
+
+
+def takes_colours(stream: Any) -> bool:
+    """True for a terminal, unless ``NO_COLOR`` is set or the terminal says that it is dumb."""
+    forbidden = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return not forbidden and is_terminal(stream)
+
+
+def blamed(program: str, sentence: object) -> str:
+    """The line on standard error that says what went wrong: "fastbcd train: sentence"."""
+    colours = (RED, PLAIN) if takes_colours(sys.stderr) else ("", "")
+    return f"{program}:".join(colours) + f" {sentence}"
+
+
+def coloured_help(text: str) -> str:
+    """The help of a command with its headings in bold and its options in blue."""
+    text = re.sub(r"^(\w[^\n]*?:)", rf"{BOLD}\1{PLAIN}", text, flags=re.MULTILINE)
+    return re.sub(r"^(  (?:-\w, )?--?\w[\w-]*)", rf"{BLUE}\1{PLAIN}", text, flags=re.MULTILINE)
 
 
 def write_text(content: bytes) -> None:

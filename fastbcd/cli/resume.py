@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from fastbcd.cli.batches import FULL, with_batch_size
 from fastbcd.cli.parser import Parser
 from fastbcd.cli.run_folder import RunFolder
 from fastbcd.data import Dataset
@@ -89,14 +90,18 @@ def _given(add_options: AddOptions, arguments: Sequence[str]) -> dict[str, Any]:
 
 def _arguments_of(config: dict[str, Any], add_options: AddOptions) -> list[str]:
     """A command line with the options in config.json, so that they are checked like any others."""
-    if config.get("batch_size") is None:
+    config = with_batch_size(config)
+    if config["batch_size"] == FULL:
         config = {**SINCE_0_1, **config}
     names = set(vars(_parse(add_options, []))) - {"data"}
     arguments = []
     for name in names:
-        value = config.get(name)
-        values = value if isinstance(value, list) else [] if value is None else [value]
-        arguments += [f"--{name.replace('_', '-')}={each}" for each in values]
+        option, value = f"--{name.replace('_', '-')}", config.get(name)
+        if value is True:
+            arguments.append(option)
+        elif value not in (None, False):
+            values = value if isinstance(value, list) else [value]
+            arguments += [f"{option}={each}" for each in values]
     return arguments + ([] if config["data"] is None else ["--", config["data"]])
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict
 from itertools import pairwise
 from typing import Any
 
+from fastbcd.cli.batches import AUTO, FULL, batch_size, takes_full_batches
 from fastbcd.data.augmentation import Augmentation
 from fastbcd.data.inputs import check_same_shape
 from fastbcd.devices import DEVICES, PRECISIONS, get_device
@@ -52,16 +53,6 @@ FULL_BATCH_DEFAULTS: dict[str, Any] = {
 }
 MINI_BATCH_DEFAULTS: dict[str, Any] = {"weight_penalty": "none", "schedule": "cosine"}
 HIDDEN = "512,512"
-FULL_BATCH_ONLY = (
-    "alpha",
-    "alpha_weights",
-    "loss_update",
-    "inner_steps",
-    "acceleration",
-    "init",
-    "bias",
-    "certify",
-)
 
 # Options of mini-batches: type and help. The solver has their defaults.
 MINI_BATCH_OPTIONS: dict[str, tuple[type, str]] = {
@@ -97,7 +88,15 @@ def add_solver_options(parser: argparse.ArgumentParser) -> None:
         "--algorithm",
         choices=list(ALGORITHMS),
         default="three-splitting",
-        help="which algorithm of the paper",
+        help="which algorithm of the paper; two-splitting has full batches only",
+    )
+    add(
+        "--batch-size",
+        type=batch_size,
+        metavar="M",
+        help=f"samples of a batch; {AUTO}: a fortieth of all, between 16 and 500; {FULL}: all "
+        f"samples in each iteration, as in the paper. Default: {AUTO}, but {FULL} for "
+        "two-splitting, or if an option of full batches is given, such as --certify",
     )
     add(
         "--hidden",
@@ -120,51 +119,19 @@ def add_solver_options(parser: argparse.ArgumentParser) -> None:
     add("--activation", default="relu", metavar="NAME", help=f"one of {_names(ACTIVATIONS)}")
     add("--loss", default="squared", metavar="NAME", help=f"one of {_names(LOSSES)}")
     add("--gamma", type=float, default=1.0, help="weight of the couplings")
-    add("--rho", type=float, help="weight of the linear coupling; default: gamma, or 16 in batches")
-    add(
-        "--alpha",
-        type=float,
-        help=f"weight of the proximal terms; default: {FULL_BATCH_DEFAULTS['alpha']:g}",
-    )
-    add("--alpha-weights", type=float, help="the same for weights; default: alpha")
+    add("--rho", type=float, help="weight of the linear coupling; default: 16, or gamma on full "
+        "batches")  # fmt: skip
     add(
         "--weight-penalty",
         metavar="NAME",
         help=f"one of {_names(PENALTIES)}; layers may differ, separated by slashes: "
-        f"l1:1e-4/none/none; {_default('weight_penalty')}, or none on mini-batches, which have "
-        "--weight-decay",
+        "l1:1e-4/none/none; default: none, because mini-batches have --weight-decay, or "
+        f"{FULL_BATCH_DEFAULTS['weight_penalty']} on full batches",
     )
-    add("--state-penalty", default="none", metavar="NAME", help="the same for states V_l")
-    add(
-        "--loss-update",
-        choices=LOSS_UPDATES,
-        help="block V_L with the exact or the linearised loss; default: prox",
-    )
-    add(
-        "--inner-steps",
-        type=int,
-        help="two-splitting: surrogate steps per nonlinear block; default: 1",
-    )
-    add(
-        "--acceleration",
-        choices=[*ACCELERATIONS, "none"],
-        help="full batches: where an iteration starts. nesterov goes on in the direction of the "
-        "last iteration, and F falls faster; none starts from the last point, as published; "
-        f"{_default('acceleration')}",
-    )
-    add("--reduction", choices=REDUCTIONS, default="mean", help="mean or sum over the samples")
-    add("--init", metavar="NAME", help=f"one of {_names(INITIALIZATIONS)}; default: he")
-    add("--bias", type=float, help="initial value of the biases; default: 0")
-    add("--epochs", type=int, help="iterations, each one pass over the data; default: 50; on "
-        "mini-batches 10, or as many as make 1200 batches")  # fmt: skip
-    mini = parser.add_argument_group(
-        "mini-batches", "three-splitting and resnet on one batch at a time: they learn in fewer "
-        "passes, but the objective may rise in some of them"
-    )  # fmt: skip
-    mini.add_argument("--batch-size", type=_batch_size, metavar="M", help="samples of a batch, or "
-                      "auto: a fortieth of all, between 16 and 500")  # fmt: skip
-    for option, (kind, text) in MINI_BATCH_OPTIONS.items():
-        mini.add_argument(f"--{option.replace('_', '-')}", type=kind, help=text)
+    add("--reduction", choices=REDUCTIONS, default="mean", help="F is a mean or a sum over the "
+        "samples; on mini-batches this changes only the F that is shown")  # fmt: skip
+    add("--epochs", type=int, help="passes over the data; default: 10, or as many as make 1200 "
+        f"batches; {ITERATIONS} on full batches")  # fmt: skip
     add("--device", choices=list(DEVICES), default="cpu", help="where to compute")
     add("--precision", choices=PRECISIONS, default="float32", help="precision of products on a GPU")
     add("--dtype", choices=DTYPES, default="float32", help="type of states, weights and products")
@@ -172,6 +139,47 @@ def add_solver_options(parser: argparse.ArgumentParser) -> None:
         "under mpiexec each rank has its share of the processors")  # fmt: skip
     add("--tile-rows", type=int, metavar="K", help="samples in the cache at a time; a rank holds a "
         "whole multiple of them; default: by the cache's size")  # fmt: skip
+    mini = parser.add_argument_group(
+        "mini-batches", "three-splitting and resnet on one batch at a time: they learn in fewer "
+        "passes, but the objective may rise in some of them"
+    )  # fmt: skip
+    for option, (kind, text) in MINI_BATCH_OPTIONS.items():
+        mini.add_argument(f"--{option.replace('_', '-')}", type=kind, help=text)
+    _add_full_batch_options(parser)
+
+
+def _add_full_batch_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of full batches; each of them chooses ``--batch-size full``."""
+    add = parser.add_argument_group(
+        f"full batches (--batch-size {FULL})", "the algorithms of the paper on all samples at "
+        "once: the objective falls in every iteration. Each of these options chooses full batches"
+    ).add_argument  # fmt: skip
+    add("--alpha", type=float, help=f"weight of the proximal terms; {_default('alpha')}")
+    add("--alpha-weights", type=float, help="the same for weights; default: alpha")
+    add(
+        "--acceleration",
+        choices=[*ACCELERATIONS, "none"],
+        help="where an iteration starts. nesterov goes on in the direction of the last iteration, "
+        "and F falls faster; none starts from the last point, as published; "
+        f"{_default('acceleration')}",
+    )
+    add("--state-penalty", default="none", metavar="NAME", help="as --weight-penalty, for states "
+        "V_l")  # fmt: skip
+    add(
+        "--loss-update",
+        choices=LOSS_UPDATES,
+        help=f"block V_L with the exact or the linearised loss; {_default('loss_update')}",
+    )
+    add(
+        "--inner-steps",
+        type=int,
+        help="two-splitting: surrogate steps per nonlinear block; default: 1",
+    )
+    names = _names(INITIALIZATIONS)
+    add("--init", metavar="NAME", help=f"initial weights, one of {names}; {_default('init')}")
+    add("--bias", type=float, help=f"initial value of the biases; {_default('bias')}")
+    add("--certify", type=int, metavar="EVERY", help="measure what the theorems promise in every "
+        "iteration, and the subgradient in every EVERY-th")  # fmt: skip
 
 
 def tile_rows_of(options: argparse.Namespace, n_ranks: int) -> Callable[[int], int]:
@@ -181,12 +189,12 @@ def tile_rows_of(options: argparse.Namespace, n_ranks: int) -> Callable[[int], i
     widths follow from the shape of images, several ranks need ``--tile-rows``.
     """
     hidden, dtype = _hidden(options), check_dtype(options.dtype)
-    by_widths = options.batch_size is None and options.tile_rows is None
+    by_widths = takes_full_batches(options) and options.tile_rows is None
     if options.layers is not None and by_widths and n_ranks > 1:
         raise InputError("--layers on several ranks needs --tile-rows, the samples of a tile")
 
     def tile_rows(n_features: int) -> int:
-        if options.batch_size is not None:
+        if not takes_full_batches(options):
             return 1
         device = get_device(options.device, options.threads, options.tile_rows)
         return device.tile_rows((n_features, *hidden, 1), dtype)
@@ -197,7 +205,8 @@ def tile_rows_of(options: argparse.Namespace, n_ranks: int) -> Callable[[int], i
 def _hidden(options: argparse.Namespace) -> list[int]:
     """Widths of the hidden layers that ``--hidden`` names, HIDDEN if there is no ``--layers``."""
     if options.layers is not None:
-        _refuse(options, ("hidden",), "does not go with --layers; give only one")
+        if options.hidden is not None:
+            raise InputError("--hidden does not go with --layers; give only one")
         return []
     if options.hidden is None:
         options.hidden = HIDDEN
@@ -258,15 +267,13 @@ def solver_of(
 ) -> AnySolver:
     """The solver for inputs of `shape`; options that were not given get the values that it chose.
 
+    `choose_batches` must have been called for these `options`.
+
     `shape` is (n, d), n counting the samples of all ranks of `comm`. `image_shape` is that of an
     input, if it is an image.
     """
-    full = options.batch_size is None
+    full = takes_full_batches(options)
     layers = _layers(options, shape[1], n_classes, image_shape)
-    if full:
-        _refuse(options, MINI_BATCH_OPTIONS, "needs --batch-size")
-    else:
-        _refuse(options, FULL_BATCH_ONLY, "does not go with --batch-size")
     for name, value in (FULL_BATCH_DEFAULTS if full else MINI_BATCH_DEFAULTS).items():
         if getattr(options, name) is None:
             setattr(options, name, value)
@@ -324,11 +331,9 @@ def _mini_batch_solver(
     image_shape: tuple[int, ...] | None,
 ) -> AnySolver:
     """The solver for n samples; what it chose goes into `options`, and so into config.json."""
-    if ALGORITHMS[options.algorithm] is not ThreeSplitting:
-        raise InputError(f"--batch-size: {options.algorithm} has no mini-batches")
     names = ("batch_size", "rho", *MINI_BATCH_OPTIONS)
     given = {name: getattr(options, name) for name in names}
-    given = {name: value for name, value in given.items() if value not in (None, "auto")}
+    given = {name: value for name, value in given.items() if value not in (None, AUTO)}
     moves = _augmentation(options, image_shape)
     solver = MiniBatchThreeSplitting(problem, **given | {"augment": moves}, **machine)
     chosen = {**vars(solver), **asdict(solver.settings(n))}
@@ -355,22 +360,9 @@ def _augmentation(
     return Augmentation(options.augment, image_shape)
 
 
-def _refuse(options: argparse.Namespace, names: Iterable[str], why: str) -> None:
-    """Raise `InputError` if one of these options is given."""
-    for name in names:
-        if getattr(options, name) is not None:
-            raise InputError(f"--{name.replace('_', '-')} {why}")
-
-
-def _batch_size(text: str) -> int | str:
-    try:
-        return text if text == "auto" else int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is neither a whole number nor auto") from None
-
-
 def _default(option: str) -> str:
-    return f"default: {FULL_BATCH_DEFAULTS[option]}"
+    value = FULL_BATCH_DEFAULTS[option]
+    return f"default: {value:g}" if isinstance(value, float) else f"default: {value}"
 
 
 def _names(table: Any) -> str:

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from fastbcd.cli.batches import takes_full_batches
 from fastbcd.data import TableOptions
 from fastbcd.data.table import is_table
 from fastbcd.data.tables.encoding import TableEncoding
@@ -100,7 +101,7 @@ def choose_for_table(options: argparse.Namespace, encoding: TableEncoding | None
         return
     if options.hidden is None and options.layers is None:
         options.hidden = HIDDEN
-    if options.damping is None and options.batch_size is not None:
+    if options.damping is None and not takes_full_batches(options):
         options.damping = DAMPING
 
 

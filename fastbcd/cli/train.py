@@ -25,10 +25,13 @@ from fastbcd.callbacks import (
 )
 from fastbcd.callbacks.history_file import COLUMNS
 from fastbcd.checkpoints.checkpoint import read
+from fastbcd.cli.batches import choose_batches, takes_full_batches
+from fastbcd.cli.early_stopping import COLUMNS as HELD_OUT
+from fastbcd.cli.early_stopping import check_early_stopping, hold_out, kept_iteration
 from fastbcd.cli.resume import data_named, resumed_options
 from fastbcd.cli.run_folder import RunFolder
 from fastbcd.cli.solver_options import image_shape_of, solver_of
-from fastbcd.cli.train_options import Formatter, add_options, check_options
+from fastbcd.cli.train_options import BALANCED, Formatter, add_options, check_options
 from fastbcd.cli.training_data import Targets, read_data, targets_of
 from fastbcd.data import Dataset, Preprocessing
 from fastbcd.data.augmentation import scale_padding
@@ -36,7 +39,7 @@ from fastbcd.data.tables.description import describe
 from fastbcd.data.tables.target import NUMBERS
 from fastbcd.devices.ranks import Ranks, collective_errors, get_ranks, on_root
 from fastbcd.devices.storage.arrays import get_storage
-from fastbcd.kernels.streams import write_line
+from fastbcd.kernels.streams import logger, write_line
 from fastbcd.models.model import Model
 from fastbcd.models.network import Network
 from fastbcd.solvers.base import BlockCoordinateDescent
@@ -50,14 +53,20 @@ Config = dict[str, Any]
 # What is measured of predicted numbers.
 SCORES = ("train_r2", "test_r2", "train_loss", "test_loss")
 
+DESCRIPTION = """Train a network by block coordinate descent and write a run folder. DATA may be a
+table with columns of any kind: fastbcd train table.csv --target COLUMN. By default
+(--batch-size auto) the blocks work on mini-batches: the network learns in few passes, but the
+objective may rise in some of them. With --batch-size full they work on all samples at once, as in
+the paper: the objective falls in every iteration, --certify measures what the theorems promise, but
+many more passes are needed."""
+
 
 def add_command(commands: Any) -> None:
     """Add ``train`` and its options to the command line."""
     parser = commands.add_parser(
         "train",
         help="train a network",
-        description="Train a network by block coordinate descent and write a run folder. A table "
-        "may have columns of any kind: fastbcd train table.csv --target COLUMN --batch-size auto",
+        description=DESCRIPTION,
         formatter_class=Formatter,
         allow_abbrev=False,
     )
@@ -69,6 +78,9 @@ def run(options: argparse.Namespace) -> int:
     """Train until the end or an interruption; return the exit status."""
     comm, ranks = options.comm, get_ranks(options.comm)
     options, folder, before = _resumed(options, ranks)
+    with collective_errors(ranks):
+        reason = choose_batches(options)
+        check_early_stopping(options, ranks)
     storage = get_storage(options.memory, options.memory_folder)
 
     def allocate(shape: tuple[int, ...], dtype: Any) -> Any:
@@ -76,6 +88,7 @@ def run(options: argparse.Namespace) -> int:
 
     dataset = read_data(options, before, ranks, None if options.memory is None else allocate)
     targets = targets_of(dataset, options, ranks)
+    held_out = hold_out(options, dataset, targets)
     shape = (dataset.n_train, dataset.X_train.shape[1])
     dataset.image_shape = image_shape_of(options, dataset.image_shape, shape[1])
     solver = solver_of(options, shape, targets.n_outputs, comm, dataset.image_shape)
@@ -89,27 +102,29 @@ def run(options: argparse.Namespace) -> int:
     )
     dataset.X_train = dataset.X_test = None  # from here on only the scaled ones are needed
     Y_train = targets.network_targets(allocate, solver.dtype)
+    weight = targets.balanced(ranks) if options.class_weight == BALANCED else None
 
     if folder is not None and on_root(ranks, folder.checkpoint.exists):
-        state, past = _restored(folder, before, options, solver, X_train, Y_train)
+        state, past = _restored(folder, before, options, solver, X_train, Y_train, weight)
     else:
-        state = solver.init(X_train, Y_train, seed=options.seed, **_initial(options))
+        more = {"seed": options.seed, "sample_weight": weight, **_initial(options)}
+        state = solver.init(X_train, Y_train, **more)
         past, path = None, None if folder is None else folder.path
         folder = RunFolder(on_root(ranks, lambda: _prepare(path, options, dataset)))
         if not options.quiet and ranks.rank == 0 and dataset.targets:
             print(describe(dataset, targets.of_model()["classes"]), flush=True)
 
+    if reason is not None:
+        logger.info(reason)
     every = options.evaluate_every
     scores = targets.scores(X_train, X_test, every)
     save, stop = SaveCheckpoint(folder.checkpoint, options.checkpoint_every), StopOnSignal()
     # `stop` comes last: a signal during the last checkpoint must do no harm.
-    callbacks = [
-        Objective(every),
-        *scores,
-        *_more_callbacks(options, folder, dataset.task),
-        save,
-        stop,
-    ]
+    stopping: list[Callback] = []
+    if held_out is not None:
+        stopping = held_out.callbacks(options, preprocessing, solver.dtype)
+    measures = [Objective(every), *scores, *stopping]
+    callbacks = [*measures, *_more_callbacks(options, folder, dataset.task), save, stop]
     result = run_loop(solver, state, options.epochs, callbacks, past)
     received = next((number for number in ranks.gather(stop.received) if number), None)
     if received is not None and result.state.iteration < options.epochs:
@@ -119,7 +134,7 @@ def run(options: argparse.Namespace) -> int:
             write_line(_how_to_go_on(result, options.epochs, folder))
         return 128 + received
 
-    model, summary = make_model(result.network), _summary(dataset, solver, result)
+    model, summary = make_model(result.network), _summary(dataset, solver, result, stopping)
     try:
         on_root(ranks, lambda: _finish(folder, model, summary))
     except BaseException:  # a full disk, Ctrl-C: training is not lost
@@ -177,12 +192,13 @@ def _restored(
     solver: AnySolver,
     X_train: Any,
     Y_train: Any,
+    weight: Any,
 ) -> tuple[Any, RunHistory]:
     """State and history of the checkpoint in `folder`; config.json learns where DATA is now."""
     ranks = solver.device.ranks
     checkpoint = read(folder.checkpoint, ranks)
     with data_named(before, options.data):
-        state, past = checkpoint.restore(solver, X_train, Y_train), checkpoint.past()
+        state, past = checkpoint.restore(solver, X_train, Y_train, weight), checkpoint.past()
     if before is not None and before["data"] != options.data:
         on_root(ranks, partial(folder.write_config, {**before, "data": options.data}))
     return state, past
@@ -193,11 +209,12 @@ def _more_callbacks(
 ) -> list[Callback]:
     """Callbacks that measure time and promises, write the history and show progress."""
     certify = [] if options.certify is None else [Certify(options.certify)]
+    held_out = HELD_OUT if options.early_stopping else ()
     scores = SCORES if task == NUMBERS else ()
     more = Certify.columns if certify else ()
     columns = ("constraint_gap", *BlockTimes.columns, *more, *scores)
     progress = [] if options.quiet else [Progress()]
-    return [BlockTimes(), *certify, HistoryFile(folder.history, columns), *progress]
+    return [BlockTimes(), *certify, HistoryFile(folder.history, (*columns, *held_out)), *progress]
 
 
 def _how_to_go_on(result: Result, epochs: int, folder: RunFolder) -> str:
@@ -212,7 +229,7 @@ def _print_summary(summary: dict[str, Any], folder: RunFolder) -> None:
     print(
         f"{summary['data']}: test {name} {summary[f'test_{column}']:.4f}, "
         f"train {summary[f'train_{column}']:.4f}, objective {summary['objective']:.6g} after "
-        f"{summary['iterations']} iterations{_how_accelerated(summary)} in "
+        f"{summary['iterations']} iterations{_how_accelerated(summary)}{_kept(summary)} in "
         f"{summary['seconds']:.1f} s; in {folder.path}"
     )
 
@@ -224,6 +241,11 @@ def _how_accelerated(summary: dict[str, Any]) -> str:
     count = summary["restarts"]
     restarts = f" with {count} restart{'s' if count > 1 else ''}" if count else ""
     return f" ({summary['acceleration']}{restarts})"
+
+
+def _kept(summary: dict[str, Any]) -> str:
+    """Return which weights early stopping kept, for the printed summary."""
+    return f" (weights of {summary['kept_iteration']})" if "kept_iteration" in summary else ""
 
 
 def _prepare(path: Path | None, options: argparse.Namespace, dataset: Dataset) -> Path:
@@ -243,7 +265,7 @@ def _finish(folder: RunFolder, model: Model, summary: dict[str, Any]) -> None:
 
 def _initial(options: argparse.Namespace) -> dict[str, Any]:
     """Arguments of the solver's `init` besides data and seed."""
-    if options.batch_size is None:
+    if takes_full_batches(options):
         return {"init": options.init, "bias": options.bias}
     return {"passes": options.epochs}
 
@@ -272,8 +294,12 @@ def _augmentation(solver: AnySolver) -> dict[str, Any]:
     return {} if augment is None else {"augment": augment.text}
 
 
-def _summary(dataset: Dataset, solver: AnySolver, result: Result) -> dict[str, Any]:
+def _summary(
+    dataset: Dataset, solver: AnySolver, result: Result, stopping: list[Callback]
+) -> dict[str, Any]:
     last, certificate = result.history[-1], result.certificate
+    best = kept_iteration(stopping)
+    kept = last if best is None else result.history[best - 1]
     return {
         "data": dataset.name,
         "train_samples": dataset.n_train,
@@ -283,8 +309,9 @@ def _summary(dataset: Dataset, solver: AnySolver, result: Result) -> dict[str, A
         "seconds": last["seconds"],
         **_acceleration(solver, result.state),
         **_augmentation(solver),
-        "objective": last["objective"],
-        **{name: last[name] for name in (*COLUMNS[3:], *SCORES) if name in last},
+        **({} if best is None else {"kept_iteration": best}),
+        "objective": kept["objective"],
+        **{name: kept[name] for name in (*COLUMNS[3:], *SCORES, *HELD_OUT) if name in kept},
         **({} if certificate is None else {"certificate": certificate.as_dict()}),
         "ranks": solver.device.ranks.size,
         "threads": solver.device.n_threads,

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import argparse
 
+from fastbcd.cli.batches import takes_full_batches
+from fastbcd.cli.early_stopping import add_early_stopping_options
 from fastbcd.cli.parser import user_path
 from fastbcd.cli.solver_options import add_solver_options
 from fastbcd.cli.table_options import add_table_options
 from fastbcd.data import FORMS, PREPROCESSINGS
 from fastbcd.problem.initialization import INITIALIZATIONS
 from fastbcd.support.parameters import parse, require_integer
+
+BALANCED = "balanced"
 
 
 class Formatter(argparse.ArgumentDefaultsHelpFormatter):
@@ -35,11 +39,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_table_options(parser)
     add("--preprocess", choices=PREPROCESSINGS, default="auto", help="scaling of the inputs")
     add_solver_options(parser)
-    add("--seed", type=int, default=0, help="seed of the initial weights")
     add(
-        "--certify", type=int, metavar="EVERY", help="measure what the theorems promise in every "
-        "iteration, and the subgradient in every EVERY-th",
+        "--class-weight", choices=[BALANCED], help="weights of samples that make up for the "
+        "frequencies of classes: n / (k n_c) for a class of n_c samples; default: none",
     )  # fmt: skip
+    add_early_stopping_options(parser)
+    add("--seed", type=int, default=0, help="seed of the initial weights")
     add(
         "--evaluate-every",
         type=int,
@@ -73,5 +78,5 @@ def check_options(options: argparse.Namespace) -> None:
     for name in ("certify", "checkpoint_every"):
         if getattr(options, name) is not None:
             require_integer(getattr(options, name), f"--{name.replace('_', '-')}", at_least=1)
-    if options.batch_size is None:
+    if takes_full_batches(options):
         parse(options.init, INITIALIZATIONS, "init")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,7 @@ from fastbcd.cli.resume import check_same_columns
 from fastbcd.cli.solver_options import tile_rows_of
 from fastbcd.cli.table_options import choose_for_table, table_options
 from fastbcd.data import Dataset, load
+from fastbcd.data.class_weight import balanced_weights
 from fastbcd.data.labels import classes_of, encode, one_hot
 from fastbcd.data.reading import share
 from fastbcd.data.table import is_table
@@ -24,6 +26,7 @@ from fastbcd.devices.ranks import Ranks, collective_errors
 from fastbcd.errors import InputError
 from fastbcd.kernels import LOSSES
 from fastbcd.kernels.streams import logger
+from fastbcd.models.means import means
 from fastbcd.support.parameters import parse
 
 
@@ -104,6 +107,25 @@ class Labels:
         """Arguments of `Model` that describe the targets."""
         return {"classes": self.classes}
 
+    def balanced(self, ranks: Ranks) -> Any:
+        """Weights (n,) of the training samples with which all classes weigh the same together."""
+        return balanced_weights(self.train, len(self.classes), ranks)
+
+    def groups(self) -> Iterator[tuple[str, Any]]:
+        """Yield what to call each class, and the rows of its training samples."""
+        for k, label in enumerate(self.classes.tolist()):
+            yield f"the class {label!r}", np.flatnonzero(self.train == k)
+
+    def give_up(self, held: Any) -> Any:
+        """Take the `held` (n,) training samples out, and return their targets of the network."""
+        Y = one_hot(self.train[held], len(self.classes))
+        self.train = self.train[~held]
+        return Y
+
+    def score(self, outputs: Any, Y: Any, weight: Any) -> float:
+        """The accuracy of outputs (n, k)."""
+        return float(np.mean(outputs.argmax(axis=1) == Y.argmax(axis=1)))
+
 
 @dataclass
 class Numbers:
@@ -113,6 +135,7 @@ class Numbers:
     test: Any
     shift: Any
     scale: Any
+    loss: str
 
     @classmethod
     def of(cls, dataset: Dataset, loss: Any, ranks: Ranks) -> Numbers:
@@ -131,7 +154,7 @@ class Numbers:
                 raise InputError(f"--loss: {loss.name} needs numbers that are not negative: {name}")
         start = 0.0 if shift is None else shift
         dataset.y_train = dataset.y_test = None
-        return cls((train - start) / scale, (test - start) / scale, shift, scale)
+        return cls((train - start) / scale, (test - start) / scale, shift, scale, loss.name)
 
     @property
     def n_outputs(self) -> int:
@@ -155,6 +178,25 @@ class Numbers:
     def of_model(self) -> dict[str, Any]:
         """Arguments of `Model` that describe the targets."""
         return {"classes": None, "target_shift": self.shift, "target_scale": self.scale}
+
+    def balanced(self, ranks: Ranks) -> Any:
+        """`InputError`: there are no classes."""
+        raise InputError("--class-weight is for classes, and the target holds numbers")
+
+    def groups(self) -> Iterator[tuple[str, Any]]:
+        """Yield one group: all training samples."""
+        yield "the table", np.arange(len(self.train))
+
+    def give_up(self, held: Any) -> Any:
+        """Take the `held` (n,) training samples out, and return their targets."""
+        Y, self.train = self.train[held], self.train[~held]
+        return Y
+
+    def score(self, outputs: Any, Y: Any, weight: Any) -> float:
+        """R^2 of outputs (n, k): the mean over the targets."""
+        from sklearn.metrics import r2_score  # takes a second to load
+
+        return float(r2_score(Y, means(self.loss, outputs.astype(np.float64))))
 
 
 Targets = Labels | Numbers

@@ -12,6 +12,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 
+from fastbcd.data.class_weight import balanced
 from fastbcd.data.label_values import faithful
 from fastbcd.data.labels import indices_of, one_hot
 from fastbcd.data.validation import check_some_weight
@@ -56,13 +57,15 @@ class BCDClassifier(ClassifierMixin, BaseBCD):
     image_shape : (H, W, C) or (H, W), optional
         For `layers`: shape of the images in the rows of X, if X is (n, d).
     loss : str or Loss, default="cross_entropy"
-        ``"cross_entropy"``, ``"squared"``, ``"logistic"`` (two classes), ``"logistic_ovr"``,
-        ``"exponential"``, or ``"hinge"``, which has no probabilities.
+        ``"cross_entropy"``, or ``"cross_entropy:0.1"`` with label smoothing of 0.1;
+        ``"squared"``, ``"logistic"`` (two classes), ``"logistic_ovr"``, ``"exponential"``, or
+        ``"hinge"``, which has no probabilities.
     solver : {"mini-batch", "three-splitting", "two-splitting"}, default="mini-batch"
         `MiniBatchThreeSplitting` learns fastest. `ThreeSplitting` and `TwoSplitting` use full
         batches, and their objective falls in every iteration.
     residual : bool, default=False
-        Make hidden layers residual that are as wide as the layer below; not for two-splitting.
+        Make hidden layers residual that are as wide as the layer below, and all convolutions but
+        the first layer; not for two-splitting.
     gamma : float, default=1
         Weight of the couplings.
     rho : float, optional
@@ -97,8 +100,9 @@ class BCDClassifier(ClassifierMixin, BaseBCD):
         [0, 1], other numbers to mean 0 and variance 1 and clipped at five deviations. All pixels of
         a channel of images have the same mean and variance. See `Preprocessing.fit`.
     early_stopping : bool, default=False
-        Hold out a share `validation_fraction` of the samples, stop once their accuracy has not
-        risen by `tol` for `n_iter_no_change` passes, and keep the best weights.
+        Hold out a share `validation_fraction` of the samples, stop once their mean loss has not
+        fallen by `tol` for `n_iter_no_change` passes, and keep the weights of the least one. For
+        the cross-entropy it is the log loss.
     validation_fraction : float, default=0.1
     n_iter_no_change : int, default=10
     tol : float, default=1e-4
@@ -134,8 +138,11 @@ class BCDClassifier(ClassifierMixin, BaseBCD):
         Mean loss during each pass, without penalties; on full batches the objective F after it.
     loss_, best_loss_ : float
         The last and the smallest of these; best_loss_ is None with early stopping.
-    validation_scores_, best_validation_score_ : list of float, float
-        Accuracies on the held-out samples; None without early stopping.
+    validation_loss_curve_, validation_scores_ : list of float
+        Mean losses and accuracies on the held-out samples after each pass; None without early
+        stopping.
+    best_validation_score_ : float
+        The accuracy of the pass whose weights were kept.
     n_layers_, n_outputs_ : int
         Number of layers, including that of the inputs, and number of outputs.
 
@@ -320,9 +327,7 @@ class BCDClassifier(ClassifierMixin, BaseBCD):
                     "class_weight: a part of a stream does not show how frequent the classes are; "
                     "give partial_fit a dict of weights, or sample_weight"
                 )
-            # n / (k n_c), with weights of samples.
-            totals = np.bincount(codes, weight, minlength=k)
-            each = totals.sum() / (k * np.where(totals > 0.0, totals, 1.0))
+            each = balanced(np.bincount(codes, weight, minlength=k))
         else:
             for label, given in class_weight.items() if isinstance(class_weight, dict) else ():
                 if not np.isreal(plain(given)) or isinstance(plain(given), bool):

@@ -11,15 +11,15 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils.validation import validate_data
 
 from fastbcd.callbacks import BatchLoss, EarlyStopping, Objective, Progress
+from fastbcd.callbacks.held_out import HeldOut
 from fastbcd.data.inputs import Inputs
 from fastbcd.data.preprocessing import PREPROCESSINGS, Preprocessing
 from fastbcd.data.validation import check_present
 from fastbcd.errors import InputError
 from fastbcd.estimators.images import Shape, checked_shape, image_rows
-from fastbcd.estimators.parameters import Parameters
+from fastbcd.estimators.parameters import Parameters, loss_name
 from fastbcd.estimators.samples import Array, Samples
 from fastbcd.estimators.scaling import Scaling
-from fastbcd.estimators.score import ValidationScore
 from fastbcd.estimators.solvers import MINI_BATCH, check_fraction, make_layers
 from fastbcd.models.model import Model
 from fastbcd.solvers.defaults import ITERATIONS, AnySolver
@@ -213,8 +213,9 @@ class Fitting(Parameters):
         callbacks: list[Callback] = [BatchLoss() if mini_batch else Objective()]
         if held_out is not None:
             X, Y, weight = held_out
-            callbacks.append(ValidationScore(X, lambda outputs: self._score(outputs, Y, weight)))
-            callbacks.append(EarlyStopping("validation_score", self.n_iter_no_change, self.tol))
+            callbacks.append(HeldOut(X, Y, weight, self._score))
+            waits = self.n_iter_no_change, self.tol
+            callbacks.append(EarlyStopping("validation_loss", *waits, mode="min"))
         if flag(self.verbose, "verbose", levels=True):
             callbacks.append(Progress())
         return callbacks
@@ -227,7 +228,7 @@ class Fitting(Parameters):
             network,
             preprocessing=scaling.inputs,
             feature_names=None if names is None else [str(name) for name in names],
-            loss=getattr(self.loss, "name", plain(self.loss)),
+            loss=loss_name(self.loss),
             input_kind=getattr(self, "_input_kind", None),
             image_shape=getattr(self, "_image_shape", None),
             **scaling.targets,
@@ -248,12 +249,16 @@ class Fitting(Parameters):
         self.n_layers_ = len(network.widths)
         self.n_outputs_ = network.widths[-1]
         self.best_loss_: float | None = best
+        self.validation_loss_curve_: list[float] | None = None
         self.validation_scores_: list[float] | None = None
         self.best_validation_score_: float | None = None
 
     def _keep_scores(self, result: Result, callbacks: list[Callback]) -> None:
         for callback in callbacks:
             if isinstance(callback, EarlyStopping):
-                name = callback.monitor
-                self.validation_scores_ = [row[name] for row in result.history if name in row]
-                self.best_validation_score_, self.best_loss_ = callback.best, None
+                measured = [row for row in result.history if callback.monitor in row]
+                self.validation_loss_curve_ = [row["validation_loss"] for row in measured]
+                self.validation_scores_ = [row["validation_score"] for row in measured]
+                best = callback.best_iteration
+                kept = [row["validation_score"] for row in measured if row["iteration"] == best]
+                self.best_validation_score_, self.best_loss_ = kept[0] if kept else None, None

@@ -41,13 +41,13 @@ class BCDRegressor(MultiOutputMixin, RegressorMixin, BaseBCD):
     acceleration, batch_size, step_size, schedule, momentum, damping, rank, weight_decay
     average, step_unit, augment, max_iter, preprocess
     early_stopping : bool, default=False
-        The criterion is R^2 on the held-out samples.
+        The criterion is the mean loss of held-out samples, in scaled units; scores are R^2.
     validation_fraction, n_iter_no_change, tol, warm_start, random_state
     dtype, device, n_threads, verbose
 
     Attributes
     ----------
-    model_, network_, n_iter_, loss_curve_, validation_scores_, ...
+    model_, network_, n_iter_, loss_curve_, validation_loss_curve_, ...
         As in `BCDClassifier`; losses refer to the scaled targets.
 
     Examples

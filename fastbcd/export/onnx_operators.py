@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from fastbcd.export.onnx_graph import Graph
-from fastbcd.export.piece import Piece
-from fastbcd.layers import Layer
+from fastbcd.export.piece import Array, Piece
+from fastbcd.export.steps import axes_of
+from fastbcd.layers import Layer, Skip
 
 
 def changed(graph: Graph, x: str, pieces: list[Piece]) -> str:
@@ -26,6 +27,17 @@ def changed(graph: Graph, x: str, pieces: list[Piece]) -> str:
 def operator(graph: Graph, x: str, piece: Piece, layer: Layer, l: int) -> str:
     """Return ``A(x; W)`` of layer l; its constants are called ``W1`` and ``b1`` if l is 1."""
     return OPERATORS[piece.name](graph, x, piece, layer, l)
+
+
+def skipped(graph: Graph, x: str, skip: Skip) -> str:
+    """Return ``S x``, x being rows or images."""
+    if skip.is_identity:
+        return x
+    axes = axes_of(skip)
+    parts = np.array([(s.start, s.stop, axis, s.step) for axis, (s, _) in enumerate(axes, 1)])
+    x = graph.add("Slice", x, *(graph.constant(column) for column in parts.T))
+    before, behind = ([0, *ends] for ends in zip(*(pair for _, pair in axes), strict=True))
+    return graph.add("Pad", x, graph.constant(np.array([*before, *behind])))
 
 
 def _flatten(graph: Graph, x: str, axis: int) -> str:
@@ -62,6 +74,7 @@ def _conv2d(graph: Graph, x: str, piece: Piece, layer: Any, l: int) -> str:
         kernel_shape=shapes.kernel,
         strides=shapes.stride,
         pads=[*shapes.padding, *shapes.padding],
+        group=getattr(layer, "groups", 1),
     )  # fmt: skip
 
 
@@ -78,10 +91,21 @@ def _conv2d_of_patches(graph: Graph, x: str, piece: Piece, layer: Any, l: int) -
     x = graph.add("Transpose", x, perm=[0, 2, 4, 1, 3, 5])
     shape = np.array([0, *shapes.positions, shapes.patch])
     patches = graph.add("Reshape", x, graph.constant(shape))
-    W = piece.tensors["weight"].reshape(layer.channels, -1).T
+    W = _all_channels(piece.tensors["weight"], layer).reshape(layer.channels, -1).T
     u = graph.add("MatMul", patches, graph.constant(W, f"W{l}"))
     u = graph.add("Add", u, graph.constant(piece.tensors["bias"], f"b{l}"))
     return graph.add("Transpose", u, perm=[0, 3, 1, 2])
+
+
+def _all_channels(weight: Array, layer: Any) -> Array:
+    """The kernels of a convolution, with zeros for the channels of other groups."""
+    groups = getattr(layer, "groups", 1)
+    rows, channels = layer.channels // groups, layer.image[2] // groups
+    full = np.zeros((layer.channels, layer.image[2], *layer.shapes.kernel), weight.dtype)
+    for g in range(groups):
+        own = slice(g * rows, (g + 1) * rows)
+        full[own, g * channels : (g + 1) * channels] = weight[own]
+    return full
 
 
 def _average_pool2d(graph: Graph, x: str, piece: Piece, layer: Any, l: int) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 from fastbcd.errors import InputError
 from fastbcd.export.piece import Array, Piece
-from fastbcd.layers import AveragePool2d, Conv2d, Dense, Layer, MaxPool2d
+from fastbcd.layers import AveragePool2d, Conv2d, Dense, GroupedConv2d, Layer, MaxPool2d
 from fastbcd.models.network import Network
 
 Order = tuple[int, int, int] | None
@@ -33,6 +33,15 @@ def _conv2d(layer: Any, W: Array, order: Order) -> Piece:
     return Piece("Conv2d", sizes, tensors={"weight": weight, "bias": W[:, -1]})
 
 
+def _grouped_conv2d(layer: Any, W: Array, order: Order) -> Piece:
+    """The same for groups of channels; PyTorch has the rows of W in the same order."""
+    shapes = layer.shapes
+    weight = W[:, :-1].reshape(-1, *shapes.kernel, layer.part.image[2]).transpose(0, 3, 1, 2)
+    sizes = (layer.image[2], layer.channels, shapes.kernel, shapes.stride, shapes.padding)
+    tensors = {"weight": weight, "bias": W[:, -1]}
+    return Piece("Conv2d", sizes, {"groups": layer.groups}, tensors)
+
+
 def _average_pool2d(layer: Any, W: Array, order: Order) -> Piece:
     """``U = mean of each window of V``."""
     return Piece("AvgPool2d", (layer.window,))
@@ -47,6 +56,7 @@ def _max_pool2d(layer: Any, W: Array, order: Order) -> Piece:
 OPERATORS: dict[type[Layer], Callable[[Any, Array, Order], Piece]] = {
     Dense: _dense,
     Conv2d: _conv2d,
+    GroupedConv2d: _grouped_conv2d,
     AveragePool2d: _average_pool2d,
     MaxPool2d: _max_pool2d,
 }

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 # Layers of `fastbcd.export.torch_layers`; PyTorch has all others.
 OWN = (
-    *("Residual", "ChannelsFirst", "ChannelsLast", "Polynomial"),
+    *("Residual", "Skip", "ChannelsFirst", "ChannelsLast", "Polynomial"),
     *("Simplex", "OneAgainstRest", "Exponential"),
 )
 
@@ -46,5 +46,9 @@ def state(chain: list[Piece] | tuple[Piece, ...], prefix: str = "") -> Iterator[
 
 def names(chain: list[Piece] | tuple[Piece, ...]) -> set[str]:
     """Names of the classes of all layers, including layers inside others."""
-    inner = [names(piece.arguments) for piece in chain if piece.name == "Residual"]
+    inner = [
+        names((*piece.arguments, *piece.keywords.values()))
+        for piece in chain
+        if piece.name == "Residual"
+    ]
     return {piece.name for piece in chain}.union(*inner)

@@ -6,10 +6,11 @@ import numpy as np
 
 from fastbcd.export.operators import Order, check_layers
 from fastbcd.export.piece import Array, Piece
-from fastbcd.export.steps import change, image_of, steps
+from fastbcd.export.steps import axes_of, change, image_of, steps
 from fastbcd.export.support import check_activations, target_scale, target_shift
 from fastbcd.kernels import Formula
 from fastbcd.kernels.dense import times
+from fastbcd.layers import Skip
 from fastbcd.models.means import has_log_link
 from fastbcd.models.model import Model
 from fastbcd.models.probabilities import LINKS, check_has_probabilities
@@ -32,7 +33,6 @@ ACTIVATIONS = {
 def pieces(model: Model) -> list[Piece]:
     """Layers from raw inputs to `Model.outputs`, or, for regression, to `Model.predict`."""
     check_layers(model.network)
-    model.network.require_equal_skips("an export")
     check_activations(model)
     network = model.network
     W = [w.astype(np.float64) for w in network.W]
@@ -40,10 +40,20 @@ def pieces(model: Model) -> list[Piece]:
     after = _scaled_targets(model, W)
     middle, order = steps(network, W, order)
     for step in middle:
-        layer = [step.operator, *_activation(step.activation), *step.behind]
+        layer = [step.operator, *_activation(step.activation)]
         chain += step.before
-        chain += [Piece("Residual", tuple(layer))] if step.residual else layer
+        chain += layer if step.skip is None else [_residual(layer, step.skip)]
     return chain + change(order, None) + after
+
+
+def _residual(layer: list[Piece], skip: Skip) -> Piece:
+    """``S x + layer(x)``."""
+    if skip.is_identity:
+        return Piece("Residual", tuple(layer))
+    axes = axes_of(skip)
+    kept = tuple((s.start, s.stop, s.step) for s, _ in axes)
+    zeros = tuple(pair for _, pair in axes)
+    return Piece("Residual", tuple(layer), {"skip": Piece("Skip", (kept, zeros))})
 
 
 def _scaled_inputs(model: Model, W: list[Array]) -> tuple[list[Piece], Order]:

@@ -8,23 +8,22 @@ from dataclasses import dataclass
 from fastbcd.export.operators import Order, operator
 from fastbcd.export.piece import Array, Piece
 from fastbcd.kernels import Formula
-from fastbcd.layers import Layer
+from fastbcd.layers import Layer, Skip
 from fastbcd.models.network import Network
 
 
 @dataclass(frozen=True)
 class Step:
-    """``behind(act(operator(x)))`` with ``x = before(V)``, plus x if the layer is residual.
+    """``act(operator(x))`` with ``x = before(V)``, plus ``skip(x)`` if the layer is residual.
 
-    `before` and `behind` change the order of states only, the latter into the order of x.
+    `before` changes the order of states only.
     """
 
     layer: Layer
     before: list[Piece]
     operator: Piece
     activation: Formula
-    behind: list[Piece]
-    residual: bool
+    skip: Skip | None
 
 
 def image_of(layer: Layer) -> Order:
@@ -40,6 +39,16 @@ def change(old: Order, new: Order) -> list[Piece]:
     return rows if new is None else [*rows, Piece("ChannelsFirst", new)]
 
 
+def axes_of(skip: Skip) -> list[tuple[slice, tuple[int, int]]]:
+    """For each axis of x: what S keeps, and how many zeros it puts before and behind that.
+
+    The channels of images come first.
+    """
+    columns = zip(skip.axes_in, skip.axes_out, skip.sizes_out, strict=True)
+    axes = [(kept, (placed.start, size - placed.stop)) for kept, placed, size in columns]
+    return [axes[-1], *axes[:-1]]
+
+
 def steps(network: Network, W: Sequence[Array], order: Order) -> tuple[list[Step], Order]:
     """Return a step for each layer with the weights W, and the order of the outputs.
 
@@ -47,14 +56,13 @@ def steps(network: Network, W: Sequence[Array], order: Order) -> tuple[list[Step
     layer takes the pixels in that order, unless its skip connection joins rows.
     """
     chain = []
-    columns = zip(network.layers, W, network.activations, network.residual, strict=True)
-    for layer, weights, activation, residual in columns:
-        image, image_out = image_of(layer), getattr(layer, "image_out", None)
-        if image is None and order is not None and not residual:
+    columns = zip(network.layers, W, network.activations, network.skips, strict=True)
+    for layer, weights, activation, skip in columns:
+        image = image_of(layer)
+        if image is None and order is not None and skip is None:
             before, made = [Piece("Flatten", (-3,))], operator(layer, weights, order)
         else:
             before, made = change(order, image), operator(layer, weights, image)
-        behind = change(image_out, image) if residual else []
-        chain.append(Step(layer, before, made, activation, behind, residual))
-        order = image if residual else image_out
+        chain.append(Step(layer, before, made, activation, skip))
+        order = getattr(layer, "image_out", None)
     return chain, order

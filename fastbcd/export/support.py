@@ -95,4 +95,6 @@ def cast(array: NDArray[Any], dtype: np.dtype) -> NDArray[Any]:
 
 def has_probabilities(model: Model) -> bool:
     """Whether `Model.predict_proba` gives probabilities."""
-    return model.classes is not None and model.loss in LINKS
+    if model.classes is None or model.loss is None:
+        return False
+    return model.loss.partition(":")[0] in LINKS

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fastbcd.errors import InputError
 from fastbcd.export.onnx_functions import activation, link
 from fastbcd.export.onnx_graph import Graph
-from fastbcd.export.onnx_operators import changed, operator
+from fastbcd.export.onnx_operators import changed, operator, skipped
 from fastbcd.export.operators import check_layers
 from fastbcd.export.steps import change, steps
 from fastbcd.export.support import (
@@ -25,6 +25,7 @@ from fastbcd.export.support import (
 )
 from fastbcd.models.means import has_log_link
 from fastbcd.models.model import Model
+from fastbcd.models.probabilities import check_has_probabilities
 from fastbcd.support.floating_point import own_errstate
 from fastbcd.support.version import __version__
 
@@ -60,11 +61,10 @@ def onnx_model(model: Model, dtype: str | None = None) -> Any:
     Raises
     ------
     InputError
-        onnx is not installed, a user wrote an activation or a type of layer, a skip connection
-        joins different widths, or a number is too large for `dtype`.
+        onnx is not installed, a user wrote an activation or a type of layer, or a number is
+        too large for `dtype`.
     """
     check_layers(model.network)
-    model.network.require_equal_skips("an export")
     check_activations(model)
     check_classes(model)
     network, outer = model.network, input_dtype(model, dtype)
@@ -76,10 +76,9 @@ def onnx_model(model: Model, dtype: str | None = None) -> Any:
     for l, step in enumerate(layers, start=1):
         x = changed(graph, v, step.before)
         u = operator(graph, x, step.operator, step.layer, l)
-        act = activation(graph, u, inner.type, step.activation)
-        v = changed(graph, act, step.behind)
-        if step.residual:
-            v = graph.add("Add", x, v)
+        v = activation(graph, u, inner.type, step.activation)
+        if step.skip is not None:
+            v = graph.add("Add", skipped(graph, x, step.skip), v)
     v = changed(graph, v, change(order, None))
     if model.classes is None:
         _add_prediction(graph, model, graph.cast(v, inner, outer), outer)
@@ -132,8 +131,8 @@ def _add_classes(graph: Graph, model: Model, v: str, dtype: np.dtype) -> None:
     k, labels = len(model.classes), _labels(model.classes)
     graph.output(v, "outputs", dtype, (SAMPLES, k))
     if has_probabilities(model):
-        assert model.loss is not None
-        p = link(graph, v, dtype.type, k, model.loss)
+        loss = check_has_probabilities(model.loss_of_probabilities())
+        p = link(graph, v, dtype.type, k, loss)
         graph.output(p, "probabilities", dtype, (SAMPLES, k))
     largest = graph.add("ArgMax", v, axis=1, keepdims=0)
     label = graph.add("Gather", graph.constant(labels, "classes"), largest, axis=0)

@@ -25,6 +25,7 @@ def torch_state(model: Model, dtype: str | None = None) -> dict[str, Any]:
     .. code-block:: text
 
         Conv2d            ->  Conv2d,    weight[o, c, i, j] = W[o, i, j, c]
+        GroupedConv2d     ->  Conv2d,    the same, c within the group
         MaxPool2d         ->  MaxPool2d
         AveragePool2d     ->  AvgPool2d
         Dense of images   ->  Flatten(-3) and Linear,  weight[o, (c, y, x)] = W[o, (y, x, c)]
@@ -43,8 +44,8 @@ def torch_state(model: Model, dtype: str | None = None) -> dict[str, Any]:
     Raises
     ------
     InputError
-        PyTorch is not installed, a user wrote an activation or a type of layer, a skip connection
-        joins different widths, or a number is too large for `dtype`.
+        PyTorch is not installed, a user wrote an activation or a type of layer, or a number is
+        too large for `dtype`.
     """
     torch = library("torch")
     chosen = input_dtype(model, dtype)
@@ -81,7 +82,8 @@ def torch_module(model: Model, probabilities: bool = False, dtype: str | None = 
         if not isinstance(piece, Piece):
             return piece
         kind = getattr(torch_layers if piece.name in OWN else torch.nn, piece.name)
-        return kind(*map(build, piece.arguments), **piece.keywords)
+        keywords = {name: build(value) for name, value in piece.keywords.items()}
+        return kind(*map(build, piece.arguments), **keywords)
 
     chain = pieces(model) + ([link(model)] if probabilities else [])
     # On the device "meta" nothing is initialised, so the random generator of the caller stays as

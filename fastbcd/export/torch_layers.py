@@ -7,15 +7,31 @@ from torch import nn
 
 
 class Residual(nn.Module):
-    """``x + layers(x)``."""
+    """``skip(x) + layers(x)``; without a skip it is ``x + layers(x)``."""
 
-    def __init__(self, *layers: nn.Module) -> None:
+    def __init__(self, *layers: nn.Module, skip: nn.Module | None = None) -> None:
         super().__init__()
         self.layers = nn.Sequential(*layers)
+        self.skip = nn.Identity() if skip is None else skip
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Any shape that the layers keep."""
-        return x + self.layers(x)
+        """Any shape that the layers make of x as the skip does."""
+        return self.skip(x) + self.layers(x)
+
+
+class Skip(nn.Module):
+    """A part of x, with zeros around it: a slice, and numbers of zeros, for each axis but one."""
+
+    def __init__(
+        self, kept: tuple[tuple[int, int, int], ...], zeros: tuple[tuple[int, int], ...]
+    ) -> None:
+        super().__init__()
+        self.kept = (..., *(slice(*part) for part in kept))
+        self.zeros = [number for pair in reversed(zeros) for number in pair]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(n, d) or (n, C, H, W)."""
+        return nn.functional.pad(x[self.kept], self.zeros)
 
 
 class ChannelsFirst(nn.Module):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fastbcd.layers.base import Layer, Operator, StateBlock, WeightBlock
 from fastbcd.layers.conv2d import Conv2d
 from fastbcd.layers.dense import Dense
+from fastbcd.layers.grouped_conv2d import GroupedConv2d
 from fastbcd.layers.pooling import AveragePool2d, MaxPool2d
 from fastbcd.layers.skip import Skip
 from fastbcd.layers.specification import build_layers
@@ -13,6 +14,7 @@ __all__ = [
     "AveragePool2d",
     "Conv2d",
     "Dense",
+    "GroupedConv2d",
     "Layer",
     "MaxPool2d",
     "Operator",

@@ -20,6 +20,7 @@ from fastbcd.devices.tiles import Tile
 from fastbcd.devices.workspace import Buffer, Workspace
 from fastbcd.errors import InputError
 from fastbcd.kernels import Penalty
+from fastbcd.layers.skip import Skip
 
 Array = Any
 """An array of a device."""
@@ -58,7 +59,7 @@ class StateBlock(Protocol):
 
     @property
     def scale(self) -> Any:
-        """A number, or one for each column of V, by which the caller of `solve` multiplies C.
+        """The number by which the caller of `solve` multiplies C, one for each column as in kappa.
 
         ``kappa / (kappa + ridge)`` merges a ridge in s with the term of C; for other s it is 1.
         """
@@ -132,6 +133,8 @@ class Layer(ABC):
     activation."""
     has_activation: ClassVar[bool] = True
     """False for a type whose activation is always linear; then its `state_block` is exact."""
+    is_joined: ClassVar[bool] = False
+    """True for a type that ``residual=True`` makes residual between other sizes, too."""
     d_in: int
     d_out: int
 
@@ -146,6 +149,11 @@ class Layer(ABC):
         return self.weight_shape[0] > 0
 
     @property
+    def skip(self) -> Skip:
+        """S of ``V_l = S V_{l-1} + act(U_l)``, if the layer is residual."""
+        return Skip(self.d_in, self.d_out)
+
+    @property
     def fan_in(self) -> int:
         """The number of inputs of one output, by which initial weights are scaled."""
         return self.d_in
@@ -158,7 +166,7 @@ class Layer(ABC):
     def check(self, device: Device, below: Layer | None) -> None:
         """`InputError` if the layer cannot run on `device`, or does not fit the layer `below`.
 
-        The widths of both fit already; `below` is None for the first layer.
+        Numbers and images of both fit already; `below` is None for the first layer.
         """
         if self.needs_processor and device.name == "cuda":
             raise InputError(

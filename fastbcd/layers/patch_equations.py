@@ -76,7 +76,19 @@ class PatchEquations(NormalEquations):
 
     def add(self, tile: Tile, R: Any, V: Any, *sample_weight: Any) -> None:
         """Add one tile: R (m, d_out) residuals, V (m, d_in) images, weights (m,) if any."""
-        device, work, wants_gram = self._device, tile.work.of(TileSums), not self._gram_complete
+        cross, gram = self.multiply(tile, R, V, 0, *sample_weight)
+        tile.wait_for_turn()
+        self.add_sums(cross, gram)
+
+    def multiply(
+        self, tile: Tile, R: Any, V: Any, number: int, *sample_weight: Any
+    ) -> tuple[Any, Any]:
+        """Return the sums over one tile, cross and Gram, the latter None if it is complete.
+
+        `number` tells several sums over the same tile apart.
+        """
+        device, wants_gram, gram = self._device, not self._gram_complete, None
+        work = tile.work.of(TileSums, number)
         cross = work.cross.array(self._shape, np.float64)
         cross[:] = 0.0
         if wants_gram:
@@ -90,7 +102,10 @@ class PatchEquations(NormalEquations):
             if wants_gram:
                 square = device.solves.tile_gram(tile, gram, patches, *weight)
                 device.solves.add_tile_gram(gram, patches, square, *weight)
-        tile.wait_for_turn()
+        return cross, gram
+
+    def add_sums(self, cross: Any, gram: Any) -> None:
+        """Add what `multiply` returned, when it is the tile's turn."""
         self.cross += cross
-        if wants_gram:
+        if gram is not None:
             self._system.gram += gram

@@ -15,7 +15,7 @@ from fastbcd.errors import InputError
 from fastbcd.kernels import Penalty
 from fastbcd.layers.base import Layer, StateBlock
 from fastbcd.layers.convolution import Shapes
-from fastbcd.layers.images import check_images, image_sizes, pair
+from fastbcd.layers.images import image_sizes, pair
 from fastbcd.layers.no_weights import NoCrossSum, NoWeights
 from fastbcd.layers.pooling_states import (
     MaximumOperator,
@@ -23,6 +23,7 @@ from fastbcd.layers.pooling_states import (
     MeanOperator,
     MeanStateBlock,
 )
+from fastbcd.layers.skip import Skip, skip_of
 from fastbcd.support.parameters import plain
 
 
@@ -74,6 +75,11 @@ class Pool2d(Layer):
         return self.d_in // self.d_out
 
     @property
+    def skip(self) -> Skip:
+        """See `skip_of`."""
+        return skip_of(self.shapes)
+
+    @property
     def multiplications(self) -> int:
         """``d_in``: the additions or comparisons, there being no multiplications."""
         return self.d_in
@@ -81,11 +87,6 @@ class Pool2d(Layer):
     def resized(self, d_in: int, d_out: int) -> Layer:
         """Return a layer of this type with windows of ``d_in / d_out`` numbers."""
         return type(self)((1, d_in // d_out, d_out), (1, d_in // d_out))
-
-    def check(self, device: Device, below: Layer | None) -> None:
-        """`InputError` on a GPU, and where the layer below makes images of other sizes."""
-        super().check(device, below)
-        check_images(self, below)
 
     def initial_weights(
         self, rng: np.random.Generator, deviation: float, bias: float, dtype: np.dtype

@@ -11,6 +11,7 @@ from fastbcd.errors import InputError
 from fastbcd.layers.base import Layer
 from fastbcd.layers.conv2d import Conv2d
 from fastbcd.layers.dense import Dense
+from fastbcd.layers.grouped_conv2d import GroupedConv2d
 from fastbcd.layers.pooling import AveragePool2d, MaxPool2d
 from fastbcd.support.parameters import plain, require_integer
 from fastbcd.support.stored import VERSION, check_state_dict
@@ -57,13 +58,21 @@ class Form:
         return numbers[0] if len(numbers) == 1 else numbers
 
 
+def _conv(
+    image: Any, channels: Any, kernel: Any, stride: Any = 1, padding: Any = 0, groups: Any = 1
+) -> Layer:
+    if groups == 1:
+        return Conv2d(image, channels, kernel, stride, padding)
+    return GroupedConv2d(image, channels, kernel, stride, padding, groups)
+
+
 def _dense(d_in: int, width: Any) -> Dense:
     return Dense(d_in, require_integer(width, "its width", at_least=1))
 
 
 # The words of a specification; a new type of layer is a line here and one in STORED.
 FORMS = {
-    "conv": Form("conv:CHANNELS:KERNEL[:STRIDE[:PADDING]]", Conv2d),
+    "conv": Form("conv:CHANNELS:KERNEL[:STRIDE[:PADDING[:GROUPS]]]", _conv),
     "maxpool": Form("maxpool:WINDOW", MaxPool2d),
     "averagepool": Form("averagepool:WINDOW|global", AveragePool2d),
     "dense": Form("dense:WIDTH", _dense, of_images=False),
@@ -71,6 +80,10 @@ FORMS = {
 # The types that a file can name, and the arguments of their constructors, which it holds.
 STORED: dict[str, tuple[type[Any], tuple[str, ...]]] = {
     "conv2d": (Conv2d, ("image", "channels", "kernel", "stride", "padding", "steps")),
+    "grouped_conv2d": (
+        GroupedConv2d,
+        ("image", "channels", "kernel", "stride", "padding", "groups", "steps"),
+    ),
     "average_pool2d": (AveragePool2d, ("image", "window")),
     "max_pool2d": (MaxPool2d, ("image", "window")),
     "dense": (Dense, ("d_in", "d_out")),
@@ -90,10 +103,10 @@ def build_layers(specification: Specification, shape: Sequence[int], n_outputs: 
 
     .. code-block:: text
 
-        conv:CHANNELS:KERNEL[:STRIDE[:PADDING]]   Conv2d
-        maxpool:WINDOW                            MaxPool2d
-        averagepool:WINDOW                        AveragePool2d; WINDOW may be "global"
-        dense:WIDTH                               Dense; an image is one row
+        conv:CHANNELS:KERNEL[:STRIDE[:PADDING[:GROUPS]]]   Conv2d, or GroupedConv2d
+        maxpool:WINDOW                                     MaxPool2d
+        averagepool:WINDOW                                 AveragePool2d; may be "global"
+        dense:WIDTH                                        Dense; an image is one row
 
     KERNEL, STRIDE, PADDING and WINDOW are one number, or two as HEIGHTxWIDTH.
 

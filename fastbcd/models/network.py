@@ -16,7 +16,8 @@ from fastbcd.devices.tiles import Tile
 from fastbcd.devices.workspace import Buffer, Workspace
 from fastbcd.errors import InputError
 from fastbcd.kernels import Formula
-from fastbcd.layers import Dense, Layer, Skip
+from fastbcd.layers import Dense, Layer
+from fastbcd.layers.neighbours import check_neighbours
 from fastbcd.support.floating_point import own_errstate, own_errstate_in
 from fastbcd.support.parameters import check_dtype
 
@@ -44,7 +45,7 @@ class Network:
     Raises
     ------
     InputError
-        The widths of two layers disagree, or weights are neither float32 nor float64.
+        The widths or the images of two layers disagree, or weights are neither float32 nor float64.
     """
 
     @own_errstate
@@ -58,28 +59,20 @@ class Network:
         # Kernels need the machine's byte order.
         dtype = check_dtype(np.asarray(W[0]).dtype)
         self.W = [np.ascontiguousarray(w, dtype) for w in W]
-        if layers is None:
-            layers = [Dense(w.shape[1] - 1, len(w)) for w in self.W]
-        self.layers = list(layers)
-        for l, (below, own) in enumerate(pairwise(self.layers), start=2):
-            if own.d_in != below.d_out:
+        for l, (below, own) in enumerate(pairwise(self.W), start=2):
+            if layers is None and own.shape[1] != len(below) + 1:
                 raise InputError(
-                    f"W_{l} has {own.d_in + 1} columns; needed: the {below.d_out} outputs of layer "
+                    f"W_{l} has {own.shape[1]} columns; needed: the {len(below)} outputs of layer "
                     f"{l - 1} and a bias"
                 )
+        if layers is None:
+            layers = [Dense(w.shape[1] - 1, len(w)) for w in self.W]
+        check_neighbours(layers)
+        self.layers = list(layers)
         self.activations = list(activations)
         self.residual = list(residual)
         pieces = zip(self.residual, self.layers, strict=True)
-        self.skips = [Skip(layer.d_in, layer.d_out) if skips else None for skips, layer in pieces]
-
-    def require_equal_skips(self, what: str) -> None:
-        """`InputError` where a skip connection joins different widths; `what` has no such ones."""
-        for l, skip in enumerate(self.skips, start=1):
-            if skip is not None and skip.d_in != skip.d_out:
-                raise InputError(
-                    f"residual: the skip connection of layer {l} joins widths {skip.d_in} and "
-                    f"{skip.d_out}, and {what} has those of equal widths only"
-                )
+        self.skips = [layer.skip if residual else None for residual, layer in pieces]
 
     @property
     def widths(self) -> tuple[int, ...]:

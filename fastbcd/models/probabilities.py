@@ -88,7 +88,8 @@ def probabilities(loss: str, outputs: ArrayLike) -> Array:
     Parameters
     ----------
     loss : str
-        Name of the loss that the network was trained with, see `LINKS`.
+        Name of the loss that the network was trained with, see `LINKS`; parameters behind it, as in
+        ``"cross_entropy:0.1"``, change nothing.
     outputs : (n, k) array
         One column per class, as `Network.forward` returns them.
 
@@ -97,12 +98,12 @@ def probabilities(loss: str, outputs: ArrayLike) -> Array:
     InputError
         The loss has no probabilities, or outputs are not finite.
     """
-    check_has_probabilities(loss)
-    return LINKS[loss](check_matrix(outputs, "outputs").astype(np.float64))
+    return LINKS[check_has_probabilities(loss)](check_matrix(outputs, "outputs").astype(np.float64))
 
 
 def check_has_probabilities(loss: str) -> str:
-    """Return `loss`; `InputError` if it has no probabilities."""
-    if loss not in LINKS:
+    """Return the name of `loss` without parameters; `InputError` if it has no probabilities."""
+    name = loss.partition(":")[0]
+    if name not in LINKS:
         raise InputError(f"loss: {loss} gives no probabilities; those that do: {', '.join(LINKS)}")
-    return loss
+    return name

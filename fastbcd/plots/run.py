@@ -155,7 +155,10 @@ def _read_folder(folder: Path) -> Run:
                     f"{path}, line {k + 2}: {header[j]} is {entry!r}, which is no number"
                 ) from None
     columns = {name: table[:, j] for j, name in enumerate(header)}
-    return Run(folder.resolve().name, columns, config if isinstance(config, dict) else {})
+    config = config if isinstance(config, dict) else {}
+    if "batch_size" in config and config["batch_size"] is None:
+        config["batch_size"] = "full"  # earlier versions wrote null
+    return Run(folder.resolve().name, columns, config)
 
 
 def _distinct(runs: Sequence[Run]) -> list[str]:

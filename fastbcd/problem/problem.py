@@ -14,6 +14,7 @@ import numpy as np
 from fastbcd.errors import InputError
 from fastbcd.kernels import ACTIVATIONS, LOSSES, PENALTIES, Formula, Loss, Penalty, linear
 from fastbcd.layers import Dense, Layer, Skip
+from fastbcd.layers.neighbours import check_neighbours
 from fastbcd.support.parameters import (
     SMALLEST,
     choice,
@@ -59,9 +60,10 @@ class Problem:
     loss : str or Loss, default="squared"
         ``"squared"``; for targets 0 and 1 also ``"logistic"`` (two classes),
         ``"logistic_ovr"``, ``"hinge"``, ``"exponential"`` (each class against the rest)
-        and ``"cross_entropy"`` (softmax). For any numbers also ``"absolute"``, ``"huber:DELTA"``
-        and ``"quantile:LEVEL"``, or one level for each output, ``"quantile:0.1,0.9"``. For counts,
-        and other numbers that are not negative, ``"poisson"``: outputs are logarithms of means.
+        and ``"cross_entropy:SMOOTHING"`` (softmax). For any numbers also ``"absolute"``,
+        ``"huber:DELTA"`` and ``"quantile:LEVEL"``, or one level for each output,
+        ``"quantile:0.1,0.9"``. For counts, and other numbers that are not negative, ``"poisson"``:
+        outputs are logarithms of means.
     gamma : float, default=1
         Weight of the couplings, > 0.
     rho : float, optional
@@ -74,9 +76,11 @@ class Problem:
     state_penalty : the same, default="none"
         ``s_l``, on the states ``V_1, ..., V_L``.
     residual : bool or sequence of bool, default=False
-        ``S_1, ..., S_L``. True stands for all hidden layers that are as wide as the layer below.
-        Where a flag joins different widths, S_l cuts V_{l-1} or puts zeros behind it: see
-        `fastbcd.layers.Skip`.
+        ``S_1, ..., S_L``. True stands for all hidden layers that are as wide as the layer below,
+        and for all hidden convolutions but the first layer. Where a flag joins different widths,
+        S_l cuts V_{l-1} or puts zeros behind it: see `fastbcd.layers.Skip`. Where it joins images
+        of different sizes, S_l keeps the middle pixel of each patch, and adds channels of zeros or
+        drops some: see `fastbcd.layers.Conv2d`.
     reduction : {"mean", "sum"}, default="mean"
         ``"mean"`` makes gamma, alpha and the result independent of n;
         ``"sum"`` is the convention of the published experiments.
@@ -123,20 +127,11 @@ class Problem:
         reduction: str = "mean",
         layers: Sequence[Layer] | None = None,
     ) -> None:
-        layers = None if layers is None else _layer_objects(layers)
-        if widths is None:
-            if not layers:
-                raise InputError("widths: give the widths of the network, or its layers")
-            widths = (layers[0].d_in, *(layer.d_out for layer in layers))
-        if isinstance(widths, str) or not isinstance(plain(widths), Iterable):
-            raise InputError(f"widths must be a sequence of integers, got {widths!r}")
-        checked = tuple(require_integer(d, "widths", at_least=1) for d in widths)
-        if len(checked) < 2:
-            raise InputError(f"widths needs inputs and outputs at least, got {checked}")
+        all_layers = _layers(widths, layers)
+        checked = (all_layers[0].d_in, *(layer.d_out for layer in all_layers))
         reduction = choice(reduction, REDUCTIONS, "reduction")
         hidden = _formula(activation, ACTIVATIONS, Formula, "activation")
         gamma = require(gamma, "gamma", at_least=SMALLEST)
-        all_layers = _layers(checked, layers)
         activations = (hidden if each.has_activation else linear() for each in all_layers[:-1])
         fields: dict[str, object] = {
             "widths": checked,
@@ -146,7 +141,7 @@ class Problem:
             "rho": gamma if rho is None else require(rho, "rho", at_least=SMALLEST),
             "weight_penalties": _penalties(weight_penalty, len(checked) - 1, "weight_penalty"),
             "state_penalties": _penalties(state_penalty, len(checked) - 1, "state_penalty"),
-            "residual": _residual_layers(checked, residual),
+            "residual": _residual_layers(all_layers, residual),
             "reduction": reduction,
             "layers": all_layers,
         }
@@ -157,8 +152,8 @@ class Problem:
     @cached_property
     def skips(self) -> tuple[Skip | None, ...]:
         """``S_1, ..., S_L`` as operators; None for a plain layer."""
-        pieces = zip(self.residual, pairwise(self.widths), strict=True)
-        return tuple(Skip(*sizes) if skips else None for skips, sizes in pieces)
+        pieces = zip(self.residual, self.layers, strict=True)
+        return tuple(layer.skip if residual else None for residual, layer in pieces)
 
     def narrowed(self, widest: int) -> Problem:
         """The same problem, no layer being wider than `widest`.
@@ -230,46 +225,60 @@ def _penalties(given: PenaltySpec, n_layers: int, argument: str) -> tuple[Penalt
     return tuple(penalties) * (n_layers // len(penalties))
 
 
-def _residual_layers(widths: tuple[int, ...], residual: bool | Sequence[bool]) -> tuple[bool, ...]:
+def _residual_layers(layers: Sequence[Layer], residual: bool | Sequence[bool]) -> tuple[bool, ...]:
     """Return ``S_1, ..., S_L`` as flags."""
-    below, own = widths[:-1], widths[1:]
     if isinstance(residual, str) or not isinstance(plain(residual), Iterable):
         wanted = flag(residual, "residual")
-        flags = [wanted and d == e for d, e in zip(below[:-1], own[:-1], strict=True)] + [False]
+        flags = [
+            wanted and (layer.d_in == layer.d_out or (layer.is_joined and l > 0))
+            for l, layer in enumerate(layers[:-1])
+        ]
         if wanted and not any(flags):
+            widths = (layers[0].d_in, *(layer.d_out for layer in layers))
             raise InputError(
-                f"residual: no hidden layer is as wide as the layer below it in {widths}; "
-                "give two consecutive layers the same width"
+                f"residual: no hidden layer is as wide as the layer below it in {widths}, and no "
+                "convolution follows another layer; give two consecutive layers the same width"
             )
-        return tuple(flags)
+        return (*flags, False)
     flags = [flag(each, "residual") for each in plain(residual)]
-    if len(flags) != len(own):
+    if len(flags) != len(layers):
         raise InputError(
-            f"residual must have one flag for each of {len(own)} layers, got {len(flags)}"
+            f"residual must have one flag for each of {len(layers)} layers, got {len(flags)}"
         )
     return tuple(flags)
 
 
-def _layer_objects(given: Sequence[Layer]) -> tuple[Layer, ...]:
-    """Return the layers as a tuple; `InputError` where one is something else."""
-    layers = tuple(given)
+def _layers(widths: Sequence[int] | None, given: Sequence[Layer] | None) -> tuple[Layer, ...]:
+    """Return the layers, dense ones where none are given; `InputError` where one does not fit."""
+    layers = () if given is None else tuple(given)
     for l, layer in enumerate(layers, start=1):
         if not isinstance(layer, Layer):
             raise InputError(f"layers: number {l} must be a Layer, got {layer!r}")
-    return layers
-
-
-def _layers(widths: tuple[int, ...], given: Sequence[Layer] | None) -> tuple[Layer, ...]:
-    """The layers, dense ones where none are given; `InputError` where one does not fit."""
+    check_neighbours(layers)
+    if widths is None and not layers:
+        raise InputError("widths: give the widths of the network, or its layers")
+    if widths is None:
+        return layers
+    checked = _widths(widths)
     if given is None:
-        return tuple(Dense(below, own) for below, own in pairwise(widths))
-    layers = tuple(given)
-    if len(layers) != len(widths) - 1:
-        raise InputError(f"layers must be {len(widths) - 1} for widths {widths}, got {len(layers)}")
-    for l, (layer, sizes) in enumerate(zip(layers, pairwise(widths), strict=True), start=1):
+        return tuple(Dense(*sizes) for sizes in pairwise(checked))
+    if len(layers) != len(checked) - 1:
+        n = len(checked) - 1
+        raise InputError(f"layers must be {n} for widths {checked}, got {len(layers)}")
+    for l, (layer, sizes) in enumerate(zip(layers, pairwise(checked), strict=True), start=1):
         if (layer.d_in, layer.d_out) != sizes:
             raise InputError(
                 f"layers: number {l} leads from {layer.d_in} to {layer.d_out}, but widths from "
                 f"{sizes[0]} to {sizes[1]}"
             )
     return layers
+
+
+def _widths(given: Sequence[int]) -> tuple[int, ...]:
+    """Return the widths as integers, two or more of them."""
+    if isinstance(given, str) or not isinstance(plain(given), Iterable):
+        raise InputError(f"widths must be a sequence of integers, got {given!r}")
+    widths = tuple(require_integer(d, "widths", at_least=1) for d in given)
+    if len(widths) < 2:
+        raise InputError(f"widths needs inputs and outputs at least, got {widths}")
+    return widths

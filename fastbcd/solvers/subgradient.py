@@ -71,7 +71,8 @@ def squared_subgradient(
                 else:
                     skip, G = problem.skips[l], A.copy()
                     if skip is not None:
-                        G[:, : skip.shared] -= A_next[:, : skip.shared]
+                        kept = skip.kept(G)
+                        kept -= skip.placed(A_next)
                     G *= gamma
                     part += problem.layers[l].squared_subgradient(
                         device, tile, maps[l], penalty, V, G, R_next, *weight

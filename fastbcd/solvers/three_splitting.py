@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
-import numpy as np
-
 from fastbcd.devices.tiles import Tile
+from fastbcd.devices.workspace import Buffer, Workspace
 from fastbcd.layers import Operator, StateBlock
 from fastbcd.layers.proximal_states import ProximalStateBlock
-from fastbcd.layers.skip import column_groups, curvature
+from fastbcd.layers.skip import curvature
 from fastbcd.solvers.base import BlockCoordinateDescent
 from fastbcd.solvers.blocks import BlockOfSamples, LayerBlocks
 from fastbcd.solvers.on_tile import LayerOnTile
 from fastbcd.solvers.state import State
 from fastbcd.support.floating_point import own_errstate_in
+
+
+class PullWork(Workspace):
+    """Work array of a tile: ``V_{l+1} - act(U_{l+1})``, which pulls V_l where S reaches it."""
+
+    pull: Buffer
 
 
 @own_errstate_in
@@ -95,6 +101,9 @@ class ThreeSplitting(BlockCoordinateDescent):
 class ThreeSplittingBlocks(LayerBlocks):
     """Blocks V_l, U_l and W_l of Algorithms 2 and 3."""
 
+    factors: Any
+    """``scale (1 + S_{l+1}^T S_{l+1})^-1`` (d_l,), where S_{l+1} is neither 0 nor 1."""
+
     def of_samples(self) -> dict[str, BlockOfSamples]:
         """Return the updates of V_l and of U_l, in this order."""
         return {"V": self.update_V, "U": self.update_U}
@@ -112,7 +121,9 @@ class ThreeSplittingBlocks(LayerBlocks):
         else:
             alpha = self.solver.alpha
             block = ProximalStateBlock(device, above, W, penalty, kappa, problem.rho, alpha)
-        self.V_block = block
+        self.V_block, skip = block, problem.skips[l]
+        if skip is not None and not skip.is_identity:
+            self.factors = device.array(block.scale / (1.0 + skip.squares()), self.state.dtype)
 
     def arrays(self) -> list[Any]:
         """Return the arrays of samples that a pass over layer l reads and writes."""
@@ -133,25 +144,31 @@ class ThreeSplittingBlocks(LayerBlocks):
                          + alpha/2 |V_l - V_l'|^2            (if layer l + 1 is not linear)
         """
         own = self.on(tile)
-        V, U, below = own.V, own.U, own.skipped
         if self.l == self.L:
-            self.update_output_states(own, U, below, decrease)
+            self.update_output_states(own, own.U, own.skipped, decrease)
             return
-        block, above = self.V_block, self.above(tile)
-        U_next = above.U
-        C = block.center(tile, V)
-        for columns, reach_next in column_groups(self.problem.skips[self.l]):
-            self.device.kernels.state_center(
-                C[:, columns],
-                own.activation,
-                U[:, columns],
-                None if below is None else below[:, columns],
-                above.activation,
-                U_next[:, columns],
-                above.V[:, columns] if reach_next else None,
-                float(np.broadcast_to(block.scale, V.shape[1:])[columns][0]),
-            )
-        block.solve(tile, V, C, U_next, decrease, *own.weight)
+        above, C = self.above(tile), self.V_block.center(tile, own.V)
+        self._write_center(C, own, above)
+        self.V_block.solve(tile, own.V, C, above.U, decrease, *own.weight)
+
+    def _write_center(self, C: Any, own: LayerOnTile, above: LayerOnTile) -> None:
+        """Write the center of the V_l-block, times the scale of the block.
+
+        ``C = scale (1 + S^T S)^-1 (S_l V_{l-1} + act(U_l) + S^T (V_{l+1} - act(U_{l+1})))`` with
+        ``S = S_{l+1}``, whose ``S^T S`` is diagonal.
+        """
+        kernels, skip = self.device.kernels, self.problem.skips[self.l]
+        center = partial(kernels.state_center, C, own.activation, own.U, own.skipped)
+        if skip is None or skip.is_identity:
+            reached = None if skip is None else above.V
+            center(above.activation, above.U, reached, float(self.V_block.scale))
+            return
+        center(above.activation, above.U, None, 1.0)
+        pull = own.tile.work.of(PullWork).pull.array(above.U.shape, C.dtype)
+        kernels.coupling_residual(pull, above.activation, above.V, above.U, None)
+        reached = skip.kept(C)
+        reached += skip.placed(pull)
+        C *= self.factors
 
     def update_U(self, tile: Tile, decrease: Any) -> None:
         """Update U_l of a tile, and replace ``V^_{l-1} W_l^T`` in B by ``U_l - V^_{l-1} W_l^T``.

@@ -27,6 +27,7 @@ ACTIVATIONS = {
     "polynomial": kernels.polynomial(0.1, 1.0, 0.5, -0.2),
 }
 LOSSES = {name: loss() for name, loss in kernels.LOSSES.items()}
+LOSSES["cross_entropy"] = kernels.cross_entropy(0.1)  # with smoothing it runs some lines more
 PENALTIES = {
     "none": kernels.none(),
     "ridge": kernels.ridge(0.3),

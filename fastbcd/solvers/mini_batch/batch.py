@@ -46,9 +46,9 @@ class Batch:
             device.empty((m, d), dtype) if skip else None
             for d, skip in zip(widths[1:], problem.residual, strict=True)
         ]
-        # S_l V_{l-1} where it is not a view of V_{l-1}, because its last columns are 0.
+        # S_l V_{l-1} where it is not a view of V_{l-1}.
         self.skipped: list[Any] = [None] + [
-            device.zeros((m, skip.d_out), dtype) if skip and skip.d_in < skip.d_out else None
+            None if skip is None or skip.is_front else device.empty((m, skip.d_out), dtype)
             for skip in problem.skips
         ]
         self.projected: list[Any] = [None, *arrays(*metric_ranks)]

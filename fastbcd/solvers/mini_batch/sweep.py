@@ -198,8 +198,7 @@ class BatchSweep:
         skip, above, W = problem.skips[l], problem.layers[l], self._state.W[l + 1]
         share = scale / (1.0 if skip is None else 2.0)
         if skip is not None:
-            device.scaled(D[:, : skip.shared], batch.T[l + 1][rows][:, : skip.shared], share)
-            D[:, skip.shared :] = 0.0
+            skip.write_adjoint(device, D, batch.T[l + 1][rows], share)
         weight, keep = share * self._solver.rho / problem.gamma, float(skip is not None)
         above.batch_adjoint(device.kernels, D, batch.D[l + 1][rows], V, W, weight, keep)
 

@@ -1,0 +1,231 @@
+"""The convolution of images in groups of channels, each of which has its own weights."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastbcd.devices.protocol import Device
+from fastbcd.errors import InputError
+from fastbcd.kernels import Penalty
+from fastbcd.layers.base import Layer
+from fastbcd.layers.conv2d import Conv2d
+from fastbcd.layers.convolution import Shapes
+from fastbcd.layers.convolution_states import ConvolutionStateBlock
+from fastbcd.layers.grouped_convolution import (
+    GroupedCross,
+    GroupedEquations,
+    GroupedOperator,
+    join,
+    split,
+)
+from fastbcd.layers.images import image_sizes
+from fastbcd.layers.skip import Skip, skip_of
+from fastbcd.support.parameters import require_integer
+
+
+@dataclass(frozen=True)
+class GroupedConv2d(Layer):
+    """A `Conv2d` for each group of channels, side by side.
+
+    .. code-block:: text
+
+        U[y, x, o] = sum_ijc W[o, i, j, c] V[s y + i - p, s x + j - p, g C/G + c] + b[o]
+
+    with the number G of groups, ``c < C/G``, and the group g of output channel o, which is
+    ``o // (channels / G)``. W is (channels, k k C/G + 1). With ``groups`` equal to C, each channel
+    of V has kernels of its own.
+
+    The W-block is exact: normal equations for each group. On mini-batches all groups share one
+    metric, the mean of their Gram matrices.
+
+    Parameters
+    ----------
+    image, channels, kernel, stride, padding, steps
+        As in `Conv2d`.
+    groups : int, default=1
+        G, which divides the channels of V and those of U.
+
+    Raises
+    ------
+    InputError
+        As in `Conv2d`, or G does not divide the channels.
+
+    Examples
+    --------
+    >>> from fastbcd.layers import GroupedConv2d
+    >>> layer = GroupedConv2d((8, 8, 16), channels=32, kernel=3, padding=1, groups=4)
+    >>> layer.image_out, layer.weight_shape
+    ((8, 8, 32), (32, 37))
+    """
+
+    name: ClassVar[str] = "grouped_conv2d"
+    needs_processor: ClassVar[bool] = True
+    is_joined: ClassVar[bool] = True
+    image: tuple[int, int, int]
+    channels: int
+    kernel: int | tuple[int, int]
+    stride: int | tuple[int, int] = 1
+    padding: int | tuple[int, int] = 0
+    groups: int = 1
+    steps: int = 4
+    d_in: int = field(init=False, repr=False, compare=False)
+    d_out: int = field(init=False, repr=False, compare=False)
+    image_out: tuple[int, int, int] = field(init=False, repr=False, compare=False)
+    shapes: Shapes = field(init=False, repr=False, compare=False)
+    part: Conv2d = field(init=False, repr=False, compare=False)
+    """The layer of one group."""
+
+    def __post_init__(self) -> None:
+        image = image_sizes(self.image, "Conv2d")
+        channels = require_integer(self.channels, "Conv2d: channels", at_least=1)
+        groups = require_integer(self.groups, "Conv2d: groups", at_least=1)
+        if image[2] % groups or channels % groups:
+            raise InputError(
+                f"Conv2d: {groups} groups do not divide the {image[2]} channels of the images "
+                f"below and the {channels} channels of the layer"
+            )
+        sizes = (self.kernel, self.stride, self.padding, self.steps)
+        whole = Conv2d(image, channels, *sizes)
+        part = Conv2d((*image[:2], image[2] // groups), channels // groups, *sizes)
+        fields = {name: getattr(whole, name) for name in (*COMMON, "shapes")}
+        for name, value in (fields | {"groups": groups, "part": part}).items():
+            object.__setattr__(self, name, value)
+
+    @property
+    def weight_shape(self) -> tuple[int, int]:
+        """``(channels, k k C/G + 1)``."""
+        return self.channels, self.part.shapes.patch + 1
+
+    @property
+    def skip(self) -> Skip:
+        """See `skip_of`."""
+        return skip_of(self.shapes)
+
+    @property
+    def fan_in(self) -> int:
+        """``k k C/G``."""
+        return self.part.fan_in
+
+    @property
+    def multiplications(self) -> int:
+        """``H' W' channels k k C/G``."""
+        return self.d_out * self.fan_in
+
+    @property
+    def thread_bytes(self) -> int:
+        """Bytes of a thread's work arrays, and of the groups of some images."""
+        return self.groups * self.part.thread_bytes
+
+    def resized(self, d_in: int, d_out: int) -> GroupedConv2d:
+        """Return a convolution of one pixel and one group, with d_in and d_out channels."""
+        return GroupedConv2d((1, 1, d_in), d_out, 1, steps=self.steps)
+
+    def initial_weights(
+        self, rng: np.random.Generator, deviation: float, bias: float, dtype: np.dtype
+    ) -> NDArray[np.floating]:
+        """Return normal weights; see `Layer`."""
+        parts = [self.part.initial_weights(rng, deviation, bias, dtype) for _ in range(self.groups)]
+        return np.concatenate(parts)
+
+    def linear_part(self, V: NDArray[Any], W: NDArray[Any]) -> NDArray[Any]:
+        """Return the convolution without its bias; see `Conv2d.linear_part`."""
+        pieces = zip(split(V, self.image[2], self.groups), np.split(W, self.groups), strict=True)
+        U = np.empty((len(V), self.d_out), V.dtype)
+        join(U, [self.part.linear_part(v, w) for v, w in pieces], self.channels)
+        return U
+
+    # -- full batches -------------------------------------------------------------------------
+
+    def on(self, device: Device, W: Any) -> Any:
+        """See `GroupedOperator`."""
+        return GroupedOperator(device.kernels, self.shapes, self.part.shapes, W, self.groups)
+
+    def state_block(
+        self,
+        device: Device,
+        W: Any,
+        penalty: Penalty,
+        kappa: Any,
+        rho: Any,
+        measured: bool = False,
+    ) -> ConvolutionStateBlock:
+        """See `ConvolutionStateBlock`, which descends in all groups together."""
+        return ConvolutionStateBlock(device, self.on(device, W), penalty, kappa, rho, self.steps)
+
+    def weight_block(self, device: Device, same_inputs: bool) -> GroupedEquations:
+        """See `GroupedEquations`."""
+        return GroupedEquations(device, self.part.shapes, self.groups, same_inputs)
+
+    def cross_sum(self, device: Device) -> GroupedCross:
+        """See `GroupedCross`."""
+        return GroupedCross(device, self.part.shapes, self.groups)
+
+    def by_rows(self, sums: Any) -> Any:
+        """Return (n, channels): the sums of all positions of a channel."""
+        return sums.reshape(len(sums), -1, self.channels).sum(axis=1)
+
+    # -- mini-batches -------------------------------------------------------------------------
+
+    def batch_apply(self, kernels: Any, U: Any, V: Any, W: Any) -> None:
+        """``U = A(V; W)``."""
+        self._operator(kernels, W).apply(U, V[:, :-1])
+
+    def batch_adjoint(
+        self, kernels: Any, D: Any, R: Any, V: Any, W: Any, scale: Any, keep: float
+    ) -> None:
+        """``D = scale A*(R; W) + keep D``."""
+        self._operator(kernels, W).adjoint(D, R, scale, keep)
+
+    def _operator(self, kernels: Any, W: Any) -> GroupedOperator:
+        return GroupedOperator(kernels, self.shapes, self.part.shapes, W, self.groups)
+
+    def columns(self, D: Any, rows: slice) -> tuple[Any, range]:
+        """Return D, and the output channels that some rows of W make."""
+        return D, range(self.channels)[rows]
+
+    def batch_gradient(self, kernels: Any, N: Any, D: Any, V: Any, scale: Any, keep: float) -> None:
+        """``N = scale grad_W <D, A(V; W)> + keep N``; D is from `columns`, or (m, d_out)."""
+        D, rows = D if isinstance(D, tuple) else (D, range(self.channels))
+        by_position, size = D.reshape(-1, self.channels), self.part.channels
+        for g, images in enumerate(self._with_ones(V)):
+            start, stop = max(rows.start, g * size), min(rows.stop, (g + 1) * size)
+            if start < stop:
+                own = N[start - rows.start : stop - rows.start]
+                columns = by_position[:, start:stop]
+                self.part.batch_gradient(kernels, own, columns, images, scale, keep)
+
+    def batch_project(self, kernels: Any, out: Any, V: Any, Q: Any) -> None:
+        """Do nothing: `batch_sketch` projects the patches."""
+
+    def batch_sketch(
+        self, kernels: Any, out: Any, V: Any, Q: Any, projected: Any, scale: float, keep: float
+    ) -> Any:
+        """``out = scale mean_g Z_g^T Z_g Q + keep out``; returns ``mean_g |Z_g|^2``.
+
+        Z_g has the patches of group g as rows.
+        """
+        total, share = 0.0, scale / self.groups
+        for images in self._with_ones(V):
+            total += self.part.batch_sketch(kernels, out, images, Q, projected, share, keep)
+            keep = 1.0
+        return total / self.groups
+
+    def _with_ones(self, V: Any) -> Any:
+        """Return the groups of the images ``V^`` (m, d_in + 1), each with a column of ones."""
+        images = np.ones((self.groups, len(V), self.part.d_in + 1), V.dtype)
+        images[:, :, :-1] = split(V[:, :-1], self.image[2], self.groups)
+        return images
+
+    def gain(self, kernels: Any, W: Any) -> float:
+        """Return ``|A|_F / sqrt(d_in)``, the root mean square of the gains of the groups."""
+        gains = [self.part.gain(kernels, part) for part in np.split(W, self.groups)]
+        return math.sqrt(sum(gain**2 for gain in gains) / self.groups)
+
+
+# Sizes that are those of a convolution without groups.
+COMMON = ("image", "channels", "kernel", "stride", "padding", "steps", "d_in", "d_out", "image_out")
