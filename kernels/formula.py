@@ -182,7 +182,7 @@ def _digest(functions: dict[str, Any]) -> str:
             if isinstance(value, ModuleType):
                 # `module.helper(u)`: the names hold the attributes of the module, too.
                 for attribute in used:
-                    add(getattr(value, attribute, None))
+                    add(vars(value).get(attribute))
             else:
                 add(value)
 

@@ -44,7 +44,8 @@ def test_every_option_of_train_stands_under_a_heading(monkeypatch):
     headings = re.findall(r"^(\w.*):$", text, re.MULTILINE)
     assert headings == [
         *("positional arguments", "options", "data", "network and objective", "algorithm"),
-        *("mini-batches", "where it runs", "the run and its folder", "examples"),
+        *("mini-batches", "full batches (--batch-size full)", "early stopping", "where it runs"),
+        *("the run and its folder", "examples"),
     ]
     rest = text[text.index("\noptions:") : text.index("\ndata:")]
     assert re.findall(r"^  (-.*?)  ", rest, re.MULTILINE) == ["-h, --help"]

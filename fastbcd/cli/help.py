@@ -43,10 +43,12 @@ GROUPS: dict[str, dict[str, str]] = {
     "train": {
         "data": "target test-fraction preprocess image-shape",
         "network and objective": "hidden layers activation loss gamma rho weight-penalty "
-        "state-penalty reduction init bias",
-        "algorithm": "algorithm epochs seed alpha alpha-weights loss-update inner-steps "
-        "acceleration",
-        "mini-batches": "",  # it has its options
+        "state-penalty class-weight reduction",
+        "algorithm": "algorithm batch-size epochs seed",
+        # These have their options.
+        "mini-batches": "",
+        "full batches (--batch-size full)": "",
+        "early stopping": "",
         "where it runs": "device precision dtype threads tile-rows memory memory-folder",
         "the run and its folder": "out resume checkpoint-every evaluate-every certify quiet",
     },
