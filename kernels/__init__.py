@@ -23,6 +23,7 @@ from fastbcd.kernels.activations import (
 )
 from fastbcd.kernels.blas import product, product_transposed, transposed_product
 from fastbcd.kernels.compensated import add_compensated
+from fastbcd.kernels.convolution import convolution_gradient, convolve, convolve_transposed
 from fastbcd.kernels.coordinate_descent import (
     coordinate_descent,
     coordinate_hessian,
@@ -92,12 +93,7 @@ from fastbcd.kernels.output_state import (
     update_output_state_linearised,
     update_output_state_penalised,
 )
-from fastbcd.kernels.patches import (
-    Window,
-    convolve,
-    convolve_transposed,
-    gather_patches,
-)
+from fastbcd.kernels.patches import Window, gather_patches
 from fastbcd.kernels.penalties import (
     PENALTIES,
     Penalty,
@@ -168,6 +164,7 @@ __all__ = [
     "before_extrapolation",
     "box",
     "conjugate_step",
+    "convolution_gradient",
     "convolve",
     "convolve_transposed",
     "coordinate_descent",

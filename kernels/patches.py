@@ -1,22 +1,15 @@
-"""Convolution of flattened images by products: patches of a few images at a time form a matrix.
+"""The patches of flattened images, and where the pixels lie that they are made of.
 
 An image is a row of ``height width channels`` numbers, channels last. A pixel outside the image is
-0. No kernel here holds more than `GROUP_BYTES` of patches, unless one image alone has more.
+0.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
-
-from fastbcd.kernels.blas import product, product_transposed
 from fastbcd.kernels.copying import copy_run
 from fastbcd.kernels.jit import kernel
-from fastbcd.kernels.preactivation import affine
-
-# The patches of a group of images stay in the processor's cache until the product has read them.
-GROUP_BYTES = 2**18
 
 
 class Window(NamedTuple):
@@ -33,13 +26,6 @@ class Window(NamedTuple):
     first_x: int
     rows: int
     columns: int
-
-
-@kernel
-def images_at_once(window, itemsize):
-    """Return how many images have at most `GROUP_BYTES` of patches together; at least 1."""
-    patch = window.patch_height * window.patch_width * window.channels
-    return max(1, GROUP_BYTES // max(window.rows * window.columns * patch * itemsize, 1))
 
 
 @kernel
@@ -72,26 +58,6 @@ def gather_patches(out, images, window):
                     for j in range(high, line):
                         out[k, start + j] = 0.0
                 k += 1
-
-
-@kernel
-def convolve(U, V, W, bias, window):
-    """``U = P W^T + bias``, P being the patches of V, a group of images at a time.
-
-    V (m, height width channels), U (m rows columns, d), W (d, patch_height patch_width channels),
-    bias (d,) or None for 0; `window` is a `Window`. It allocates the patches of one group.
-    """
-    positions, size = window.rows * window.columns, images_at_once(window, V.itemsize)
-    patches = np.empty((min(size, V.shape[0]) * positions, W.shape[1]), V.dtype)
-    for start in range(0, V.shape[0], size):
-        stop = min(start + size, V.shape[0])
-        P = patches[: (stop - start) * positions]
-        gather_patches(P, V[start:stop], window)
-        out = U[start * positions : stop * positions]
-        if bias is None:
-            product_transposed(out, P, W, 1.0, 0.0)
-        else:
-            affine(out, P, W, bias)
 
 
 @kernel
@@ -142,32 +108,3 @@ def place_pixels(V, S, window, back, scale, keep):
                         for j in range(low, high):
                             V[n, to + j] = a * S[k, source + j] + b * V[n, to + j]
                 k += 1
-
-
-@kernel
-def convolve_transposed(V, R, W, window, scale, keep):
-    """``V = scale A*(R) + keep V``, the adjoint of `convolve`, without adding to any pixel twice.
-
-    Parameters
-    ----------
-    V : (m, height width channels) array
-    R : (m, rows columns d) array
-        Images in the space of the convolution's results.
-    W : (n, step_y step_x channels) array
-        Weights for the patches of R, n elements each, in the order of `transposed_window`.
-    window : Window
-        That of the convolution.
-    scale, keep : float
-        With ``keep`` 0 the old V is not read. Memory for the patches of one group is allocated.
-    """
-    m, d = V.shape[0], R.shape[1] // (window.rows * window.columns)
-    back = transposed_window(window, d)
-    positions, size = back.rows * back.columns, images_at_once(back, V.itemsize)
-    most = min(size, m) * positions
-    patches, sums = np.empty((most, W.shape[0]), V.dtype), np.empty((most, W.shape[1]), V.dtype)
-    for start in range(0, m, size):
-        stop = min(start + size, m)
-        P, S = patches[: (stop - start) * positions], sums[: (stop - start) * positions]
-        gather_patches(P, R[start:stop], back)
-        product(S, P, W, 1.0, 0.0)
-        place_pixels(V[start:stop], S, window, back, scale, keep)

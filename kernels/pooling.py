@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from fastbcd.kernels.copying import copy_run
 from fastbcd.kernels.jit import kernel, scalar
 
 
@@ -53,22 +54,26 @@ def mean_of_windows(U, V, window):
                 U[n, y * line + k] = T(sums[k] / q)
 
 
+@scalar
+def _raise_to(U, V):
+    """``U = max(U, V)``, element by element; NaN where either is NaN. U, V (channels,)."""
+    for c in range(len(U)):
+        u, v = U[c], V[c]
+        # A choice without a branch: the loop becomes vector instructions.
+        U[c] = v if v > u or v != v else u
+
+
 @kernel
 def maximum_of_windows(U, V, window):
     """``U = maximum of each window of V``: V (m, d), U (m, d / q); NaN where a number is NaN."""
-    C, line = window.channels, window.columns * window.channels
+    C, offsets = window.channels, window_offsets(window)
     for n in range(V.shape[0]):
-        for y in range(window.rows):
-            for i in range(window.patch_height):
-                source = (y * window.patch_height + i) * window.width * C
-                for x in range(window.columns):
-                    to = y * line + x * C
-                    for j in range(window.patch_width):
-                        for channel in range(C):
-                            v = V[n, source + channel]
-                            if (i == 0 and j == 0) or v > U[n, to + channel] or v != v:
-                                U[n, to + channel] = v
-                        source += C
+        for k in range(0, U.shape[1], C):
+            first = first_of_window(window, k)
+            copy_run(U, n, k, V, n, first, C)
+            for e in range(1, len(offsets)):
+                start = first + offsets[e]
+                _raise_to(U[n, k : k + C], V[n, start : start + C])
 
 
 @kernel
@@ -87,6 +92,23 @@ def spread_means(V, R, window, scale, keep):
                 V[n, to] = share if b == T(0) else share + b * V[n, to]
 
 
+@scalar
+def _give_to_maxima(D, V, largest, rest, scale, keep):
+    """Give ``rest`` to the numbers of V that are `largest`; what is given is gone. All (channels,).
+
+    ``D = scale rest + keep D`` there, and ``D = keep D`` elsewhere; with ``keep`` 0 the old D is
+    not read.
+    """
+    zero = D.dtype.type(0)
+    for c in range(len(D)):
+        # Choices without a branch: the loop becomes vector instructions.
+        r = rest[c]
+        chosen = V[c] >= largest[c]
+        share = scale * r if chosen else zero
+        D[c] = share if keep == zero else share + keep * D[c]
+        rest[c] = zero if chosen else r
+
+
 @kernel
 def spread_maxima(D, R, V, window, scale, keep):
     """``D = scale B R + keep D``: B gives each number of R to the maximum of its window of V.
@@ -94,15 +116,17 @@ def spread_maxima(D, R, V, window, scale, keep):
     Where several numbers are the maximum, the first of them gets it. D, V (m, d), R (m, d / q);
     with ``keep`` 0 the old D is not read.
     """
-    T, offsets = D.dtype.type, window_offsets(window)
-    a, b = T(scale), T(keep)
+    T, C, offsets = D.dtype.type, window.channels, window_offsets(window)
+    largest, rest = np.empty((1, C), V.dtype), np.empty((1, C), R.dtype)
     for n in range(D.shape[0]):
-        for k in range(R.shape[1]):
+        for k in range(0, R.shape[1], C):
             first = first_of_window(window, k)
-            largest = first
+            copy_run(rest, 0, 0, R, n, k, C)
+            copy_run(largest, 0, 0, V, n, first, C)
+            for e in range(1, len(offsets)):
+                start = first + offsets[e]
+                _raise_to(largest[0], V[n, start : start + C])
             for e in range(len(offsets)):
-                to = first + offsets[e]
-                D[n, to] = T(0) if b == T(0) else b * D[n, to]
-                if V[n, to] > V[n, largest]:
-                    largest = to
-            D[n, largest] += a * R[n, k]
+                start = first + offsets[e]
+                run = slice(start, start + C)
+                _give_to_maxima(D[n, run], V[n, run], largest[0], rest[0], T(scale), T(keep))

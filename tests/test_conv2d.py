@@ -28,6 +28,9 @@ SHAPES = {
     "padding larger than kernel": ((3, 2, 2), 2, (1, 2), (2, 1), (2, 3)),
     "kernel of the whole image": ((3, 4, 2), 5, (3, 4), (1, 1), (0, 0)),
     "one pixel": ((1, 1, 3), 2, (1, 1), (1, 1), (0, 0)),
+    # More positions and channels than a tile of any processor has, with a rest; and a half tile.
+    "several tiles": ((3, 13, 2), 42, (2, 3), (1, 1), (0, 0)),
+    "half a tile": ((4, 5, 1), 17, (3, 3), (1, 1), (1, 1)),
 }
 
 

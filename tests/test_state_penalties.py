@@ -113,8 +113,8 @@ def test_no_perturbation_beats_the_penalised_output_state(name, penalty, dtype):
 
 
 PENALTIES = ["l1:0.05", "elastic_net:0.1,0.5", "nonnegative", "box:-0.2,0.7"]
-# Every third has both algorithms, all penalties and both types.
-NETWORKS = share(product([ThreeSplitting, TwoSplitting], PENALTIES, ["float32", "float64"]), 3)
+# Every fifth has both algorithms, all penalties and both types.
+NETWORKS = share(product([ThreeSplitting, TwoSplitting], PENALTIES, ["float32", "float64"]), 5)
 
 
 @pytest.mark.parametrize(("algorithm", "penalty", "dtype"), NETWORKS)

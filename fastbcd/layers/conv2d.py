@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -208,9 +209,8 @@ class Conv2d(Layer):
     def batch_gradient(self, kernels: Any, N: Any, D: Any, V: Any, scale: Any, keep: float) -> None:
         """``N = scale sum_p D_p^T P^_p + keep N``; D is from `columns`, or (m, d_out)."""
         D = D.reshape(len(V) * self.shapes.n_positions, -1)
-        for rows, patches in self._batch_patches(kernels, V):
-            kernels.transposed_product(N, D[rows], patches, scale, keep)
-            keep = 1.0
+        scale, keep = float(scale), float(keep)
+        kernels.convolution_gradient(N, D, V[:, :-1], self.shapes.window, scale, keep)
 
     def batch_project(self, kernels: Any, out: Any, V: Any, Q: Any) -> None:
         """Do nothing: `batch_sketch` projects the patches of a group of images."""
@@ -219,28 +219,27 @@ class Conv2d(Layer):
         self, kernels: Any, out: Any, V: Any, Q: Any, projected: Any, scale: float, keep: float
     ) -> Any:
         """``out = scale sum_p P^_p^T (P^_p Q) + keep out``; returns ``sum_p |P^_p|^2``."""
-        total = 0.0
-        for _, patches in self._batch_patches(kernels, V):
-            part = np.empty((len(patches), Q.shape[1]), Q.dtype)
-            kernels.product(part, patches, Q, 1.0, 0.0)
-            kernels.transposed_product(out, patches, part, scale, keep)
-            total, keep = total + kernels.squared_norm(patches), 1.0
-        return total
-
-    def _batch_patches(self, kernels: Any, V: Any) -> Any:
-        """Yield the rows of each group of images, by positions, with their patches ``P^ = [P, 1]``.
-
-        All groups use the same memory.
-        """
-        shapes, positions = self.shapes, self.shapes.n_positions
-        memory = None
+        shapes, total = self.shapes, np.zeros(out.shape[::-1], out.dtype)
+        weights, bias = np.ascontiguousarray(Q[:-1].T), np.ascontiguousarray(Q[-1])
         for images in shapes.groups(len(V), V.itemsize, PATCH_BYTES):
-            rows = slice(images.start * positions, images.stop * positions)
-            if memory is None:
-                memory = np.ones((rows.stop, shapes.patch + 1), V.dtype)
-            patches = memory[: rows.stop - rows.start]
-            kernels.gather_patches(patches[:, :-1], V[images, :-1], shapes.window)
-            yield rows, patches
+            part = np.empty((len(V[images]) * shapes.n_positions, Q.shape[1]), Q.dtype)
+            kernels.convolve(part, V[images, :-1], weights, bias, shapes.window)
+            kernels.convolution_gradient(total, part, V[images, :-1], shapes.window, scale, 1.0)
+        out *= out.dtype.type(keep)
+        out += total.T
+        squares = np.square(V[:, :-1], dtype=np.float64).sum(axis=0).reshape(self.image)
+        return (self._patches_of_pixels * squares.sum(axis=2)).sum() + len(V) * shapes.n_positions
+
+    @cached_property
+    def _patches_of_pixels(self) -> NDArray[np.int64]:
+        """(H, W): the number of patches that have each pixel."""
+        counts = []
+        for axis in (0, 1):
+            shapes = self.shapes
+            first = np.arange(shapes.positions[axis]) * shapes.stride[axis] - shapes.padding[axis]
+            pixel = np.arange(self.image[axis])[:, None] - first
+            counts.append(((pixel >= 0) & (pixel < shapes.kernel[axis])).sum(axis=1))
+        return np.outer(*counts)
 
     def gain(self, kernels: Any, W: Any) -> float:
         """Return ``|A|_F / sqrt(d_in)``: each weight counts where it meets a pixel."""
