@@ -45,10 +45,12 @@ class GroupedConv2d(Layer):
 
     Parameters
     ----------
-    image, channels, kernel, stride, padding, steps
+    image, channels, kernel, stride, padding
         As in `Conv2d`.
     groups : int, default=1
         G, which divides the channels of V and those of U.
+    steps : int, default=4
+        As in `Conv2d`.
 
     Raises
     ------

@@ -108,6 +108,8 @@ class SkipOfImages(Skip):
 
     Parameters
     ----------
+    d_in, d_out : int
+        The numbers of both images.
     image, image_out : (height, width, channels)
     first : (vertical, horizontal)
         f, which may be negative.
