@@ -43,9 +43,9 @@ def test_every_option_of_train_stands_under_a_heading(monkeypatch):
     text = printed(["train", "--help"], io.StringIO(), monkeypatch)
     headings = re.findall(r"^(\w.*):$", text, re.MULTILINE)
     assert headings == [
-        *("positional arguments", "options", "data", "network and objective", "algorithm"),
-        *("mini-batches", "full batches (--batch-size full)", "early stopping", "where it runs"),
-        *("the run and its folder", "examples"),
+        *("positional arguments", "options", "data", "tables", "network and objective"),
+        *("algorithm", "mini-batches", "full batches (--batch-size full)", "early stopping"),
+        *("where it runs", "the run and its folder", "examples"),
     ]
     rest = text[text.index("\noptions:") : text.index("\ndata:")]
     assert re.findall(r"^  (-.*?)  ", rest, re.MULTILINE) == ["-h, --help"]

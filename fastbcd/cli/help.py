@@ -42,6 +42,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
 GROUPS: dict[str, dict[str, str]] = {
     "train": {
         "data": "target test-fraction preprocess image-shape",
+        "tables": "",  # it has its options
         "network and objective": "hidden layers activation loss gamma rho weight-penalty "
         "state-penalty class-weight reduction",
         "algorithm": "algorithm batch-size epochs seed",
