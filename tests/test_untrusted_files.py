@@ -81,7 +81,9 @@ def refused_in_peace(read, path):
 
 
 @pytest.mark.parametrize(
-    ("name", "read"), [("model", Model.load), ("checkpoint", read_checkpoint)], ids=lambda x: str(x)
+    ("name", "read"),
+    [("model", Model.load), ("checkpoint", read_checkpoint)],
+    ids=["model", "checkpoint"],
 )
 def test_files_with_a_good_checksum_run_nothing_whatever_their_metadata_say(
     good, tmp_path, name, read
