@@ -20,7 +20,6 @@ HALF = ROWS // 2
 # Names: rows of the tile, then its number of vectors.
 _whole_2, _whole_1 = register_tile(ROWS, 2), register_tile(ROWS, 1)
 _half_2, _half_1 = register_tile(HALF, 2), register_tile(HALF, 1)
-_row_2, _row_1 = register_tile(1, 2), register_tile(1, 1)
 # A gradient is summed over so many positions at a time, whose slopes stay in the fastest cache.
 POSITIONS = 96
 
@@ -43,6 +42,43 @@ def _vectors(columns, lanes):
 def _block_width(columns, lanes):
     """Return the width of the first block of the remaining `columns`: two vectors, or one."""
     return 2 * lanes if columns > lanes else lanes
+
+
+@scalar
+def _halves(count):
+    """Return `count`, or what is missing to whole and half tiles added to it."""
+    return (count + HALF - 1) // HALF * HALF
+
+
+@kernel
+def _tiles(
+    out, o, row_of_out, first, f, row_of_first, X, x, row, line, step, lines, length, Y, y, block,
+    count, lanes,
+):  # fmt: skip
+    """Compute `count` rows of a block by whole and half tiles; see `register_tile`.
+
+    All arrays have one dimension, so this is compiled once for each type. It holds all the code of
+    tiles, which takes long to compile.
+    """
+    p = 0
+    while p < count:
+        to, start, source = o + p * row_of_out, f + p * row_of_first, x + p * row
+        if count - p >= ROWS:
+            if block > lanes:
+                _whole_2(out, to, row_of_out, first, start, row_of_first, X, source, row, line,
+                         step, lines, length, Y, y, block)  # fmt: skip
+            else:
+                _whole_1(out, to, row_of_out, first, start, row_of_first, X, source, row, line,
+                         step, lines, length, Y, y, block)  # fmt: skip
+            p += ROWS
+        else:
+            if block > lanes:
+                _half_2(out, to, row_of_out, first, start, row_of_first, X, source, row, line,
+                        step, lines, length, Y, y, block)  # fmt: skip
+            else:
+                _half_1(out, to, row_of_out, first, start, row_of_first, X, source, row, line,
+                        step, lines, length, Y, y, block)  # fmt: skip
+            p += HALF
 
 
 @kernel
@@ -92,16 +128,19 @@ def convolve_packed(U, V, W, bias, window):
     None for 0; `window` is a `Window`.
     """
     lanes, C, d = VECTOR_BYTES // U.itemsize, window.channels, U.shape[1]
+    leading_dimension(U)  # an error unless rows are contiguous
+    leading_dimension(V)
     height, width = _frame_sizes(window)
-    frame = _aligned(height * width * C, U)
     length, row, line = window.patch_width * C, window.step_x * C, width * C
-    k, apart = window.patch_height * length, np.int64(leading_dimension(U))
-    leading_dimension(V)  # an error unless rows are contiguous
+    frame = _aligned(height * line + ROWS * row, U)
+    k = window.patch_height * length
     first = _aligned(_vectors(d, lanes), U)
     if bias is not None:
         first[:d] = bias
-    # The results of a line of positions, for a block that has fewer columns than a tile.
-    part = _aligned(window.columns * 2 * lanes, U).reshape(window.columns, 2 * lanes)
+    # The results of a line of positions; a half tile may compute more of them than there are.
+    count = _halves(window.columns)
+    results = _aligned(count * 2 * lanes, U)
+    as_row = results.reshape(1, -1)
     for n in range(V.shape[0]):
         _frame(frame, V, n, window)
         start = 0
@@ -113,57 +152,13 @@ def convolve_packed(U, V, W, bias, window):
                 above = max(-window.first_y - top, 0)
                 lines = min(window.patch_height, window.height - window.first_y - top) - above
                 x, w = (top + above) * line, k * start + above * length * block
-                if start + block <= d:
-                    _line_of_positions(
-                        U, o * apart + start, apart, first, start, frame, x, row, line,
-                        max(lines, 0), length, W, w, block, window.columns, lanes,
-                    )  # fmt: skip
-                    continue
-                _line_of_positions(
-                    part, 0, 2 * lanes, first, start, frame, x, row, line,
-                    max(lines, 0), length, W, w, block, window.columns, lanes,
+                _tiles(
+                    results, 0, block, first, start, 0, frame, x, row, line, 1, max(lines, 0),
+                    length, W, w, block, count, lanes,
                 )  # fmt: skip
                 for p in range(window.columns):
-                    copy_run(U, o + p, start, part, p, 0, d - start)
+                    copy_run(U, o + p, start, as_row, 0, p * block, min(block, d - start))
             start += block
-
-
-@scalar
-def _line_of_positions(
-    out, o, apart, first, f, X, x, row, line, lines, length, Y, y, block, count, lanes
-):
-    """Compute `count` rows of a block, by tiles; the last one may compute some rows once more."""
-    p = 0
-    while p < count:
-        if count >= ROWS and count - p > HALF:
-            p = min(p, count - ROWS)
-            to, source = o + p * apart, x + p * row
-            if block > lanes:
-                _whole_2(out, to, apart, first, f, 0, X, source, row, line, 1, lines, length,
-                         Y, y, block)  # fmt: skip
-            else:
-                _whole_1(out, to, apart, first, f, 0, X, source, row, line, 1, lines, length,
-                         Y, y, block)  # fmt: skip
-            p += ROWS
-        elif count >= HALF:
-            p = min(p, count - HALF)
-            to, source = o + p * apart, x + p * row
-            if block > lanes:
-                _half_2(out, to, apart, first, f, 0, X, source, row, line, 1, lines, length,
-                        Y, y, block)  # fmt: skip
-            else:
-                _half_1(out, to, apart, first, f, 0, X, source, row, line, 1, lines, length,
-                        Y, y, block)  # fmt: skip
-            p += HALF
-        else:
-            to, source = o + p * apart, x + p * row
-            if block > lanes:
-                _row_2(out, to, apart, first, f, 0, X, source, row, line, 1, lines, length,
-                       Y, y, block)  # fmt: skip
-            else:
-                _row_1(out, to, apart, first, f, 0, X, source, row, line, 1, lines, length,
-                       Y, y, block)  # fmt: skip
-            p += 1
 
 
 @kernel
@@ -223,7 +218,7 @@ def convolution_gradient(N, D, V, window, scale, keep):
     frame = _aligned(height * width * C + 2 * ROWS, N)
     length, line, step = window.patch_width * C, window.step_y * width * C, window.step_x * C
     # The sums of a line of the patch: whole tiles, and a half one.
-    padded = (length + HALF - 1) // HALF * HALF
+    padded = _halves(length)
     at_once = min(max(1, POSITIONS // window.columns), window.rows)
     slopes = _aligned(at_once * window.columns * 2 * lanes, N)
     columns = _vectors(d, lanes)
@@ -239,9 +234,10 @@ def convolution_gradient(N, D, V, window, scale, keep):
                 _pack_slopes(slopes, biases, D, position, rows * window.columns, start, block)
                 for i in range(window.patch_height):
                     source = y * line + i * width * C
-                    _line_of_sums(
-                        sums, k * start + i * padded * block, frame, source, line, step, rows,
-                        window.columns, slopes, block, padded, lanes,
+                    to = k * start + i * padded * block
+                    _tiles(
+                        sums, to, block, sums, to, block, frame, source, 1, line, step, rows,
+                        window.columns, slopes, 0, block, padded, lanes,
                     )  # fmt: skip
                 start += block
     a, b, start = T(scale), T(keep), 0
@@ -274,30 +270,3 @@ def _pack_slopes(slopes, biases, D, position, count, start, block):
             sums[j] += row[j]
     for j in range(columns):
         biases[start + j] += sums[j]
-
-
-@scalar
-def _line_of_sums(sums, o, X, x, line, step, lines, length, Y, block, padded, lanes):
-    """Add ``sum_p X[p + j] Y[p]`` to the sums of the elements j of a line of the patch.
-
-    There are `padded` elements. Those after the patch's own get sums that nobody reads.
-    """
-    j = 0
-    while j < padded:
-        to = o + j * block
-        if padded - j >= ROWS:
-            if block > lanes:
-                _whole_2(sums, to, block, sums, to, block, X, x + j, 1, line, step, lines, length,
-                         Y, 0, block)  # fmt: skip
-            else:
-                _whole_1(sums, to, block, sums, to, block, X, x + j, 1, line, step, lines, length,
-                         Y, 0, block)  # fmt: skip
-            j += ROWS
-        else:
-            if block > lanes:
-                _half_2(sums, to, block, sums, to, block, X, x + j, 1, line, step, lines, length,
-                        Y, 0, block)  # fmt: skip
-            else:
-                _half_1(sums, to, block, sums, to, block, X, x + j, 1, line, step, lines, length,
-                        Y, 0, block)  # fmt: skip
-            j += HALF
