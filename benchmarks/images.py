@@ -127,7 +127,7 @@ def arguments(description: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--passes", type=int, default=10)
     parser.add_argument("--batch", type=int, default=100)
-    parser.add_argument("--decay", type=float, default=0.0, help="weight decay")
+    parser.add_argument("--decay", type=float, default=0.0, help="weight decay; default: 0")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--threads", type=int)

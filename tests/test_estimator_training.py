@@ -245,6 +245,7 @@ def test_verbose_says_how_training_gets_on(capsys):
     assert capsys.readouterr().err == ""
     quick(verbose=True, early_stopping=True).fit(*IRIS)
     assert re.fullmatch(
-        r"iteration 10 of 10, [\d.]+ s, loss [\d.]+, validation [\d.]+",
+        r"iteration 10 of 10, [\d.]+ s, loss [\d.]+, "
+        r"validation loss [\d.]+, validation [\d.]+",
         capsys.readouterr().err.splitlines()[-1],
     )

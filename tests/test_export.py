@@ -215,9 +215,6 @@ def test_probabilities_are_written_beside_predictions_or_refused(tmp_path, monke
     main(["train", *SMALL, "--loss", "hinge", "--out", "hinge", "--quiet"])
     assert main(["predict", "hinge", "--proba"]) == 2
     assert "loss: hinge gives no probabilities; those that do: " in capsys.readouterr().err
-    make(classes=None).save(tmp_path / "run" / "model.safetensors")
-    assert main(["predict", "run"]) == 2
-    assert "predicts numbers; this command is for classes" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -171,7 +171,7 @@ def test_what_a_file_says_of_layers_is_checked(saved, tmp_path):
         ([{**first, "version": 2}, *others], "layers: conv2d: it is stored in version 2, and"),
         ([{**first, "groups": 2}, *others], "layers: conv2d: 'groups' is unknown; its keys are"),
         ([{k: first[k] for k in first if k != "steps"}, *others], "conv2d: 'steps' is missing"),
-        ([{**first, "kernel": 2}, *others], "W_2 has"),
+        ([{**first, "kernel": 2}, *others], "number 2, Conv2d.* takes images"),
         ([{**first, "kernel": 4, "stride": 2}, *others], "do not have the sizes it names"),
         (others, "damaged: "),
         ([None, *others], "type None is unknown"),
