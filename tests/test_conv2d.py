@@ -314,3 +314,14 @@ def test_a_run_out_of_core_has_the_weights_of_one_in_memory(kind, tmp_path):
     W, V = (solver.fit(X, Y, max_iter=2).network.W for solver in (inside, outside))
     for one, other in zip(W, V, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_sums_that_keep_nothing_do_not_read_what_was_there():
+    layer, nan = Conv2d((6, 6, 2), 3, 3), np.nan
+    V, D, W = np.ones((2, 73)), np.ones((2, layer.d_out)), np.ones(layer.weight_shape)
+    sketch, gradient, below = np.full((19, 4), nan), np.full((3, 19), nan), np.full((2, 72), nan)
+    kernels = CPU(1).kernels
+    layer.batch_sketch(kernels, sketch, V, np.ones((19, 4)), None, 1.0, 0.0)
+    layer.batch_gradient(kernels, gradient, D, V, 1.0, 0.0)
+    layer.batch_adjoint(kernels, below, D, V, W, 1.0, 0.0)
+    assert all(np.isfinite(A).all() for A in (sketch, gradient, below))

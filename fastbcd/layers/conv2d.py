@@ -225,8 +225,11 @@ class Conv2d(Layer):
             part = np.empty((len(V[images]) * shapes.n_positions, Q.shape[1]), Q.dtype)
             kernels.convolve(part, V[images, :-1], weights, bias, shapes.window)
             kernels.convolution_gradient(total, part, V[images, :-1], shapes.window, scale, 1.0)
-        out *= out.dtype.type(keep)
-        out += total.T
+        if keep == 0.0:  # the old values may be anything, NaN too
+            out[...] = total.T
+        else:
+            out *= out.dtype.type(keep)
+            out += total.T
         squares = np.square(V[:, :-1], dtype=np.float64).sum(axis=0).reshape(self.image)
         return (self._patches_of_pixels * squares.sum(axis=2)).sum() + len(V) * shapes.n_positions
 
