@@ -112,7 +112,7 @@ _ONE_NORM = np.int8(ord("1"))
 
 
 @kernel
-def leading_dimension(A):
+def leading(A):
     """Fortran's leading dimension: elements from one row of `A` to the next, at least 1."""
     if A.shape[1] > 1 and A.strides[1] != A.itemsize:
         raise ValueError("rows must be contiguous: use numpy.ascontiguousarray")
@@ -128,21 +128,7 @@ def product(out, A, B, scale, keep):
     m, n, k = np.int32(out.shape[0]), np.int32(out.shape[1]), np.int32(A.shape[1])
     _gemm(
         out,
-        (
-            _N,
-            _N,
-            n,
-            m,
-            k,
-            T(scale),
-            B,
-            leading_dimension(B),
-            A,
-            leading_dimension(A),
-            T(keep),
-            out,
-            leading_dimension(out),
-        ),
+        (_N, _N, n, m, k, T(scale), B, leading(B), A, leading(A), T(keep), out, leading(out)),
     )
 
 
@@ -153,21 +139,7 @@ def product_transposed(out, A, B, scale, keep):
     m, n, k = np.int32(out.shape[0]), np.int32(out.shape[1]), np.int32(A.shape[1])
     _gemm(
         out,
-        (
-            _T,
-            _N,
-            n,
-            m,
-            k,
-            T(scale),
-            B,
-            leading_dimension(B),
-            A,
-            leading_dimension(A),
-            T(keep),
-            out,
-            leading_dimension(out),
-        ),
+        (_T, _N, n, m, k, T(scale), B, leading(B), A, leading(A), T(keep), out, leading(out)),
     )
 
 
@@ -178,21 +150,7 @@ def transposed_product(out, A, B, scale, keep):
     m, n, k = np.int32(out.shape[0]), np.int32(out.shape[1]), np.int32(A.shape[0])
     _gemm(
         out,
-        (
-            _N,
-            _T,
-            n,
-            m,
-            k,
-            T(scale),
-            B,
-            leading_dimension(B),
-            A,
-            leading_dimension(A),
-            T(keep),
-            out,
-            leading_dimension(out),
-        ),
+        (_N, _T, n, m, k, T(scale), B, leading(B), A, leading(A), T(keep), out, leading(out)),
     )
 
 
@@ -201,7 +159,7 @@ def gram(out, A, keep):
     """Lower triangle of ``out = A^T A + keep out``; A (k, n), out (n, n). syrk: half the flops."""
     T = out.dtype.type
     n, k = np.int32(out.shape[0]), np.int32(A.shape[0])
-    _syrk(out, (_U, _N, n, k, T(1), A, leading_dimension(A), T(keep), out, leading_dimension(out)))
+    _syrk(out, (_U, _N, n, k, T(1), A, leading(A), T(keep), out, leading(out)))
 
 
 @kernel
@@ -209,7 +167,7 @@ def gram_of_rows(out, A, keep):
     """Lower triangle of ``out = A A^T + keep out``; A (n, k), out (n, n). syrk."""
     T = out.dtype.type
     n, k = np.int32(out.shape[0]), np.int32(A.shape[1])
-    _syrk(out, (_U, _T, n, k, T(1), A, leading_dimension(A), T(keep), out, leading_dimension(out)))
+    _syrk(out, (_U, _T, n, k, T(1), A, leading(A), T(keep), out, leading(out)))
 
 
 @kernel
@@ -219,14 +177,14 @@ def cholesky(A, info):
     ``info`` (1,) int32 becomes 0, or i > 0 where the leading i x i block is not positive definite.
     """
     n = np.int32(A.shape[0])
-    _dpotrf((_U, n, A, leading_dimension(A), info))
+    _dpotrf((_U, n, A, leading(A), info))
 
 
 @kernel
 def cholesky_solve(B, L, info):
     """``B = B (L L^T)^-1``, in place; B (m, n), L (n, n) from `cholesky`, float64."""
     n, m = np.int32(L.shape[0]), np.int32(B.shape[0])
-    _dpotrs((_U, n, m, L, leading_dimension(L), B, leading_dimension(B), info))
+    _dpotrs((_U, n, m, L, leading(L), B, leading(B), info))
 
 
 @kernel
@@ -235,8 +193,8 @@ def cholesky_solve_columns(B, L):
     # Fortran holds B^T (m, n) and L^T, upper: B^T (L L^T)^-1 = B^T U^-1 U^-T with U = L^T.
     n, m = np.int32(L.shape[0]), np.int32(B.shape[1])
     one = np.float64(1.0)
-    _dtrsm((_R, _U, _N, _N, m, n, one, L, leading_dimension(L), B, leading_dimension(B)))
-    _dtrsm((_R, _U, _T, _N, m, n, one, L, leading_dimension(L), B, leading_dimension(B)))
+    _dtrsm((_R, _U, _N, _N, m, n, one, L, leading(L), B, leading(B)))
+    _dtrsm((_R, _U, _T, _N, m, n, one, L, leading(L), B, leading(B)))
 
 
 @kernel
@@ -246,7 +204,7 @@ def reciprocal_condition(L, norm, work, iwork, info):
     ``work`` (3 n + 1,) float64 receives the estimate in its last element; ``iwork`` (n,) int32.
     """
     n = np.int32(L.shape[0])
-    _dpocon((_U, n, L, leading_dimension(L), np.float64(norm), work[3 * n :], work, iwork, info))
+    _dpocon((_U, n, L, leading(L), np.float64(norm), work[3 * n :], work, iwork, info))
 
 
 @kernel
@@ -258,4 +216,4 @@ def eigenvectors(A, values, work, iwork, info):
     """
     n = np.int32(A.shape[0])
     lwork, liwork = np.int32(work.shape[0]), np.int32(iwork.shape[0])
-    _dsyevd((_V, _U, n, A, leading_dimension(A), values, work, lwork, iwork, liwork, info))
+    _dsyevd((_V, _U, n, A, leading(A), values, work, lwork, iwork, liwork, info))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastbcd.kernels.blas import leading_dimension
+from fastbcd.kernels.blas import leading
 from fastbcd.kernels.copying import copy_run
 from fastbcd.kernels.jit import kernel, scalar
 from fastbcd.kernels.patches import place_pixels, transposed_window
@@ -128,8 +128,8 @@ def convolve_packed(U, V, W, bias, window):
     None for 0; `window` is a `Window`.
     """
     lanes, C, d = VECTOR_BYTES // U.itemsize, window.channels, U.shape[1]
-    leading_dimension(U)  # an error unless rows are contiguous
-    leading_dimension(V)
+    leading(U)  # an error unless rows are contiguous
+    leading(V)
     height, width = _frame_sizes(window)
     length, row, line = window.patch_width * C, window.step_x * C, width * C
     frame = _aligned(height * line + ROWS * row, U)
@@ -213,7 +213,7 @@ def convolution_gradient(N, D, V, window, scale, keep):
     scale, keep : float
     """
     T, lanes, C, d = N.dtype.type, VECTOR_BYTES // N.itemsize, window.channels, N.shape[0]
-    leading_dimension(V)  # an error unless rows are contiguous
+    leading(V)  # an error unless rows are contiguous
     height, width = _frame_sizes(window)
     frame = _aligned(height * width * C + 2 * ROWS, N)
     length, line, step = window.patch_width * C, window.step_y * width * C, window.step_x * C

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -231,18 +230,7 @@ class Conv2d(Layer):
             out *= out.dtype.type(keep)
             out += total.T
         squares = np.square(V[:, :-1], dtype=np.float64).sum(axis=0).reshape(self.image)
-        return (self._patches_of_pixels * squares.sum(axis=2)).sum() + len(V) * shapes.n_positions
-
-    @cached_property
-    def _patches_of_pixels(self) -> NDArray[np.int64]:
-        """(H, W): the number of patches that have each pixel."""
-        counts = []
-        for axis in (0, 1):
-            shapes = self.shapes
-            first = np.arange(shapes.positions[axis]) * shapes.stride[axis] - shapes.padding[axis]
-            pixel = np.arange(self.image[axis])[:, None] - first
-            counts.append(((pixel >= 0) & (pixel < shapes.kernel[axis])).sum(axis=1))
-        return np.outer(*counts)
+        return (shapes.patches_of_pixels * squares.sum(axis=2)).sum() + len(V) * shapes.n_positions
 
     def gain(self, kernels: Any, W: Any) -> float:
         """Return ``|A|_F / sqrt(d_in)``: each weight counts where it meets a pixel."""

@@ -57,14 +57,27 @@ class Shapes:
             columns=self.positions[1],
         )
 
+    def _pixels(self, axis: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return (positions, kernel) pixels along an axis, and which of them are in the image."""
+        position = np.arange(self.positions[axis]) * self.stride[axis] - self.padding[axis]
+        pixel = position[:, None] + np.arange(self.kernel[axis])
+        return pixel, (pixel >= 0) & (pixel < self.image[axis])
+
     def uses(self, axis: int) -> np.ndarray:
         """For each element of the kernel along an axis, at how many positions it is in the image.
 
         The other positions have a pixel of the padding there.
         """
-        position = np.arange(self.positions[axis]) * self.stride[axis] - self.padding[axis]
-        pixel = position[:, None] + np.arange(self.kernel[axis])
-        return ((pixel >= 0) & (pixel < self.image[axis])).sum(axis=0)
+        return self._pixels(axis)[1].sum(axis=0)
+
+    @cached_property
+    def patches_of_pixels(self) -> np.ndarray:
+        """(H, W): the number of patches that have each pixel."""
+        counts = []
+        for axis in (0, 1):
+            pixel, inside = self._pixels(axis)
+            counts.append(np.bincount(pixel[inside], minlength=self.image[axis]))
+        return np.outer(*counts)
 
     def groups(self, m: int, itemsize: int, bytes_at_once: int) -> Iterator[slice]:
         """Yield slices of m images whose patches have at most so many bytes, or of one image."""
