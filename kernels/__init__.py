@@ -23,7 +23,12 @@ from fastbcd.kernels.activations import (
 )
 from fastbcd.kernels.blas import product, product_transposed, transposed_product
 from fastbcd.kernels.compensated import add_compensated
-from fastbcd.kernels.convolution import convolution_gradient, convolve, convolve_transposed
+from fastbcd.kernels.convolution import (
+    convolution_gradient,
+    convolve,
+    convolve_transposed,
+    transposed_weights,
+)
 from fastbcd.kernels.coordinate_descent import (
     coordinate_descent,
     coordinate_hessian,
@@ -93,6 +98,7 @@ from fastbcd.kernels.output_state import (
     update_output_state_linearised,
     update_output_state_penalised,
 )
+from fastbcd.kernels.patch_sketch import patch_sketch
 from fastbcd.kernels.patches import Window, gather_patches
 from fastbcd.kernels.penalties import (
     PENALTIES,
@@ -197,6 +203,7 @@ __all__ = [
     "output_subgradient",
     "output_terms",
     "pack_lower",
+    "patch_sketch",
     "penalty_subgradient",
     "penalty_sum",
     "poisson",
@@ -246,6 +253,7 @@ __all__ = [
     "tile_cross",
     "tile_gram",
     "transposed_product",
+    "transposed_weights",
     "unpack_lower",
     "update_output_state",
     "update_output_state_linearised",

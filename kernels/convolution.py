@@ -172,6 +172,22 @@ def convolve(U, V, W, bias, window):
     convolve_packed(U, V, pack(W.T), bias, window)
 
 
+def transposed_weights(W, window):
+    """Return W for `convolve_transposed`: (elements d, step_y step_x channels).
+
+    W (d, patch_height patch_width channels). There are 0s where the kernel ends within a step.
+    """
+    d, C = len(W), window.channels
+    k_y, k_x, s_y, s_x = window.patch_height, window.patch_width, window.step_y, window.step_x
+    t_y, t_x = -(-k_y // s_y), -(-k_x // s_x)
+    padded = np.zeros((d, t_y * s_y, t_x * s_x, C), W.dtype)
+    padded[:, :k_y, :k_x] = W.reshape(d, k_y, k_x, C)
+    # Axes: channel, element t, remainder r of the kernel's line r + step t, and columns so.
+    by_remainder = padded.reshape(d, t_y, s_y, t_x, s_x, C)[:, ::-1, :, ::-1]
+    order = np.ascontiguousarray(by_remainder.transpose(1, 3, 0, 2, 4, 5))
+    return order.reshape(t_y * t_x * d, s_y * s_x * C)
+
+
 @kernel
 def convolve_transposed(V, R, W, window, scale, keep):
     """``V = scale A*(R) + keep V``, the adjoint of `convolve`, without adding to any pixel twice.
@@ -182,7 +198,8 @@ def convolve_transposed(V, R, W, window, scale, keep):
     R : (m, rows columns d) array
         Images in the space of the convolution's results.
     W : (n, step_y step_x channels) array
-        Weights for the patches of R, n elements each, in the order of `transposed_window`.
+        `transposed_weights`: those for the patches of R, n elements each, in the order of
+        `transposed_window`.
     window : Window
         That of the convolution.
     scale, keep : float

@@ -11,6 +11,9 @@ from typing import NamedTuple
 from fastbcd.kernels.copying import copy_run
 from fastbcd.kernels.jit import kernel
 
+# The patches of the images of one product: a product of many rows takes less time for each.
+PATCH_BYTES = 2**20
+
 
 class Window(NamedTuple):
     """The patches of an image: patch (y, x) begins at pixel (step_y y + first_y, ...)."""

@@ -242,6 +242,9 @@ class PlainDevice:
         for start in range(0, n, size):
             body(PlainTile(slice(start, min(n, start + size)), Workspaces(np.empty)))
 
+    def group_bytes(self, in_cache):
+        return in_cache
+
     def for_each_item(self, items, body):
         for item in items:
             body(item, Workspaces(np.empty))

@@ -17,7 +17,7 @@ from fastbcd import (
 from fastbcd.callbacks import Callback, Certify, SaveCheckpoint
 from fastbcd.devices import CPU
 from fastbcd.kernels import elastic_net, l1, none, nonnegative, ridge
-from fastbcd.layers import Conv2d, Dense
+from fastbcd.layers import Conv2d, Dense, GroupedConv2d
 from fastbcd.problem.requirements import check_layers
 
 SHAPES = {
@@ -296,9 +296,11 @@ def test_a_gpu_is_refused_before_any_work():
     class GPU:
         name = "cuda"
 
-    with pytest.raises(InputError, match=r"Conv2d.*runs on the processor only"):
-        check_layers(problem_of_images(), GPU())
-    check_layers(Problem((4, 3)), GPU())
+    grouped = GroupedConv2d((4, 4, 2), 2, 3, groups=2)
+    layers = [grouped, Dense(grouped.d_out, 3)]
+    with pytest.raises(InputError, match=r"GroupedConv2d.*runs on the processor only"):
+        check_layers(Problem((32, grouped.d_out, 3), layers=layers), GPU())
+    check_layers(problem_of_images(), GPU())
 
 
 def test_equal_pairs_are_the_same_layer():

@@ -211,6 +211,10 @@ class CPU:
         """Call ``body(block)`` for blocks of n rows of a small matrix, shared among the threads."""
         for_each_tile(n, SOLVE_ROWS, lambda tile: body(tile.rows), self._threads, self._pool)
 
+    def group_bytes(self, in_cache: int) -> int:
+        """Return `in_cache`, the bytes of a work array for the images that a call takes."""
+        return in_cache
+
     def for_each_item(self, items: Sequence[T], body: Callable[[T, Workspaces], None]) -> None:
         """Call ``body(item, work)`` for independent pieces of work, shared among the threads."""
 

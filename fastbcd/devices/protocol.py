@@ -198,6 +198,12 @@ class Device(Protocol):
         arrays of n rows that the body reads or writes.
         """
 
+    def group_bytes(self, in_cache: int) -> int:
+        """Return the bytes of a work array for the images that one call takes of a tile.
+
+        On the processor it is `in_cache`, with which the array stays in cache.
+        """
+
     def for_each_item(self, items: Sequence[T], body: Callable[[T, Workspaces], None]) -> None:
         """Call ``body(item, work)`` for independent pieces of work."""
 

@@ -170,7 +170,7 @@ class Layer(ABC):
         """
         if self.needs_processor and device.name == "cuda":
             raise InputError(
-                f"layers: {self} runs on the processor only; give device='cpu', or dense layers"
+                f"layers: {self} runs on the processor only; give device='cpu', or another layer"
             )
 
     @abstractmethod

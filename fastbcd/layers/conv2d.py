@@ -13,11 +13,12 @@ from fastbcd.devices.protocol import Device
 from fastbcd.errors import InputError
 from fastbcd.kernels import Penalty
 from fastbcd.kernels.dense import times
+from fastbcd.kernels.patches import PATCH_BYTES
 from fastbcd.layers.base import Layer
 from fastbcd.layers.convolution import ConvolutionOperator, Shapes
 from fastbcd.layers.convolution_states import ARRAY_BYTES, ARRAY_COUNT, ConvolutionStateBlock
 from fastbcd.layers.images import image_sizes, pair
-from fastbcd.layers.patch_equations import PATCH_BYTES, PatchCross, PatchEquations
+from fastbcd.layers.patch_equations import PatchCross, PatchEquations
 from fastbcd.layers.skip import Skip, skip_of
 from fastbcd.support.parameters import require_integer
 
@@ -78,7 +79,6 @@ class Conv2d(Layer):
     """
 
     name: ClassVar[str] = "conv2d"
-    needs_processor: ClassVar[bool] = True
     is_joined: ClassVar[bool] = True
     image: tuple[int, int, int]
     channels: int
@@ -208,36 +208,24 @@ class Conv2d(Layer):
     def batch_gradient(self, kernels: Any, N: Any, D: Any, V: Any, scale: Any, keep: float) -> None:
         """``N = scale sum_p D_p^T P^_p + keep N``; D is from `columns`, or (m, d_out)."""
         D = D.reshape(len(V) * self.shapes.n_positions, -1)
-        scale, keep = float(scale), float(keep)
-        kernels.convolution_gradient(N, D, V[:, :-1], self.shapes.window, scale, keep)
+        kernels.convolution_gradient(N, D, V[:, :-1], self.shapes.window, scale, float(keep))
 
     def batch_project(self, kernels: Any, out: Any, V: Any, Q: Any) -> None:
-        """Do nothing: `batch_sketch` projects the patches of a group of images."""
+        """Do nothing: `batch_sketch` projects the patches."""
 
     def batch_sketch(
         self, kernels: Any, out: Any, V: Any, Q: Any, projected: Any, scale: float, keep: float
     ) -> Any:
-        """``out = scale sum_p P^_p^T (P^_p Q) + keep out``; returns ``sum_p |P^_p|^2``."""
-        shapes, total = self.shapes, np.zeros(out.shape[::-1], out.dtype)
-        weights, bias = np.ascontiguousarray(Q[:-1].T), np.ascontiguousarray(Q[-1])
-        for images in shapes.groups(len(V), V.itemsize, PATCH_BYTES):
-            part = np.empty((len(V[images]) * shapes.n_positions, Q.shape[1]), Q.dtype)
-            kernels.convolve(part, V[images, :-1], weights, bias, shapes.window)
-            kernels.convolution_gradient(total, part, V[images, :-1], shapes.window, scale, 1.0)
-        if keep == 0.0:  # the old values may be anything, NaN too
-            out[...] = total.T
-        else:
-            out *= out.dtype.type(keep)
-            out += total.T
-        squares = np.square(V[:, :-1], dtype=np.float64).sum(axis=0).reshape(self.image)
-        return (shapes.patches_of_pixels * squares.sum(axis=2)).sum() + len(V) * shapes.n_positions
+        """See `fastbcd.kernels.patch_sketch`."""
+        return kernels.patch_sketch(out, V[:, :-1], Q, self.shapes.window, scale, keep)
 
     def gain(self, kernels: Any, W: Any) -> float:
         """Return ``|A|_F / sqrt(d_in)``: each weight counts where it meets a pixel."""
         squares = np.square(W[:, :-1], dtype=np.float64).sum(axis=0)
         uses = np.outer(self.shapes.uses(0), self.shapes.uses(1))
-        by_element = squares.reshape(*self.shapes.kernel, self.image[2]).sum(axis=2)
-        return math.sqrt(float((uses * by_element).sum()) / self.d_in)
+        # The few numbers may be on a GPU.
+        by_element = squares.reshape(*self.shapes.kernel, self.image[2]).sum(axis=2).tolist()
+        return math.sqrt(float((uses * np.array(by_element)).sum()) / self.d_in)
 
 
 def _check_sizes(image: tuple[int, ...], kernel: tuple[int, int], padding: tuple[int, int]) -> None:

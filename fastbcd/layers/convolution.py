@@ -70,15 +70,6 @@ class Shapes:
         """
         return self._pixels(axis)[1].sum(axis=0)
 
-    @cached_property
-    def patches_of_pixels(self) -> np.ndarray:
-        """(H, W): the number of patches that have each pixel."""
-        counts = []
-        for axis in (0, 1):
-            pixel, inside = self._pixels(axis)
-            counts.append(np.bincount(pixel[inside], minlength=self.image[axis]))
-        return np.outer(*counts)
-
     def groups(self, m: int, itemsize: int, bytes_at_once: int) -> Iterator[slice]:
         """Yield slices of m images whose patches have at most so many bytes, or of one image."""
         size = max(1, bytes_at_once // max(self.n_positions * self.patch * itemsize, 1))
@@ -95,16 +86,8 @@ class ConvolutionOperator:
 
     @cached_property
     def _transposed(self) -> Any:
-        """W for `convolve_transposed`: (elements channels, strides C), 0 where the kernel ends."""
-        shapes, C = self.shapes, self.shapes.image[2]
-        (k_y, k_x), (s_y, s_x) = shapes.kernel, shapes.stride
-        t_y, t_x = -(-k_y // s_y), -(-k_x // s_x)
-        W = np.zeros((shapes.channels, t_y * s_y, t_x * s_x, C), self.W.dtype)
-        W[:, :k_y, :k_x] = self.W.reshape(shapes.channels, k_y, k_x, C)
-        # Axes: channel, element t, remainder r of the kernel's line r + stride t, and columns so.
-        by_remainder = W.reshape(shapes.channels, t_y, s_y, t_x, s_x, C)[:, ::-1, :, ::-1]
-        order = np.ascontiguousarray(by_remainder.transpose(1, 3, 0, 2, 4, 5))
-        return order.reshape(t_y * t_x * shapes.channels, s_y * s_x * C)
+        """W for `convolve_transposed`."""
+        return self._kernels.transposed_weights(self.W, self.shapes.window)
 
     def _by_position(self, U: Any) -> Any:
         """U (m, d_out) with a row for each position of each image."""
@@ -121,15 +104,15 @@ class ConvolutionOperator:
     def adjoint(self, V: Any, R: Any, scale: Any = 1.0, keep: float = 0.0) -> None:
         """``V = scale A*(R; W) + keep V``."""
         self._kernels.convolve_transposed(
-            V, R, self._transposed, self.shapes.window, float(scale), float(keep)
+            V, R, self._transposed, self.shapes.window, scale, float(keep)
         )
 
-    def squared_norm_bound(self) -> float:
-        """Return ``|A|_1 |A|_inf``, which is at least ``|A|_2^2``.
+    def squared_norm_bound(self) -> Any:
+        """Return ``|A|_1 |A|_inf``, which is at least ``|A|_2^2``, as a number of the device.
 
         A row of A holds the weights of one output channel. A column holds those that reach a pixel.
         Pixels near the edge have some of them only.
         """
-        rows = np.abs(self.W).sum(axis=1, dtype=np.float64)
-        columns = np.abs(self._transposed).sum(axis=0, dtype=np.float64)
-        return float(rows.max() * columns.max())
+        rows = abs(self.W).sum(axis=1, dtype=np.float64)
+        columns = abs(self._transposed).sum(axis=0, dtype=np.float64)
+        return rows.max() * columns.max()

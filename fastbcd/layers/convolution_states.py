@@ -55,7 +55,7 @@ class ConvolutionStateBlock:
         s.
     kappa : float, or (d_in,) array
         > 0; an array has one number for each column of V.
-    rho : float
+    rho : float, or array (1,) of a GPU
         > 0.
     steps : int
         The largest number of steps.
@@ -71,13 +71,14 @@ class ConvolutionStateBlock:
         steps: int,
     ) -> None:
         self.operator, self.penalty = operator, penalty
-        self._device, self._rho, self._steps = device, float(rho), steps
+        self._device, self._rho, self._steps = device, rho, steps
         ridge = penalty.ridge
         self.scale = 1.0 if ridge is None else kappa / (kappa + ridge)
         dtype, d_in = operator.bias.dtype, int(np.prod(operator.shapes.image))
-        self._kappa = np.full(d_in, np.asarray(kappa) + (ridge or 0.0), dtype)
+        columns = np.full(d_in, np.asarray(kappa) + (ridge or 0.0), dtype)
+        self._kappa = device.array(columns, dtype)
         if ridge is None:
-            self._curvature = float(self._kappa.max()) + self._rho * operator.squared_norm_bound()
+            self._curvature = float(columns.max()) + rho * operator.squared_norm_bound()
 
     def center(self, tile: Tile, V: Any) -> Any:
         """Return memory for C; the descent starts from the old V."""
@@ -86,7 +87,8 @@ class ConvolutionStateBlock:
     def solve(self, tile: Tile, V: Any, C: Any, U: Any, decrease: Any, *sample_weight: Any) -> None:
         """Lower f for each sample of a tile; see `fastbcd.layers.StateBlock`."""
         kernels, work = self._device.kernels, tile.work.of(DescentWork)
-        size = max(1, ARRAY_BYTES // (max(V.shape[1], U.shape[1]) * V.itemsize))
+        at_once = self._device.group_bytes(ARRAY_BYTES)
+        size = max(1, at_once // (max(V.shape[1], U.shape[1]) * V.itemsize))
         descend = self._proximal_gradient if self.penalty.ridge is None else self._conjugate
         for start in range(0, len(V), size):
             rows = slice(start, min(start + size, len(V)))

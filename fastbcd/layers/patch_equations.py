@@ -10,11 +10,9 @@ import numpy as np
 from fastbcd.devices.protocol import Device
 from fastbcd.devices.tiles import Tile
 from fastbcd.devices.workspace import Buffer, Workspace
+from fastbcd.kernels.patches import PATCH_BYTES
 from fastbcd.layers.convolution import Shapes
 from fastbcd.layers.normal_equations import CrossProduct, NormalEquations
-
-# The patches of one product: a product of many rows takes less time for each.
-PATCH_BYTES = 2**20
 
 
 class PatchWork(Workspace):
@@ -35,7 +33,7 @@ def groups_of_patches(
 ) -> Iterator[tuple[Any, ...]]:
     """Yield rows of R by positions, their patches of V, and their weights where there are any."""
     buffer = tile.work.of(PatchWork).patches
-    for rows in shapes.groups(len(V), V.itemsize, PATCH_BYTES):
+    for rows in shapes.groups(len(V), V.itemsize, device.group_bytes(PATCH_BYTES)):
         images = V[rows]
         patches = buffer.array((len(images) * shapes.n_positions, shapes.patch), V.dtype)
         device.kernels.gather_patches(patches, images, shapes.window)

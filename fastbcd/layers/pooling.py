@@ -31,7 +31,6 @@ from fastbcd.support.parameters import plain
 class Pool2d(Layer):
     """The common part of both types: sizes, and what follows from the lack of weights."""
 
-    needs_processor: ClassVar[bool] = True
     has_activation: ClassVar[bool] = False
     operator: ClassVar[type[Any]]
     """The type of the operator."""
@@ -199,7 +198,7 @@ class AveragePool2d(Pool2d):
         self, kernels: Any, D: Any, R: Any, V: Any, W: Any, scale: Any, keep: float
     ) -> None:
         """``D = scale A*(R) + keep D``: each number of a window gets ``R / q``."""
-        kernels.spread_means(D, R, self.shapes.window, float(scale), float(keep))
+        kernels.spread_means(D, R, self.shapes.window, scale, float(keep))
 
     def gain(self, kernels: Any, W: Any) -> float:
         """Return ``1 / q``: q numbers get a q-th of each number of D."""
@@ -271,7 +270,7 @@ class MaxPool2d(Pool2d):
         self, kernels: Any, D: Any, R: Any, V: Any, W: Any, scale: Any, keep: float
     ) -> None:
         """``D = scale B R + keep D``: the first maximum of each window of V gets all of R."""
-        kernels.spread_maxima(D, R, V, self.shapes.window, float(scale), float(keep))
+        kernels.spread_maxima(D, R, V, self.shapes.window, scale, float(keep))
 
     def gain(self, kernels: Any, W: Any) -> float:
         """Return ``1 / sqrt(q)``: one of q numbers gets each number of D."""

@@ -74,7 +74,7 @@ class PoolingStateBlock:
     ) -> None:
         self.operator, self.penalty = operator, penalty
         self._device, self._window, self._rho = device, operator.window, float(rho)
-        self._kappa = np.array(np.broadcast_to(kappa, d_in), np.float64)
+        self._kappa = device.array(np.broadcast_to(kappa, d_in), np.float64)
 
     def center(self, tile: Tile, V: Any) -> Any:
         """Return memory for C; the decrease needs the old V."""

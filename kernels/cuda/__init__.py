@@ -56,7 +56,31 @@ from fastbcd.kernels.cuda.output_state import (
     update_output_state_penalised,
     weighted_loss_sum,
 )
+from fastbcd.kernels.cuda.patches import (
+    gather_patches,
+    place_pixels,
+    scaled_sums,
+    write_transposed_weights,
+)
+from fastbcd.kernels.cuda.pooled_states import (
+    solve_below_maximum,
+    solve_below_mean,
+    subgradient_below_maximum,
+)
+from fastbcd.kernels.cuda.pooling import (
+    maximum_of_windows,
+    mean_of_windows,
+    spread_maxima,
+    spread_means,
+)
 from fastbcd.kernels.cuda.preactivation import displacement, scaled, update_preactivation
+from fastbcd.kernels.cuda.state_descent import (
+    accept_step,
+    conjugate_step,
+    proximal_step,
+    row_squares,
+    state_slope,
+)
 from fastbcd.kernels.cuda.states import (
     activate,
     activate_augmented,
@@ -78,6 +102,7 @@ from fastbcd.kernels.cuda.surrogate import (
 from fastbcd.kernels.cuda.target import launching
 
 __all__ = [
+    "accept_step",
     "activate",
     "activate_augmented",
     "activation_residual",
@@ -89,6 +114,7 @@ __all__ = [
     "add_state_decrease",
     "advance",
     "before_extrapolation",
+    "conjugate_step",
     "coordinate_descent",
     "coordinate_hessian",
     "coupling_residual",
@@ -100,35 +126,48 @@ __all__ = [
     "extrapolate",
     "fetch",
     "gather",
+    "gather_patches",
     "launching",
     "layer_scales",
     "loss_sum",
+    "maximum_of_windows",
     "mean_of_weights",
+    "mean_of_windows",
     "output_subgradient",
     "output_terms",
     "penalty_subgradient",
     "penalty_sum",
+    "place_pixels",
     "preactivation_subgradient",
     "project",
     "prox_weights",
     "proximal_center",
+    "proximal_step",
     "residual_of_bias",
     "right_hand_side",
     "ritz_values",
+    "row_squares",
     "scale_rows",
     "scaled",
+    "scaled_sums",
     "scaled_system",
     "search_rows",
     "search_states",
     "set_numbers",
     "settle_sizes",
     "shift_diagonal",
+    "solve_below_maximum",
+    "solve_below_mean",
+    "spread_maxima",
+    "spread_means",
     "squared_distance",
     "squared_norm",
     "state_center",
+    "state_slope",
     "state_slopes",
     "state_terms",
     "step_weights_along",
+    "subgradient_below_maximum",
     "surrogate_residual",
     "to_bfloat16",
     "turn_directions",
@@ -137,4 +176,5 @@ __all__ = [
     "update_output_state_penalised",
     "update_preactivation",
     "weighted_loss_sum",
+    "write_transposed_weights",
 ]

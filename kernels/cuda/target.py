@@ -295,6 +295,17 @@ def launch_block(kernel: Any, *arguments: Any) -> None:
     _launch(kernel, 1, THREADS, arguments)
 
 
+def launch_blocks(kernel: Any, rows: int, *arguments: Any) -> None:
+    """Run a kernel in which the threads of one block share a row, and nothing is added up."""
+    if rows:
+        _launch(kernel, min(rows, ROW_BLOCKS), THREADS, arguments)
+
+
+def new_array(shape: tuple[int, ...], dtype: Any) -> Any:
+    """Return an array of the GPU with arbitrary contents, for the launches of one function."""
+    return _current.get().empty(shape, dtype)
+
+
 def _finished(partial: Any, into: Any, largest: bool) -> Any:
     out = _current.get().empty((len(partial),), np.float64) if into is None else into
     kernel = _largest_of_blocks if largest else _sum_of_blocks
@@ -327,9 +338,14 @@ def total_of_each(kernel: Any, shape: tuple[int, int], *arguments: Any, **option
     return total(kernel, shape, *aligned, **options)
 
 
+def threads_of_rows(rows: int) -> int:
+    """Return the number of threads of `total_of_rows`, each of which may have work space."""
+    return THREADS * max(1, min(-(-rows // THREADS), SUM_BLOCKS))
+
+
 def total_of_rows(kernel: Any, rows: int, *arguments: Any, sums: int = 1, into: Any = None) -> Any:
     """`total` for a kernel in which one thread takes a row."""
-    blocks = max(1, min(-(-rows // THREADS), SUM_BLOCKS))
+    blocks = threads_of_rows(rows) // THREADS
     partial = _current.get().empty((sums, blocks), np.float64)
     _launch(kernel, blocks, THREADS, (partial, *arguments))
     return _finished(partial, into, False)

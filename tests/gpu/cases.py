@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 
 from fastbcd import kernels
+from fastbcd.kernels.patches import place_pixels, transposed_window
 from fastbcd.kernels.rms_scaling import NOT_FINITE
+from fastbcd.layers import AveragePool2d, Conv2d
 
 M, D, K = 7, 11, 3
 ACTIVATIONS = {
@@ -222,6 +224,9 @@ def cases(dtype: Any, M: int = M, D: int = D) -> Iterator[Case]:
     yield Case("parts", "add_cross", crosses, expected=of_parts(kernels.add_cross, 1), f64=True)
 
     yield from of_the_gpu(dtype, rng, M, D)
+    yield from of_convolutions(dtype, rng, M)
+    yield from of_pooling(dtype, rng, M)
+    yield from of_state_descent(dtype, rng, M, D)
 
 
 def of_extrapolation(dtype: Any, rng: np.random.Generator, M: int, D: int) -> Iterator[Case]:
@@ -250,6 +255,104 @@ def of_parts(add: Callable[..., None], place: int) -> Callable[..., None]:
         add(*before, work.sum(0, dtype=np.float64).astype(work.dtype), *after)
 
     return call
+
+
+def of_convolutions(dtype: Any, rng: np.random.Generator, M: int) -> Iterator[Case]:
+    """Yield calls of kernels that move numbers between images, patches and products."""
+
+    def normal(*shape: int) -> Any:
+        return rng.standard_normal(shape).astype(dtype)
+
+    # A stride that does not divide the kernel, and one beyond it: some pixels have no patch.
+    for name, stride in (("overlap", (2, 1)), ("gaps", (4, 3))):
+        layer = Conv2d((5, 4, 2), 3, (3, 2), stride, (1, 1))
+        window, positions = layer.shapes.window, M * layer.shapes.n_positions
+        patches = normal(positions, layer.shapes.patch)
+        yield Case(name, "gather_patches", (patches, normal(M, layer.d_in), window))
+        W = normal(layer.channels, layer.shapes.patch + 1)[:, :-1]
+        transposed = np.zeros_like(kernels.transposed_weights(W, window))
+
+        def write_transposed_weights(out: Any, W: Any, window: Any) -> None:
+            out[:] = kernels.transposed_weights(W, window)
+
+        weights = (transposed, W, window)
+        yield Case(name, "write_transposed_weights", weights, write_transposed_weights)
+        back = transposed_window(window, layer.channels)
+        S = normal(M * back.rows * back.columns, transposed.shape[1])
+        for keep in (0.0, 0.5):
+            pixels = (normal(M, layer.d_in), S, window, back, 0.7, keep)
+            yield Case(f"{name}, keep {keep}", "place_pixels", pixels, place_pixels)
+
+    def scaled_sums(out: Any, sums: Any, scale: float, keep: float) -> None:
+        out[:] = scale * sums + (keep * out if keep else 0.0)
+
+    for keep in (0.0, 0.5):
+        sums = (normal(K, 5)[:, -1:], rng.standard_normal((K, 1)), 0.7, keep)
+        yield Case(f"keep {keep}", "scaled_sums", sums, scaled_sums, f64=True)
+
+
+def of_pooling(dtype: Any, rng: np.random.Generator, M: int) -> Iterator[Case]:
+    """Yield calls of the kernels of pooling layers and of the blocks below them."""
+    layer = AveragePool2d((4, 6, 2), (2, 3))
+    window, d, d_out = layer.shapes.window, layer.d_in, layer.d_out
+
+    def normal(*shape: int) -> Any:
+        return rng.standard_normal(shape).astype(dtype)
+
+    yield Case("", "mean_of_windows", (normal(M, d_out), normal(M, d), window), f64=True)
+    yield Case("", "maximum_of_windows", (normal(M, d_out), normal(M, d), window))
+    for keep in (0.0, 0.5):
+        tag, spread = f"keep {keep}", (window, 0.7, keep)
+        yield Case(tag, "spread_means", (normal(M, d), normal(M, d_out), *spread))
+        ties = np.round(normal(M, d))
+        yield Case(tag, "spread_maxima", (normal(M, d), normal(M, d_out), ties, *spread))
+    kappa = 0.5 + rng.random(d)
+    for name, penalty in PENALTIES.items():
+        for decrease in (None, np.array([0.5, 0.25])):
+            tag = f"{name}{'' if decrease is None else ', decrease'}"
+            numbers = (kappa, 1.5, decrease)
+            below = (normal(M, d), normal(M, d), normal(M, d_out), window, penalty)
+            if name in ("none", "ridge", "l1"):
+                mean = (*below, penalty.ridge, *numbers)
+                yield Case(tag, "solve_below_mean", mean, f64=True, tolerance=64.0)
+                most = (*below, *numbers)
+                yield Case(tag, "solve_below_maximum", most, f64=True, tolerance=64.0)
+        if name in ("none", "l1", "box"):
+            ties = np.round(normal(M, d)).clip(-0.5, 0.75).astype(dtype)
+            slopes = (penalty, ties, normal(M, d), normal(M, d_out), window)
+            yield Case(name, "subgradient_below_maximum", slopes, f64=True, tolerance=64.0)
+
+
+def of_state_descent(dtype: Any, rng: np.random.Generator, M: int, D: int) -> Iterator[Case]:
+    """Yield calls of the kernels that descend in the states below a convolution."""
+
+    def normal(*shape: int) -> Any:
+        return rng.standard_normal(shape).astype(dtype)
+
+    kappa = (0.5 + rng.random(D)).astype(dtype)
+    yield Case("", "state_slope", (normal(M, D), normal(M, D), normal(M, D), kappa, 1.5))
+    yield Case("", "row_squares", (np.zeros(M), normal(M, D)), f64=True)
+    for decrease in (None, np.array([0.5, 0.25])):
+        tag = "" if decrease is None else "decrease"
+        P = normal(M, D)
+        HP, squares, least = (P + 0.1 * normal(M, D)).astype(dtype), rng.random(M), np.zeros(M)
+        HP[0], least[1] = -9 * P[0], 2.0  # one sample without curvature, one at rest
+        states = (normal(M, D), normal(M, D), P, HP, kappa, 1.5, squares, least, decrease)
+        yield Case(tag, "conjugate_step", states, f64=True, tolerance=64.0)
+    for name in ("l1", "box"):
+        penalty, steps = PENALTIES[name], (normal(M, D), normal(M, D), normal(M, D))
+        yield Case(name, "proximal_step", (*steps, penalty, 3.5), f64=True, tolerance=16.0)
+        for decrease in (None, np.array([0.5, 0.25])):
+            tag = f"{name}{'' if decrease is None else ', decrease'}"
+            V, step, through = normal(M, D).clip(-0.5, 0.75), 0.1 * normal(M, D), normal(M, K)
+            step, fallen = step.astype(dtype), np.zeros(M)
+            # The slopes of half of the samples go with their steps; one sample has stopped.
+            slope, fallen[1] = (normal(M, D) * (np.arange(M) % 2)[:, None]).astype(dtype), -1.0
+            slope += 9 * step
+            through = (0.1 * through).astype(dtype)
+            moved = (V.astype(dtype), (V + 0.01).astype(dtype), step, through, normal(M, K), slope)
+            numbers = (penalty, kappa, 1.5, fallen, decrease)
+            yield Case(tag, "accept_step", (*moved, *numbers), f64=True, tolerance=64.0)
 
 
 def of_the_gpu(dtype: Any, rng: np.random.Generator, M: int, D: int) -> Iterator[Case]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from fastbcd.devices.cuda.convolution import Convolutions
 from fastbcd.devices.workspace import Buffer, Workspace, Workspaces
 from fastbcd.kernels import cuda as kernels
 
@@ -15,14 +16,14 @@ class StepWork(Workspace):
     leading: Buffer
 
 
-class Kernels:
+class Kernels(Convolutions):
     """Functions with the names and arguments of `fastbcd.kernels`, on arrays of the GPU.
 
     A single kernel of the processor may be several launches here.
     """
 
     def __init__(self, library: Any, work: Workspaces, failures: Any) -> None:
-        self._library, self._work = library, work
+        super().__init__(library, work)
         # Instead of returning a status, it raises a flag of the device.
         self.settle_sizes = partial(kernels.settle_sizes, failures=failures)
 

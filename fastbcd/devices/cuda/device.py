@@ -13,6 +13,7 @@ import numpy as np
 
 from fastbcd import kernels as cpu_kernels
 from fastbcd.devices.cuda.batches import CUDABatches
+from fastbcd.devices.cuda.convolution import GROUP_BYTES
 from fastbcd.devices.cuda.library import INSTALL, Library
 from fastbcd.devices.cuda.resident import Resident
 from fastbcd.devices.cuda.solves import CUDASolves
@@ -199,9 +200,15 @@ class CUDA:
         return self.storage.blocks(array)
 
     def scaled(self, out: Any, A: Any, factor: Any) -> None:
-        """``out = factor A``; factor is a number, or an element on the GPU."""
+        """``out = factor A``; factor is a number, or an element on the GPU.
+
+        Both may be views of images.
+        """
         on_gpu = hasattr(factor, "shape") and hasattr(factor, "astype")
         factor = factor.astype(A.dtype).reshape(1) if on_gpu else A.dtype.type(factor)
+        if A.ndim > 2:
+            out[...] = factor * A
+            return
         self.kernels.scaled(out, A, factor)
 
     def work_of_rows(self, tile: Any, V: Any) -> Any:
@@ -255,6 +262,10 @@ class CUDA:
         if self._tile_rows is not None:
             return self._tile_rows
         return max(MIN_TILE_ROWS, TILE_BYTES // (max(widths) * np.dtype(dtype).itemsize))
+
+    def group_bytes(self, in_cache: int) -> int:
+        """Return the bytes of a work array for the images that a call takes: more than a cache."""
+        return GROUP_BYTES
 
     def for_each_item(self, items: Sequence[T], body: Callable[[T, Any], None]) -> None:
         """Call ``body(item, work)`` for independent pieces of work, one after the other."""
