@@ -170,7 +170,8 @@ class Layer(ABC):
         """
         if self.needs_processor and device.name == "cuda":
             raise InputError(
-                f"layers: {self} runs on the processor only; give device='cpu', or another layer"
+                f"layers: {self} runs on the processor only; give device='cpu', or a layer of "
+                "another type"
             )
 
     @abstractmethod

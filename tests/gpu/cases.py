@@ -19,6 +19,10 @@ from fastbcd.kernels.rms_scaling import NOT_FINITE
 from fastbcd.layers import AveragePool2d, Conv2d
 
 M, D, K = 7, 11, 3
+# A number, and the same as an element on the GPU.
+NUMBERS = 1.5, np.array([1.5])
+# Factors of a result and of what is there before; a factor may be an element on the GPU.
+SPREADS = (0.7, 0.0), (np.array([0.7]), 0.5)
 ACTIVATIONS = {
     "relu": kernels.relu(),
     "leaky_relu": kernels.leaky_relu(0.2),
@@ -257,6 +261,16 @@ def of_parts(add: Callable[..., None], place: int) -> Callable[..., None]:
     return call
 
 
+def with_numbers(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return `function` for calls with arrays (1,) in place of numbers, as the GPU has them."""
+
+    def call(*arguments: Any) -> Any:
+        single = [getattr(a, "shape", None) == (1,) for a in arguments]
+        return function(*(float(a[0]) if s else a for a, s in zip(arguments, single, strict=True)))
+
+    return call
+
+
 def of_convolutions(dtype: Any, rng: np.random.Generator, M: int) -> Iterator[Case]:
     """Yield calls of kernels that move numbers between images, patches and products."""
 
@@ -279,16 +293,16 @@ def of_convolutions(dtype: Any, rng: np.random.Generator, M: int) -> Iterator[Ca
         yield Case(name, "write_transposed_weights", weights, write_transposed_weights)
         back = transposed_window(window, layer.channels)
         S = normal(M * back.rows * back.columns, transposed.shape[1])
-        for keep in (0.0, 0.5):
-            pixels = (normal(M, layer.d_in), S, window, back, 0.7, keep)
-            yield Case(f"{name}, keep {keep}", "place_pixels", pixels, place_pixels)
+        for scale, keep in SPREADS:
+            pixels = (normal(M, layer.d_in), S, window, back, scale, keep)
+            yield Case(f"{name}, {keep}", "place_pixels", pixels, with_numbers(place_pixels))
 
     def scaled_sums(out: Any, sums: Any, scale: float, keep: float) -> None:
         out[:] = scale * sums + (keep * out if keep else 0.0)
 
-    for keep in (0.0, 0.5):
-        sums = (normal(K, 5)[:, -1:], rng.standard_normal((K, 1)), 0.7, keep)
-        yield Case(f"keep {keep}", "scaled_sums", sums, scaled_sums, f64=True)
+    for scale, keep in SPREADS:
+        sums = (normal(K, 5)[:, -1:], rng.standard_normal((K, 1)), scale, keep)
+        yield Case(f"{keep}", "scaled_sums", sums, with_numbers(scaled_sums), f64=True)
 
 
 def of_pooling(dtype: Any, rng: np.random.Generator, M: int) -> Iterator[Case]:
@@ -301,11 +315,12 @@ def of_pooling(dtype: Any, rng: np.random.Generator, M: int) -> Iterator[Case]:
 
     yield Case("", "mean_of_windows", (normal(M, d_out), normal(M, d), window), f64=True)
     yield Case("", "maximum_of_windows", (normal(M, d_out), normal(M, d), window))
-    for keep in (0.0, 0.5):
-        tag, spread = f"keep {keep}", (window, 0.7, keep)
-        yield Case(tag, "spread_means", (normal(M, d), normal(M, d_out), *spread))
+    for scale, keep in SPREADS:
+        means = (normal(M, d), normal(M, d_out), window, scale, keep)
+        yield Case(f"{keep}", "spread_means", means, with_numbers(kernels.spread_means))
         ties = np.round(normal(M, d))
-        yield Case(tag, "spread_maxima", (normal(M, d), normal(M, d_out), ties, *spread))
+        maxima = (normal(M, d), normal(M, d_out), ties, window, scale, keep)
+        yield Case(f"{keep}", "spread_maxima", maxima, with_numbers(kernels.spread_maxima))
     kappa = 0.5 + rng.random(d)
     for name, penalty in PENALTIES.items():
         for decrease in (None, np.array([0.5, 0.25])):
@@ -330,19 +345,21 @@ def of_state_descent(dtype: Any, rng: np.random.Generator, M: int, D: int) -> It
         return rng.standard_normal(shape).astype(dtype)
 
     kappa = (0.5 + rng.random(D)).astype(dtype)
-    yield Case("", "state_slope", (normal(M, D), normal(M, D), normal(M, D), kappa, 1.5))
+    for tag, rho in zip(("number", "array"), NUMBERS, strict=True):
+        slope = (normal(M, D), normal(M, D), normal(M, D), kappa, rho)
+        yield Case(tag, "state_slope", slope, with_numbers(kernels.state_slope))
     yield Case("", "row_squares", (np.zeros(M), normal(M, D)), f64=True)
-    for decrease in (None, np.array([0.5, 0.25])):
+    for rho, decrease in zip(NUMBERS, (None, np.array([0.5, 0.25])), strict=True):
         tag = "" if decrease is None else "decrease"
         P = normal(M, D)
         HP, squares, least = (P + 0.1 * normal(M, D)).astype(dtype), rng.random(M), np.zeros(M)
         HP[0], least[1] = -9 * P[0], 2.0  # one sample without curvature, one at rest
-        states = (normal(M, D), normal(M, D), P, HP, kappa, 1.5, squares, least, decrease)
-        yield Case(tag, "conjugate_step", states, f64=True, tolerance=64.0)
+        states = (normal(M, D), normal(M, D), P, HP, kappa, rho, squares, least, decrease)
+        step = with_numbers(kernels.conjugate_step)
+        yield Case(tag, "conjugate_step", states, step, f64=True, tolerance=64.0)
     for name in ("l1", "box"):
         penalty, steps = PENALTIES[name], (normal(M, D), normal(M, D), normal(M, D))
-        yield Case(name, "proximal_step", (*steps, penalty, 3.5), f64=True, tolerance=16.0)
-        for decrease in (None, np.array([0.5, 0.25])):
+        for rho, decrease in zip(NUMBERS, (None, np.array([0.5, 0.25])), strict=True):
             tag = f"{name}{'' if decrease is None else ', decrease'}"
             V, step, through = normal(M, D).clip(-0.5, 0.75), 0.1 * normal(M, D), normal(M, K)
             step, fallen = step.astype(dtype), np.zeros(M)
@@ -351,8 +368,12 @@ def of_state_descent(dtype: Any, rng: np.random.Generator, M: int, D: int) -> It
             slope += 9 * step
             through = (0.1 * through).astype(dtype)
             moved = (V.astype(dtype), (V + 0.01).astype(dtype), step, through, normal(M, K), slope)
-            numbers = (penalty, kappa, 1.5, fallen, decrease)
-            yield Case(tag, "accept_step", (*moved, *numbers), f64=True, tolerance=64.0)
+            accept = (*moved, penalty, kappa, rho, fallen, decrease)
+            accepted = with_numbers(kernels.accept_step)
+            yield Case(tag, "accept_step", accept, accepted, f64=True, tolerance=64.0)
+            proposed = with_numbers(kernels.proximal_step)
+            step = (*steps, penalty, rho)
+            yield Case(tag, "proximal_step", step, proposed, f64=True, tolerance=16.0)
 
 
 def of_the_gpu(dtype: Any, rng: np.random.Generator, M: int, D: int) -> Iterator[Case]:

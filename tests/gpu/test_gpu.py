@@ -15,6 +15,7 @@ import pytest
 from cases import ACTIVATIONS, LOSSES, PENALTIES, cases
 
 from fastbcd import InputError, Problem, ThreeSplitting, TwoSplitting, kernels, one_hot
+from fastbcd.layers import AveragePool2d, Conv2d, Dense, MaxPool2d
 from fastbcd.solvers.mini_batch import MiniBatchThreeSplitting
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -89,7 +90,7 @@ def agree(make: Any, tolerance: float = 2e-3, **options: Any) -> None:
     (ours, theirs), (F, G) = both(make, **options)
     assert pytest.approx(F, rel=tolerance) == G
     for a, b in zip(ours, theirs, strict=True):
-        np.testing.assert_allclose(b, a, rtol=0, atol=tolerance * float(abs(a).max()))
+        np.testing.assert_allclose(b, a, rtol=0, atol=tolerance * float(abs(a).max(initial=0.0)))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -146,6 +147,52 @@ def test_acceleration(solver: Any, card: Any) -> None:
     problem = Problem((12, 16, 3), state_penalty="nonnegative/none")
     options = {"alpha": 0.1, "dtype": "float64", "acceleration": "nesterov"}
     agree(lambda device: solver(problem, device=device, **options), tolerance=1e-5, iterations=4)
+
+
+def images(**options: Any) -> Problem:
+    """The twelve inputs as images of 4 x 3 pixels, through all types of layers of images."""
+    first = Conv2d((4, 3, 1), 5, 3, padding=1)
+    pool = MaxPool2d(first.image_out, (2, 1))
+    second = Conv2d(pool.image_out, 6, 2, stride=(1, 2), padding=1)
+    mean = AveragePool2d(second.image_out, (3, 2))
+    layers = [first, pool, second, mean, Dense(mean.d_out, 3)]
+    return Problem((12, *(layer.d_out for layer in layers)), layers=layers, **options)
+
+
+IMAGES = {
+    "plain": {},
+    "residual": {"residual": [False, False, True, False, False]},
+    "penalties": {"state_penalty": "l1:1e-2", "weight_penalty": "l1:1e-3"},
+    "accelerated": {"acceleration": "nesterov"},
+}
+
+
+@pytest.mark.parametrize("solver", [ThreeSplitting, TwoSplitting])
+@pytest.mark.parametrize("name", IMAGES)
+def test_images(name: str, solver: Any, card: Any) -> None:
+    options: dict[str, Any] = dict(IMAGES[name])
+    if solver is TwoSplitting and "residual" in options:
+        pytest.skip("Algorithm 1 has no residual layers")
+    execution = {"dtype": "float64", "acceleration": options.pop("acceleration", None)}
+    problem = images(loss="cross_entropy", **options)
+    agree(lambda device: solver(problem, alpha=0.1, device=device, **execution), tolerance=1e-6)
+
+
+@pytest.mark.parametrize("residual", [False, True])
+def test_mini_batches_of_images(residual: bool, card: Any) -> None:
+    problem = images(loss="cross_entropy", residual=[False, False, residual, False, False])
+    agree(
+        lambda device: MiniBatchThreeSplitting(problem, batch_size=100, rank=4, device=device),
+        tolerance=2e-2,
+        iterations=2,
+    )
+
+
+@pytest.mark.parametrize("solver", [ThreeSplitting, MiniBatchThreeSplitting])
+def test_a_run_on_images_repeats_to_the_last_bit(solver: Any, card: Any) -> None:
+    runs = [solver(images(), device="cuda").fit(X, Y, max_iter=2).network.W for _ in range(2)]
+    for a, b in zip(*runs, strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 def test_the_objective_never_rises_in_fifty_iterations(card: Any) -> None:
