@@ -175,7 +175,8 @@ def convolve(U, V, W, bias, window):
 def transposed_weights(W, window):
     """Return W for `convolve_transposed`: (elements d, step_y step_x channels).
 
-    W (d, patch_height patch_width channels). There are 0s where the kernel ends within a step.
+    W (d, patch_height patch_width channels), of the `Window` `window`. There are 0s where the
+    kernel ends within a step.
     """
     d, C = len(W), window.channels
     k_y, k_x, s_y, s_x = window.patch_height, window.patch_width, window.step_y, window.step_x

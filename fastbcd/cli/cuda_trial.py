@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
+from fastbcd.layers import AveragePool2d, Conv2d, Dense, MaxPool2d
 from fastbcd.problem import Problem
 from fastbcd.solvers.mini_batch import MiniBatchThreeSplitting
 from fastbcd.solvers.three_splitting import ThreeSplitting
@@ -32,6 +35,9 @@ def try_kernels() -> str:
         TwoSplitting(Problem((6, 8, 3), activation="tanh"), device="cuda").fit(X, Y, 1)
         problem = Problem((6, 8, 3), loss="cross_entropy", weight_penalty="l1:1e-3")
         MiniBatchThreeSplitting(problem, batch_size=20, rank=2, device="cuda").fit(X, Y, 2)
+        for penalty in ("none", "nonnegative"):
+            ThreeSplitting(_images(state_penalty=penalty), device="cuda").fit(X, Y, 1)
+        MiniBatchThreeSplitting(_images(), batch_size=20, rank=2, device="cuda").fit(X, Y, 2)
     except Exception as failure:
         last = launched[-1] if launched else "none"
         text = " ".join(str(failure).split())[:300]
@@ -40,3 +46,13 @@ def try_kernels() -> str:
         target.launched = None
     names = sorted(set(launched))
     return f"{len(names)} compile and run: {', '.join(names)}"
+
+
+def _images(**options: Any) -> Problem:
+    """Return a network that takes the six inputs as images of 3 x 2 pixels."""
+    first = Conv2d((3, 2, 1), 2, 3, padding=1)
+    most = MaxPool2d(first.image_out, (3, 1))
+    second = Conv2d(most.image_out, 2, 1)
+    mean = AveragePool2d(second.image_out, "global")
+    layers = [first, most, second, mean, Dense(mean.d_out, 3)]
+    return Problem((6, *(layer.d_out for layer in layers)), layers=layers, **options)
