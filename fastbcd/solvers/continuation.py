@@ -1,23 +1,26 @@
-"""A new state that starts from the weights of a network."""
+"""A new state that starts from given weights."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from fastbcd.models.network import Network
 from fastbcd.solvers.defaults import AnySolver
 from fastbcd.solvers.mini_batch import MiniBatchThreeSplitting
 
 
-def continue_from(solver: AnySolver, state: Any, network: Network) -> None:
-    """Copy the weights of `network` to a new `state` of `solver.init`.
+def continue_from(solver: AnySolver, state: Any, weights: Sequence[Any]) -> None:
+    """Copy the `weights` ``W_1, ..., W_L`` of a network to a new `state` of `solver.init`.
 
-    In full batches the states V and U become those of a forward pass, as after `init`.
+    They are projected to the domains of their penalties. In full batches the states V and U become
+    those of a forward pass, as after `init`.
     """
-    for own, given in zip(state.W[1:], network.W, strict=True):
-        own[:] = solver.device.array(given, own.dtype)
+    device, penalties = solver.device, solver.problem.weight_penalties
+    for own, given, penalty in zip(state.W[1:], weights, penalties, strict=True):
+        own[:] = device.array(given, own.dtype)
+        device.project(own[:, :-1], penalty)
     if isinstance(solver, MiniBatchThreeSplitting):
-        for own, given in zip(state.mean_W[1:], network.W, strict=True):
-            own[:] = solver.device.array(given, own.dtype)
+        for mean, own in zip(state.mean_W[1:], state.W[1:], strict=True):
+            mean[:] = own
         return
     solver.forward(state)
