@@ -15,7 +15,10 @@ from fastbcd.support.parameters import plain
 from fastbcd.torch.chain import Chain
 
 # Modules whose work the loss does.
-LAST = ("Softmax", "LogSoftmax", "LogSigmoid", "Simplex", "OneAgainstRest", "Exponential")
+LAST = (
+    *("Softmax", "LogSoftmax", "LogSigmoid"),
+    *("Simplex", "OneAgainstRest", "EachLabel", "Exponential"),
+)
 
 
 def read(module: Any, shape: tuple[int, ...]) -> Chain:
@@ -27,8 +30,13 @@ def read(module: Any, shape: tuple[int, ...]) -> Chain:
         A module has no counterpart here, does not fit the samples, or cannot be trained. The
         message names it.
     """
-    chain = Chain(shape)
-    for name, child in children(module):
+    chain, modules = Chain(shape), list(children(module))
+    for name, child in modules:
+        if chain.steps and child is modules[-1][1] and _kind(child) in LAST:
+            raise InputError(
+                f"{name} comes after the last layer, but the loss takes the outputs of that layer; "
+                "train module[:-1], which has the same parameters"
+            )
         _read(chain, name, child)
     if not any(step.layer.has_weights for step in chain.steps):
         raise InputError("module has no layer with weights, such as nn.Linear")
@@ -64,17 +72,12 @@ def is_sequential(module: Any) -> bool:
 
 def _read(chain: Chain, name: str, child: Any) -> None:
     """Add one module to the chain; an error begins with its name."""
-    kind = type(child).__name__
+    kind = _kind(child)
     try:
         if kind in OWN and _is_ours(child):
             OWN[kind](chain, name, child)
         elif kind in MODULES and type(child) is getattr(library("torch").nn, kind):
             MODULES[kind](chain, name, child)
-        elif kind in LAST and chain.steps:
-            raise InputError(
-                "comes after the last layer, but the loss takes the outputs of that layer; train "
-                "module[:-1], which has the same parameters"
-            )
         else:
             raise InputError(
                 f"has no counterpart here; modules that have one: {', '.join(MODULES)}, and "
