@@ -15,7 +15,7 @@ from fastbcd.kernels.dense import times
 from fastbcd.layers import Skip
 from fastbcd.models.means import has_log_link
 from fastbcd.models.model import Model
-from fastbcd.models.probabilities import LINKS, check_has_probabilities
+from fastbcd.models.probabilities import LINKS, check_has_probabilities, slope_of_labels
 
 # Layer and arguments for each kind of link; the last one gets its slope as argument.
 LINK_LAYERS: dict[str, tuple[str, tuple[float, ...]]] = {
@@ -113,6 +113,9 @@ def _scaled_targets(model: Model, W: list[Array]) -> list[Piece]:
 def link(model: Model) -> Piece:
     """The layer from outputs to probabilities; `InputError` if there is none."""
     loss = check_has_probabilities(model.loss_of_probabilities())
+    if model.multi_label:
+        slope = slope_of_labels(loss)
+        return Piece("Sigmoid") if slope == 1.0 else Piece("EachLabel", (slope,))
     found = LINKS[loss]
     name, arguments = LINK_LAYERS[found.kind]
     return Piece(name, arguments if found.slope is None else (*arguments, found.slope))
