@@ -180,6 +180,24 @@ def test_a_loader_gives_what_its_samples_give(torch):
     assert same(module, other.state_dict())
 
 
+def test_samples_stay_where_they_are_in_memory_or_in_a_file(torch, tmp_path):
+    tensor, Y = torch.from_numpy(X), RNG.normal(size=(60, 3))
+    state = fit(dense(torch.nn), tensor, torch.from_numpy(Y), max_iter=0).state
+    assert np.shares_memory(state.X, X)
+    assert np.shares_memory(state.Y, Y)
+    images = torch.from_numpy(IMAGES).to(memory_format=torch.channels_last)
+    module = torch.nn.Sequential(torch.nn.Conv2d(2, 3, (6, 8)), torch.nn.Flatten())
+    state = fit(module, images, Y, max_iter=0).state
+    assert np.shares_memory(state.X, images.numpy())
+    np.save(tmp_path / "X.npy", X)
+    mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
+    module, other = dense(torch.nn), dense(torch.nn)
+    other.load_state_dict(module.state_dict())
+    assert isinstance(fit(module, mapped, LABELS, max_iter=1).state.X, np.memmap)
+    fit(other, X, LABELS, max_iter=1)
+    assert same(module, other.state_dict())
+
+
 def test_targets_are_classes_or_numbers_and_a_loss_may_be_chosen(torch):
     counts = RNG.poisson(3, 60)
     for k, y, loss, name in [

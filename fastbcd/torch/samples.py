@@ -38,6 +38,8 @@ def arrays(X: Any, y: Any) -> tuple[Array, Array]:
 def as_array(given: Any, name: str) -> Array:
     """Return a tensor or an array as numbers of NumPy, in the same memory."""
     torch = library("torch")
+    if isinstance(given, np.memmap):
+        return given  # the solver reads it a batch at a time, and checks it then
     if not isinstance(given, torch.Tensor):
         return as_numbers(given, name)
     if given.device.type != "cpu":
