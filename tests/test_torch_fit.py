@@ -63,14 +63,12 @@ def test_torch_is_imported_when_fit_is_called_and_its_lack_is_one_sentence():
 @pytest.mark.parametrize("kind", ["classes", "numbers"])
 def test_the_weights_are_those_of_the_solver_by_itself(torch, kind):
     module, seed, passes = dense(torch.nn), 3, 4
-    dtype, loss, Y = "float32", "cross_entropy", one_hot(LABELS)
-    given = torch.from_numpy(LABELS)
+    loss, given, Y = "cross_entropy", torch.from_numpy(LABELS), one_hot(LABELS)
     if kind == "numbers":
-        module, dtype, loss = module.double(), "float64", "squared"
-        Y = RNG.normal(size=(60, 3))
+        loss, Y = "squared", RNG.normal(size=(60, 3))
         given = torch.from_numpy(Y)
     problem = Problem((6, 8, 7, 3), ["relu", "tanh"], loss, weight_penalty="ridge:1e-3")
-    solver = MiniBatchThreeSplitting(problem, batch_size=20, step_size=0.2, dtype=dtype)
+    solver = MiniBatchThreeSplitting(problem, batch_size=20, step_size=0.2)
     state = solver.init(X, Y, seed=seed, passes=passes)
     for l, layer in enumerate(module[::2], start=1):
         for W in (state.W[l], state.mean_W[l]):
@@ -125,13 +123,15 @@ def networks_of_images(nn):
 
 def test_a_network_of_images_is_read_as_it_computes_and_written_as_it_was_read(torch):
     for number, module in enumerate(networks_of_images(torch.nn)):
+        module.to(torch.float64 if number == 1 else torch.float32)
         state = deepcopy(module.state_dict())
         result = fit(module, torch.from_numpy(IMAGES), LABELS, max_iter=0)
         assert same(module, state)
         rows = IMAGES if number == 2 else IMAGES.transpose(0, 2, 3, 1)
         outputs = result.network.forward(rows.reshape(60, -1))
         with torch.no_grad():
-            np.testing.assert_allclose(outputs, module(torch.from_numpy(IMAGES)), atol=1e-5)
+            expected = module(torch.from_numpy(IMAGES.astype(outputs.dtype)))
+        np.testing.assert_allclose(outputs, expected, atol=1e-5)
 
 
 def model_of(layers, activations, residual):
