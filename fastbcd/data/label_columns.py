@@ -71,8 +71,13 @@ def check_both_occur(Y: NDArray[Any], name: str, names: Sequence[Any]) -> None:
 
 def is_loss_of_labels(loss: Any) -> bool:
     """Whether a `Loss`, or its text, is for several labels; see `loss_of_labels`."""
+    return _is_cross_entropy(loss) or loss_name(loss) in LOSSES_OF_LABELS
+
+
+def _is_cross_entropy(loss: Any) -> bool:
+    """Whether a text is the name of the cross-entropy without label smoothing."""
     text = plain(loss)
-    return text == "cross_entropy" or loss_name(text) in LOSSES_OF_LABELS
+    return isinstance(text, str) and text == "cross_entropy"
 
 
 def loss_of_labels(loss: Any) -> Any:
@@ -80,10 +85,9 @@ def loss_of_labels(loss: Any) -> Any:
 
     `InputError` for a loss of one class among several.
     """
-    text = plain(loss)
     if not is_loss_of_labels(loss):
         raise InputError(
-            f"loss: {text!r} is not for several labels of 0 and 1; those that are: cross_entropy, "
-            f"{', '.join(LOSSES_OF_LABELS)}"
+            f"loss: {plain(loss)!r} is not for several labels of 0 and 1; those that are: "
+            f"cross_entropy, {', '.join(LOSSES_OF_LABELS)}"
         )
-    return "logistic_ovr" if text == "cross_entropy" else loss
+    return "logistic_ovr" if _is_cross_entropy(loss) else loss
