@@ -47,7 +47,7 @@ class BaseBCD(Fitting):
     """Base of `BCDClassifier`, whose docstring describes the parameters, and `BCDRegressor`."""
 
     def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Any:
-        """Train on X (n, d), y (n,) or, for several outputs of a regressor, (n, k).
+        """Train on X (n, d), y (n,) or, for several outputs or labels, (n, k).
 
         Parameters
         ----------
