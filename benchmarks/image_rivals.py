@@ -1,12 +1,13 @@
 """Adam, Muon and SOAP in PyTorch on the networks of `images.py`, tuned and then measured.
 
     python benchmarks/image_rivals.py --data FOLDER --network cifar --out runs.csv --method muon
-        --passes 3 [--rates R R R] [--seeds 5] [--device cuda] [--trials-only]
+        --passes 3 [--rates R R R] [--decay D] [--seeds 5] [--device cuda] [--trials-only]
 
 Each rate is tried on a validation split (the last 5,000 training samples); the best one then trains
 on all samples, with every seed, and the test set measures it. The columns of the CSV are those of
 `images.py`. A rate follows a cosine to 0. Beside Muon and SOAP, Adam moves biases and the last
-layer, with a fixed share of the rate. On a GPU every step is one CUDA graph.
+layer, with a fixed share of the rate; `--decay` is decoupled from the gradient. On a GPU every step
+is one CUDA graph.
 """
 
 from __future__ import annotations

@@ -106,6 +106,8 @@ class Training:
         self._rate = torch.zeros((), device=self.device)
         self._adam_rate = torch.zeros((), device=self.device)
         self.adam = torch.optim.Adam(rest, lr=self._adam_rate, fused=True, capturable=on_card)
+        # Decoupled weight decay, of every matrix at the rate of its own optimiser.
+        self.decayed = [(W.data, self._rate if id(W) in held else self._adam_rate) for W in weights]
         self._rows = torch.arange(options.batch, device=self.device)
         self.steps_a_pass = len(self.X) // options.batch
         self.taken, self._graph = 0, None
@@ -121,6 +123,8 @@ class Training:
         self._adam_rate.copy_(SHARE[self.options.method] * self._rate)
         self.adam.step()
         with torch.no_grad():
+            for W, rate in self.decayed:
+                W.mul_(1.0 - self.options.decay * rate)
             for W, own in self.own:
                 own.step(W.data, W.grad, self._rate)
 

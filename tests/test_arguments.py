@@ -8,6 +8,7 @@ import pytest
 from fastbcd import DescentWarning, InputError, Network, Problem, ThreeSplitting, one_hot
 from fastbcd.callbacks import Accuracy, Callback, Objective
 from fastbcd.kernels import linear, relu
+from fastbcd.layers import Dense, MaxPool2d
 
 PROBLEMS = [
     ({"widths": (3,)}, "widths needs inputs and outputs"),
@@ -21,6 +22,12 @@ PROBLEMS = [
     ({"activation": "polynomial"}, "activation: polynomial: give 2 to 10 coefficients"),
     ({"activation": "leaky_relu:"}, "must be numbers separated by commas"),
     ({"activation": 3}, "activation must be a name or a Formula, got 3"),
+    ({"activation": ["relu"] * 2}, "activation must be one name or one for each of 1 hidden layer"),
+    ({"activation": ["rleu"]}, "activation: unknown name 'rleu'"),
+    (
+        {"activation": ["relu"], "layers": [MaxPool2d((2, 2, 1)), Dense(1, 2)], "widths": None},
+        "activation: layer 1 is a max_pool2d, which is linear, got 'relu'",
+    ),
     ({"loss": None}, "loss must be a name or a Loss, got None"),
     ({"widths": 5}, "widths must be a sequence of integers, got 5"),
     ({"widths": (3, 10**11)}, "widths must be an integer of at most 2147483647"),

@@ -7,6 +7,7 @@ import pytest
 from batches import memory_mapped
 from command import fastbcd
 from mpi import program, run_ranks
+from share import share
 from sklearn.datasets import load_digits
 
 from fastbcd import (
@@ -113,7 +114,7 @@ def test_a_step_learns_from_moved_images():
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", share(["float32", "float64"], at_most=2))
 def test_threads_and_files_change_no_bit(dtype, tmp_path):
     one = solver_of(dtype=dtype).fit(X, Y, max_iter=3)
     for given in ((X, Y), memory_mapped(tmp_path, X=X, Y=Y)):

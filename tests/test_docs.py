@@ -23,6 +23,7 @@ from test_data import write_csv, write_idx_folder, write_npz
 
 import fastbcd
 from fastbcd import callbacks, data, estimators, export, kernels, layers, plots
+from fastbcd import torch as bridge
 from fastbcd.cli.main import build_parser, main
 from fastbcd.cli.run_folder import RunFolder
 from fastbcd.solvers import mini_batch
@@ -34,7 +35,7 @@ RUN = [path for path in LINKED if path.parent.name != "kernels"]
 WIDTH, EPOCHS = 32, 3
 # What prepares or checks a checkout; and programs that are not ours.
 OTHER = {"asv", "cd", "git", "mypy", "nproc", "pip", "pytest", "python3", "ruff"}
-PUBLIC = (fastbcd, callbacks, data, estimators, export, kernels, layers, mini_batch, plots)
+PUBLIC = (fastbcd, callbacks, data, estimators, export, kernels, layers, mini_batch, plots, bridge)
 # Public, though no `__all__` has them.
 ALSO = (
     "fastbcd.training.certificate.Certificate",

@@ -20,10 +20,11 @@ from numpydoc.docscrape import NumpyDocString
 
 import fastbcd
 from fastbcd import callbacks, data, export, kernels, plots
+from fastbcd import torch as bridge
 from fastbcd.solvers import mini_batch
 
 # What users import from; names in `__all__` are public.
-PUBLIC = (fastbcd, callbacks, data, export, mini_batch, plots, kernels)
+PUBLIC = (fastbcd, callbacks, data, export, mini_batch, plots, kernels, bridge)
 # Public, though no `__all__` has them.
 ALSO = (
     "fastbcd.training.certificate.Certificate",

@@ -30,7 +30,7 @@ from fastbcd import (
 from fastbcd.cli.solver_options import FULL_BATCH_DEFAULTS, MINI_BATCH_OPTIONS
 from fastbcd.devices import CPU
 from fastbcd.estimators.solvers import FULL_BATCH_USUAL, MINI_BATCH_ONLY
-from fastbcd.estimators.start import continue_from
+from fastbcd.solvers.continuation import continue_from
 from fastbcd.solvers.defaults import ACCELERATION, ITERATIONS
 from fastbcd.training.loop import network_of
 
@@ -186,7 +186,7 @@ def test_a_state_that_goes_on_is_the_one_that_init_makes(solver):
     problem = Problem((9, 40, 40, 3), residual=solver is ThreeSplitting)
     made = solver(problem, n_threads=2, tile_rows=64)
     first, second = (made.init(X, np.eye(3)[np.arange(700) % 3], seed=seed) for seed in (0, 1))
-    continue_from(made, second, network_of(made, first))
+    continue_from(made, second, network_of(made, first).W)
     for name in ("W", "U", "V"):
         for a, b in zip(getattr(first, name), getattr(second, name), strict=True):
             np.testing.assert_array_equal(a, b)

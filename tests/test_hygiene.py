@@ -15,7 +15,7 @@ SOURCES = sorted([*(ROOT / "fastbcd").glob("**/*.py"), *(ROOT / "kernels").glob(
 FLOORS = (
     *("kernels", "errors", "support", "files", "devices", "layers", "problem", "data", "models"),
     *("training", "solvers", "mini_batch", "checkpoints", "callbacks", "warmup"),
-    *("plots", "export", "estimators", "cli"),
+    *("plots", "export", "torch", "estimators", "cli"),
 )
 
 

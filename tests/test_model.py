@@ -189,8 +189,8 @@ def test_keys_and_arrays_that_are_unknown_or_missing_are_named(saved, tmp_path):
 
 
 def test_a_file_of_a_later_format_is_refused(saved, tmp_path):
-    with pytest.raises(InputError, match=r"has format 7; this version reads 1 to 6"):
-        Model.load(edited(saved, tmp_path / "new", format=7))
+    with pytest.raises(InputError, match=r"has format 8; this version reads 1 to 7"):
+        Model.load(edited(saved, tmp_path / "new", format=8))
 
 
 def test_a_checksummed_file_of_another_kind_is_refused(tmp_path):

@@ -6,6 +6,9 @@ import numpy as np
 
 from fastbcd import InputError, Problem, ThreeSplitting, kernels
 
+from .extent import some
+from .kernels import ACTIVATIONS
+
 ROWS, WIDTH = 16_384, 1536
 
 
@@ -20,7 +23,7 @@ def solver_on_gpu(widths: tuple[int, ...]) -> ThreeSplitting:
 class Preactivation:
     """The fused U-block reads U, V, B and writes U and ``U - B``: five arrays."""
 
-    params = (["relu", "leaky_relu", "linear", "sigmoid", "tanh", "softplus"],)
+    params = (some(ACTIVATIONS, "relu", "sigmoid"),)
     param_names = ("activation",)
 
     def setup(self, activation):

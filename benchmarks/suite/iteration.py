@@ -6,6 +6,7 @@ import numpy as np
 
 from fastbcd import InputError, MiniBatchThreeSplitting, Problem, ThreeSplitting, one_hot
 
+from .extent import DEVICES, some
 from .floor import Floor, irreducible_calls, mini_batch_calls
 from .measure import paired_ratio
 
@@ -14,6 +15,7 @@ NETWORKS = {
     "784-600x10-10": ((784, *[600] * 10, 10), 15_000),
     "784-1500x3-10": ((784, 1500, 1500, 1500, 10), 15_000),
 }
+FEW = ("64-512-512-10", "784-600x10-10")
 
 
 def random_classes(widths: tuple[int, ...], n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -28,7 +30,7 @@ def random_classes(widths: tuple[int, ...], n: int) -> tuple[np.ndarray, np.ndar
 class Iteration:
     """`ThreeSplitting.step`, published setting."""
 
-    params = (list(NETWORKS), ["float32", "float64"], ["cpu", "cuda"])
+    params = (some(list(NETWORKS), *FEW), some(["float32", "float64"], "float32"), DEVICES)
     param_names = ("network", "dtype", "device")
     timeout = 600
     number, repeat, warmup_time = 1, 5, 0
@@ -70,7 +72,7 @@ class Iteration:
 class MiniBatchPass:
     """`MiniBatchThreeSplitting.step`, defaults, at several batch sizes."""
 
-    params = (list(NETWORKS), [125, 500, 2000], ["cpu", "cuda"])
+    params = (some(list(NETWORKS), *FEW), some([125, 500, 2000], 500), DEVICES)
     param_names = ("network", "batch_size", "device")
     timeout = 600
     number, repeat, warmup_time = 1, 5, 0

@@ -6,6 +6,7 @@ import numpy as np
 
 from fastbcd import kernels
 
+from .extent import some
 from .measure import Copy, seconds
 from .numpy_newton import NewtonProx
 
@@ -30,10 +31,7 @@ def block(activation: str, dtype: str, rows: int = ROWS) -> tuple:
 class Preactivation:
     """The fused U-block reads U, V, B and writes U and ``U - B``: five arrays, one thread."""
 
-    params = (
-        ["relu", "leaky_relu", "linear", "sigmoid", "tanh", "softplus"],
-        ["float32", "float64"],
-    )
+    params = (some(ACTIVATIONS, "relu", "sigmoid"), some(["float32", "float64"], "float32"))
     param_names = ("activation", "dtype")
     timeout = 300
 
@@ -78,7 +76,7 @@ class Preactivation:
 class AgainstNumPy:
     """The same Newton steps in NumPy, in cache, one thread."""
 
-    params = (["sigmoid", "tanh"], ["float32", "float64"])
+    params = (some(["sigmoid", "tanh"], "sigmoid"), ["float32", "float64"])
     param_names = ("activation", "dtype")
 
     def track_speedup(self, activation, dtype):

@@ -10,6 +10,7 @@ import numpy as np
 
 from fastbcd import kernels
 
+from .extent import some
 from .measure import BLAS_LIMIT, gemm_rate, seconds
 
 ROWS = 1024
@@ -22,7 +23,7 @@ def draw(*shape: int, dtype: str = "float32") -> np.ndarray:
 class Products:
     """The products of a tile of 1024 samples, d x d."""
 
-    params = (["affine", "solve_state", "tile_cross", "tile_gram"], [128, 600, 1500])
+    params = (["affine", "solve_state", "tile_cross", "tile_gram"], some([128, 600, 1500], 600))
     param_names = ("kernel", "d")
 
     def setup(self, kernel, d):
@@ -55,7 +56,7 @@ class Products:
 class Ridge:
     """Factor and solve of the W-block, d x d, float64."""
 
-    params = ([128, 600, 1500],)
+    params = (some([128, 600, 1500], 600),)
     param_names = ("d",)
 
     def setup(self, d):

@@ -61,13 +61,16 @@ class Objective(Every):
 class Accuracy(Every):
     """Adds ``NAME_accuracy``: the share of samples whose largest output is their class.
 
+    With several labels it is the share of samples all of whose labels are right.
+
     Parameters
     ----------
     name : str
         For example ``"train"`` or ``"test"``.
     X : (n, d_0) array
-    labels : (n,) array of int
-        Index of each sample's class. Each rank gives its own samples; a rank may have none.
+    labels : (n,) array of int, or (n, k) of 0 and 1
+        Index of each sample's class, or its labels. Each rank gives its own samples; a rank may
+        have none.
     every : int, default=1
     """
 
@@ -139,10 +142,15 @@ class NumberScores(Every):
 
 
 def accuracy(outputs: Any, labels: Any) -> float:
-    """Share of rows of `outputs` (n, k) whose largest entry is at `labels` (n,)."""
+    """Share of samples that `hits` marks."""
     return float(np.mean(hits(outputs, labels)))
 
 
 def hits(outputs: Any, labels: Any) -> Any:
-    """Whether the largest entry of each row of `outputs` (n, k) is at `labels` (n,)."""
+    """Whether the largest entry of each row of `outputs` (n, k) is at `labels` (n,).
+
+    For `labels` (n, k) of 0 and 1: whether those above 0 are the ones.
+    """
+    if labels.ndim == 2:
+        return ((outputs > 0) == (labels > 0)).all(axis=1)
     return np.argmax(outputs, axis=1) == labels

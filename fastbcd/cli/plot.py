@@ -66,6 +66,10 @@ def _draw_confusion(path: Path, figure: Any) -> None:
     prediction = predict(folder, Request())
     if prediction.classes is None:
         raise InputError(f"--confusion is for classes, but {folder.model} predicts numbers")
+    if prediction.predicted.ndim == 2:
+        raise InputError(
+            f"--confusion is for samples of one class, but {folder.model} predicts several labels"
+        )
     if prediction.labels is None:
         raise InputError(f"--confusion: {prediction.name} has no labels to compare with")
     figure.set_size_inches(plots.confusion_size(len(prediction.classes)))

@@ -22,9 +22,9 @@ def add_command(commands: Any) -> None:
         "predict",
         help="predict with a trained network",
         description=(
-            "Predict class labels or numbers with the model of a run. If the data has the right "
-            "ones, the accuracy or R2 is printed. A table may have its columns in any order, "
-            "unknown categories and gaps. Predictions go to --out. Without --out they go to "
+            "Predict classes, numbers or several labels with the model of a run. If the data has "
+            "the right ones, the accuracy or R2 is printed. A table may have its columns in any "
+            "order, unknown categories and gaps. Predictions go to --out. Without --out they go to "
             "standard output, and nothing else does, if the right ones are unknown or if --proba "
             "is given."
         ),
@@ -42,7 +42,7 @@ def add_command(commands: Any) -> None:
     )
     add("--target", metavar="COLUMN", help="column of a table with labels; default: the run's own")
     add("--out", type=user_path, metavar="FILE", help="new CSV file for the predictions")
-    add("--proba", action="store_true", help="also write the probability of each class")
+    add("--proba", action="store_true", help="also write the probability of each class or label")
     add_reading_options(parser)
     add("--threads", type=int, help="number of threads; default: as many as BLAS would use")
 
@@ -81,8 +81,8 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _predictions(prediction: Prediction) -> dict[str, list[Any]]:
-    """The columns of predictions; of several numbers each has the name of its target."""
-    if prediction.classes is not None:
+    """The columns of predictions; several numbers or labels have the names of their targets."""
+    if prediction.predicted.ndim == 1:
         return {"prediction": prediction.predicted.tolist()}
     values = prediction.predicted.T.tolist()
     if len(values) == 1:

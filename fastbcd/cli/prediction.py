@@ -12,7 +12,7 @@ from fastbcd.data import Dataset, TableOptions, load
 from fastbcd.data.inputs import check_same_shape
 from fastbcd.data.labels import encode
 from fastbcd.data.table import UNNAMED
-from fastbcd.data.tables.target import CLASSES, NUMBERS
+from fastbcd.data.tables.target import CLASSES, LABELS, NUMBERS
 from fastbcd.errors import InputError
 from fastbcd.files.atomic import user_path
 from fastbcd.models.model import Model
@@ -20,11 +20,11 @@ from fastbcd.models.model import Model
 
 @dataclass
 class Prediction:
-    """Labels (n,) or numbers (n, k) that were predicted for data called `name`.
+    """Labels (n,), or numbers or labels (n, k), that were predicted for data called `name`.
 
     `labels` are the right ones, of the same shape, if they are known. `classes` (k,) are those of
     the model, sorted, or None for numbers; `probabilities` is (n, k) or None. `targets` are the
-    names of the k columns of numbers.
+    names of the k columns of numbers or labels.
     """
 
     name: str
@@ -36,8 +36,9 @@ class Prediction:
 
     @property
     def accuracy(self) -> float:
-        """Share of samples whose predicted label is right."""
-        return float(np.mean(self.predicted == self.labels))
+        """Share of samples whose predicted label is right, or all of whose labels are."""
+        right = self.predicted == self.labels
+        return float(np.mean(right if right.ndim == 1 else right.all(axis=1)))
 
     @property
     def r2(self) -> float:
@@ -85,10 +86,26 @@ def predict(folder: RunFolder, request: Request) -> Prediction:
     predicted, labels = model.predict(X, request.threads, names), dataset.y_test
     if model.classes is None:
         return _of_numbers(config, dataset, predicted.reshape(len(X), -1))
+    probabilities = model.predict_proba(X, request.threads, names) if request.proba else None
+    if model.multi_label:
+        labels, names = _label_columns(model, dataset), model.classes.tolist()
+        return Prediction(dataset.name, predicted, labels, model.classes, probabilities, names)
     if labels is not None:
         labels = model.classes[encode(labels, model.classes, dataset.name)]
-    probabilities = model.predict_proba(X, request.threads, names) if request.proba else None
     return Prediction(dataset.name, predicted, labels, model.classes, probabilities)
+
+
+def _label_columns(model: Model, dataset: Dataset) -> Any:
+    """The right labels (n, k) in the order of the model's, found by name; None if unknown."""
+    assert model.classes is not None
+    names = model.classes.tolist()
+    if dataset.y_test is None:
+        return None
+    if sorted(dataset.targets) != sorted(names):
+        raise InputError(
+            f"--target: the model's labels are {', '.join(names)}, got {', '.join(dataset.targets)}"
+        )
+    return dataset.y_test[:, [dataset.targets.index(name) for name in names]]
 
 
 def _load(config: dict[str, Any], model: Model, request: Request) -> Dataset:
@@ -110,12 +127,19 @@ def _load(config: dict[str, Any], model: Model, request: Request) -> Dataset:
         # Models of earlier versions were also trained on row numbers.
         index=bool(model.feature_names and UNNAMED.fullmatch(model.feature_names[0])),
         table=TableOptions(
-            task=NUMBERS if model.classes is None else CLASSES,
+            task=_task_of(model),
             encoding=model.table,
             separator=told.get("separator"),
             decimal=told.get("decimal"),
         ),
     )
+
+
+def _task_of(model: Model) -> str:
+    """The task for which the model was trained."""
+    if model.multi_label:
+        return LABELS
+    return NUMBERS if model.classes is None else CLASSES
 
 
 def _of_numbers(config: dict[str, Any], dataset: Dataset, predicted: Any) -> Prediction:

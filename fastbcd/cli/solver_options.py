@@ -53,6 +53,7 @@ FULL_BATCH_DEFAULTS: dict[str, Any] = {
 }
 MINI_BATCH_DEFAULTS: dict[str, Any] = {"weight_penalty": "none", "schedule": "cosine"}
 HIDDEN = "512,512"
+LOSS, LOSS_OF_LABELS = "squared", "logistic_ovr"
 
 # Options of mini-batches: type and help. The solver has their defaults.
 MINI_BATCH_OPTIONS: dict[str, tuple[type, str]] = {
@@ -117,7 +118,11 @@ def add_solver_options(parser: argparse.ArgumentParser) -> None:
         "of DATA's arrays or files",
     )
     add("--activation", default="relu", metavar="NAME", help=f"one of {_names(ACTIVATIONS)}")
-    add("--loss", default="squared", metavar="NAME", help=f"one of {_names(LOSSES)}")
+    add(
+        "--loss",
+        metavar="NAME",
+        help=f"one of {_names(LOSSES)}; default: {LOSS}, or {LOSS_OF_LABELS} for several labels",
+    )
     add("--gamma", type=float, default=1.0, help="weight of the couplings")
     add("--rho", type=float, help="weight of the linear coupling; default: 16, or gamma on full "
         "batches")  # fmt: skip

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fastbcd.cli.batches import takes_full_batches
+from fastbcd.cli.solver_options import LOSS
 from fastbcd.data import TableOptions
 from fastbcd.data.table import is_table
 from fastbcd.data.tables.encoding import TableEncoding
@@ -50,9 +51,10 @@ def add_table_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--task",
         choices=TASKS,
-        help="predict classes or numbers; default: numbers if the target holds numbers that are "
-        "not whole or too many for classes, if there are several targets, or if --loss is for "
-        "numbers only",
+        help="predict classes, numbers, or several labels, each a target of 0 and 1 or yes and no; "
+        "default: numbers if the target holds numbers that are not whole or too many for classes, "
+        "if there are several targets, or if --loss is for numbers only; of several targets "
+        "labels if they hold yes and no, or if --loss is for classes",
     )
     add_reading_options(group)
 
@@ -79,7 +81,7 @@ def table_options(options: argparse.Namespace) -> TableOptions:
         if name in kinds:
             raise InputError(f"--column names the column {name!r} twice")
         kinds[name] = kind
-    loss = parse(options.loss, LOSSES, "loss")
+    loss = parse(options.loss or LOSS, LOSSES, "loss")
     return TableOptions(
         kinds=kinds,
         task=options.task,

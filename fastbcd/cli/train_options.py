@@ -29,7 +29,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     data = f"{FORMS}; without it, scikit-learn's digits"
     add("data", nargs="?", type=user_path, metavar="DATA", help=data)
     add("--target", metavar="COLUMN", help="column of a table that holds the labels, or the "
-        "number to predict; several numbers: A,B")  # fmt: skip
+        "number to predict; several numbers, or labels: A,B")  # fmt: skip
     add(
         "--test-fraction",
         type=float,

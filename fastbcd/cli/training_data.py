@@ -12,15 +12,17 @@ from typing import Any
 import numpy as np
 
 from fastbcd.callbacks import Accuracy, Callback, NumberScores
+from fastbcd.callbacks.measurements import accuracy
 from fastbcd.cli.resume import check_same_columns
-from fastbcd.cli.solver_options import tile_rows_of
+from fastbcd.cli.solver_options import LOSS, LOSS_OF_LABELS, tile_rows_of
 from fastbcd.cli.table_options import choose_for_table, table_options
 from fastbcd.data import Dataset, load
 from fastbcd.data.class_weight import balanced_weights
+from fastbcd.data.label_columns import check_both_occur, loss_of_labels
 from fastbcd.data.labels import classes_of, encode, one_hot
 from fastbcd.data.reading import share
 from fastbcd.data.table import is_table
-from fastbcd.data.tables.target import NUMBERS
+from fastbcd.data.tables.target import LABELS, NUMBERS
 from fastbcd.data.target_scaling import fit_target_scaling
 from fastbcd.devices.ranks import Ranks, collective_errors
 from fastbcd.errors import InputError
@@ -199,13 +201,77 @@ class Numbers:
         return float(r2_score(Y, means(self.loss, outputs.astype(np.float64))))
 
 
-Targets = Labels | Numbers
+@dataclass
+class LabelColumns:
+    """Labels (n, k) of 0 and 1, of which a sample has any number, and their names."""
+
+    names: list[str]
+    train: Any
+    test: Any
+
+    @classmethod
+    def of(cls, dataset: Dataset, ranks: Ranks) -> LabelColumns:
+        """The labels of `dataset`, which gives its own up; `InputError` if one is constant."""
+        train, test = dataset.y_train, dataset.y_test
+        with collective_errors(ranks):
+            check_both_occur(np.concatenate(ranks.gather(train)), dataset.name, dataset.targets)
+        dataset.y_train = dataset.y_test = None
+        return cls(dataset.targets, train, test)
+
+    @property
+    def n_outputs(self) -> int:
+        """The number of outputs of a network for these targets."""
+        return len(self.names)
+
+    def network_targets(self, allocate: Any, dtype: Any) -> Any:
+        """Targets of the training samples, in memory from `allocate`."""
+        out = allocate(self.train.shape, dtype)
+        out[...] = self.train
+        return out
+
+    def scores(self, X_train: Any, X_test: Any, every: int) -> list[Callback]:
+        """Callbacks that measure how good predictions are."""
+        return [
+            Accuracy("train", X_train, self.train, every),
+            Accuracy("test", X_test, self.test, every),
+        ]
+
+    def of_model(self) -> dict[str, Any]:
+        """Arguments of `Model` that describe the targets."""
+        return {"classes": np.array(self.names), "multi_label": True}
+
+    def balanced(self, ranks: Ranks) -> Any:
+        """`InputError`: a sample is not of one class."""
+        raise InputError("--class-weight is for samples of one class, and there are several labels")
+
+    def groups(self) -> Iterator[tuple[str, Any]]:
+        """Yield one group: all training samples."""
+        yield "the table", np.arange(len(self.train))
+
+    def give_up(self, held: Any) -> Any:
+        """Take the `held` (n,) training samples out, and return their targets of the network."""
+        Y, self.train = self.train[held], self.train[~held]
+        check_both_occur(self.train, "--early-stopping", self.names)
+        return Y
+
+    def score(self, outputs: Any, Y: Any, weight: Any) -> float:
+        """The accuracy of outputs (n, k): the share of samples all of whose labels are right."""
+        return accuracy(outputs, Y)
+
+
+Targets = Labels | Numbers | LabelColumns
 # Kinds of targets of the losses for numbers.
 OF_NUMBERS = ("real", "not negative")
 
 
 def targets_of(dataset: Dataset, options: argparse.Namespace, ranks: Ranks) -> Targets:
-    """The targets of `dataset`, which gives its own up."""
+    """The targets of `dataset`, which gives its own up; ``--loss`` gets the default for them."""
+    if options.loss is None:
+        options.loss = LOSS_OF_LABELS if dataset.task == LABELS else LOSS
+    if dataset.task == LABELS:
+        with collective_errors(ranks):
+            options.loss = loss_of_labels(options.loss)
+        return LabelColumns.of(dataset, ranks)
     if dataset.task != NUMBERS:
         return Labels.of(dataset, ranks)
     return Numbers.of(dataset, parse(options.loss, LOSSES, "loss"), ranks)

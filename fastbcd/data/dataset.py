@@ -42,8 +42,8 @@ class Dataset:
         Shape of one sample, if samples are images.
     encoding : TableEncoding, optional
         How the columns of a table became features, if they are not numbers as they stand.
-    task : {"classification", "regression"}
-        Whether targets are labels (n,) of classes, or numbers (n, k).
+    task : {"classification", "regression", "multilabel"}
+        Whether targets are labels (n,) of classes, numbers (n, k), or k labels of 0 and 1, (n, k).
     targets : list of str
         Names of the columns with the targets.
 

@@ -22,10 +22,10 @@ from fastbcd.estimators.interruption import run_until_interrupted
 from fastbcd.estimators.samples import Array, Samples
 from fastbcd.estimators.scaling import Scaling
 from fastbcd.estimators.solvers import MINI_BATCH, check_solver, make_solver, worth_threads
-from fastbcd.estimators.start import continue_from
 from fastbcd.estimators.stream import CallProgress, Stream, stream_solver
 from fastbcd.estimators.unchanged import unchanged_on_error
 from fastbcd.models.network import Network
+from fastbcd.solvers.continuation import continue_from
 from fastbcd.solvers.mini_batch.inputs import mean_one
 from fastbcd.solvers.mini_batch.schedule import SCHEDULES
 from fastbcd.support.floating_point import own_errstate, own_errstate_in
@@ -47,7 +47,7 @@ class BaseBCD(Fitting):
     """Base of `BCDClassifier`, whose docstring describes the parameters, and `BCDRegressor`."""
 
     def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Any:
-        """Train on X (n, d), y (n,) or, for several outputs of a regressor, (n, k).
+        """Train on X (n, d), y (n,) or, for several outputs or labels, (n, k).
 
         Parameters
         ----------
@@ -102,7 +102,7 @@ class BaseBCD(Fitting):
         passes: dict[str, Any] = {"passes": max_iter} if mini_batch else {}
         state: Any = solver.init(Z, Y, seed=seed, sample_weight=weight, **passes)
         if previous is not None and not scaling.begins(self._scaling):
-            continue_from(solver, state, previous.network)
+            continue_from(solver, state, previous.network.W)
         self._scaling = scaling
         validation = None
         if held_out is not None:
@@ -264,7 +264,7 @@ class BaseBCD(Fitting):
         Z, Y = self._scaled(samples, scaling, solver.dtype)
         state = solver.init(Z, Y, seed=self._seed(), passes=1, sample_weight=samples.weight)
         if network is not None:
-            continue_from(solver, state, network)
+            continue_from(solver, state, network.W)
         state.iteration = 0
         return Stream(state, solver, plain(self.preprocess))
 

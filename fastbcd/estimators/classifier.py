@@ -13,17 +13,28 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 
 from fastbcd.data.class_weight import balanced
+from fastbcd.data.label_columns import (
+    check_both_occur,
+    check_labels,
+    has_columns,
+    is_loss_of_labels,
+    label_columns,
+    loss_of_labels,
+)
 from fastbcd.data.label_values import faithful
 from fastbcd.data.labels import indices_of, one_hot
 from fastbcd.data.validation import check_some_weight
 from fastbcd.errors import InputError
 from fastbcd.estimators.base import BaseBCD, takes_streams
-from fastbcd.estimators.parameters import loss_name
 from fastbcd.estimators.samples import Array
 from fastbcd.estimators.solvers import AUTO, HIDDEN, MINI_BATCH
-from fastbcd.models.probabilities import check_has_probabilities, probabilities
+from fastbcd.models.probabilities import (
+    check_has_probabilities,
+    label_probabilities,
+    probabilities,
+)
 from fastbcd.support.floating_point import own_errstate, own_errstate_in
-from fastbcd.support.parameters import plain
+from fastbcd.support.parameters import loss_name, plain
 
 
 def _has_probabilities(estimator: Any) -> bool:
@@ -44,6 +55,9 @@ class BCDClassifier(ClassifierMixin, BaseBCD):
     largest output, `predict_proba` the probabilities that belong to the loss
     (`fastbcd.models.probabilities`).
 
+    If y is a matrix (n, k) of 0 and 1, a sample has any number of k labels, and y_i is its row. The
+    losses of the labels add up, and `predict` returns such a matrix.
+
     Parameters
     ----------
     hidden_layer_sizes : int or sequence of int, default=(128, 128)
@@ -59,7 +73,8 @@ class BCDClassifier(ClassifierMixin, BaseBCD):
     loss : str or Loss, default="cross_entropy"
         ``"cross_entropy"``, or ``"cross_entropy:0.1"`` with label smoothing of 0.1;
         ``"squared"``, ``"logistic"`` (two classes), ``"logistic_ovr"``, ``"exponential"``, or
-        ``"hinge"``, which has no probabilities.
+        ``"hinge"``, which has no probabilities. With several labels ``"cross_entropy"`` is that of
+        each label, which is ``"logistic_ovr"``; the last two are the only others.
     solver : {"mini-batch", "three-splitting", "two-splitting"}, default="mini-batch"
         `MiniBatchThreeSplitting` learns fastest. `ThreeSplitting` and `TwoSplitting` use full
         batches, and their objective falls in every iteration.
@@ -108,7 +123,7 @@ class BCDClassifier(ClassifierMixin, BaseBCD):
     tol : float, default=1e-4
         These three are for early stopping only.
     class_weight : dict, "balanced" or None, default=None
-        Weights of classes, by which those of samples are multiplied.
+        Weights of classes, by which those of samples are multiplied; not for several labels.
     warm_start : bool, default=False
         `fit` goes on from the weights and the scaling of the last `fit`.
     random_state : int, RandomState or None, default=None
@@ -126,7 +141,7 @@ class BCDClassifier(ClassifierMixin, BaseBCD):
     Attributes
     ----------
     classes_ : (k,) array
-        Sorted labels.
+        Sorted labels; with several labels the numbers of their columns.
     model_ : Model
         Network, scaling and classes: ``model_.save(path)`` writes what ``fastbcd predict`` reads.
     network_ : Network
@@ -248,16 +263,24 @@ class BCDClassifier(ClassifierMixin, BaseBCD):
         Parameters
         ----------
         X : (n, d) array
-        y : (n,) array
+        y : (n,) array, or (n, k) of 0 and 1
         classes : array, optional
             All labels that the stream may have, two or more. The first call needs them, unless
-            `fit` came before; later calls may repeat them.
+            `fit` came before or y is a matrix; later calls may repeat them.
         sample_weight : (n,) array, optional
             Weights are not scaled: 1 is the weight of a usual sample.
         """
         return self._partial_fit(X, y, sample_weight, classes)
 
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = is_loss_of_labels(self.loss)
+        return tags
+
     def _validate(self, X: Any, y: Any, reset: bool) -> tuple[Array, Array]:
+        if has_columns(y):
+            X, y = self._validated(X, label_columns(y, "y"), reset=reset, multi_output=True)
+            return X, check_labels(y, "y")
         if y is not None:
             y = faithful(y, "y")
         X, y = self._validated(X, y, reset=reset)
@@ -265,16 +288,50 @@ class BCDClassifier(ClassifierMixin, BaseBCD):
         return X, y
 
     def _encode(self, y: Array, go_on: bool, stream: bool = False, classes: Any = None) -> Array:
+        multi_label = y.ndim == 2
+        if go_on and multi_label != self._multi_label:
+            kinds = ("classes", "labels in columns")
+            raise InputError(
+                f"y has {kinds[multi_label]}, but had {kinds[not multi_label]} before; fit a new "
+                "estimator"
+            )
+        self._multi_label = multi_label
+        found = np.arange(y.shape[1]) if multi_label else np.unique(y)
         if stream:
+            if multi_label and classes is None and not go_on:
+                classes = found
             self._set_classes_of_stream(classes, go_on)
         elif not go_on:
-            self.classes_ = np.unique(y)
-        elif not np.array_equal(np.unique(y), self.classes_):
+            self.classes_ = found
+        if multi_label:
+            return self._label_codes(y, found)
+        if go_on and not stream and not np.array_equal(found, self.classes_):
             raise InputError(
-                f"warm_start: y has the classes {np.unique(y)}, but had {self.classes_} in the "
-                "last fit; fit a new estimator"
+                f"warm_start: y has the classes {found}, but had {self.classes_} in the last fit; "
+                "fit a new estimator"
             )
         return indices_of(y, self.classes_, "y")[:, None]
+
+    def _label_codes(self, y: Array, found: Array) -> Array:
+        """Return the labels (n, k), after a check of their number and of the parameters."""
+        if not np.array_equal(found, self.classes_):
+            raise InputError(
+                f"y has {len(found)} labels in columns, but {len(self.classes_)} are expected: "
+                f"{self.classes_}"
+            )
+        if plain(self.class_weight) is not None:
+            raise InputError(
+                "class_weight: it is for samples of one class each; y has several labels, so leave "
+                "it at None"
+            )
+        loss_of_labels(self.loss)
+        return y
+
+    def _parameters(self) -> dict[str, Any]:
+        parameters = super()._parameters()
+        if self._multi_label:
+            parameters["loss"] = loss_of_labels(self.loss)
+        return parameters
 
     def _set_classes_of_stream(self, classes: Any, go_on: bool) -> None:
         given = None if classes is None else np.unique(faithful(classes, "classes"))
@@ -291,6 +348,9 @@ class BCDClassifier(ClassifierMixin, BaseBCD):
         self.classes_ = given
 
     def _check_kept(self, codes: Array) -> None:
+        if self._multi_label:
+            check_both_occur(codes, "y", self.classes_.tolist())
+            return
         if len(np.unique(codes)) < 2:
             label = self.classes_[int(codes[0, 0])]
             raise InputError(
@@ -340,27 +400,39 @@ class BCDClassifier(ClassifierMixin, BaseBCD):
         return each
 
     def _fit_targets(self, codes: Array, weight: Array | None) -> dict[str, Any]:
-        return {"classes": self.classes_}
+        return {"classes": self.classes_, "multi_label": self._multi_label}
 
     def _network_targets(self, codes: Array, targets: dict[str, Any]) -> Array:
         return self._raw(codes)
 
     def _raw(self, codes: Array) -> Array:
+        if self._multi_label:
+            return codes.astype(np.float32)
         return one_hot(codes[:, 0], len(self.classes_))
 
     def _score(self, outputs: Array, Y: Array, weight: Array | None) -> float:
+        if self._multi_label:
+            return float(accuracy_score(Y > 0.5, outputs > 0, sample_weight=weight))
         right, found = Y.argmax(axis=1), outputs.argmax(axis=1)
         return float(accuracy_score(right, found, sample_weight=weight))
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:
-        """Return the class of the largest output for each row of X (n, d)."""
+        """Return the class of the largest output for each row of X (n, d).
+
+        With several labels return 1 for each output above 0, that is a probability above 1/2, and
+        0 for the others: (n, k) integers.
+        """
         outputs = self._outputs(X)
+        if self._multi_label:
+            return (outputs > 0).astype(np.int64)
         return np.asarray(self.classes_[outputs.argmax(axis=1)])
 
     def decision_function(self, X: ArrayLike) -> NDArray[np.float64]:
         """Return outputs (n, k) for X (n, d); for two classes the second less the first, (n,)."""
         outputs = self._outputs(X)
-        return outputs[:, 1] - outputs[:, 0] if outputs.shape[1] == 2 else outputs
+        if outputs.shape[1] == 2 and not self._multi_label:
+            return outputs[:, 1] - outputs[:, 0]
+        return outputs
 
     @available_if(_has_probabilities)
     @own_errstate
@@ -369,10 +441,12 @@ class BCDClassifier(ClassifierMixin, BaseBCD):
 
         The link belongs to the loss: softmax for cross-entropy, the nearest vector of probabilities
         for the squared loss, and for the others the logistic function of each class against the
-        rest, divided by their sum. With the hinge loss the method does not exist.
+        rest, divided by their sum. With the hinge loss the method does not exist. With several
+        labels column j has the probabilities of label j, which do not depend on those of others.
         """
         outputs = self._outputs(X)
-        return probabilities(loss_name(self.model_.loss), outputs)
+        function = label_probabilities if self._multi_label else probabilities
+        return function(loss_name(self.model_.loss), outputs)
 
     @available_if(_has_probabilities)
     @own_errstate

@@ -17,18 +17,18 @@ from fastbcd.data.preprocessing import PREPROCESSINGS, Preprocessing
 from fastbcd.data.validation import check_present
 from fastbcd.errors import InputError
 from fastbcd.estimators.images import Shape, checked_shape, image_rows
-from fastbcd.estimators.parameters import Parameters, loss_name
+from fastbcd.estimators.parameters import Parameters
 from fastbcd.estimators.samples import Array, Samples
 from fastbcd.estimators.scaling import Scaling
 from fastbcd.estimators.solvers import MINI_BATCH, check_fraction, make_layers
 from fastbcd.models.model import Model
 from fastbcd.solvers.defaults import ITERATIONS, AnySolver
 from fastbcd.solvers.mini_batch import MiniBatchThreeSplitting
-from fastbcd.support.parameters import choice, flag, plain, require_integer
+from fastbcd.support.parameters import choice, flag, loss_name, plain, require_integer
 from fastbcd.training.loop import Callback, Result
 
 # Arguments of `Model` that describe the targets.
-TARGETS = ("classes", "target_shift", "target_scale")
+TARGETS = ("classes", "multi_label", "target_shift", "target_scale")
 
 
 class Fitting(Parameters):
@@ -40,6 +40,8 @@ class Fitting(Parameters):
     """(H, W, C) of the inputs, if they are images."""
     _scaling: Scaling
     """Scaling of the last fit or partial_fit."""
+    _multi_label: bool = False
+    """Whether a classifier's samples have any number of labels."""
 
     # -- methods that classifier and regressor define -----------------------------------------
 
@@ -130,7 +132,7 @@ class Fitting(Parameters):
     def _split(self, codes: Array, seed: int, merged: bool) -> tuple[Array, Array]:
         """Return rows to train on and rows to hold out; `merged`: equal samples are one."""
         fraction = check_fraction(self.validation_fraction)
-        labels = codes[:, 0] if is_classifier(self) else None
+        labels = codes[:, 0] if is_classifier(self) and not self._multi_label else None
         rows = np.arange(len(codes))
         kind = "different samples (equal ones are one)" if merged else "samples"
         if labels is not None:
@@ -228,7 +230,7 @@ class Fitting(Parameters):
             network,
             preprocessing=scaling.inputs,
             feature_names=None if names is None else [str(name) for name in names],
-            loss=loss_name(self.loss),
+            loss=loss_name(self._parameters()["loss"]),
             input_kind=getattr(self, "_input_kind", None),
             image_shape=getattr(self, "_image_shape", None),
             **scaling.targets,

@@ -7,12 +7,6 @@ from typing import Any
 from sklearn.base import BaseEstimator
 
 from fastbcd.estimators.solvers import AUTO, HIDDEN, MINI_BATCH
-from fastbcd.support.parameters import plain
-
-
-def loss_name(loss: Any) -> str:
-    """Return the name of a `Loss`, or of a text such as ``"huber:1.0"``."""
-    return str(getattr(loss, "name", plain(loss))).partition(":")[0]
 
 
 class Parameters(BaseEstimator):

@@ -12,12 +12,11 @@ from sklearn.metrics import r2_score
 from fastbcd.data.target_scaling import fit_target_scaling
 from fastbcd.errors import InputError
 from fastbcd.estimators.base import BaseBCD
-from fastbcd.estimators.parameters import loss_name
 from fastbcd.estimators.samples import Array
 from fastbcd.kernels import LOSSES
 from fastbcd.models.means import has_log_link, means
 from fastbcd.support.floating_point import own_errstate_in
-from fastbcd.support.parameters import parse, plain
+from fastbcd.support.parameters import loss_name, parse, plain
 
 
 @own_errstate_in

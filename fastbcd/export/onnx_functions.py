@@ -13,7 +13,7 @@ import numpy as np
 
 from fastbcd.export.onnx_graph import Graph
 from fastbcd.kernels import Formula
-from fastbcd.models.probabilities import LINKS
+from fastbcd.models.probabilities import LINKS, slope_of_labels
 
 
 def activation(graph: Graph, x: str, T: Any, formula: Formula) -> str:
@@ -45,6 +45,11 @@ def link(graph: Graph, v: str, T: Any, k: int, loss: str) -> str:
     negative = graph.add("Mul", v, graph.constant(T(-found.slope)))
     logarithms = graph.add("Neg", _softplus(graph, negative, T))
     return graph.add("Softmax", logarithms, axis=1)
+
+
+def each_label(graph: Graph, v: str, T: Any, k: int, loss: str) -> str:
+    """Probabilities of several labels for outputs v (n, k)."""
+    return graph.add("Sigmoid", graph.add("Mul", v, graph.constant(T(slope_of_labels(loss)))))
 
 
 def _softplus(graph: Graph, x: str, T: Any) -> str:

@@ -17,29 +17,34 @@ from fastbcd.models.network import Network
 Order = tuple[int, int, int] | None
 
 
-def _dense(layer: Any, W: Array, order: Order) -> Piece:
-    """``U = V W^T + b``; if V are images, the columns of W have the order of their pixels."""
+def weight_view(layer: Any, W: Array, order: Order) -> Array:
+    """Return a view of W without its biases, in the order of PyTorch's ``weight``.
+
+    A row of W is ``W[o, i, j, c]`` in a convolution, and PyTorch has ``W[o, c, i, j]``. A dense
+    layer whose inputs are images in this `order` has the columns of its rows in that of their
+    pixels: the view is (d_out, C, H, W), and PyTorch has (d_out, C H W).
+    """
+    image = order
+    if isinstance(layer, Conv2d):
+        image = (*layer.shapes.kernel, layer.image[2])
+    elif isinstance(layer, GroupedConv2d):
+        image = (*layer.shapes.kernel, layer.part.image[2])
     weight = W[:, :-1]
-    if order is not None:
-        weight = weight.reshape(-1, *order).transpose(0, 3, 1, 2).reshape(weight.shape)
+    return weight if image is None else weight.reshape(-1, *image).transpose(0, 3, 1, 2)
+
+
+def _dense(layer: Any, W: Array, order: Order) -> Piece:
+    """``U = V W^T + b``."""
+    weight = weight_view(layer, W, order).reshape(layer.d_out, layer.d_in)
     return Piece("Linear", (layer.d_in, layer.d_out), tensors={"weight": weight, "bias": W[:, -1]})
 
 
 def _conv2d(layer: Any, W: Array, order: Order) -> Piece:
-    """``U = P W^T + b``; a row of W is ``W[o, i, j, c]``, and PyTorch has ``W[o, c, i, j]``."""
-    channels, shapes = layer.image[2], layer.shapes
-    weight = W[:, :-1].reshape(-1, *shapes.kernel, channels).transpose(0, 3, 1, 2)
-    sizes = (channels, layer.channels, shapes.kernel, shapes.stride, shapes.padding)
-    return Piece("Conv2d", sizes, tensors={"weight": weight, "bias": W[:, -1]})
-
-
-def _grouped_conv2d(layer: Any, W: Array, order: Order) -> Piece:
-    """The same for groups of channels; PyTorch has the rows of W in the same order."""
-    shapes = layer.shapes
-    weight = W[:, :-1].reshape(-1, *shapes.kernel, layer.part.image[2]).transpose(0, 3, 1, 2)
+    """``U = P W^T + b``; PyTorch has the rows of W, and their groups, in the same order."""
+    shapes, groups = layer.shapes, getattr(layer, "groups", 1)
     sizes = (layer.image[2], layer.channels, shapes.kernel, shapes.stride, shapes.padding)
-    tensors = {"weight": weight, "bias": W[:, -1]}
-    return Piece("Conv2d", sizes, {"groups": layer.groups}, tensors)
+    tensors = {"weight": weight_view(layer, W, order), "bias": W[:, -1]}
+    return Piece("Conv2d", sizes, {"groups": groups} if groups > 1 else {}, tensors)
 
 
 def _average_pool2d(layer: Any, W: Array, order: Order) -> Piece:
@@ -56,7 +61,7 @@ def _max_pool2d(layer: Any, W: Array, order: Order) -> Piece:
 OPERATORS: dict[type[Layer], Callable[[Any, Array, Order], Piece]] = {
     Dense: _dense,
     Conv2d: _conv2d,
-    GroupedConv2d: _grouped_conv2d,
+    GroupedConv2d: _conv2d,
     AveragePool2d: _average_pool2d,
     MaxPool2d: _max_pool2d,
 }

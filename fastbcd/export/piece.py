@@ -12,7 +12,7 @@ Array = NDArray[Any]
 # Layers of `fastbcd.export.torch_layers`; PyTorch has all others.
 OWN = (
     *("Residual", "Skip", "ChannelsFirst", "ChannelsLast", "Polynomial"),
-    *("Simplex", "OneAgainstRest", "Exponential"),
+    *("Simplex", "OneAgainstRest", "EachLabel", "Exponential"),
 )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from fastbcd.export.operators import Order, check_layers
@@ -13,7 +15,7 @@ from fastbcd.kernels.dense import times
 from fastbcd.layers import Skip
 from fastbcd.models.means import has_log_link
 from fastbcd.models.model import Model
-from fastbcd.models.probabilities import LINKS, check_has_probabilities
+from fastbcd.models.probabilities import LINKS, check_has_probabilities, slope_of_labels
 
 # Layer and arguments for each kind of link; the last one gets its slope as argument.
 LINK_LAYERS: dict[str, tuple[str, tuple[float, ...]]] = {
@@ -21,11 +23,14 @@ LINK_LAYERS: dict[str, tuple[str, tuple[float, ...]]] = {
     "softmax": ("Softmax", (-1,)),
     "one_against_rest": ("OneAgainstRest", ()),
 }
+# The names of activations, and PyTorch's names for them; `Polynomial` is one of ours.
 ACTIVATIONS = {
+    "linear": "Identity",
     "relu": "ReLU",
     "leaky_relu": "LeakyReLU",
     "sigmoid": "Sigmoid",
     "tanh": "Tanh",
+    "softplus": "Softplus",
     "polynomial": "Polynomial",
 }
 
@@ -50,10 +55,13 @@ def _residual(layer: list[Piece], skip: Skip) -> Piece:
     """``S x + layer(x)``."""
     if skip.is_identity:
         return Piece("Residual", tuple(layer))
+    return Piece("Residual", tuple(layer), {"skip": Piece("Skip", skip_arguments(skip))})
+
+
+def skip_arguments(skip: Skip) -> tuple[Any, Any]:
+    """Return the arguments of ``Skip`` in `fastbcd.export.torch_layers`."""
     axes = axes_of(skip)
-    kept = tuple((s.start, s.stop, s.step) for s, _ in axes)
-    zeros = tuple(pair for _, pair in axes)
-    return Piece("Residual", tuple(layer), {"skip": Piece("Skip", (kept, zeros))})
+    return tuple((s.start, s.stop, s.step) for s, _ in axes), tuple(pair for _, pair in axes)
 
 
 def _scaled_inputs(model: Model, W: list[Array]) -> tuple[list[Piece], Order]:
@@ -105,6 +113,9 @@ def _scaled_targets(model: Model, W: list[Array]) -> list[Piece]:
 def link(model: Model) -> Piece:
     """The layer from outputs to probabilities; `InputError` if there is none."""
     loss = check_has_probabilities(model.loss_of_probabilities())
+    if model.multi_label:
+        slope = slope_of_labels(loss)
+        return Piece("Sigmoid") if slope == 1.0 else Piece("EachLabel", (slope,))
     found = LINKS[loss]
     name, arguments = LINK_LAYERS[found.kind]
     return Piece(name, arguments if found.slope is None else (*arguments, found.slope))
@@ -142,5 +153,5 @@ def _activation(activation: Formula) -> list[Piece]:
         return []
     if activation.name == "softplus":
         # Above PyTorch's threshold of 20 it is the identity, which would cost float64 digits.
-        return [Piece("Softplus", keywords={"threshold": 40.0})]
+        return [Piece(ACTIVATIONS["softplus"], keywords={"threshold": 40.0})]
     return [Piece(ACTIVATIONS[activation.name], activation.arguments)]

@@ -97,4 +97,5 @@ def has_probabilities(model: Model) -> bool:
     """Whether `Model.predict_proba` gives probabilities."""
     if model.classes is None or model.loss is None:
         return False
-    return model.loss.partition(":")[0] in LINKS
+    link = LINKS.get(model.loss.partition(":")[0])
+    return link is not None and not (model.multi_label and link.slope is None)

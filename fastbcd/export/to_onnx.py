@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastbcd.errors import InputError
-from fastbcd.export.onnx_functions import activation, link
+from fastbcd.export.onnx_functions import activation, each_label, link
 from fastbcd.export.onnx_graph import Graph
 from fastbcd.export.onnx_operators import changed, operator, skipped
 from fastbcd.export.operators import check_layers
@@ -49,7 +49,8 @@ def onnx_model(model: Model, dtype: str | None = None) -> Any:
     ``images.transpose(0, 2, 3, 1).reshape(n, -1)``. A convolution in float64 is a ``MatMul`` of all
     patches of X, because onnxruntime has ``Conv`` in float32 only. ``metadata_props`` has
     ``feature_names``, ``classes``, ``loss``, ``widths``, ``activations``, ``residual``, the version
-    ``fastbcd`` and, if they are known, ``input_kind`` and ``image_shape``, each as JSON.
+    ``fastbcd`` and, if they are known, ``input_kind`` and ``image_shape``, each as JSON. With
+    several labels it has ``multi_label``, too, and ``label`` is (n, k).
 
     Parameters
     ----------
@@ -93,6 +94,8 @@ def onnx_model(model: Model, dtype: str | None = None) -> Any:
         "feature_names": model.feature_names,
         "loss": model.loss,
     }
+    if model.multi_label:
+        metadata["multi_label"] = True
     known = {"input_kind": model.input_kind, "image_shape": model.image_shape}
     metadata |= {name: value for name, value in known.items() if value is not None}
     return graph.finish({name: json.dumps(value) for name, value in metadata.items()})
@@ -126,14 +129,21 @@ def _add_prediction(graph: Graph, model: Model, v: str, dtype: np.dtype) -> None
 
 
 def _add_classes(graph: Graph, model: Model, v: str, dtype: np.dtype) -> None:
-    """Add outputs, probabilities if there are any, and the class of the largest output."""
+    """Add outputs, probabilities if there are any, and the class of the largest output.
+
+    With several labels ``label`` (n, k) is 1 for each output above 0.
+    """
     assert model.classes is not None
     k, labels = len(model.classes), _labels(model.classes)
     graph.output(v, "outputs", dtype, (SAMPLES, k))
     if has_probabilities(model):
         loss = check_has_probabilities(model.loss_of_probabilities())
-        p = link(graph, v, dtype.type, k, loss)
+        p = (each_label if model.multi_label else link)(graph, v, dtype.type, k, loss)
         graph.output(p, "probabilities", dtype, (SAMPLES, k))
+    if model.multi_label:
+        above = graph.add("Greater", v, graph.constant(dtype.type(0)))
+        graph.output(graph.cast(above, bool, np.int64), "label", np.int64, (SAMPLES, k))
+        return
     largest = graph.add("ArgMax", v, axis=1, keepdims=0)
     label = graph.add("Gather", graph.constant(labels, "classes"), largest, axis=0)
     graph.output(label, "label", labels.dtype, (SAMPLES,))

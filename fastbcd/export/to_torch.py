@@ -59,8 +59,8 @@ def torch_module(model: Model, probabilities: bool = False, dtype: str | None = 
     Rows of images have their channels last, as in `Model.predict`. Images (n, C, H, W) become such
     rows by ``images.permute(0, 2, 3, 1).flatten(1)``.
 
-    They are `Model.outputs` for classes (the largest one is the class) and `Model.predict` for
-    regression. Its state has the keys of `torch_state`.
+    They are `Model.outputs` for classes (the largest one is the class) and for several labels
+    (those above 0), and `Model.predict` for regression. Its state has the keys of `torch_state`.
 
     Parameters
     ----------
@@ -126,6 +126,7 @@ def torch_source(model: Model, dtype: str | None = None) -> str:
             f"INPUT_KIND = {model.input_kind!r}  # of the dtype that inputs had in training",
             f"IMAGE_SHAPE = {model.image_shape!r}",
             f"CLASSES = {classes!r}",
+            f"MULTI_LABEL = {model.multi_label!r}  # whether a sample has any number of them",
             "",
             *(f"\n{inspect.getsource(getattr(torch_layers, name))}" for name in own),
             "",

@@ -92,6 +92,18 @@ class OneAgainstRest(nn.Module):
         return nn.functional.logsigmoid(self.slope * v).softmax(-1)
 
 
+class EachLabel(nn.Module):
+    """Probabilities of several labels with the exponential loss: ``sigmoid(slope v)``."""
+
+    def __init__(self, slope: float) -> None:
+        super().__init__()
+        self.slope = slope
+
+    def forward(self, v: torch.Tensor) -> torch.Tensor:
+        """(n, k) to (n, k)."""
+        return (self.slope * v).sigmoid()
+
+
 class Exponential(nn.Module):
     """Numbers that a network with the Poisson loss predicts: ``exp(v)``."""
 

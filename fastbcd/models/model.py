@@ -23,7 +23,7 @@ from fastbcd.models.means import means
 from fastbcd.models.model_file import read_model, texts, write_model
 from fastbcd.models.network import Network
 from fastbcd.support.floating_point import own_errstate_in
-from fastbcd.support.parameters import require_integer
+from fastbcd.support.parameters import flag, require_integer
 
 logger = logging.getLogger("fastbcd")
 
@@ -34,6 +34,7 @@ class Model:
     """A network with everything that prediction needs.
 
     It predicts the class of the largest output, or for regression outputs in the targets' units.
+    With several labels it predicts 0 or 1 for each of them.
 
     Parameters
     ----------
@@ -57,6 +58,8 @@ class Model:
     table : TableEncoding, optional
         How the columns of a table become the d inputs. Then `outputs`, `predict` and
         `predict_proba` also take a data frame with these columns, in any order.
+    multi_label : bool, default=False
+        Whether a sample has any number of labels. `classes` are their names, sorted or not.
 
     Raises
     ------
@@ -74,6 +77,7 @@ class Model:
     input_kind: str | None = None
     image_shape: tuple[int, ...] | None = None
     table: TableEncoding | None = None
+    multi_label: bool = False
 
     def __post_init__(self) -> None:
         d, k = self.network.widths[0], self.network.widths[-1]
@@ -82,6 +86,8 @@ class Model:
                 self.classes = faithful(self.classes, "classes")
             if self.classes.shape != (k,):
                 raise InputError(f"classes must be one for each of the {k} outputs of the network")
+        elif flag(self.multi_label, "multi_label"):
+            raise InputError("multi_label needs classes, which are the names of the labels")
         for name, array in self._scalings().items():
             allowed = ((1,), (d,)) if name in ("shift", "scale") else ((k,),)
             if array.shape not in allowed or not np.isfinite(array).all():
@@ -156,11 +162,16 @@ class Model:
     ) -> NDArray[Any]:
         """Return the class of the largest output for each row of X (n, d), typed as `classes`.
 
+        With several labels return 1 for each output above 0, that is a probability above 1/2, and
+        0 for the others: (n, k) integers.
+
         For regression return ``outputs * target_scale + target_shift``, float64, (n,) for one
         target, else (n, k). The Poisson loss has ``exp(outputs)`` in place of outputs.
         Parameters and errors are as for `outputs`.
         """
         outputs = self.outputs(X, n_threads, names)
+        if self.multi_label:
+            return (outputs > 0).astype(np.int64)
         if self.classes is not None:
             return self.classes[np.argmax(outputs, axis=1)]
         targets = means(self.loss, outputs.astype(np.float64))
@@ -175,7 +186,8 @@ class Model:
     ) -> NDArray[np.float64]:
         """Return probabilities (n, k) of the classes for X (n, d), float64; each row adds up to 1.
 
-        Parameters are as for `outputs`.
+        With several labels each column has the probabilities of one of them. Parameters are
+        as for `outputs`.
 
         Raises
         ------
@@ -183,9 +195,11 @@ class Model:
             As for `outputs`; or the model is one for regression, its loss is unknown, or the loss
             has no probabilities, see `fastbcd.models.probabilities`.
         """
-        from fastbcd.models.probabilities import probabilities  # scipy.special is slow to import
+        # scipy.special is slow to import.
+        from fastbcd.models.probabilities import label_probabilities, probabilities
 
-        return probabilities(self.loss_of_probabilities(), self.outputs(X, n_threads, names))
+        function = label_probabilities if self.multi_label else probabilities
+        return function(self.loss_of_probabilities(), self.outputs(X, n_threads, names))
 
     def loss_of_probabilities(self) -> str:
         """Return the name of the loss; `InputError` if it is unknown or there are no classes."""

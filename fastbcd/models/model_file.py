@@ -1,4 +1,4 @@
-"""The file of a model, format 4, 5 or 6: its arrays and metadata, and how older formats differ."""
+"""The file of a model, format 4 to 7: its arrays and metadata, and how older formats differ."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ from fastbcd.support.version import __version__
 
 # Format 2 knows inputs that are cut at a limit. Format 3 has a checksum, the loss, the type of
 # the classes, and regression. Format 4 knows the kind of inputs and the shape of images. Format 5
-# names the types of layers, and format 6 has the encoding of a table. A model without a table is
-# written in format 5, and in format 4 if its layers are dense, because earlier versions read these.
-FORMAT, WITHOUT_TABLE, ALL_DENSE, WITHOUT_CHECKSUM = 6, 5, 4, (1, 2)
+# names the types of layers, format 6 has the encoding of a table, and format 7 says that samples
+# have several labels. A model is written in the first format that has what it needs, because
+# earlier versions read this one.
+FORMAT, WITH_TABLE, WITH_LAYERS, ALL_DENSE, WITHOUT_CHECKSUM = 7, 6, 5, 4, (1, 2)
 # Keys of the metadata, by the first format that has them, and those that a file may lack.
 KEYS = {
     1: ("format", "widths", "activations", "residual", "classes"),
@@ -32,6 +33,7 @@ KEYS = {
     4: ("input_kind", "image_shape"),
     5: ("layers",),
     6: ("table",),
+    7: ("multi_label",),
 }
 MAY_LACK = ("checksum", "feature_names", "limit")
 # Arrays that only regression has.
@@ -62,7 +64,7 @@ def write_model(path: Path, model: Any) -> None:
     tensors |= {"shift": preprocessing.shift, "scale": preprocessing.scale}
     tensors |= {name: array for name, array in targets.items() if array is not None}
     metadata = {
-        "format": ALL_DENSE,
+        "format": _format_of(model),
         "fastbcd": __version__,
         "widths": list(network.widths),
         "activations": [repr(activation) for activation in network.activations],
@@ -73,15 +75,25 @@ def write_model(path: Path, model: Any) -> None:
         "input_kind": model.input_kind,
         "image_shape": model.image_shape,
     }
-    table = model.table
-    if table is not None or not all(isinstance(layer, Dense) for layer in network.layers):
-        layers = [settings_of(layer) for layer in network.layers]
-        metadata |= {"format": WITHOUT_TABLE, "layers": layers}
-    if table is not None:
-        metadata |= {"format": FORMAT, "table": table.state_dict()}
+    if metadata["format"] >= WITH_LAYERS:
+        metadata["layers"] = [settings_of(layer) for layer in network.layers]
+    if metadata["format"] >= WITH_TABLE:
+        metadata["table"] = None if model.table is None else model.table.state_dict()
+    if metadata["format"] == FORMAT:
+        metadata["multi_label"] = True
     if np.isfinite(preprocessing.limit):
         metadata["limit"] = float(preprocessing.limit)
     write_checksummed(path, tensors, metadata)
+
+
+def _format_of(model: Any) -> int:
+    """Return the first format that has all parts of a model."""
+    if model.multi_label:
+        return FORMAT
+    if model.table is not None:
+        return WITH_TABLE
+    dense = all(isinstance(layer, Dense) for layer in model.network.layers)
+    return ALL_DENSE if dense else WITH_LAYERS
 
 
 def read_model(path: Path) -> dict[str, Any]:
@@ -106,7 +118,7 @@ def read_model(path: Path) -> dict[str, Any]:
 def _arguments(tensors: dict[str, NDArray[Any]], metadata: dict[str, Any]) -> dict[str, Any]:
     _check_keys(tensors, metadata)
     old = metadata["format"] in WITHOUT_CHECKSUM
-    limit = float(metadata.get("limit", np.inf))
+    limit, table = float(metadata.get("limit", np.inf)), metadata.get("table")
     return {
         "network": _network(tensors, metadata),
         "classes": (np.array if old else _classes_as_array)(metadata["classes"]),
@@ -117,7 +129,8 @@ def _arguments(tensors: dict[str, NDArray[Any]], metadata: dict[str, Any]) -> di
         "image_shape": metadata.get("image_shape"),
         "target_shift": tensors.get("target_shift"),
         "target_scale": tensors.get("target_scale"),
-        "table": TableEncoding.from_state_dict(metadata["table"]) if "table" in metadata else None,
+        "table": None if table is None else TableEncoding.from_state_dict(table),
+        "multi_label": metadata.get("multi_label", False),
     }
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import log_expit
+from scipy.special import expit, log_expit
 
 from fastbcd.data.validation import check_matrix
 from fastbcd.errors import InputError
@@ -99,6 +99,25 @@ def probabilities(loss: str, outputs: ArrayLike) -> Array:
         The loss has no probabilities, or outputs are not finite.
     """
     return LINKS[check_has_probabilities(loss)](check_matrix(outputs, "outputs").astype(np.float64))
+
+
+def label_probabilities(loss: str, outputs: ArrayLike) -> Array:
+    """Return ``1 / (1 + exp(-slope v))`` of each output (n, k): the probability of each label.
+
+    It is for networks whose samples have any number of labels, with a `loss` that has a slope in
+    `LINKS`. Rows do not add up to 1. `InputError` as for `probabilities`.
+    """
+    v = check_matrix(outputs, "outputs").astype(np.float64)
+    with np.errstate(over="ignore"):
+        return np.asarray(expit(slope_of_labels(loss) * v), np.float64)
+
+
+def slope_of_labels(loss: str) -> float:
+    """Return the slope of the link of `loss`, for several labels; `InputError` without one."""
+    slope = LINKS[check_has_probabilities(loss)].slope
+    if slope is None:
+        raise InputError(f"loss: {loss} gives no probabilities of several labels")
+    return slope
 
 
 def check_has_probabilities(loss: str) -> str:

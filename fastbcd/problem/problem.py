@@ -53,7 +53,7 @@ class Problem:
     widths : sequence of int, optional
         ``(d_0, ..., d_L)``: inputs, hidden layers, outputs; at least two numbers. Default: those of
         `layers`.
-    activation : str or Formula, default="relu"
+    activation : str, Formula, or one of these for each hidden layer, default="relu"
         Activation of the hidden layers: ``"relu"``, ``"leaky_relu[:SLOPE]"``, ``"linear"``,
         ``"sigmoid"``, ``"tanh"``, ``"softplus"``, ``"polynomial:P0,P1,..."``. That of pooling
         layers is linear in any case.
@@ -117,7 +117,7 @@ class Problem:
     def __init__(
         self,
         widths: Sequence[int] | None = None,
-        activation: str | Formula = "relu",
+        activation: str | Formula | Sequence[str | Formula] = "relu",
         loss: str | Loss = "squared",
         gamma: float = 1.0,
         rho: float | None = None,
@@ -130,12 +130,10 @@ class Problem:
         all_layers = _layers(widths, layers)
         checked = (all_layers[0].d_in, *(layer.d_out for layer in all_layers))
         reduction = choice(reduction, REDUCTIONS, "reduction")
-        hidden = _formula(activation, ACTIVATIONS, Formula, "activation")
         gamma = require(gamma, "gamma", at_least=SMALLEST)
-        activations = (hidden if each.has_activation else linear() for each in all_layers[:-1])
         fields: dict[str, object] = {
             "widths": checked,
-            "activations": (*activations, linear()),
+            "activations": (*_activations(activation, all_layers[:-1]), linear()),
             "loss": _formula(loss, LOSSES, Loss, "loss"),
             "gamma": gamma,
             "rho": gamma if rho is None else require(rho, "rho", at_least=SMALLEST),
@@ -193,6 +191,26 @@ def _formula(given: Any, known: Mapping[str, Callable[..., T]], kind: type[T], a
     if not isinstance(formula, kind):
         raise InputError(f"{argument} must be a name or a {kind.__name__}, got {formula!r}")
     return formula
+
+
+def _activations(given: Any, hidden: Sequence[Layer]) -> list[Formula]:
+    """Return the activations of the `hidden` layers; that of a pooling layer is linear."""
+    given = plain(given)
+    if not isinstance(given, list | tuple):
+        formula = _formula(given, ACTIVATIONS, Formula, "activation")
+        return [formula if layer.has_activation else linear() for layer in hidden]
+    if len(given) != len(hidden):
+        raise InputError(
+            f"activation must be one name or one for each of {len(hidden)} hidden layers, got "
+            f"{len(given)}"
+        )
+    formulas = [_formula(each, ACTIVATIONS, Formula, "activation") for each in given]
+    for l, (layer, formula) in enumerate(zip(hidden, formulas, strict=True), start=1):
+        if not layer.has_activation and formula.name != "linear":
+            raise InputError(
+                f"activation: layer {l} is a {layer.name}, which is linear, got {formula.name!r}"
+            )
+    return formulas
 
 
 def _check_outputs(loss: Any, k: int) -> None:

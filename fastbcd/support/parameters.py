@@ -59,6 +59,11 @@ def plain(value: Any) -> Any:
     return value
 
 
+def loss_name(loss: Any) -> str:
+    """Return the name of a `Loss`, or of a text such as ``"huber:1.0"``."""
+    return str(getattr(loss, "name", plain(loss))).partition(":")[0]
+
+
 def flag(value: Any, argument: str, levels: bool = False) -> bool:
     """Return True for True or 1, False for False or 0; else an `InputError` names `argument`.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import pytest
@@ -43,18 +42,4 @@ def gpu() -> Any:
 
 
 if os.environ.get("NUMBA_ENABLE_CUDASIM") == "1":
-    # The simulator polls its threads in a loop, which would not leave them the interpreter.
-    sys.setswitchinterval(1e-5)
-
-    from numba.cuda.simulator.kernelapi import FakeCUDAShared
-
-    # The simulator makes the shared memory of a block without a lock, sometimes once per thread. It
-    # tells arrays apart by the line that asks for them. With the lock this is one line for all, but
-    # our kernels have one array at a time and wait for their threads before each.
-    make_shared, lock = FakeCUDAShared.array, Lock()
-
-    def array(self: Any, shape: Any, dtype: Any) -> Any:
-        with lock:
-            return make_shared(self, shape, dtype)
-
-    FakeCUDAShared.array = array
+    import simulator  # noqa: F401 - importing it puts it in place

@@ -17,6 +17,7 @@ import json, sys
 sys.path.insert(0, sys.argv[1])
 import numpy as np
 from mpi4py import MPI
+import simulator
 from host_library import SimulatedCUDA
 from fastbcd import Problem, ThreeSplitting, TwoSplitting, one_hot
 from fastbcd.training.descent_log import DescentLog

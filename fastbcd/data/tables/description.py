@@ -7,7 +7,7 @@ from typing import Any
 from fastbcd.data.dataset import Dataset
 from fastbcd.data.tables.encoding import TableEncoding
 from fastbcd.data.tables.encodings import ENCODINGS
-from fastbcd.data.tables.target import CLASSES
+from fastbcd.data.tables.target import CLASSES, LABELS
 
 # A line of the table is cut here.
 WIDTH = 120
@@ -46,6 +46,8 @@ def describe(dataset: Dataset, classes: Any) -> str:
         labels = [str(label) for label in classes.tolist()]
         more = f" and {len(labels) - SHOWN} more" if len(labels) > SHOWN else ""
         what = f"{len(labels)} classes: {', '.join(labels[:SHOWN])}{more}"
+    elif dataset.task == LABELS:
+        what = f"{len(dataset.targets)} labels, of which a row has any number"
     else:
         what = "numbers" if len(dataset.targets) > 1 else "a number"
     head = f"{dataset.name}: {rows} rows; predicts {target}, {what}"

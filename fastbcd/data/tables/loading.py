@@ -25,7 +25,14 @@ from fastbcd.data.tables.column import Column, Columns
 from fastbcd.data.tables.encoding import TableEncoding, check_kinds
 from fastbcd.data.tables.options import TableOptions
 from fastbcd.data.tables.parquet import read_parquet
-from fastbcd.data.tables.target import CLASSES, class_target, number_targets, task_of
+from fastbcd.data.tables.target import (
+    CLASSES,
+    LABELS,
+    class_target,
+    label_targets,
+    number_targets,
+    task_of,
+)
 from fastbcd.data.tables.texts import is_gap
 from fastbcd.errors import InputError
 
@@ -152,12 +159,14 @@ def _is_blank(column: Column) -> bool:
 def _target_values(targets: list[Column], task: str | None, path: Path) -> NDArray[Any] | None:
     if not targets:
         return None
+    if task == LABELS:
+        return label_targets(targets)
     if task != CLASSES:
         return number_targets(targets)
     if len(targets) > 1:
         raise InputError(
             f"--target names {len(targets)} columns, but classification has one target; several "
-            "targets are numbers: --task regression"
+            "targets are numbers, --task regression, or labels of 0 and 1, --task multilabel"
         )
     return class_target(targets[0], path)
 

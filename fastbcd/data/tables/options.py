@@ -19,7 +19,7 @@ class TableOptions:
     ----------
     kinds : mapping, optional
         Kind of a column by its name: number, category, bool, date or ignore; others are inferred.
-    task : {"classification", "regression"}, optional
+    task : {"classification", "regression", "multilabel"}, optional
         What to predict; default: inferred.
     prefer_numbers, prefer_classes : bool, default=False
         Infer that a target of numbers is to be predicted as numbers, or as classes, in any case.
