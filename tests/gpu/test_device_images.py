@@ -36,7 +36,7 @@ def network(**options: Any) -> Problem:
     mean = AveragePool2d(second.image_out, "global")
     layers = [first, pool, second, mean, Dense(mean.d_out, 3)]
     widths = (36, *(layer.d_out for layer in layers))
-    return Problem(widths, **{"layers": layers, "loss": "cross_entropy", **options})
+    return Problem(widths, layers=layers, **options)
 
 
 def solver(kind: Any, **options: Any) -> Any:

@@ -29,9 +29,13 @@ CASES = {
 
 
 def parameter(name: str) -> Any:
-    """Mark rare cases as slow; ``pytest -m slow tests/gpu`` runs them."""
-    rare = is_rare(CASES[name], name.rsplit("-", 1)[1])
-    return pytest.param(name, marks=[pytest.mark.slow] if rare else [])
+    """Mark rare cases as slow; ``pytest -m slow tests/gpu`` runs them.
+
+    `test_device_images` runs the kernels of images, too.
+    """
+    case = CASES[name]
+    slow = case.of_images or is_rare(case, name.rsplit("-", 1)[1])
+    return pytest.param(name, marks=[pytest.mark.slow] if slow else [])
 
 
 @pytest.mark.parametrize("name", [parameter(name) for name in share(CASES, at_most=7)])
