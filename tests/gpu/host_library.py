@@ -132,6 +132,9 @@ class DeviceArray(np.ndarray):
     def __index__(self) -> int:
         return int(self._read("index"))
 
+    def tolist(self) -> Any:
+        return self._read("tolist").tolist()
+
     def item(self, *arguments: Any) -> Any:
         return self._read("item").item(*arguments)
 
