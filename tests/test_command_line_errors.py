@@ -76,7 +76,11 @@ BAD_COMMANDS = [
     (["train", "--evaluate-every", "0"], "--evaluate-every must be an integer of at least 1"),
     (["train", "--device", "tpu"], "argument --device: invalid choice: 'tpu'"),
     (["train", "--test-fraction", "2"], "test fraction must lie between 0 and 1"),
-    (["train", "--epoch", "3"], "unrecognized arguments: --epoch"),
+    (
+        ["train", "--epoch", "3"],
+        "fastbcd train: unrecognized arguments: --epoch; did you mean --epochs",
+    ),
+    (["info", "x"], "fastbcd info: unrecognized arguments: x .see fastbcd info --help"),
     (["train", "nowhere"], "nowhere does not exist; DATA must be"),
     (["train", "one-class.npz"], "the training labels are all 1; at least two classes"),
     (["train", "new-label.npz"], "test set: label .*7.* does not occur in the training labels"),

@@ -6,6 +6,7 @@ import numpy as np
 
 from fastbcd import Problem, ThreeSplitting
 
+from .extent import some
 from .floor import irreducible_calls, product_flops
 from .iteration import random_classes
 from .measure import seconds
@@ -41,15 +42,19 @@ def hidden(width: int, depth: int) -> tuple[int, ...]:
     return (width, *[width] * depth, 10)
 
 
+# The small and the large problem: widths and number of samples.
+PAIRS = {
+    "samples 4000 to 16000": ((hidden(600, 3), 4000), (hidden(600, 3), 16_000)),
+    "depth 5 to 20": ((hidden(300, 5), 8000), (hidden(300, 20), 8000)),
+    "width 300 to 1200": ((hidden(300, 3), 8000), (hidden(1200, 3), 8000)),
+}
+
+
 class Growth:
+    params = (some(list(PAIRS), "depth 5 to 20"),)
+    param_names = ("of",)
     unit = "time per flop, relative"
     timeout = 600
 
-    def track_samples_4000_to_16000(self):
-        return relative_cost((hidden(600, 3), 4000), (hidden(600, 3), 16_000))
-
-    def track_depth_5_to_20(self):
-        return relative_cost((hidden(300, 5), 8000), (hidden(300, 20), 8000))
-
-    def track_width_300_to_1200(self):
-        return relative_cost((hidden(300, 3), 8000), (hidden(1200, 3), 8000))
+    def track_relative_cost(self, of):
+        return relative_cost(*PAIRS[of])

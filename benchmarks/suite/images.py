@@ -16,6 +16,7 @@ import numpy as np
 from fastbcd import MiniBatchThreeSplitting, Problem, ThreeSplitting, one_hot
 from fastbcd.layers import build_layers
 
+from .extent import some
 from .floor import Call, Floor
 from .measure import paired_ratio
 
@@ -83,7 +84,7 @@ def batch_calls(layers: Sequence[Any], m: int) -> Counter[Call]:
 class ImageIteration:
     """`ThreeSplitting.step`."""
 
-    params = (list(NETWORKS),)
+    params = (some(list(NETWORKS), "residual"),)
     param_names = ("network",)
     timeout = 600
     number, repeat, warmup_time = 1, 5, 0
@@ -115,7 +116,7 @@ class ImageIteration:
 class ImagePass:
     """`MiniBatchThreeSplitting.step`, batches of 100."""
 
-    params = (list(NETWORKS),)
+    params = (some(list(NETWORKS), "residual"),)
     param_names = ("network",)
     timeout = 600
     number, repeat, warmup_time = 1, 5, 0

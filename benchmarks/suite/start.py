@@ -55,11 +55,17 @@ class Start:
     unit = "seconds"
     timeout = 300
 
-    def track_import(self):
-        return import_seconds()
+    def setup_cache(self):
+        cold, warm = first_fit_seconds()
+        return {"import": import_seconds(), "first fit, cold": cold, "first fit, warm": warm}
 
-    def track_first_fit_cold(self):
-        return first_fit_seconds()[0]
+    setup_cache.timeout = 300
 
-    def track_first_fit_warm(self):
-        return first_fit_seconds()[1]
+    def track_import(self, seconds):
+        return seconds["import"]
+
+    def track_first_fit_cold(self, seconds):
+        return seconds["first fit, cold"]
+
+    def track_first_fit_warm(self, seconds):
+        return seconds["first fit, warm"]

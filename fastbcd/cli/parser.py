@@ -6,6 +6,7 @@ import argparse
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any, NoReturn
 
 from fastbcd.cli.help import NAMES
@@ -27,9 +28,22 @@ class Parser(argparse.ArgumentParser):
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parse `args` as the base class does, with ``--bias -1e-3`` read as ``--bias=-1e-3``.
 
-        The base class knows that -1 is a number, but takes -1e-3 for an unknown option.
+        The base class knows that -1 is a number, but takes -1e-3 for an unknown option. What is not
+        known is an error of this parser, whose name says which command does not know it.
         """
-        return super().parse_known_args(None if args is None else _joined(args), namespace)
+        given = None if args is None else _joined(args)
+        known, unknown = super().parse_known_args(given, namespace)
+        if unknown:
+            like = [
+                name
+                for argument in unknown
+                for name in get_close_matches(
+                    argument.partition("=")[0], self._option_string_actions, 1
+                )
+            ]
+            meant = f"; did you mean {' '.join(like)}?" if like else ""
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{meant}")
+        return known, unknown
 
     def error(self, message: str) -> NoReturn:
         """Print the sentence and leave with status 2."""
