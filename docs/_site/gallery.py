@@ -1,0 +1,35 @@
+"""The gallery: the order of its scripts, and warnings as errors while they run."""
+
+import warnings
+from contextlib import ExitStack
+from pathlib import Path
+
+# From what the method promises to what can be made of it.
+ORDER = (
+    "descent",
+    "gamma_alpha_ridge",
+    "acceleration",
+    "depth",
+)
+_strict = ExitStack()
+
+
+class Order:
+    """The key by which scripts are sorted; a script that `ORDER` lacks is an error."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def __call__(self, name):
+        """The place of the file `name`."""
+        return ORDER.index(Path(name).stem)
+
+
+def strict(settings, script, when):
+    """Make each warning of a script an error; afterwards warnings are as they were."""
+    _strict.close()
+    if when == "before" and script is not None:
+        _strict.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("error")
+        # `show` has no window here.
+        warnings.filterwarnings("ignore", "FigureCanvasAgg is non-interactive", UserWarning)
