@@ -10,6 +10,14 @@ ORDER = (
     "gamma_alpha_ridge",
     "acceleration",
     "depth",
+    "optimisers",
+    "sparse",
+    "nonnegative",
+    "custom_loss",
+    "own_solver",
+    "table",
+    "convolutions",
+    "onnx_export",
 )
 _strict = ExitStack()
 

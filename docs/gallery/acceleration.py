@@ -53,5 +53,5 @@ plt.show()
 
 # %%
 # Neither line on the left rises. The accelerated run is ahead in F, and its network in accuracy.
-# An accelerated iteration costs a little more than a plain one; `Choosing
-# <../choosing.html#acceleration>`_ has measurements in seconds, and of larger networks.
+# An accelerated iteration costs a little more than a plain one; :ref:`Choosing
+# <choosing:Acceleration>` has measurements in seconds, and of larger networks.

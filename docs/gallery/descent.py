@@ -49,4 +49,4 @@ plt.show()
 # %%
 # A small subgradient means that the run is near a critical point, which need not be a good
 # network: look at the accuracy, too. Mini-batches get no certificate, because no theorem covers
-# them. The page `The mathematics <../mathematics.html>`_ has the theorem.
+# them. :ref:`The mathematics <mathematics:The certificate>` has the theorem.
