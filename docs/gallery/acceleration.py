@@ -16,7 +16,7 @@ from fastbcd.callbacks import Accuracy, Certify, Objective
 from fastbcd.plots import plot_accuracy, plot_objective
 
 X, y = load_digits(return_X_y=True)
-X = X / 16
+X = X.astype("float32") / 16
 problem = Problem((64, 64, 64, 10), weight_penalty="ridge:3e-4")
 
 # %%

@@ -15,7 +15,7 @@ from fastbcd.layers import build_layers
 from fastbcd.plots import plot_filters, plot_missed
 
 X, y = load_digits(return_X_y=True)
-X = X / 16
+X = X.astype("float32") / 16
 
 # %%
 # Eight filters of 3 x 3 move over the images of 8 x 8 pixels in steps of one, and a dense layer of

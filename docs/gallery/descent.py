@@ -16,7 +16,7 @@ from fastbcd.callbacks import Certify, Objective
 from fastbcd.plots import plot_objective, plot_subgradient
 
 X, y = load_digits(return_X_y=True)
-X, Y = X[:1400] / 16, one_hot(y[:1400])
+X, Y = X[:1400].astype("float32") / 16, one_hot(y[:1400])
 
 # %%
 # The network has two hidden layers of 64. `Objective` measures F in each iteration. `Certify` asks

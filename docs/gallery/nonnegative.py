@@ -15,7 +15,7 @@ from sklearn.datasets import load_digits
 from fastbcd import Problem, ThreeSplitting, one_hot
 
 X, y = load_digits(return_X_y=True)
-X = X / 16
+X = X.astype("float32") / 16
 
 # %%
 # Both networks have 24 hidden units. One may have any weights, and the other has weights of its

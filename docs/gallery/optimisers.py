@@ -17,7 +17,8 @@ from fastbcd import MiniBatchThreeSplitting, Problem, one_hot
 from fastbcd.callbacks import Accuracy
 
 X, y = load_digits(return_X_y=True)
-X_train, X_test, y_train, y_test = train_test_split(X / 16, y, test_size=397, random_state=0)
+X = X.astype("float32") / 16
+X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=397, random_state=0)
 passes = range(1, 13)
 
 # %%
