@@ -44,7 +44,7 @@ sphinx_gallery_conf = {
     "gallery_dirs": "examples",
     "filename_pattern": r"\.py$",
     "within_subsection_order": "gallery.Order",
-    "reset_modules": ("matplotlib", "gallery.strict"),
+    "reset_modules": ("matplotlib", "gallery.around"),
     "reset_modules_order": "both",
     "reference_url": {"fastbcd": None},
     "show_signature": False,

@@ -42,8 +42,8 @@ for iterations in (25, 50, 100):
     print(f"the F of {iterations} plain iterations: {needed} accelerated ones")
 
 for name, result in runs.items():
-    print(f"{name}: test accuracy {result.history[-1]['test_accuracy']:.3f};", end=" ")
-    print(str(result.certificate).splitlines()[0])
+    print(f"{name}: test accuracy {result.history[-1]['test_accuracy']:.3f}")
+    print("   ", str(result.certificate).splitlines()[0])
 
 plt.rc("axes.spines", top=False, right=False)
 figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.8), layout="constrained")

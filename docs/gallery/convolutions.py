@@ -30,8 +30,8 @@ print(f"test accuracy {np.mean(predicted == y[1400:]):.3f}")
 
 # %%
 # On the left the filters of the first layer: red is positive, blue is negative. On the right the
-# test images that the network misses, with the true and the predicted digit; those come first that
-# it is surest of.
+# test images that the network misses, with the true and the predicted digit; those with the
+# largest outputs come first.
 
 figure = plt.figure(figsize=(9, 4.2), layout="constrained")
 left, right = figure.subfigures(1, 2, width_ratios=(1, 1.6))

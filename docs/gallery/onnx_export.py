@@ -28,8 +28,7 @@ solver = MiniBatchThreeSplitting(Problem((64, 64, 64, 10)))
 network = solver.fit(scaling(X[:1400], "float32"), one_hot(y[:1400]), max_iter=12).network
 model = Model(network, np.arange(10), scaling, loss="squared")
 graph = onnx_model(model)
-print(", ".join(node.op_type for node in graph.graph.node))
-print(f"{len(graph.SerializeToString())} bytes")
+print(f"{len(graph.graph.node)} nodes, {len(graph.SerializeToString())} bytes")
 
 # %%
 # The package onnx has a slow interpreter of graphs. Does it find what the model finds?
