@@ -22,12 +22,13 @@ extensions = [
     "sphinx.ext.intersphinx",
     "numpydoc",
     "sphinx_copybutton",
+    "sphinx_gallery.gen_gallery",
     # In the folder _site:
     "mathml",
     "pages",
     "docstrings",
 ]
-exclude_patterns = ["_site", "README.md"]
+exclude_patterns = ["_site", "README.md", "gallery"]
 nitpicky = False  # a word in backticks that is no name stays as it is
 
 # Pages
@@ -36,6 +37,20 @@ myst_fence_as_directive = ["math"]
 # A block of output has no language, and a command line is no program.
 highlight_language = "none"
 copybutton_exclude = ".linenos, .gp"
+
+# Gallery: the scripts of the folder gallery become the pages of the folder examples.
+sphinx_gallery_conf = {
+    "examples_dirs": "gallery",
+    "gallery_dirs": "examples",
+    "filename_pattern": r"\.py$",
+    "within_subsection_order": "gallery.Order",
+    "reset_modules": ("matplotlib", "gallery.around"),
+    "reset_modules_order": "both",
+    "reference_url": {"fastbcd": None},
+    "show_signature": False,
+    "min_reported_time": float("inf"),  # no times on pages: the first script compiles for all
+    "write_computation_times": False,
+}
 
 # API reference
 autosectionlabel_prefix_document = True

@@ -1,5 +1,6 @@
 """A fresh kernel cache for every test session, and the place of real data."""
 
+import gc
 import os
 import tempfile
 from pathlib import Path
@@ -9,6 +10,10 @@ import pytest
 # Before Numba is imported: what the tests compile does not depend on earlier sessions.
 # Subprocesses of the tests inherit it.
 os.environ.setdefault("NUMBA_CACHE_DIR", tempfile.mkdtemp(prefix="fastbcd-test-cache-"))
+
+# Collections go through all objects of a session, and compilation makes many of them: with Python's
+# own thresholds kernels compile a tenth to a quarter slower.
+gc.set_threshold(100_000, 50, 100)
 
 
 @pytest.fixture(scope="session")

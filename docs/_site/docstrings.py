@@ -23,8 +23,8 @@ TYPES = {
 MARKED = re.compile(r"(``.+?``|`[^`]+`|\*\*.+?\*\*|(?<!\*)\*[^*\s][^*]*\*(?!\*))")
 
 
-def as_functions(app, config):
-    """Put the Python function of each compiled kernel in its place; this process only reads."""
+def as_functions(app):
+    """Put the Python function of each compiled kernel in its place: only the gallery calls it."""
     for name in kernels.__all__:
         thing = getattr(kernels, name)
         function = getattr(thing, "py_func", None)
@@ -158,7 +158,8 @@ def entry(name, thing):
 
 def setup(app):
     """Connect all of it to the build."""
-    app.connect("config-inited", as_functions)
+    # After the scripts of the gallery, which call compiled kernels.
+    app.connect("builder-inited", as_functions, priority=900)
     app.connect("autodoc-skip-member", is_left_out)
     app.connect("autodoc-process-docstring", escape, priority=900)
     app.connect("missing-reference", find, priority=400)

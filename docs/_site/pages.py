@@ -23,6 +23,7 @@ OUTSIDE = {
 }
 PAGE_OF = {(ROOT / file).resolve(): f"{page}.md" for page, file in OUTSIDE.items()}
 PAGE_OF[(DOCS / "README.md").resolve()] = "index.rst"
+PAGE_OF[(DOCS / "gallery" / "README.rst").resolve()] = "examples/index.rst"
 LINK = re.compile(r"(?<=\]\()(?!https?:|mailto:|#)([^)#\s]+)")
 CODE = re.compile(r"(^```.*?^```$|(?:^    [^\n]*\n?)+)", re.MULTILINE | re.DOTALL)
 NAME = re.compile(r"[A-Za-z_][\w.]*")
