@@ -198,7 +198,9 @@ def main() -> int:
             )
             for name in (options.a, options.b)
         )
-        names = chosen(b.ask(list=True), options.only)
+        # What only one version can import is in the table, too, as not compared.
+        known = dict.fromkeys(b.ask(list=True) + a.ask(list=True))
+        names = chosen(list(known), options.only)
         if options.list:
             print(*names, sep="\n")
             return 0

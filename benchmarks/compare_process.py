@@ -51,7 +51,7 @@ def opened(name: str) -> Callable[[], object]:
             if hasattr(benchmark, "setup"):
                 benchmark.setup(*parameters)
             return lambda: getattr(benchmark, method)(*parameters)
-    raise KeyError(f"{name} is not in the suite")
+    raise LookupError("a module of the suite cannot be imported with it")
 
 
 def seconds(function: Callable[[], object], calls: int) -> float:

@@ -2,12 +2,14 @@
 
 The simulator starts a Python thread for each thread of a block and polls all of them in a loop,
 which costs several times as much as their work. Here each thread runs until it waits for the others
-or ends, and the next one follows. After each barrier the order is turned round, so that a kernel
-with a missing barrier reads what has not been written yet, in one phase or the next.
+or ends, and the next one follows. After each barrier the order is turned round, and every other
+block begins with the last thread. So each phase of a kernel sees both orders, and in one of them a
+kernel with a missing barrier reads what has not been written yet.
 """
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Callable
 from threading import Semaphore
@@ -17,6 +19,9 @@ import numpy as np
 from numba.cuda.simulator import kernel
 from numba.cuda.simulator.kernelapi import FakeCUDAShared
 from numba.np import numpy_support
+
+DIRECTIONS = itertools.cycle((1, -1))
+"""In which order the threads of the next block begin."""
 
 
 class Thread(kernel.BlockThread):
@@ -58,6 +63,7 @@ def run_block(self: Any, grid_point: tuple[int, ...], *arguments: Any) -> None:
 
     places = np.ndindex(*self._block_dim)
     alive = [Thread(function, self, grid_point, place, self._debug) for place in places]
+    alive = alive[:: next(DIRECTIONS)]
     while alive:
         for thread in alive:
             thread.take_turn()
