@@ -17,10 +17,10 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable
+from importlib.machinery import PathFinder
 from typing import Any
 
-import scipy.linalg.cython_blas
-import scipy.linalg.cython_lapack
+import scipy
 from numba.extending import get_cython_function_address
 
 _BLAS = ("sgemm", "dgemm", "sgemv", "dgemv", "ssyrk", "dsyrk", "dtrsm")
@@ -72,8 +72,12 @@ def _whereabouts(address: int) -> _Symbol:
 
 def _of_scipy() -> _Symbol:
     """File and base of the BLAS that SciPy calls."""
-    loaded = ctypes.CDLL(scipy.linalg.cython_blas.__file__)
-    return _whereabouts(_address_of(loaded, "dgemm"))
+    # Importing this module would import all of scipy.linalg, a quarter of the time that the import
+    # of this package takes. Its file brings the same BLAS into the process.
+    found = PathFinder.find_spec("cython_blas", [os.path.join(p, "linalg") for p in scipy.__path__])
+    if found is None or found.origin is None:
+        raise _UnavailableError("SciPy's module scipy.linalg.cython_blas has no file")
+    return _whereabouts(_address_of(ctypes.CDLL(found.origin), "dgemm"))
 
 
 def scipy_openblas() -> str | None:

@@ -33,6 +33,7 @@ def test_import_takes_no_heavy_module_along():
         "matplotlib",
         "torch",
         "onnx",
+        "scipy.linalg",
         "scipy.special",
         "pandas",
         "cupy",
@@ -47,22 +48,24 @@ def test_import_takes_no_heavy_module_along():
 
 
 @pytest.mark.slow
-def test_import_costs_little_more_than_numba_and_scipy():
+def test_import_costs_less_than_that_of_numba_and_scipy(tmp_path):
     script = (
         # Processor time: other work on the machine slows small files down more than large ones.
         "import time; start = time.process_time()\n"
-        "import numba, scipy.linalg.cython_blas, concurrent.futures\n"
+        "import numba, scipy, concurrent.futures\n"
         "middle = time.process_time()\n"
         "import fastbcd\n"
         "print(middle - start, time.process_time() - middle)"
     )
-    python(script)  # compiles our files
+    # Where Python may not keep what it compiles, this test would measure its compiler.
+    keep = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(tmp_path)}
+    python(script, **keep)  # compiles the files
     ratios = []
     # Other work makes some of them too large, and none too small.
-    while len(ratios) < 15 and not any(ratio < 0.6 for ratio in ratios):
-        theirs, ours = map(float, python(script).split())
+    while len(ratios) < 15 and not any(ratio < 0.85 for ratio in ratios):
+        theirs, ours = map(float, python(script, **keep).split())
         ratios.append(ours / theirs)
-    assert min(ratios) < 0.6
+    assert min(ratios) < 0.85
 
 
 COUNT_COMPILATIONS = """
