@@ -119,6 +119,15 @@ def failure():
     raise ArithmeticError("on purpose")
 
 
+@pytest.fixture
+def interruptible():
+    """A shell lets what it starts in the background ignore Ctrl-C; here it counts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize(
     ("action", "error"),
     [(failure, ArithmeticError), (lambda: signal.raise_signal(signal.SIGINT), KeyboardInterrupt)],
