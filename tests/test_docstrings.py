@@ -177,6 +177,12 @@ def raised(thing):
     }
 
 
+def test_a_first_line_names_its_object():
+    """It begins neither with "What" nor with a bare "Of"."""
+    things = [*modules(), *EVERYTHING.values()]
+    assert not [t for t in things if re.match(r"\s*(What|Of)\b", t.__doc__ or "")]
+
+
 def test_the_rules_find_what_is_wrong():
     def one(a, b):
         """Formula.

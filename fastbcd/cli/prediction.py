@@ -50,7 +50,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Request:
-    """What to predict for; see the options of ``fastbcd predict``."""
+    """The files and columns to predict for; see the options of ``fastbcd predict``."""
 
     data: str | None = None
     target: str | None = None

@@ -60,7 +60,7 @@ def add_table_options(parser: argparse.ArgumentParser) -> None:
 
 
 def table_options(options: argparse.Namespace) -> TableOptions:
-    """What the options of ``fastbcd train`` say about a table.
+    """The options of ``fastbcd train`` that describe a table.
 
     Raises
     ------

@@ -46,7 +46,7 @@ class Skip:
 
     @property
     def axes_in(self) -> Slices:
-        """What S keeps along each axis of v, where v has several."""
+        """The part of each axis of v that S keeps, where v has several axes."""
         return (slice(0, min(self.d_in, self.d_out), 1),)
 
     @property

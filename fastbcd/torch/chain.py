@@ -1,4 +1,4 @@
-"""What was read of a network of PyTorch: its layers in turn, and how its samples lie."""
+"""The layers of a network of PyTorch in turn, as they were read, and how its samples lie."""
 
 from __future__ import annotations
 

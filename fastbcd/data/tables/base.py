@@ -22,7 +22,7 @@ SCALINGS = ("clipped", "standard", "none")
 
 @dataclass(frozen=True)
 class Settings:
-    """What all columns of a table have in common.
+    """The settings that all columns of a table have in common.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What becomes of a table's columns, in words."""
+"""A description in words: which inputs of the network each column of a table becomes."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from fastbcd.support.parameters import choice
 
 @dataclass(frozen=True)
 class TableOptions:
-    """What is known about a table with columns of any kind.
+    """The description of a table with columns of any kind, as the user gives it.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What a table is to predict: classes, numbers, or several labels of 0 and 1."""
+"""The target of a table: classes, numbers, or several labels of 0 and 1."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What texts of a table mean: gaps, numbers, true or false, dates."""
+"""The meaning of texts in a table: gaps, numbers, true or false, dates."""
 
 from __future__ import annotations
 
