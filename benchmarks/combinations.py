@@ -18,8 +18,8 @@ command line (gamma 1, alpha 1e-3, mean) and He weights. A run is one line of th
 - `refused`: the reason, if the theory or a formula excludes the combination.
 
 The logistic loss has two classes, even and odd digits. Losses of numbers have one-hot rows as
-targets. A summary in Markdown goes to standard output. All runs take an hour, of which compilation
-is a large part the first time.
+targets, and 0.1 more where they must be positive. A summary in Markdown goes to standard output.
+All runs take an hour, of which compilation is a large part the first time.
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ ACTIVATIONS = ["relu", "leaky_relu:0.1", "linear", "sigmoid", "tanh", "softplus"
 ACTIVATIONS += ["polynomial:0,1,0.1"]
 LOSSES = ["squared", "cross_entropy", "logistic", "logistic_ovr", "hinge", "exponential"]
 LOSSES += ["cross_entropy:0.1", "absolute", "huber:0.5", "quantile:0.3", "poisson"]
+LOSSES += ["gamma", "tweedie:1.5"]
 WEIGHTS = ["none", "ridge:1e-3", "l1:1e-4", "elastic_net:1e-3,0.5", "nonnegative", "box:-0.5,0.5"]
 STATES = ["ridge:1e-2", "l1:1e-2", "elastic_net:1e-2,0.5", "nonnegative", "box:0,1"]
 PENALTIES = [("W", penalty) for penalty in WEIGHTS] + [("V", penalty) for penalty in STATES]
@@ -126,6 +127,8 @@ def measure(run: Run) -> Run:
         if run.update == "prox-linear" and problem.loss.lipschitz is not None:
             # Theorem 2 asks for alpha above (L - gamma)/2, which is below 1e-3 here.
             alpha = max(alpha, 1.01 * (problem.loss.lipschitz - problem.gamma) / 2)
+        if problem.loss.targets == "positive":
+            Y += 0.1
         algorithm = ALGORITHMS[run.algorithm]
         solver = algorithm(
             problem,

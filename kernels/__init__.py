@@ -73,6 +73,7 @@ from fastbcd.kernels.losses import (
     absolute,
     cross_entropy,
     exponential,
+    gamma,
     hinge,
     huber,
     logistic,
@@ -80,6 +81,7 @@ from fastbcd.kernels.losses import (
     poisson,
     quantile,
     squared,
+    tweedie,
 )
 from fastbcd.kernels.mini_batch import (
     activate_augmented,
@@ -183,6 +185,7 @@ __all__ = [
     "elastic_net",
     "exponential",
     "extrapolate",
+    "gamma",
     "gather",
     "gather_patches",
     "hinge",
@@ -254,6 +257,7 @@ __all__ = [
     "tile_gram",
     "transposed_product",
     "transposed_weights",
+    "tweedie",
     "unpack_lower",
     "update_output_state",
     "update_output_state_linearised",

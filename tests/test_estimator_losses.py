@@ -4,11 +4,18 @@ import pickle
 
 import numpy as np
 import pytest
-from sklearn.linear_model import PoissonRegressor
-from sklearn.metrics import mean_absolute_error, mean_pinball_loss, mean_poisson_deviance
+import scipy.stats
+from sklearn.linear_model import GammaRegressor, PoissonRegressor, TweedieRegressor
+from sklearn.metrics import (
+    mean_absolute_error,
+    mean_gamma_deviance,
+    mean_pinball_loss,
+    mean_poisson_deviance,
+    mean_tweedie_deviance,
+)
 
 from fastbcd import BCDClassifier, BCDRegressor, InputError, Model
-from fastbcd.kernels import quantile
+from fastbcd.kernels import poisson, quantile
 
 RNG = np.random.default_rng(0)
 X = RNG.uniform(-1.5, 1.5, (1200, 3))
@@ -63,6 +70,42 @@ def test_the_poisson_loss_predicts_means_of_counts(unit):
     assert poisson.predict(X).min() > 0
     assert poisson.predict(X[TEST]).mean() == pytest.approx(y[TEST].mean(), rel=0.1)
     assert poisson.score(X[TEST], y[TEST]) > 0.6
+
+
+def test_gamma_and_tweedie_losses_predict_means_of_amounts():
+    mean = 30 * np.exp(1 + CURVE)
+    amounts = mean * RNG.gamma(2.0, 0.5, 1200)
+    claims = np.array([RNG.gamma(1.0, 30.0, n).sum() for n in COUNTS.astype(int)])
+    for loss, y, deviance, linear in (
+        ("gamma", amounts, mean_gamma_deviance, GammaRegressor(alpha=0)),
+        (
+            "tweedie:1.5",
+            claims,
+            lambda y, p: mean_tweedie_deviance(y, p, power=1.5),
+            TweedieRegressor(power=1.5, alpha=0, max_iter=1000),
+        ),
+    ):
+        predicted = quick(loss).fit(X[TRAIN], y[TRAIN]).predict(X[TEST])
+        line = linear.fit(X[TRAIN], y[TRAIN]).predict(X[TEST])
+        # No prediction can do better than the true means.
+        noise = deviance(y[TEST], mean[TEST])
+        assert deviance(y[TEST], predicted) - noise < 0.5 * (deviance(y[TEST], line) - noise)
+
+
+def test_an_exposure_is_the_weight_of_a_rate():
+    exposure = RNG.uniform(0.1, 2, 1200)
+    counts = RNG.poisson(exposure * np.exp(1 + CURVE)).astype(float)
+    V, weighted = RNG.standard_normal(1200), []
+    for v, rate, weight in zip(V, counts / exposure, exposure, strict=True):
+        weighted.append(weight * poisson().row_value(np.array([v]), np.array([rate])))
+    likelihood = scipy.stats.poisson(exposure * np.exp(V)).logpmf(counts)
+    best = scipy.stats.poisson(np.maximum(counts, 1e-300)).logpmf(counts)
+    np.testing.assert_allclose(weighted, best - likelihood, rtol=1e-9, atol=1e-9)
+    rates = quick("poisson").fit(X[TRAIN], (counts / exposure)[TRAIN], exposure[TRAIN])
+    again = exposure[TEST] * rates.predict(X[TEST])
+    alone = quick("poisson").fit(X[TRAIN], counts[TRAIN]).predict(X[TEST])
+    deviance = [mean_poisson_deviance(counts[TEST], np.maximum(p, 1e-3)) for p in (again, alone)]
+    assert deviance[0] < 0.7 * deviance[1]
 
 
 @pytest.mark.parametrize("loss", ["huber:0.3", "poisson"])

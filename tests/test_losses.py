@@ -17,6 +17,7 @@ from fastbcd.kernels import (
     huber,
     loss_sum,
     quantile,
+    tweedie,
     update_output_state,
 )
 
@@ -26,16 +27,28 @@ MARGIN_LOSSES = {
     "hinge": lambda m: np.maximum(0, 1 - m),
     "exponential": lambda m: np.exp(-m),
 }
-DELTA, LEVEL, SMOOTHING = 0.7, 0.2, 0.1
+DELTA, LEVEL, SMOOTHING, POWER = 0.7, 0.2, 0.1, 1.3
+A, B = 2 - POWER, POWER - 1
 ELEMENTWISE = {
     "absolute": lambda V, Y: np.abs(V - Y),
     "huber": lambda V, Y: scipy.special.huber(DELTA, V - Y),
     "quantile": lambda V, Y: np.where(V < Y, LEVEL, 1 - LEVEL) * np.abs(V - Y),
     # Half the deviance; scipy's is that of the mean.
     "poisson": lambda V, Y: scipy.special.kl_div(Y, np.exp(np.minimum(V, 700))),
+    "gamma": lambda V, Y: np.expm1(np.minimum(np.log(Y) - V, 700)) - (np.log(Y) - V),
+    "tweedie": lambda V, Y: np.exp(A * V) / A + Y * np.exp(-B * V) / B - Y**A / (A * B),
+}
+# Losses of logarithms: the second derivative, and the largest of the numbers that cancel.
+LOG_LINK = {
+    "poisson": lambda V, Y, log_y: (np.exp(V), np.exp(V) + Y * (1 + np.abs(V) + np.abs(log_y))),
+    "gamma": lambda V, Y, log_y: (Y * np.exp(-V), Y * np.exp(-V) + np.abs(V) + np.abs(log_y)),
+    "tweedie": lambda V, Y, log_y: (
+        A * np.exp(A * V) + B * Y * np.exp(-B * V),
+        np.exp(A * V) / A + Y * np.exp(-B * V) / B + Y**A / (A * B),
+    ),
 }
 MADE = {name: make() for name, make in LOSSES.items()}
-MADE |= {"huber": huber(DELTA), "quantile": quantile(LEVEL)}
+MADE |= {"huber": huber(DELTA), "quantile": quantile(LEVEL), "tweedie": tweedie(POWER)}
 MADE["smoothed"] = cross_entropy(SMOOTHING)
 LIMITS = {np.float32: 1e-6, np.float64: 1e-12}
 
@@ -61,9 +74,16 @@ def random_rows(name, n, k, dtype, seed, largest=2.0):
     Y = one_hot(rng.integers(k, size=n), k)
     if name in ELEMENTWISE:
         Y = 10 ** rng.uniform(-6, largest, (n, k)) * rng.choice([-1, 1], (n, k))
-    if name == "poisson":
+    if name in ("poisson", "tweedie"):
         Y = np.floor(np.abs(Y))
+    elif name == "gamma":
+        Y = np.abs(Y)
     return C.astype(dtype), Y.astype(dtype), 10 ** rng.uniform(-6, 4, n)
+
+
+def log_of(Y):
+    """log(y), or 0 where y is 0."""
+    return np.log(np.where(Y > 0, Y, 1).astype(np.float64))
 
 
 def prox(name, C, Y, q):
@@ -114,9 +134,13 @@ def _elementwise_prox(name, c, y, q):
         "huber": lambda v: max(min(v - y, DELTA), -DELTA),
         "quantile": lambda v: 1 - mpmath.mpf(LEVEL) if v >= y else -mpmath.mpf(LEVEL),
         "poisson": lambda v: mpmath.exp(v) - y,
+        "gamma": lambda v: 1 - y * mpmath.exp(-v),
+        "tweedie": lambda v: mpmath.exp(A * v) - y * mpmath.exp(-B * v),
     }[name]
-    if name == "poisson":  # where exp(v) <= 1 or more, and where q (v - c) >= y
-        low, high = min(c, 0) - 1 - 1 / q, c + y / q
+    if name in LOG_LINK and y == 0:  # where the slope is 1 at most, and where it is the pull
+        low, high = min(c, 0) - 1 - 1 / q, c
+    elif name in LOG_LINK:
+        low, high = sorted([c, mpmath.log(y)])
     else:  # no slope is beyond 1
         low, high = c - 1 / q, c + 1 / q
     return _bisect(lambda v: slope(v) + q * (v - c), low, high)
@@ -152,8 +176,8 @@ def test_prox_is_as_good_as_a_high_precision_solver(name, dtype):
     # The minimiser is well conditioned: its error is a few units in the last place.
     eps = float(np.finfo(dtype).eps)
     scale = np.maximum(np.abs(exact), np.abs(C))
-    if name == "poisson":  # the minimiser lies between the center and log(y)
-        scale = np.maximum(scale, np.log(np.maximum(Y, 1)))
+    if name in LOG_LINK:  # the minimiser lies between the center and log(y)
+        scale = np.maximum(scale, np.abs(log_of(Y)))
     scale = scale.max(axis=1, keepdims=True)
     assert (np.abs(V - exact) / scale).max() <= 16 * eps
 
@@ -173,13 +197,14 @@ def test_no_perturbation_beats_the_prox(name, dtype):
     scale = np.maximum(np.abs(V), np.abs(C)).astype(np.float64)
     eps = float(np.finfo(dtype).eps)
     curvature = 2.0 + q + (attained if name == "exponential" else 0.0)
-    if name == "poisson":
-        curvature += np.exp(V).sum(axis=1)
-        scale = np.maximum(scale, np.log(np.maximum(Y, 1)))
+    if name in LOG_LINK:
+        second, cancelling = LOG_LINK[name](V.astype(np.float64), Y, log_of(Y))
+        curvature += second.sum(axis=1)
+        scale = np.maximum(scale, np.abs(log_of(Y)))
     rounding = 8 * curvature * ((eps * scale) ** 2).sum(axis=1)
     rounding += 2e-15 * (1 + scale.sum(axis=1) + q * (scale**2).sum(axis=1))
-    if name == "poisson":  # exp(v), y log(y) and y v, which cancel
-        rounding += 2e-15 * (np.exp(V) + Y * (1 + scale)).sum(axis=1)
+    if name in LOG_LINK:
+        rounding += 2e-15 * cancelling.sum(axis=1)
     for size in (1e-6, 1e-4, 1e-2, 1.0):
         other = V + size * (scale + 1) * rng.standard_normal(V.shape)
         best = objective(other)
@@ -217,7 +242,7 @@ def test_a_network_with_each_loss_descends_and_learns(name):
     updates = ["prox"] + ["prox-linear"] * (problem.loss.lipschitz is not None)
     for update in updates:
         solver = ThreeSplitting(problem, alpha=0.1, loss_update=update, dtype="float64")
-        state = solver.init(X, one_hot(labels, k))
+        state = solver.init(X, one_hot(labels, k) + 0.1 * (name == "gamma"))
         F = [solver.objective(state)]
         for _ in range(60):
             F.append(solver.objective(solver.step(state)))
@@ -253,13 +278,13 @@ def test_each_output_has_its_own_level_of_a_quantile_loss():
 
 
 @pytest.mark.parametrize("solver", [ThreeSplitting, TwoSplitting])
-@pytest.mark.parametrize("loss", ["absolute", "huber:0.3", "quantile:0.2,0.7", "poisson"])
+@pytest.mark.parametrize("loss", ["absolute", "huber:0.3", "quantile:0.2,0.7", "poisson", "gamma"])
 def test_regression_descends_as_the_certificate_says(solver, loss):
     rng = np.random.default_rng(0)
     X = rng.standard_normal((80, 4))
     Y = np.exp(X[:, :2]) + 0.3 * rng.standard_t(2, (80, 2))
-    if loss == "poisson":
-        Y = np.round(np.abs(Y))
+    if loss in ("poisson", "gamma"):
+        Y = np.round(np.abs(Y)) + (loss == "gamma")
     trained = solver(Problem((4, 12, 2), "tanh", loss=loss), alpha=0.1, dtype="float64")
     result = trained.fit(X, Y, 40, callbacks=[Objective(), Certify()])
     F = [row["objective"] for row in result.history]
@@ -276,6 +301,8 @@ def test_regression_descends_as_the_certificate_says(solver, loss):
         ("quantile:1", "quantile: a level must lie between 0 and 1, got 1"),
         ("quantile:0.1,0.9", "loss: quantile:0.1,0.9 is for 2 outputs, but the network has 3"),
         ("poisson:1", "'poisson' does not take 1 parameters"),
+        ("tweedie:1", r"tweedie: the power must lie between 1 \(poisson\) and 2 \(gamma\), got 1"),
+        ("tweedie:2", r"tweedie: the power must lie between 1 \(poisson\) and 2 \(gamma\), got 2"),
         ("cross_entropy:1", "cross_entropy: smoothing must be from 0 to below 1, got 1"),
         ("cross_entropy:-0.1", "cross_entropy: smoothing must be from 0 to below 1, got -0.1"),
     ],
@@ -297,6 +324,8 @@ def test_losses_that_an_earlier_version_pickled_get_the_later_attributes():
 
 BAD_TARGETS = [
     ("poisson", -np.eye(3), "poisson needs targets that are numbers that are not negative"),
+    ("tweedie", -np.eye(3), "tweedie needs targets that are numbers that are not negative"),
+    ("gamma", np.eye(3), "gamma needs targets that are numbers above 0"),
     ("poisson", np.nan * np.eye(3), "Y must be finite"),
     ("logistic", np.eye(3), "logistic is for two classes, but Y has 3 outputs; use cross_entropy"),
     ("hinge", -np.eye(3), "hinge needs targets that are 0 or 1"),
@@ -318,6 +347,7 @@ def test_targets_that_do_not_fit_the_loss_are_refused(name, Y, message):
         ("squared", 2.0, 0.0, "alpha must be above 0 "),
         ("absolute", 1.0, 1.0, "prox-linear needs a loss whose gradient is Lipschitz"),
         ("quantile:0.3", 1.0, 1.0, "prox-linear needs a loss whose gradient is Lipschitz"),
+        ("gamma", 1.0, 1.0, "prox-linear needs a loss whose gradient is Lipschitz"),
         ("poisson", 1.0, 1.0, "prox-linear needs a loss whose gradient is Lipschitz"),
         ("huber:0.3", 0.5, 0.2, r"alpha must be above 0.25 = max\(0, \(L - gamma\) / 2\)"),
         ("hinge", 1.0, 1.0, "prox-linear needs a loss whose gradient is Lipschitz"),

@@ -12,11 +12,13 @@ import numpy as np
 import pytest
 from share import share
 
-from fastbcd.kernels import LOSSES, cross_entropy, huber, quantile, update_output_state
+from fastbcd.kernels import LOSSES, cross_entropy, huber, quantile, tweedie, update_output_state
 
-DELTA, LEVEL, SMOOTHING = 0.7, 0.2, 0.1
+DELTA, LEVEL, SMOOTHING, POWER = 0.7, 0.2, 0.1, 1.3
+# Losses of the logarithm of a mean: the variance is proportional to this power of the mean.
+POWERS = {"poisson": 1, "gamma": 2, "tweedie": POWER}
 MADE = {name: make() for name, make in LOSSES.items()}
-MADE |= {"huber": huber(DELTA), "quantile": quantile(LEVEL)}
+MADE |= {"huber": huber(DELTA), "quantile": quantile(LEVEL), "tweedie": tweedie(POWER)}
 MADE["smoothed"] = cross_entropy(SMOOTHING)
 SOFTMAX = ("cross_entropy", "smoothed")
 OF_NUMBERS = ("squared", "absolute", "huber", "quantile")
@@ -114,6 +116,25 @@ def poisson_shift(C, Y, q):
     return np.where(Y > 0, d - e, none)
 
 
+def tweedie_shift(C, Y, q):
+    """``v - c`` with ``q (c - v) = exp(a v) - y exp(-b v)``, ``a = 2 - POWER, b = POWER - 1``."""
+    a, b = LONG(2) - LONG(POWER), LONG(POWER) - 1
+    none = -np.exp(log_omega(a * C - np.log(q / a))) / a
+    y = np.where(Y > 0, Y, 1)
+    e, scale = np.where(Y > 0, C - np.log(y), 0), y**a
+
+    def equation(d):
+        value = scale * (np.expm1(a * d) - np.expm1(-b * d)) + q * (d - e)
+        return value, scale * (a * np.exp(a * d) + b * np.exp(-b * d)) + q
+
+    # Concave below this d and convex above; the bounds are those without one exponential.
+    inflection = np.full_like(e, 2 * np.log(b / a))
+    high = np.minimum(np.maximum(e, 0), np.log1p(q / scale * np.maximum(e, 0)) / a)
+    low = np.maximum(np.minimum(e, 0), -np.log1p(-q / scale * np.minimum(e, 0)) / b)
+    d = newton(equation, np.where(equation(inflection)[0] <= 0, high, low))
+    return np.where(Y > 0, d - e, none)
+
+
 def minimiser(name, C, Y, q):
     """argmin_v loss(v; y) + q/2 |v - c|^2 of each row, in long double."""
     C, Y, q = C.astype(LONG), Y.astype(LONG), LONG(q)
@@ -130,6 +151,10 @@ def minimiser(name, C, Y, q):
         return np.where(np.abs(r) <= DELTA, Y + r, C - np.sign(r) * LONG(DELTA) / q)
     if name == "poisson":
         return C + poisson_shift(C, Y, q)
+    if name == "gamma":  # 1 - y exp(-v) is -expm1(-d): for -d the Poisson loss with the target 1
+        return C - poisson_shift(np.log(Y) - C, LONG(1), q)
+    if name == "tweedie":
+        return C + tweedie_shift(C, Y, q)
     z = 2 * Y - 1
     c = z * C
     if name == "hinge":
@@ -139,13 +164,24 @@ def minimiser(name, C, Y, q):
     return C + z * logistic_shift(c, q)
 
 
-def half_deviance(V, Y):
-    """``exp(v) - y - y d`` with ``d = v - log(y)``, or ``exp(v)`` where y is 0."""
+def half_deviance(V, Y, power):
+    """``y^a (expm1(a d)/a + expm1(-b d)/b)``, or ``exp(a v)/a`` where y is 0.
+
+    Here ``d = v - log(y), a = 2 - power, b = power - 1``; for a = 0, ``expm1(a d)/a`` is d.
+    """
+    a, b = LONG(2) - LONG(power), LONG(power) - 1
     d = V - np.log(np.where(Y > 0, Y, 1))
-    # The series where exp(d) - 1 - d would cancel.
-    terms = [d**k / LONG(math.factorial(k)) for k in range(2, 12)]
-    excess = np.where(np.abs(d) < 1e-2, sum(terms[::-1]), np.expm1(d) - d)
-    return np.where(Y > 0, Y * excess, np.exp(V))
+
+    def rise(x):
+        return np.expm1(x * d) / x if x else d
+
+    # The series where the two would cancel.
+    terms = [
+        (a ** (k - 1) + (-1) ** k * b ** (k - 1)) * d**k / LONG(math.factorial(k))
+        for k in range(2, 12)
+    ]
+    excess = np.where(np.abs(d) < 1e-2, sum(terms[::-1]), rise(a) - rise(-b))
+    return np.where(Y > 0, Y**a * excess, np.exp(a * V) / (a or 1))
 
 
 def objective(name, V, C, Y, q):
@@ -162,8 +198,8 @@ def objective(name, V, C, Y, q):
     if name == "huber":
         beyond = LONG(DELTA) * (np.abs(r) - LONG(DELTA) / 2)
         return np.where(np.abs(r) <= DELTA, r**2 / 2, beyond) + quadratic
-    if name == "poisson":
-        return half_deviance(V, Y) + quadratic
+    if name in POWERS:
+        return half_deviance(V, Y, POWERS[name]) + quadratic
     if name in SOFTMAX:
         Y = smoothed(name, Y)
         # log(sum exp) - v_j is a gap to the largest output plus a logarithm: nothing cancels.
@@ -185,8 +221,9 @@ def random_rows(name, n, k, dtype, rng):
     place, near = rng.integers(3, size=(n, 1)), rng.uniform(-3, 3, (n, k))
     C = np.select([place == 0, place == 1], [near, C[:, :1] + near], C)
     C[rng.random((n, k)) < 0.02] = 0
-    if name == "poisson":
-        Y = np.floor(10 ** rng.uniform(-1, 4, (n, k)))
+    if name in POWERS:
+        Y = 10 ** rng.uniform(-6 if name == "gamma" else -1, 4, (n, k))
+        Y = Y if name == "gamma" else np.floor(Y)
         # Centers near log(y), and targets that are not whole.
         close = np.exp(np.clip(C, -9, 9))
         Y = np.where(rng.random((n, k)) < 0.7, Y, close)
@@ -288,6 +325,16 @@ def poisson_value(v, y):
     return mpmath.exp(v) - (y + y * (v - mpmath.log(y)) if y else 0)
 
 
+def tweedie_value(v, y):
+    a, b = 2 - mpmath.mpf(POWER), mpmath.mpf(POWER) - 1
+    return mpmath.exp(a * v) / a + y * mpmath.exp(-b * v) / b - y**a / (a * b)
+
+
+def tweedie_slope(v, y):
+    power = mpmath.mpf(POWER)
+    return mpmath.exp((2 - power) * v) - y * mpmath.exp((1 - power) * v)
+
+
 def huber_value(r):
     return r * r / 2 if abs(r) <= DELTA else DELTA * (abs(r) - mpmath.mpf(DELTA) / 2)
 
@@ -303,6 +350,11 @@ SLOPES = {  # values and intervals of slopes
         lambda v, y: both(max(min(v - y, DELTA), -DELTA)),
     ),
     "poisson": (poisson_value, lambda v, y: both(mpmath.exp(v) - y)),
+    "gamma": (
+        lambda v, y: y * mpmath.exp(-v) + v - mpmath.log(y) - 1,
+        lambda v, y: both(1 - y * mpmath.exp(-v)),
+    ),
+    "tweedie": (tweedie_value, lambda v, y: both(tweedie_slope(v, y))),
 }
 
 

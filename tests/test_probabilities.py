@@ -95,7 +95,7 @@ def test_a_permutation_of_classes_permutes_probabilities(loss):
 
 
 def test_a_loss_that_only_finds_the_likelier_class_or_a_number_says_so():
-    numbers = {"absolute", "huber", "quantile", "poisson"}
+    numbers = {"absolute", "huber", "quantile", "poisson", "gamma", "tweedie"}
     assert set(LOSSES) - set(LINKS) == {"hinge"} | numbers
     with pytest.raises(InputError, match="hinge gives no probabilities; those that do: squared"):
         probabilities("hinge", OUTPUTS)

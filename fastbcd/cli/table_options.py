@@ -86,7 +86,7 @@ def table_options(options: argparse.Namespace) -> TableOptions:
         kinds=kinds,
         task=options.task,
         prefer_numbers=(loss.in_target_units and loss.name != "squared") or loss.log_link,
-        prefer_classes=loss.targets not in ("real", "not negative"),
+        prefer_classes=not loss.is_for_numbers,
         separator=separator_of(options),
         decimal=options.decimal,
         scaling=_scaling(options.preprocess),

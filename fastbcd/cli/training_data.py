@@ -24,9 +24,10 @@ from fastbcd.data.reading import share
 from fastbcd.data.table import is_table
 from fastbcd.data.tables.target import LABELS, NUMBERS
 from fastbcd.data.target_scaling import fit_target_scaling
+from fastbcd.data.validation import targets_fit
 from fastbcd.devices.ranks import Ranks, collective_errors
 from fastbcd.errors import InputError
-from fastbcd.kernels import LOSSES
+from fastbcd.kernels import LOSSES, TARGETS
 from fastbcd.kernels.streams import logger
 from fastbcd.models.means import means
 from fastbcd.support.parameters import parse
@@ -144,16 +145,13 @@ class Numbers:
         """The targets of `dataset` for a `Loss`; `dataset` gives its own up, to save memory."""
         name = ", ".join(dataset.targets)
         with collective_errors(ranks):
-            if loss.targets not in OF_NUMBERS:
-                names = ", ".join(each for each in LOSSES if LOSSES[each]().targets in OF_NUMBERS)
+            if not loss.is_for_numbers:
+                names = ", ".join(each for each in LOSSES if LOSSES[each]().is_for_numbers)
                 raise InputError(f"--loss: {loss.name} is for classes; for numbers: {names}")
             train, test = (_for_levels(Y, loss) for Y in (dataset.y_train, dataset.y_test))
             shift, scale = fit_target_scaling(train, loss.log_link, ranks=ranks, name=name)
-            if (
-                loss.targets == "not negative"
-                and min(train.min(initial=0), test.min(initial=0)) < 0
-            ):
-                raise InputError(f"--loss: {loss.name} needs numbers that are not negative: {name}")
+            if not (targets_fit(train, loss) and targets_fit(test, loss)):
+                raise InputError(f"--loss: {loss.name} needs {TARGETS[loss.targets]}: {name}")
         start = 0.0 if shift is None else shift
         dataset.y_train = dataset.y_test = None
         return cls((train - start) / scale, (test - start) / scale, shift, scale, loss.name)
@@ -260,8 +258,6 @@ class LabelColumns:
 
 
 Targets = Labels | Numbers | LabelColumns
-# Kinds of targets of the losses for numbers.
-OF_NUMBERS = ("real", "not negative")
 
 
 def targets_of(dataset: Dataset, options: argparse.Namespace, ranks: Ranks) -> Targets:

@@ -153,16 +153,18 @@ def check_loss_targets(Y: NDArray[Any], loss: Loss, blocks: Blocks = all_rows) -
             f"loss: {loss.name} is for two classes, but Y has {k} outputs; use cross_entropy, or "
             "logistic_ovr for one class against the rest"
         )
-    if not all(_fits(Y[rows], loss) for rows in blocks(Y)):
+    if not all(targets_fit(Y[rows], loss) for rows in blocks(Y)):
         raise InputError(f"loss: {loss.name} needs targets that are {TARGETS[loss.targets]}")
 
 
-def _fits(Y: NDArray[Any], loss: Loss) -> bool:
+def targets_fit(Y: NDArray[Any], loss: Loss) -> bool:
     """Whether targets are of the kind that `loss` takes."""
     if loss.targets in ("binary", "two classes"):
         return bool(((Y == 0) | (Y == 1)).all())
     if loss.targets == "not negative":
         return bool((Y >= 0).all())
+    if loss.targets == "positive":
+        return bool((Y > 0).all())
     if loss.targets == "distribution":
         return bool((Y >= 0).all() and (abs(Y.sum(axis=1) - 1) <= 2e-5).all())
     return True

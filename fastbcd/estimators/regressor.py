@@ -24,8 +24,9 @@ class BCDRegressor(MultiOutputMixin, RegressorMixin, BaseBCD):
     """Network that predicts numbers, trained by block coordinate descent, without backpropagation.
 
     It minimises the mean of ``w_i loss(network(x_i); y_i)``. Before, each output of y is
-    standardised (weighted mean 0, variance 1); `predict` scales it back. For the Poisson loss y
-    is divided by its mean, and `predict` returns the mean ``exp(network(x))`` times that number.
+    standardised (weighted mean 0, variance 1); `predict` scales it back. For the Poisson, gamma
+    and Tweedie losses y is divided by its mean, and `predict` returns the mean
+    ``exp(network(x))`` times that number.
 
     Parameters
     ----------
@@ -33,9 +34,9 @@ class BCDRegressor(MultiOutputMixin, RegressorMixin, BaseBCD):
         As in `BCDClassifier`, like all parameters that are not described here.
     loss : str or Loss, default="squared"
         Loss of the standardised targets. Others are ``"absolute"``, ``"huber:DELTA"``,
-        ``"quantile:LEVEL"`` and, for y >= 0, ``"poisson"``. With several levels, such as
-        ``"quantile:0.1,0.5,0.9"``, a vector y is the target of all, and `predict` returns one
-        column for each level.
+        ``"quantile:LEVEL"`` and, for y >= 0, ``"poisson"`` and ``"tweedie:POWER"``, for
+        y > 0 ``"gamma"``. With several levels, such as ``"quantile:0.1,0.5,0.9"``, a vector y is
+        the target of all, and `predict` returns one column for each level.
     solver, residual, gamma, rho, proximal_weight, weight_penalty, state_penalty
     acceleration, batch_size, step_size, schedule, momentum, damping, rank, weight_decay
     average, step_unit, augment, max_iter, preprocess

@@ -62,8 +62,9 @@ class Problem:
         ``"logistic_ovr"``, ``"hinge"``, ``"exponential"`` (each class against the rest)
         and ``"cross_entropy:SMOOTHING"`` (softmax). For any numbers also ``"absolute"``,
         ``"huber:DELTA"`` and ``"quantile:LEVEL"``, or one level for each output,
-        ``"quantile:0.1,0.9"``. For counts, and other numbers that are not negative, ``"poisson"``:
-        outputs are logarithms of means.
+        ``"quantile:0.1,0.9"``. Outputs are logarithms of means for counts and other
+        numbers that are not negative, ``"poisson"`` and ``"tweedie:POWER"``, and for numbers above
+        0, ``"gamma"``.
     gamma : float, default=1
         Weight of the couplings, > 0.
     rho : float, optional

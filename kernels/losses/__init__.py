@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from fastbcd.kernels.losses.cross_entropy import cross_entropy
 from fastbcd.kernels.losses.exponential import exponential
+from fastbcd.kernels.losses.gamma import gamma
 from fastbcd.kernels.losses.hinge import hinge
 from fastbcd.kernels.losses.huber import huber
 from fastbcd.kernels.losses.logistic import logistic, logistic_ovr
@@ -13,6 +14,7 @@ from fastbcd.kernels.losses.loss import TARGETS, Loss
 from fastbcd.kernels.losses.poisson import poisson
 from fastbcd.kernels.losses.quantile import absolute, quantile
 from fastbcd.kernels.losses.squared import squared
+from fastbcd.kernels.losses.tweedie import tweedie
 
 LOSSES: dict[str, Callable[..., Loss]] = {
     "squared": squared,
@@ -25,6 +27,8 @@ LOSSES: dict[str, Callable[..., Loss]] = {
     "huber": huber,
     "quantile": quantile,
     "poisson": poisson,
+    "gamma": gamma,
+    "tweedie": tweedie,
 }
 
 __all__ = [
@@ -34,6 +38,7 @@ __all__ = [
     "absolute",
     "cross_entropy",
     "exponential",
+    "gamma",
     "hinge",
     "huber",
     "logistic",
@@ -41,4 +46,5 @@ __all__ = [
     "poisson",
     "quantile",
     "squared",
+    "tweedie",
 ]

@@ -11,10 +11,12 @@ from fastbcd.kernels.jit import scalar
 TARGETS = {
     "real": "any numbers",
     "not negative": "numbers that are not negative",
+    "positive": "numbers above 0",
     "binary": "0 or 1, one column for each class",
     "two classes": "0 or 1, in at most two columns",
     "distribution": "probabilities of the classes: rows that are not negative and add up to 1",
 }
+OF_NUMBERS = ("real", "not negative", "positive")
 
 
 class Loss(Formula):
@@ -73,6 +75,11 @@ class Loss(Formula):
         self.targets, self.lipschitz, self.n_outputs = targets, lipschitz, n_outputs
         self.in_target_units, self.log_link = in_target_units, log_link
         self.stiffness = stiffness
+
+    @property
+    def is_for_numbers(self) -> bool:
+        """Whether targets are numbers, and not classes or labels."""
+        return self.targets in OF_NUMBERS
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         # Version 0.1 had one loss in the units of targets, and none with the other attributes.

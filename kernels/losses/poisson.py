@@ -27,13 +27,10 @@ def _derivative(v, y, _):
 
 
 @scalar
-def _prox(c, y, q, _):
-    if y == 0.0:
-        return c - excess(-c, q)
-    # With d = v - log(y) and e = c - log(y) the slope g(d) = y expm1(d) + q (d - e) is convex and
-    # rises. So from any d with g(d) >= 0 Newton's method falls to the root and never passes it.
-    logarithm = math.log(y)
-    e = c - logarithm
+def departure(e, y, q):
+    """``argmin_d y (exp(d) - d) + q/2 (d - e)^2`` for y > 0."""
+    # The slope g(d) = y expm1(d) + q (d - e) is convex and rises. So from any d with g(d) >= 0
+    # Newton's method falls to the root and never passes it.
     # Above the root: y expm1(d) <= q e where e > 0, and y d <= y expm1(d) for all d.
     d = min(e, math.log1p(q / y * e)) if e > 0.0 else q / (y + q) * e
     for _ in range(100):
@@ -41,7 +38,15 @@ def _prox(c, y, q, _):
         d -= step
         if not step > 2e-16 * abs(d):
             break
-    return logarithm + d
+    return d
+
+
+@scalar
+def _prox(c, y, q, _):
+    if y == 0.0:
+        return c - excess(-c, q)
+    logarithm = math.log(y)
+    return logarithm + departure(c - logarithm, y, q)
 
 
 POISSON = Loss(

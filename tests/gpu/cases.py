@@ -84,9 +84,10 @@ class Case:
 
 def targets(loss: Any, rng: np.random.Generator, dtype: Any, M: int) -> Any:
     k = 1 if loss.targets == "two classes" else K
-    if loss.targets in ("real", "not negative"):
+    if loss.is_for_numbers:
         Y = rng.standard_normal((M, k)).astype(dtype)
-        return Y if loss.targets == "real" else np.floor(abs(3 * Y))
+        whole = {"not negative": np.floor(abs(3 * Y)), "positive": np.ceil(abs(3 * Y))}
+        return whole.get(loss.targets, Y)
     if k == 1:
         return rng.integers(0, 2, (M, 1)).astype(dtype)
     return np.eye(k, dtype=dtype)[rng.integers(0, k, M)]
