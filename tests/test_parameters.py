@@ -59,6 +59,8 @@ ESTIMATOR = {
     "rank": (2, {}),
     "weight_decay": (0.25, {}),
     "average": (0.5, {}),
+    "dropout": (0.5, {}),
+    "input_noise": (0.5, {}),
     "max_iter": (3, {}),
     "preprocess": ("standard", {}),
     "early_stopping": (True, {}),
@@ -98,7 +100,7 @@ SOLVER = {
 MINI_BATCH = {
     **{name: ESTIMATOR[name] for name in ("batch_size", "step_size", "schedule", "momentum")},
     **{name: ESTIMATOR[name] for name in ("damping", "rank", "rho", "weight_decay", "average")},
-    "step_unit": ESTIMATOR["step_unit"],
+    **{name: ESTIMATOR[name] for name in ("step_unit", "dropout", "input_noise")},
     "displacement": (0.0625, {}),
     **{name: SOLVER[name] for name in ("device", "dtype", "n_threads", "tile_rows", "precision")},
     "memory": (4 * 10**9, {}),

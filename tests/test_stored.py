@@ -277,7 +277,7 @@ SOLVERS = {
         MiniBatchThreeSplitting,
         [
             *("batch_size", "step_size", "momentum", "damping", "schedule", "rank", "displacement"),
-            *("rho", "weight_decay", "average", "step_unit", "augment"),
+            *("rho", "weight_decay", "average", "step_unit", "augment", "dropout", "input_noise"),
         ],
     ),
 }

@@ -78,6 +78,15 @@ MINI_BATCH_OPTIONS: dict[str, tuple[type, str]] = {
         "random moves of the images of a batch, for --layers: crop:P, shifts by up to P rows and "
         "columns; flip, mirror images; or crop:P,flip; default: none",
     ),
+    "dropout": (
+        float,
+        "share of the outputs of hidden layers that are 0 in a batch, by chance; not for residual "
+        "networks; default: 0",
+    ),
+    "input_noise": (
+        float,
+        "standard deviation of normal noise on the scaled inputs of a batch; default: 0",
+    ),
     "average": (float, "decay of the running mean of the weights, which predicts; default: 0.98"),
 }
 

@@ -107,6 +107,9 @@ class BCDClassifier(ClassifierMixin, BaseBCD):
         For images on mini-batches: in each pass every image is shifted at random by up to P rows
         and columns (``"crop:P"``), mirrored with probability 1/2 (``"flip"``), or both
         (``"crop:P,flip"``). Pixels from outside have the scaled value of 0. It needs `layers`.
+    dropout, input_noise : float, optional
+        For mini-batches: the share of the outputs of hidden layers that are 0 in a batch, and the
+        standard deviation of normal noise on the scaled inputs. See `MiniBatchThreeSplitting`.
     max_iter : int, optional
         Passes over the samples. Default: 10 on mini-batches, or as many as make 1200 batches; 50
         on full batches.
@@ -196,6 +199,8 @@ class BCDClassifier(ClassifierMixin, BaseBCD):
         average: float | None = None,
         step_unit: str | None = None,
         augment: str | None = None,
+        dropout: float | None = None,
+        input_noise: float | None = None,
         max_iter: int | None = None,
         preprocess: str = "auto",
         early_stopping: bool = False,
@@ -234,6 +239,8 @@ class BCDClassifier(ClassifierMixin, BaseBCD):
             average=average,
             step_unit=step_unit,
             augment=augment,
+            dropout=dropout,
+            input_noise=input_noise,
             max_iter=max_iter,
             preprocess=preprocess,
             early_stopping=early_stopping,

@@ -38,6 +38,8 @@ class Parameters(BaseEstimator):
         average: float | None = None,
         step_unit: str | None = None,
         augment: str | None = None,
+        dropout: float | None = None,
+        input_noise: float | None = None,
         max_iter: int | None = None,
         preprocess: str = "auto",
         early_stopping: bool = False,
@@ -74,6 +76,8 @@ class Parameters(BaseEstimator):
         self.average = average
         self.step_unit = step_unit
         self.augment = augment
+        self.dropout = dropout
+        self.input_noise = input_noise
         self.max_iter = max_iter
         self.preprocess = preprocess
         self.early_stopping = early_stopping
@@ -89,6 +93,6 @@ class Parameters(BaseEstimator):
 
     def __setstate__(self, stored: dict[str, Any]) -> None:
         # Version 0.1 had no acceleration and no images, so its estimators go on without.
-        added = ("acceleration", "layers", "image_shape", "step_unit", "augment")
-        earlier = dict.fromkeys(added)
+        added = ["acceleration", "layers", "image_shape", "step_unit", "augment"]
+        earlier = dict.fromkeys([*added, "dropout", "input_noise"])
         super().__setstate__({**earlier, **stored})

@@ -31,4 +31,6 @@ MINI_BATCH_PARAMETERS = (
     "average",
     "step_unit",
     "augment",
+    "dropout",
+    "input_noise",
 )

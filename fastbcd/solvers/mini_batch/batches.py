@@ -44,7 +44,8 @@ class Samples:
     root mean square `weight_unit`; None is 1 each. `total` is the number of samples of the batch
     on all ranks; None if these are all. With `is_read` the samples are in the arrays of the batch
     already. `before` is the number of samples of the batch on the ranks before this one.
-    `moves`, if there are any, shift and mirror the images that are read.
+    `moves`, if there are any, shift and mirror the images that are read. `noise_seed`, if there
+    is one, is the seed of the batch's random numbers.
     """
 
     X: Any
@@ -57,6 +58,7 @@ class Samples:
     is_read: bool = False
     before: int = 0
     moves: Moves | None = None
+    noise_seed: int | None = None
 
     @classmethod
     def of(
@@ -80,6 +82,11 @@ class Samples:
 
     def __len__(self) -> int:
         return len(self.X if self.index is None else self.index)
+
+    @property
+    def own(self) -> slice:
+        """The place of these samples in the batch of all ranks."""
+        return slice(self.before, self.before + len(self))
 
     @property
     def of_all_ranks(self) -> int:

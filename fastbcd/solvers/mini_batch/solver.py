@@ -19,6 +19,7 @@ from fastbcd.solvers.mini_batch.batches import Samples, n_batches, rows_here, sh
 from fastbcd.solvers.mini_batch.evaluation import objective
 from fastbcd.solvers.mini_batch.first_state import first_state
 from fastbcd.solvers.mini_batch.inputs import checked_batch, checked_data
+from fastbcd.solvers.mini_batch.noise import Noise
 from fastbcd.solvers.mini_batch.rhythm import StepScalars, step_scalars
 from fastbcd.solvers.mini_batch.schedule import get_schedule
 from fastbcd.solvers.mini_batch.settings import (
@@ -108,6 +109,14 @@ class MiniBatchThreeSplitting:
         layer is dense, give an `Augmentation`, which also has the shape of images. The moves do not
         depend on ranks or threads. The objective and predictions see unmoved images. It runs on the
         processor only. Default: no moves.
+    dropout : float, default=0
+        Each output of a hidden layer is 0 in a batch with this probability, from 0 to below 1, else
+        it is divided by ``1 - dropout``. The layer's own update of V is multiplied by the same
+        numbers. Convolutions and pools have no dropout; residual layers refuse it. The numbers do
+        not depend on ranks or threads. The objective and predictions use the whole network.
+    input_noise : float, default=0
+        Standard deviation of normal noise that is added to the inputs of each batch. This and
+        `dropout` run on the processor only.
     execution : Execution, optional
         Where and how the work runs, as in `ThreeSplitting`.
     **where
@@ -148,6 +157,8 @@ class MiniBatchThreeSplitting:
         average: float = 0.98,
         step_unit: str | None = None,
         augment: str | Augmentation | None = None,
+        dropout: float = 0.0,
+        input_noise: float = 0.0,
         execution: Execution | None = None,
         **where: Any,
     ) -> None:
@@ -184,6 +195,9 @@ class MiniBatchThreeSplitting:
         self.dtype, self.device = Execution.of(execution, where).start()
         check_layers(problem, self.device)
         self.augment = Augmentation.of(augment, problem.layers[0], self.device)
+        self.noise = Noise.of(problem, self.device, dropout, input_noise)
+        self.dropout = 0.0 if self.noise is None else self.noise.dropout
+        self.input_noise = 0.0 if self.noise is None else self.noise.inputs
 
     def settings(self, n: int) -> Settings:
         """Return batch size, step size, momentum, damping and rank of a run on n samples."""
@@ -270,7 +284,7 @@ class MiniBatchThreeSplitting:
                 samples = Samples.of(state.X, state.Y, self.problem.loss, own, weight)
                 before = int(np.searchsorted(rows, state.first))
                 samples = replace(samples, total=len(rows), before=before)
-                batches.append(self._moved(state, samples))
+                batches.append(self._varied(state, samples))
             numbers = [step_scalars(self, state, samples, k) for k, samples in enumerate(batches)]
             launches = state.cache.launches
             for samples, of_batch in self.device.batches.planned(launches, batches, numbers):
@@ -310,7 +324,7 @@ class MiniBatchThreeSplitting:
         samples = checked_batch(self.problem, self.device, X, Y, sample_weight, self.dtype)
         self._make_own(state)
         with self.device.session():
-            samples = self._moved(state, samples).on(self.device)
+            samples = self._varied(state, samples).on(self.device)
             self._learn(state, samples, step_scalars(self, state, samples))
         return state
 
@@ -320,16 +334,17 @@ class MiniBatchThreeSplitting:
             state.mean_W[1:] = state.W[1:]  # joblib makes two arrays of one
         state.make_own()
 
-    def _moved(self, state: MiniBatchState, samples: Samples) -> Samples:
-        """Return `samples` with random moves of their images, if they are augmented.
+    def _varied(self, state: MiniBatchState, samples: Samples) -> Samples:
+        """Return `samples` with random moves of their images, and the seed of the batch's noise.
 
         Every rank draws the moves of the batch of all ranks, and takes those of its own samples.
         """
+        if self.noise is not None:
+            samples = replace(samples, noise_seed=int(state.rng.integers(2**63)))
         if self.augment is None:
             return samples
         moves = self.augment.draw(state.rng, samples.of_all_ranks)
-        own = moves[samples.before : samples.before + len(samples)]
-        return replace(samples, moves=Moves(self.augment, own))
+        return replace(samples, moves=Moves(self.augment, moves[samples.own]))
 
     def _learn(self, state: MiniBatchState, samples: Samples, numbers: StepScalars) -> None:
         """Do the sweep of one batch."""

@@ -12,6 +12,7 @@ from fastbcd.devices.tiles import Tile
 from fastbcd.solvers.mini_batch.batch import Batch, held_batch
 from fastbcd.solvers.mini_batch.batches import Samples
 from fastbcd.solvers.mini_batch.evaluation import loss_of
+from fastbcd.solvers.mini_batch.noise import NO_NOISE, BatchNoise
 from fastbcd.solvers.mini_batch.output_change import OutputChange
 from fastbcd.solvers.mini_batch.rhythm import StepScalars, duties_of
 from fastbcd.solvers.mini_batch.rms_scaling import RMSScaling, Sizes
@@ -42,10 +43,12 @@ class BatchSweep:
         """Sweep one batch; a device may repeat the launches recorded for a similar batch."""
         problem, device, state = self._problem, self._device, self._state
         batch = held_batch(problem, device, state, len(samples))
-        duties, m = self._duties, samples.of_all_ranks
+        duties, m, noise = self._duties, samples.of_all_ranks, NO_NOISE
+        if samples.noise_seed is not None:
+            noise = self._solver.noise.draw(samples.noise_seed, m, samples.own, state.dtype)
 
         def sweep(samples: Samples, numbers: StepScalars) -> None:
-            scaling = self._sweep(batch, samples, numbers)
+            scaling = self._sweep(batch, samples, numbers, noise)
             shared = None
             if device.ranks.size > 1:
                 weight, counts = scaling.weight, duties.counts
@@ -80,7 +83,9 @@ class BatchSweep:
         if measured:
             device.batches.count(state.batch_loss, batch.loss[0], m)
 
-    def _sweep(self, batch: Batch, samples: Samples, numbers: StepScalars) -> RMSScaling:
+    def _sweep(
+        self, batch: Batch, samples: Samples, numbers: StepScalars, noise: BatchNoise
+    ) -> RMSScaling:
         """Compute consistent states and their updates D_l by the V- and U-blocks.
 
         The V_l-block takes ``scale_l D_{l+1}``, such that rms(D_l) is about ``displacement
@@ -97,7 +102,7 @@ class BatchSweep:
         )
         scaling = RMSScaling(self._device, state, sizes, numbers.weight)
         for _ in range(scaling.passes):
-            squares, losses = self._pass(batch, samples, scaling.scale())
+            squares, losses = self._pass(batch, samples, noise, scaling.scale())
             try:
                 settled = scaling.settle(squares)
             except FloatingPointError as problem:
@@ -120,7 +125,9 @@ class BatchSweep:
         state.gains, state.rms_D = device.array(gains, np.float64), device.array(rms_D, np.float64)
         state.rms_U = device.array(np.ones(L + 1), np.float64)
 
-    def _pass(self, batch: Batch, samples: Samples, scale: Any) -> tuple[Any, Any]:
+    def _pass(
+        self, batch: Batch, samples: Samples, noise: BatchNoise, scale: Any
+    ) -> tuple[Any, Any]:
         """Compute states and updates of `batch`.
 
         Returns ``|U_l|^2`` and ``|D_l|^2`` (2, L + 1), and the loss (1,), which is divided by the
@@ -135,9 +142,11 @@ class BatchSweep:
             part = device.zeros((2, L + 1), np.float64)
             weight = None if samples.weight is None else samples.weight[rows]
             samples.read(device, rows, batch.V[0][rows], batch.Y[rows])
+            noise.add_to_inputs(batch.V[0][rows, :-1], rows)
             lap("V", 0)
             for l in range(1, L + 1):
                 part[0, l] = self._forward(batch, l, rows)
+                noise.mask(l, batch.V[l][rows, :-1], rows)
                 lap("U", l)
             part_loss = 0.0
             if state.batch_loss is not None:
@@ -148,6 +157,7 @@ class BatchSweep:
             for l in range(L, 0, -1):
                 if l < L:
                     self._update_V(batch, l, scale[l], rows)
+                    noise.mask(l, batch.D[l][rows], rows)
                     lap("V", l)
                 part[1, l] = self._update_U(batch, l, rows)
                 lap("U", l)
