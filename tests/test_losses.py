@@ -359,6 +359,12 @@ def test_prox_linear_outside_its_theorem_is_refused(loss, gamma, alpha, message)
         ThreeSplitting(problem, alpha=alpha, loss_update="prox-linear")
 
 
+def test_targets_of_an_unknown_kind_are_refused():
+    for wrong in ("numbers", (0.1,)):
+        with pytest.raises(ValueError, match="targets must be one of real, not negative, positive"):
+            Loss("own", wrong, **MADE["huber"].functions)
+
+
 def test_an_unknown_loss_update_is_refused():
     with pytest.raises(InputError, match="loss_update must be one of prox, prox-linear"):
         ThreeSplitting(Problem((2, 3)), loss_update="newton")

@@ -53,6 +53,11 @@ class Loss(Formula):
         only where gamma is large.
     **functions
         The compiled functions above, with the tuple of parameters as their last argument.
+
+    Raises
+    ------
+    ValueError
+        `targets` is no key of `TARGETS`.
     """
 
     def __init__(
@@ -68,6 +73,8 @@ class Loss(Formula):
         stiffness: float = 1.0,
         **functions: Any,
     ) -> None:
+        if targets not in TARGETS:
+            raise ValueError(f"targets must be one of {', '.join(TARGETS)}, got {targets!r}")
         gradient = functions.get("row_gradient")
         if gradient is not None:
             functions.setdefault("row_subdifferential", single_slope(gradient))
