@@ -87,6 +87,21 @@ def test_every_folder_with_code_is_packaged():
     assert "version" not in config["project"]
 
 
+def test_every_file_that_is_no_code_is_packaged():
+    tomllib = pytest.importorskip("tomllib")  # Python 3.11 on
+    config = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    packaged = {
+        file
+        for package, patterns in config["package-data"].items()
+        for pattern in patterns
+        for file in ROOT.joinpath(*package.split(".")).glob(pattern)
+    }
+    # A folder without code, such as Python's for compiled code, is no package.
+    folders = {path.parent for path in SOURCES if path.is_relative_to(ROOT / "fastbcd")}
+    files = {path for folder in folders for path in folder.iterdir() if path.is_file()}
+    assert packaged == {path for path in files if path.suffix != ".py"}
+
+
 def test_the_changelog_has_this_version():
     assert f"## {fastbcd.__version__}" in (ROOT / "CHANGELOG.md").read_text()
 

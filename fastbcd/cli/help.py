@@ -34,6 +34,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "plot": (
         "fastbcd plot runs/digits-1",
         "fastbcd plot runs/digits-1 runs/digits-2 --out compared.svg",
+        "fastbcd plot runs/digits-1 runs/digits-2 --out compared.html  # read values in it",
         "fastbcd plot runs/digits-1 --confusion",
     ),
     "info": ("fastbcd info                                         # for a bug report",),

@@ -13,6 +13,9 @@ from fastbcd.cli.prediction import Request, predict
 from fastbcd.cli.run_folder import RunFolder
 from fastbcd.errors import InputError
 
+# The ending of an interactive page; other endings are those of pictures.
+PAGE = ".html"
+
 
 def add_command(commands: Any) -> None:
     """Add ``plot`` and its options to the command line."""
@@ -30,7 +33,8 @@ def add_command(commands: Any) -> None:
     folders = "folders that fastbcd train wrote"
     add("folders", nargs="+", type=user_path, metavar="DIR", help=folders)
     add(
-        "--out", type=user_path, metavar="FILE", help="new file, .png or .svg; default: plot.png "
+        "--out", type=user_path, metavar="FILE", help="new file, .png, .svg, or .html for a page "
+        "that shows values and switches runs; default: plot.png "
         "or confusion.png in DIR, replaced each time; for several runs the next free plot-K.png "
         "in the current folder",
     )  # fmt: skip
@@ -45,17 +49,20 @@ def run(options: argparse.Namespace) -> None:
     folders = [Path(folder) for folder in options.folders]
     if options.confusion and len(folders) > 1:
         raise InputError(f"--confusion: one DIR at a time, got {len(folders)}")
-    out = None if options.out is None else _new_file(Path(options.out))
-    figure = plots.new_figure()
-    if options.confusion:
-        _draw_confusion(folders[0], figure)
-    else:
-        plots.plot_runs(folders, figure)
+    out = None if options.out is None else _new_file(Path(options.out), options.confusion)
     if out is None:
         name = "confusion.png" if options.confusion else "plot.png"
         out = folders[0] / name if len(folders) == 1 else _next_free()
     try:
-        plots.save_picture(figure, out)
+        if _is_page(out):
+            plots.save_page(folders, out)
+        else:
+            figure = plots.new_figure()
+            if options.confusion:
+                _draw_confusion(folders[0], figure)
+            else:
+                plots.plot_runs(folders, figure)
+            plots.save_picture(figure, out)
     except OSError as error:
         raise InputError(f"--out: {out} cannot be written: {error}") from None
     print(f"drawn in {out}")
@@ -79,11 +86,17 @@ def _draw_confusion(path: Path, figure: Any) -> None:
     ax.set_title(f"{plots.literal(path.resolve().name)}: {ax.get_title(loc='left')}", loc="left")
 
 
-def _new_file(path: Path) -> Path:
-    try:
-        plots.picture_form(path)
-    except InputError as error:
-        raise InputError(f"--out: {error}") from None
+def _is_page(path: Path) -> bool:
+    return path.suffix.lower() == PAGE
+
+
+def _new_file(path: Path, confusion: bool) -> Path:
+    if confusion or not _is_page(path):
+        try:
+            plots.picture_form(path)
+        except InputError as error:
+            page = "" if confusion else f", or in {PAGE} for a page"
+            raise InputError(f"--out: {error}{page}") from None
     if path.exists():
         raise InputError(f"--out: {path} exists already; name a new file")
     return path

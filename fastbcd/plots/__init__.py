@@ -11,6 +11,7 @@ from fastbcd.plots.confusion import confusion_size, plot_confusion
 from fastbcd.plots.curves import plot_accuracy, plot_constraint_gap, plot_objective
 from fastbcd.plots.images import plot_filters, plot_missed
 from fastbcd.plots.overview import plot_runs
+from fastbcd.plots.page import save_page
 from fastbcd.plots.run import Run, read_runs
 from fastbcd.plots.style import new_figure, picture_form, save_picture
 from fastbcd.plots.subgradient import plot_subgradient
@@ -32,5 +33,6 @@ __all__ = [
     "plot_runs",
     "plot_subgradient",
     "read_runs",
+    "save_page",
     "save_picture",
 ]

@@ -9,7 +9,7 @@ import numpy as np
 from fastbcd.callbacks.block_times import BlockTimes
 from fastbcd.plots.curves import require_column
 from fastbcd.plots.run import read_runs
-from fastbcd.plots.style import axes_or_new, colour, finish, run_legend, style
+from fastbcd.plots.style import axes_or_new, colour, finish, run_id, run_legend, style
 from fastbcd.plots.text import literal
 from fastbcd.support.floating_point import own_errstate
 
@@ -46,12 +46,16 @@ def plot_block_times(runs: Any, ax: Any = None, legend: bool = True) -> Any:
                 color=colour(k),
                 label=literal(run.name),
             )
+            for bar, place in zip(bars, medians, strict=True):
+                bar.set_gid(run_id(columns[place], k))
             longest = max(longest, *medians.values(), 0.0)
             drawn.append(bars)
         unit, factor = ("seconds", 1.0) if longest >= 0.1 else ("milliseconds", 1e3)
         ax.yaxis.set_major_formatter(FuncFormatter(lambda seconds, _: f"{factor * seconds:g}"))
         for bars in drawn if len(runs) <= NUMBERED else []:
-            ax.bar_label(bars, fmt=lambda seconds: f"{factor * seconds:.3g}")
+            numbers = ax.bar_label(bars, fmt=lambda seconds: f"{factor * seconds:.3g}")
+            for bar, number in zip(bars, numbers, strict=True):
+                number.set_gid(f"{bar.get_gid()}-number")
         ax.margins(y=0.08)
         ax.set_xticks(range(len(columns)), [column[-1] for column in columns])
         finish(ax, "Time per block", f"processor {unit} per iteration", "block")

@@ -13,6 +13,7 @@ from fastbcd.plots.style import (
     finish,
     line_style,
     logarithmic,
+    run_id,
     run_legend,
     style,
     whole_iterations,
@@ -78,7 +79,7 @@ def plot_accuracy(runs: Any, ax: Any = None, legend: bool = True) -> Any:
                 if len(x):
                     label, named = f"_{name} {run.name}" if named else literal(run.name), True
                     own = line_style(k, len(runs), len(x))
-                    ax.plot(x, y, label=label, **look, **own)
+                    ax.plot(x, y, label=label, gid=run_id(column, k), **look, **own)
                     shown[name] = {**look, "marker": "o" if "marker" in own else ""}
         whole_iterations(ax)
         finish(ax, "Accuracy", "share of samples")
@@ -100,7 +101,8 @@ def _plot_on_log_axis(runs: Any, column: str, title: str, label: str, ax: Any, l
         for k, run in enumerate(runs):
             x, y = run.measured(column)
             if len(x):
-                ax.plot(x, y, label=literal(run.name), **line_style(k, len(runs), len(x)))
+                look = line_style(k, len(runs), len(x))
+                ax.plot(x, y, label=literal(run.name), gid=run_id(column, k), **look)
                 drawn.append(y)
         whole_iterations(ax)
         finish(ax, title, label)

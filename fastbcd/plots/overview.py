@@ -57,10 +57,7 @@ def plot_runs(runs: Any, figure: Any = None) -> dict[str, Any]:
         No run has data for any panel, a run cannot be read, or matplotlib is not installed.
     """
     runs = read_runs(runs)
-    panels = {name: draw for name, (columns, draw) in PANELS.items() if measured(runs, *columns)}
-    if not panels:
-        names = ", ".join(run.name for run in runs)
-        raise InputError(f"{names}: nothing was measured that could be drawn")
+    panels = panels_of(runs)
     with style():
         if figure is None:
             from matplotlib import pyplot
@@ -71,6 +68,26 @@ def plot_runs(runs: Any, figure: Any = None) -> dict[str, Any]:
             draw(runs, ax=axes[name], legend=False)
         _name_runs(figure, runs)
     return axes
+
+
+def panels_of(runs: list[Run]) -> dict[str, Callable[..., Any]]:
+    """Functions that draw the panels for which a run has data; `InputError` if there is none."""
+    panels = {name: draw for name, (columns, draw) in PANELS.items() if measured(runs, *columns)}
+    if not panels:
+        names = ", ".join(run.name for run in runs)
+        raise InputError(f"{names}: nothing was measured that could be drawn")
+    return panels
+
+
+def titles_of(runs: list[Run]) -> list[str]:
+    """Name and last test accuracy of each run, and the options of one that is alone."""
+    titles = []
+    for run in runs:
+        title, accuracy = run.name, run.measured("test_accuracy")[1]
+        if len(runs) == 1 and run.config:
+            title += f": {options_of(run)}"
+        titles.append(f"{title} (test accuracy {accuracy[-1]:.4f})" if len(accuracy) else title)
+    return titles
 
 
 def _places(figure: Any, names: list[str], n_runs: int) -> dict[str, Any]:
@@ -89,15 +106,10 @@ def _places(figure: Any, names: list[str], n_runs: int) -> dict[str, Any]:
 
 
 def _name_runs(figure: Any, runs: list[Run]) -> None:
-    """Write colour, marker, name and last test accuracy of each run above the panels."""
+    """Write colour, marker and title of each run above the panels."""
     from matplotlib.lines import Line2D
 
-    names = []
-    for run in runs:
-        name, accuracy = literal(run.name), run.measured("test_accuracy")[1]
-        if len(runs) == 1 and run.config:
-            name += f": {literal(options_of(run))}"
-        names.append(f"{name} (test accuracy {accuracy[-1]:.4f})" if len(accuracy) else name)
+    names = [literal(title) for title in titles_of(runs)]
     if len(runs) == 1:
         figure.suptitle(names[0], x=0.01, ha="left", fontsize=STYLE["axes.titlesize"])
     else:

@@ -112,6 +112,11 @@ def line_style(k: int, n_runs: int, n_points: int = 1) -> dict[str, Any]:
     }
 
 
+def run_id(column: str, k: int) -> str:
+    """The id, in an SVG, of what shows `column` of the k-th run."""
+    return f"{column}-run-{k}"
+
+
 def finish(ax: Any, title: str, y: str, x: str = "iteration") -> None:
     """Add title, labels, and a light grid behind the lines."""
     ax.set_title(title, loc="left")

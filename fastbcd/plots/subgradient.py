@@ -15,6 +15,7 @@ from fastbcd.plots.style import (
     finish,
     line_style,
     logarithmic,
+    run_id,
     run_legend,
     style,
     whole_iterations,
@@ -51,10 +52,13 @@ def plot_subgradient(runs: Any, ax: Any = None, legend: bool = True) -> Any:
             look = line_style(k, len(runs), len(T))
             if "marker" in look:  # evenly spread on a logarithmic axis
                 look["markevery"] = _spread(T)
-            ax.plot(T, mean, label=literal(run.name), **look)
+            ax.plot(T, mean, label=literal(run.name), gid=run_id(MEAN, k), **look)
             means.append((T, mean))
             T, norm = run.measured("subgradient")
-            ax.plot(T, norm**2, color=colour(k), linewidth=0.9, label=f"_square {run.name}")
+            ax.plot(
+                *(T, norm**2), color=colour(k), linewidth=0.9, label=f"_square {run.name}",
+                gid=run_id("subgradient", k),
+            )  # fmt: skip
             squares.append((T, norm**2))
         all_T = np.concatenate([T for T, _ in means])
         highest = max(means, key=lambda line: float(line[1][0]))
