@@ -9,14 +9,15 @@ they take minutes. What the README calls FOLDER, table.csv and new.csv is made o
 digits, enlarged to images of 28 x 28. A line with ``--checkpoint-every`` is interrupted by Ctrl-C,
 so that the line after it has something to go on with.
 
-It prints a table, and below it what was said last where a line failed. The exit status is 1 if a
-line failed that does not need a GPU.
+It prints a table of seconds, with the seconds of processors in brackets, and below it what was said
+last where a line failed. The exit status is 1 if a line failed that does not need a GPU.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -68,10 +69,16 @@ def prepare(folder: Path) -> None:
     (folder / "page.py").write_text("\n".join(python), encoding="utf-8")
 
 
-def paste(command: str, folder: Path, environment: dict[str, str]) -> tuple[float, int, str]:
+def processor_seconds() -> float:
+    """Seconds that processors have spent on the processes that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def paste(command: str, folder: Path, environment: dict[str, str]) -> tuple[str, int, str]:
     """Run a line in bash: seconds, exit status, and what it said."""
     activate = "source .venv/bin/activate; " if (folder / ".venv").exists() else ""
-    began = time.perf_counter()
+    began, busy = time.perf_counter(), processor_seconds()
     process = subprocess.Popen(
         ["bash", "-c", activate + command],
         cwd=folder,
@@ -89,10 +96,11 @@ def paste(command: str, folder: Path, environment: dict[str, str]) -> tuple[floa
         os.killpg(process.pid, signal.SIGINT)
         said, _ = process.communicate()
     status = process.returncode
-    return time.perf_counter() - began, 0 if interrupted and status == 130 else status, said
+    seconds = f"{time.perf_counter() - began:.0f} ({processor_seconds() - busy:.0f})"
+    return seconds, 0 if interrupted and status == 130 else status, said
 
 
-def use(python: str, rows: list[str] | None) -> tuple[str, dict[str, tuple[float, int, str]]]:
+def use(python: str, rows: list[str] | None) -> tuple[str, dict[str, tuple[str, int, str]]]:
     """Version of an interpreter, and what each line of the README does with it."""
     ask = "import platform, sys; print(platform.python_version()); print(sys.executable)"
     told = subprocess.run([python, "-c", ask], capture_output=True, text=True, check=True)
@@ -136,7 +144,7 @@ def main() -> int:
         cells = []
         for version, results in used.items():
             seconds, status, said = results[label]
-            cells.append(f"{seconds:.1f}" if status == 0 else f"status {status}")
+            cells.append(seconds if status == 0 else f"status {status}")
             if status and ("cuda" not in label or shutil.which("nvidia-smi")):
                 last = said.strip().splitlines()[-1:] or ["nothing"]
                 failed.append(f"{version}: {label}\n    said: {last[0]}")

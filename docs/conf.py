@@ -27,6 +27,7 @@ extensions = [
     "mathml",
     "pages",
     "docstrings",
+    "speed",
 ]
 exclude_patterns = ["_site", "README.md", "gallery"]
 nitpicky = False  # a word in backticks that is no name stays as it is
