@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import resource
 import shutil
 import signal
@@ -39,10 +40,10 @@ UNTIL_CTRL_C, LONGEST = 15.0, 900.0
 
 
 def lines() -> list[tuple[str, str]]:
-    """Lines of the README that are pasted, and the command of each; its Python is one script."""
+    """Lines of the README without comments, and what is pasted; its Python is one script."""
     found = blocks(ROOT / "README.md")
     commands = [
-        (command, command)
+        (re.sub(r"\s+#.*", "", command), command)
         for block in found
         if block.language == "bash"
         for command in block.commands()
