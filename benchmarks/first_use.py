@@ -88,6 +88,8 @@ def paste(command: str, folder: Path, environment: dict[str, str]) -> tuple[str,
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
+        # A shell lets what it starts in the background ignore Ctrl-C; a newcomer's line does not.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     interrupted = "--checkpoint-every" in command
     try:
