@@ -7,7 +7,8 @@ no compiled kernel. The first line makes the environment. All others run one aft
 newcomer would paste them, with the environment activated. Tests of the package are left out, as
 they take minutes. What the README calls FOLDER, table.csv and new.csv is made of scikit-learn's
 digits, enlarged to images of 28 x 28. A line with ``--checkpoint-every`` is interrupted by Ctrl-C,
-so that the line after it has something to go on with.
+so that the line after it has something to go on with. Each interpreter takes five minutes of a
+processor.
 
 It prints a table of seconds, with the seconds of processors in brackets, and below it what was said
 last where a line failed. The exit status is 1 if a line failed that does not need a GPU.
