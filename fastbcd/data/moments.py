@@ -77,6 +77,14 @@ def largest_magnitude(X: NDArray[Any]) -> float:
     return largest
 
 
+def binary_columns(X: NDArray[Any]) -> NDArray[np.bool_]:
+    """Mark the columns of X (n, d) that hold 0 and 1 only, in blocks of rows; n may be 0."""
+    binary = np.ones(X.shape[1], bool)
+    for rows in blocks(X, rows_of_block(X.shape[1])):
+        binary &= ((X[rows] == 0) | (X[rows] == 1)).all(axis=0)
+    return binary
+
+
 def is_constant(mean: Vector, deviation: Vector) -> NDArray[np.bool_]:
     """Whether columns of this mean and standard deviation are constant up to rounding."""
     return np.asarray(deviation <= 1e-12 * np.maximum(np.abs(mean), 1e-300))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -79,6 +79,13 @@ class Preprocessing:
         constant = is_constant(shift, deviation)
         scale = np.where(constant, 0.0, 1.0 / np.where(constant, 1.0, deviation))
         return cls(shift, scale, LIMIT if kind == "clipped" else np.inf)
+
+    def keeping(self, columns: NDArray[np.bool_]) -> Preprocessing:
+        """Return this scaling without a change of these `columns` (d,), if they vary."""
+        kept = columns & (self.scale != 0.0)
+        return replace(
+            self, shift=np.where(kept, 0.0, self.shift), scale=np.where(kept, 1.0, self.scale)
+        )
 
     def __call__(
         self, X: NDArray[Any], dtype: Any, out: NDArray[Any] | None = None

@@ -13,6 +13,7 @@ from sklearn.utils.validation import validate_data
 from fastbcd.callbacks import BatchLoss, EarlyStopping, Objective, Progress
 from fastbcd.callbacks.held_out import HeldOut
 from fastbcd.data.inputs import Inputs
+from fastbcd.data.moments import binary_columns
 from fastbcd.data.preprocessing import PREPROCESSINGS, Preprocessing
 from fastbcd.data.validation import check_present
 from fastbcd.errors import InputError
@@ -176,8 +177,10 @@ class Fitting(Parameters):
             shape = getattr(self, "_image_shape", None)
             channels = None if shape is None else shape[-1]
             inputs = Preprocessing.fit(X, self.preprocess, weight, channels=channels)
-            targets = self._fit_targets(samples.codes, weight)
             kind = plain(self.preprocess)
+            if kind == "auto" and channels is None and X.dtype.kind != "u":
+                inputs = inputs.keeping(binary_columns(X))
+            targets = self._fit_targets(samples.codes, weight)
             return Scaling.of(inputs, targets, kind, X, raw, weight, channels)
         network = previous.network
         layers = make_layers(self._parameters(), X.shape[1], network.widths[-1])

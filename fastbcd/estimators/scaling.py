@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastbcd.data.moments import largest_magnitude, of_channels
+from fastbcd.data.moments import binary_columns, largest_magnitude, of_channels
 from fastbcd.data.preprocessing import Preprocessing
 from fastbcd.estimators.moments import ENOUGH, Moments, RecentMoments, Vector
 
@@ -41,6 +41,8 @@ class Scaling:
         Largest magnitude of the inputs; None if they are not divided by it.
     channels : int or None
         Channels of images, in each of which all pixels have the same scale.
+    binary : (d,) array of bool, or None
+        Columns that had 0 and 1 only, and are not scaled while this lasts.
     """
 
     inputs: Preprocessing
@@ -50,6 +52,7 @@ class Scaling:
     target_moments: RecentMoments
     largest: float | None = None
     channels: int | None = None
+    binary: NDArray[np.bool_] | None = None
 
     @classmethod
     def of(
@@ -64,16 +67,23 @@ class Scaling:
     ) -> Scaling:
         """Begin with `inputs` and `targets` that were fitted to weighted X (n, d) and T (n, k)."""
         by_largest = kind == "unit" or (kind == "auto" and np.isinf(inputs.limit))
-        input_moments = None
+        input_moments, binary = None, None
         if kind != "none" and not by_largest:
             weight = float(len(X)) if sample_weight is None else float(np.sum(sample_weight))
             with np.errstate(all="ignore"):
                 variance = np.where(inputs.scale > 0.0, inputs.scale**-2.0, 0.0)
             variance = np.where(np.isfinite(variance), variance, 0.0)
-            input_moments = RecentMoments.of(Moments(weight, inputs.shift, variance))
+            mean = inputs.shift
+            if kind == "auto" and channels is None:
+                binary = (mean == 0.0) & (inputs.scale == 1.0) & binary_columns(X)
+                own = Moments.of(X[:, binary], sample_weight)
+                mean = _with(mean, binary, own.mean)
+                variance = _with(variance, binary, own.variance)
+            input_moments = RecentMoments.of(Moments(weight, mean, variance))
         target_moments = RecentMoments.of(Moments.of(T, sample_weight))
         largest = largest_magnitude(X) if by_largest else None
-        return cls(inputs, targets, kind, input_moments, target_moments, largest, channels)
+        moments = input_moments, target_moments
+        return cls(inputs, targets, kind, *moments, largest, channels, binary)
 
     def follow(self, X: Array, T: Array, sample_weight: Array | None) -> Scaling:
         """Return the scaling after more samples X (m, d), T (m, k) of these weights (m,)."""
@@ -85,6 +95,7 @@ class Scaling:
         targets, target_moments = self._follow_targets(T, sample_weight)
         return replace(
             self,
+            binary=None if self.binary is None else self.binary & binary_columns(X),
             inputs=inputs,
             targets=targets,
             input_moments=input_moments,
@@ -110,12 +121,17 @@ class Scaling:
             recent = RecentMoments.of(these)  # constant columns say nothing of their size
         else:
             recent = self.input_moments.updated(X, sample_weight)
-        recent = _restart_constant(recent, constant, these, len(X))
+        stopped = np.zeros_like(constant)  # 0 and 1 say as little of a column's size
+        if self.binary is not None:
+            stopped = self.binary & ~binary_columns(X)
+        recent = _restart_constant(recent, constant | stopped, these, len(X))
         moments = recent.moments
         if self.channels is not None:
             mean, deviation = of_channels(moments.mean, moments.deviation, self.channels)
             moments = Moments(moments.weight, mean, deviation**2)
         wrong = _misjudged(moments, shift, scale, constant)
+        if self.binary is not None:
+            wrong = np.where(self.binary, stopped & (moments.deviation > 0.0), wrong)
         if not wrong.any():
             return self.inputs, recent
         shift = np.where(wrong, moments.mean, shift)
@@ -154,6 +170,13 @@ class Scaling:
         deviation = self.target_moments.moments.deviation / (1.0 if scale is None else scale)
         unit = float(np.sqrt(np.mean(deviation**2)))
         return unit if unit > 0.0 and not 1.0 / FACTOR <= unit / now <= FACTOR else now
+
+
+def _with(values: Vector, columns: NDArray[np.bool_], new: Vector) -> Vector:
+    """Return `values` (d,) with `new` in these `columns`."""
+    values = values.copy()
+    values[columns] = new
+    return values
 
 
 def _restart_constant(
