@@ -7,10 +7,11 @@ split anew by each seed, 70 to 30 per cent, and a pipeline fills gaps, scales nu
 columns of 0 and 1 from texts. All estimators have their defaults otherwise. The share that early
 stopping holds out is a part of the 70 per cent. Lines are means over the splits:
 
-- `none`: no early stopping, the default;
+- `none`: ``early_stopping=False``;
 - `accuracy`: the weights of the best accuracy on held-out samples, as an earlier version did;
 - `loss`: ``early_stopping=True``;
-- `refit`: a new fit to all samples, with as many passes as `loss` found best.
+- `refit`: a new fit to all samples, with as many passes as `loss` found best;
+- `auto`: the default, trials that choose damping, batch size and passes.
 """
 
 from __future__ import annotations
@@ -77,6 +78,10 @@ class ByAccuracy(EarlyStopping):
 
 
 def fit_none(X: Any, y: Any, seed: int) -> BCDClassifier:
+    return BCDClassifier(random_state=seed, early_stopping=False).fit(X, y)
+
+
+def fit_auto(X: Any, y: Any, seed: int) -> BCDClassifier:
     return BCDClassifier(random_state=seed).fit(X, y)
 
 
@@ -102,6 +107,7 @@ METHODS: dict[str, Callable[..., BCDClassifier]] = {
     "accuracy": fit_accuracy,
     "loss": fit_loss,
     "refit": fit_refit,
+    "auto": fit_auto,
 }
 
 

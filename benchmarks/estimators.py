@@ -125,7 +125,8 @@ def print_candidates(names: list[str], seeds: tuple[int, ...]) -> None:
     columns = list(sets_for(0))
     print("| error in % | " + " | ".join(columns) + " | mean | log loss | s |")
     print("|---|" + "---|" * (len(columns) + 3))
-    rows = {name: (lambda seed, n=name: BCDClassifier(**CANDIDATES[n], random_state=seed))
+    usual = {"early_stopping": False}
+    rows = {name: (lambda seed, n=name: BCDClassifier(**usual | CANDIDATES[n], random_state=seed))
             for name in names} | {name: METHODS[name] for name in list(METHODS)[1:]}  # fmt: skip
     for name, make in rows.items():
         results = np.zeros((len(columns), len(seeds), 3))

@@ -40,12 +40,14 @@ class HeldOut(Callback):
     def on_iteration(self, solver: Solver, state: Any, record: Record) -> None:
         """Measure the weights of `state`."""
         outputs = network_of(solver, state).forward(self.X, solver.device.n_threads)
-        record["validation_loss"] = self._mean_loss(outputs, solver.problem.loss)
+        record["validation_loss"] = mean_loss(solver.problem.loss, outputs, self.Y, self.weight)
         record["validation_score"] = self.score(outputs, self.Y, self.weight)
 
-    def _mean_loss(self, outputs: Array, loss: Loss) -> float:
-        if loss.name == "cross_entropy":
-            loss = cross_entropy()
-        weight = np.ones(len(outputs)) if self.weight is None else self.weight
-        Y = np.ascontiguousarray(self.Y, outputs.dtype)
-        return float(loss_sum(loss, np.ascontiguousarray(outputs), Y, weight) / weight.sum())
+
+def mean_loss(loss: Loss, outputs: Array, Y: Array, weight: Array | None) -> float:
+    """``sum_i w_i loss(outputs_i; Y_i) / sum_i w_i``; for the cross-entropy without smoothing."""
+    if loss.name == "cross_entropy":
+        loss = cross_entropy()
+    weight = np.ones(len(outputs)) if weight is None else weight
+    Y = np.ascontiguousarray(Y, outputs.dtype)
+    return float(loss_sum(loss, np.ascontiguousarray(outputs), Y, weight) / weight.sum())

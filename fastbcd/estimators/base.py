@@ -21,7 +21,13 @@ from fastbcd.estimators.fitting import Fitting
 from fastbcd.estimators.interruption import run_until_interrupted
 from fastbcd.estimators.samples import Array, Samples
 from fastbcd.estimators.scaling import Scaling
-from fastbcd.estimators.solvers import MINI_BATCH, check_solver, make_solver, worth_threads
+from fastbcd.estimators.solvers import (
+    MINI_BATCH,
+    check_solver,
+    make_solver,
+    stops_early,
+    worth_threads,
+)
 from fastbcd.estimators.stream import CallProgress, Stream, stream_solver
 from fastbcd.estimators.unchanged import unchanged_on_error
 from fastbcd.models.network import Network
@@ -89,16 +95,19 @@ class BaseBCD(Fitting):
         samples, merged = self._samples(X, y, sample_weight, previous is not None, mini_batch)
         seed = self._seed()
         held_out: Samples | None = None
-        if flag(self.early_stopping, "early_stopping"):
+        if stops_early(self.early_stopping):
             train, test = self._split(samples.codes, seed, merged)
             held_out, samples = samples.take(test), samples.take(train)
             self._check_kept(samples.codes)
         scaling = self._scale(previous, samples, all_at_once=True)
         weight = self._with_class_weight(samples.codes, samples.weight)
         Z, Y = self._scaled(samples, scaling, check_dtype(self.dtype))
-        solver = make_solver(self._parameters(), Z.shape[1], Y.shape[1], samples=len(Z))
+        if previous is None:
+            self._of_trials = self._chosen(Z, Y, weight, samples.codes, seed)
+        parameters = self._with_chosen(self._parameters())
+        solver = make_solver(parameters, Z.shape[1], Y.shape[1], samples=len(Z))
         scale_padding(solver, scaling.inputs)
-        max_iter = self._iterations(solver, len(Z))
+        max_iter = self._iterations(solver, len(Z), parameters["max_iter"])
         passes: dict[str, Any] = {"passes": max_iter} if mini_batch else {}
         state: Any = solver.init(Z, Y, seed=seed, sample_weight=weight, **passes)
         if previous is not None and not scaling.begins(self._scaling):
@@ -251,7 +260,7 @@ class BaseBCD(Fitting):
                 f"schedule: partial_fit takes a stream without an end, for which {schedule!r} "
                 "has no meaning; use constant, or leave it at None"
             )
-        if flag(self.early_stopping, "early_stopping"):
+        if stops_early(self.early_stopping):
             raise InputError(
                 "early_stopping: partial_fit holds no samples out; score the estimator on some of "
                 "your own, or leave early_stopping at False"

@@ -99,7 +99,7 @@ class BCDClassifier(ClassifierMixin, BaseBCD):
         "nesterov" on full batches; mini-batches have no acceleration, only `momentum`.
     batch_size, step_size, schedule, momentum, damping, rank, weight_decay : optional
         For mini-batches, see `MiniBatchThreeSplitting`. Their defaults are those of the solver, or
-        follow from the number of samples and the network.
+        follow from the number of samples and the network, or from trials (`early_stopping`).
     average, step_unit : optional
         For mini-batches, too. `step_unit` is "fit" or "output"; by default the latter for networks
         with convolutions.
@@ -111,16 +111,20 @@ class BCDClassifier(ClassifierMixin, BaseBCD):
         For mini-batches: the share of the outputs of hidden layers that are 0 in a batch, and the
         standard deviation of normal noise on the scaled inputs. See `MiniBatchThreeSplitting`.
     max_iter : int, optional
-        Passes over the samples. Default: 10 on mini-batches, or as many as make 1200 batches; 50
-        on full batches.
+        Passes over the samples. Default: as many as trials choose (`early_stopping`), or else 10 on
+        mini-batches, or as many as make 1200 batches; 50 on full batches.
     preprocess : {"auto", "none", "unit", "standard", "clipped"}, default="auto"
         Scaling of inputs, fitted in `fit`. By default grey levels (unsigned integers) are scaled to
-        [0, 1], other numbers to mean 0 and variance 1 and clipped at five deviations. All pixels of
-        a channel of images have the same mean and variance. See `Preprocessing.fit`.
-    early_stopping : bool, default=False
-        Hold out a share `validation_fraction` of the samples, stop once their mean loss has not
-        fallen by `tol` for `n_iter_no_change` passes, and keep the weights of the least one. For
-        the cross-entropy it is the log loss.
+        [0, 1], other numbers to mean 0 and variance 1 and clipped at five deviations; columns of 0
+        and 1 stay as they are. All pixels of a channel of images have the same mean and variance.
+        See `Preprocessing.fit`.
+    early_stopping : {"auto", True, False}, default="auto"
+        With "auto" two short trials on a part of the samples choose `damping`, `batch_size` and
+        `max_iter`, and then all samples are trained on. There are trials on mini-batches, of 100 to
+        20,000 samples, unless one of these or `schedule` or `layers` is given, or training goes on.
+        With True, hold out a share `validation_fraction` of the samples, stop once their mean loss
+        has not fallen by `tol` for `n_iter_no_change` passes, and keep the weights of the least
+        one. For the cross-entropy it is the log loss.
     validation_fraction : float, default=0.1
     n_iter_no_change : int, default=10
     tol : float, default=1e-4
@@ -203,7 +207,7 @@ class BCDClassifier(ClassifierMixin, BaseBCD):
         input_noise: float | None = None,
         max_iter: int | None = None,
         preprocess: str = "auto",
-        early_stopping: bool = False,
+        early_stopping: Any = AUTO,
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 10,
         tol: float = 1e-4,

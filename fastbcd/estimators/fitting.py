@@ -21,7 +21,8 @@ from fastbcd.estimators.images import Shape, checked_shape, image_rows
 from fastbcd.estimators.parameters import Parameters
 from fastbcd.estimators.samples import Array, Samples
 from fastbcd.estimators.scaling import Scaling
-from fastbcd.estimators.solvers import MINI_BATCH, check_fraction, make_layers
+from fastbcd.estimators.solvers import AUTO, MINI_BATCH, check_fraction, make_layers, make_solver
+from fastbcd.estimators.trials import CHOSEN, chosen_by_trials, have_trials
 from fastbcd.models.model import Model
 from fastbcd.solvers.defaults import ITERATIONS, AnySolver
 from fastbcd.solvers.mini_batch import MiniBatchThreeSplitting
@@ -206,9 +207,35 @@ class Fitting(Parameters):
             )
         return before.follow(X, raw, weight) if all_at_once else before
 
-    def _iterations(self, solver: AnySolver, n: int) -> int:
-        if self.max_iter is not None:
-            return require_integer(self.max_iter, "max_iter", at_least=1)
+    def _chosen(
+        self, X: Array, Y: Array, weight: Array | None, codes: Array, seed: int
+    ) -> dict[str, Any]:
+        """Return the parameters that trials choose for these samples; none if there are none."""
+        given = self._parameters()
+        if (
+            plain(self.early_stopping) != AUTO
+            or plain(self.solver) != MINI_BATCH
+            or self.layers is not None
+            or not have_trials(len(X))
+            or any(given[name] is not None for name in CHOSEN)
+        ):
+            return {}
+
+        def solver_for(more: dict[str, Any]) -> Any:
+            return make_solver(given | more, X.shape[1], Y.shape[1], samples=len(X))
+
+        return chosen_by_trials(solver_for, X, Y, weight, codes[:, 0], seed)
+
+    def _with_chosen(self, parameters: dict[str, Any]) -> dict[str, Any]:
+        """Return `parameters` with what trials chose, now or before a warm start, where None."""
+        chosen: dict[str, Any] = getattr(self, "_of_trials", {})
+        if plain(self.early_stopping) != AUTO:
+            return parameters
+        return parameters | {n: value for n, value in chosen.items() if parameters[n] is None}
+
+    def _iterations(self, solver: AnySolver, n: int, max_iter: Any) -> int:
+        if max_iter is not None:
+            return require_integer(max_iter, "max_iter", at_least=1)
         if isinstance(solver, MiniBatchThreeSplitting):
             return solver.passes(n)
         return ITERATIONS

@@ -42,7 +42,7 @@ class Parameters(BaseEstimator):
         input_noise: float | None = None,
         max_iter: int | None = None,
         preprocess: str = "auto",
-        early_stopping: bool = False,
+        early_stopping: Any = AUTO,
         validation_fraction: float = 0.1,
         n_iter_no_change: int = 10,
         tol: float = 1e-4,

@@ -40,7 +40,7 @@ class BCDRegressor(MultiOutputMixin, RegressorMixin, BaseBCD):
     solver, residual, gamma, rho, proximal_weight, weight_penalty, state_penalty
     acceleration, batch_size, step_size, schedule, momentum, damping, rank, weight_decay
     average, step_unit, augment, dropout, input_noise, max_iter, preprocess
-    early_stopping : bool, default=False
+    early_stopping : {"auto", True, False}, default="auto"
         The criterion is the mean loss of held-out samples, in scaled units; scores are R^2.
     validation_fraction, n_iter_no_change, tol, warm_start, random_state
     dtype, device, n_threads, verbose

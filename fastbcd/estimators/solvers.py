@@ -45,8 +45,8 @@ def check_solver(parameters: dict[str, Any]) -> bool:
 
     Wrong values are refused, too, even of parameters that the current call does not use.
     """
-    for name in ("early_stopping", "warm_start"):
-        flag(parameters[name], name)
+    flag(parameters["warm_start"], "warm_start")
+    stops_early(parameters["early_stopping"])
     if parameters["max_iter"] is not None:
         require_integer(parameters["max_iter"], "max_iter", at_least=1)
     require_integer(parameters["n_iter_no_change"], "n_iter_no_change", at_least=1)
@@ -70,6 +70,16 @@ def check_solver(parameters: dict[str, Any]) -> bool:
             f"{solver!r}; leave it at {AUTO!r}"
         )
     return mini_batch
+
+
+def stops_early(given: Any) -> bool:
+    """Return ``early_stopping`` as a bool; False for "auto", with which trials may be held."""
+    if isinstance(plain(given), str) and plain(given) == AUTO:
+        return False
+    try:
+        return flag(given, "early_stopping")
+    except InputError:
+        raise InputError(f"early_stopping must be True, False or 'auto', got {given!r}") from None
 
 
 def check_fraction(given: Any) -> float:
