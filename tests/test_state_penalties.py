@@ -81,7 +81,7 @@ def test_no_perturbation_beats_the_penalised_output_state(name, penalty, dtype):
     rng = np.random.default_rng(0)
     n, k = 300, 2 if name == "logistic" else 4
     loss = LOSSES[name]()
-    Y = one_hot(rng.integers(k, size=n), k).astype(dtype)
+    Y = (one_hot(rng.integers(k, size=n), k) + 0.1 * (loss.targets == "positive")).astype(dtype)
     U = (rng.standard_normal((n, k)) * 10 ** rng.uniform(-3, 1, (n, k))).astype(dtype)
     start = rng.standard_normal((n, k)).astype(dtype)
     weight, gamma, alpha = 0.8, 0.5, 0.3
