@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from batches import digits, random_data
+from rank_threads import Part
 
 from fastbcd import (
     InputError,
@@ -13,6 +14,7 @@ from fastbcd import (
     kernels,
     one_hot,
     resume,
+    warmup,
 )
 from fastbcd.callbacks import Callback, SaveCheckpoint
 from fastbcd.cli.main import main
@@ -139,8 +141,9 @@ def test_the_number_of_threads_changes_no_bit_and_the_precision_does():
         np.testing.assert_allclose(one, exact, rtol=0, atol=0.1)
 
 
-@needs_instructions
-def test_every_product_of_a_wide_layer_is_rounded(monkeypatch):
+@pytest.fixture
+def called(monkeypatch):
+    """How often each product was called."""
     called = dict.fromkeys(NAMES, 0)
 
     def counted(name):
@@ -154,9 +157,14 @@ def test_every_product_of_a_wide_layer_is_rounded(monkeypatch):
 
     for name in NAMES:
         monkeypatch.setattr(bf16, name, counted(name))
+    return called
+
+
+@needs_instructions
+def test_every_product_of_a_wide_layer_is_rounded(called):
     solver, X, Y = fitted("bf16", n=300)
     state = solver.init(X, Y)
-    called.update(dict.fromkeys(NAMES, 0))  # `init` may find its scale by a forward pass
+    assert not any(called.values())
     solver.step(state)
     # Two tiles, two wide layers and one of them above another; the first batch takes two passes.
     tiles = called["product"]
@@ -166,6 +174,21 @@ def test_every_product_of_a_wide_layer_is_rounded(monkeypatch):
         "product_transposed": 2 * tiles,
         "transposed_product": 2,
     }
+
+
+@needs_instructions
+def test_ranks_that_share_the_samples_round_too(called):
+    solver, X, Y = fitted("bf16", n=300)
+    state = solver.init(X, Y)
+    solver.device.ranks = Part(0, 2)
+    solver.step(state)
+    assert called["transposed_product"] == 2
+
+
+@needs_instructions
+def test_warmup_compiles_these_products(called):
+    warmup(MiniBatchThreeSplitting(Problem((300, 200, 100, 10)), precision="bf16"))
+    assert all(called.values())
 
 
 class StopAfterOne(Callback):
@@ -213,10 +236,12 @@ def test_the_command_line_takes_it_and_names_it_where_it_does_not(tmp_path, caps
     assert "precision: bf16 on the processor is for mini-batches" in capsys.readouterr().err
 
 
-def test_a_processor_without_the_instructions_says_so(monkeypatch):
+def test_a_processor_without_the_instructions_says_so(monkeypatch, capsys):
     monkeypatch.setattr(bf16, "AVAILABLE", False)
     with pytest.raises(InputError, match="precision: bf16 on the processor needs .*AVX512-BF16"):
         MiniBatchThreeSplitting(Problem(WIDTHS), precision="bf16")
+    main(["info"])
+    assert "products in bf16    no: they need AVX512-BF16" in capsys.readouterr().out
 
 
 def test_other_types_and_roundings_are_refused():

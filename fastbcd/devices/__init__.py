@@ -57,9 +57,8 @@ def _check_precision(device: str, precision: str, dtype: str) -> None:
         )
     if precision == "bf16" and device == "cpu" and not bf16.AVAILABLE:
         raise InputError(
-            "precision: bf16 on the processor needs its instructions AVX512-BF16, which "
-            "this one (or Numba without its compiler) does not have; leave it out, or give "
-            "device='cuda'"
+            "precision: bf16 on the processor needs its instructions AVX512-BF16 and compiled "
+            "kernels, and one of the two is missing here; leave it out, or give device='cuda'"
         )
 
 

@@ -71,6 +71,7 @@ class CPU:
     name = "cpu"
     kernels = kernels
     """Functions that run on one tile; each device has them with these names and arguments."""
+    precision = "float32"
 
     def __init__(
         self,

@@ -12,15 +12,16 @@ from fastbcd import kernels
 from fastbcd.kernels import bf16
 
 Array = NDArray[Any]
-# A layer with fewer inputs or outputs is multiplied in float32: copying its factors takes too long.
+# A layer with fewer inputs or outputs is multiplied in float32: it has too few multiplications for
+# each number that is rounded and copied.
 NARROW = 64
 
 
 class RoundedProducts:
     """The functions of `fastbcd.kernels`, but wide products with weights round their factors.
 
-    The weights, or their update, have at least NARROW rows and columns then. Nothing else decides,
-    so results do not depend on the number of threads or samples in a tile.
+    The weights, or their update, have at least NARROW rows and columns then, the bias counted where
+    it is multiplied. Nothing else decides, so results do not depend on the number of threads.
     """
 
     def __init__(self) -> None:
@@ -55,7 +56,6 @@ class RoundedProducts:
 
     def _work(self, m: int, k: int, n: int) -> Array:
         """Return work space of this thread for a product (m, k) x (k, n)."""
-        # Memory of the system for each product would cost more time than the product saves.
         words, work = bf16.work_words(m, k, n), getattr(self._held, "work", None)
         if work is None or len(work) < words:
             work = self._held.work = np.empty(words, np.uint32)
