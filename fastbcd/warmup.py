@@ -10,12 +10,14 @@ import numpy as np
 
 from fastbcd.callbacks import Certify, Objective
 from fastbcd.data.labels import one_hot
+from fastbcd.devices.rounded_products import NARROW
 from fastbcd.problem import Problem
 from fastbcd.solvers.three_splitting import ThreeSplitting
 from fastbcd.support.floating_point import own_errstate
 from fastbcd.training.loop import Callback
 
-# These sizes suffice to call every kernel; compiled code does not depend on sizes.
+# These sizes suffice to call every kernel, as compiled code does not depend on sizes; only products
+# that round their factors need layers of NARROW.
 WIDEST, SAMPLES, ITERATIONS = 8, 16, 2
 
 
@@ -42,7 +44,8 @@ def warmup(solver: Any = None, certify: bool = False) -> float:
     """
     start = time.perf_counter()
     solver = copy.copy(ThreeSplitting(Problem((2, 2, 2))) if solver is None else solver)
-    solver.problem = solver.problem.narrowed(WIDEST)
+    rounds = solver.device.batches.kernels is not solver.device.kernels
+    solver.problem = solver.problem.narrowed(NARROW if rounds else WIDEST)
     widths = solver.problem.widths
     X = np.random.default_rng(0).random((SAMPLES, widths[0]))
     Y = one_hot(np.arange(SAMPLES) % widths[-1], widths[-1])

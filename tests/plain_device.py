@@ -149,6 +149,9 @@ class PlainSolves:
 class PlainBatches:
     weight_rows = 2**31
 
+    def __init__(self, kernels):
+        self.kernels = kernels
+
     def resident(self, data):
         return data
 
@@ -200,7 +203,8 @@ class PlainDevice:
     ranks, storage = SINGLE_PROCESS, Memory()
 
     def __init__(self):
-        self.kernels, self.solves, self.batches = PlainKernels(), PlainSolves(), PlainBatches()
+        self.kernels, self.solves = PlainKernels(), PlainSolves()
+        self.batches = PlainBatches(self.kernels)
         self.pool, self.work = PlainPool(), Workspaces(np.empty)
 
     @contextmanager

@@ -14,7 +14,7 @@ from fastbcd.devices import DEVICES
 from fastbcd.devices.cuda.library import describe
 from fastbcd.devices.processors import available_processors
 from fastbcd.devices.threads import resolve_threads
-from fastbcd.kernels import ACTIVATIONS, LOSSES, PENALTIES
+from fastbcd.kernels import ACTIVATIONS, LOSSES, PENALTIES, bf16
 from fastbcd.kernels.cache import cache_folder
 from fastbcd.kernels.library import LIBRARY
 from fastbcd.support.version import __version__
@@ -43,6 +43,7 @@ def run(options: argparse.Namespace) -> None:
         "threads by default": resolve_threads(None),
         "blas": "; ".join(blas) or "not recognised: its threads cannot be limited",
         "blas of kernels": LIBRARY.description,
+        "products in bf16": "yes" if bf16.AVAILABLE else "no: they need AVX512-BF16",
         "kernel cache": cache_folder() or "none: each process compiles; set NUMBA_CACHE_DIR",
         "devices": ", ".join(DEVICES),
         **_of_the_gpu(),

@@ -147,7 +147,8 @@ def add_solver_options(parser: argparse.ArgumentParser) -> None:
     add("--epochs", type=int, help="passes over the data; default: 10, or as many as make 1200 "
         f"batches; {ITERATIONS} on full batches")  # fmt: skip
     add("--device", choices=list(DEVICES), default="cpu", help="where to compute")
-    add("--precision", choices=PRECISIONS, default="float32", help="precision of products on a GPU")
+    add("--precision", choices=PRECISIONS, default="float32", help="precision of products on a "
+        "GPU; bf16 also for mini-batches on a processor with AVX512-BF16")  # fmt: skip
     add("--dtype", choices=DTYPES, default="float32", help="type of states, weights and products")
     add("--threads", type=int, help="number of threads; default: as many as BLAS would use; "
         "under mpiexec each rank has its share of the processors")  # fmt: skip

@@ -64,11 +64,14 @@ class CPU:
         The processes that share the samples; default: this one alone.
     storage : Storage, optional
         The storage of arrays of samples; default: memory.
+    precision : {"float32", "bf16"}
+        With "bf16" float32 products of batches round their factors to bfloat16.
     """
 
     name = "cpu"
     kernels = kernels
     """Functions that run on one tile; each device has them with these names and arguments."""
+    precision = "float32"
 
     def __init__(
         self,
@@ -76,8 +79,9 @@ class CPU:
         tile_rows: int | None = None,
         ranks: Ranks = SINGLE_PROCESS,
         storage: Storage | None = None,
+        precision: str = "float32",
     ) -> None:
-        self.ranks = ranks
+        self.ranks, self.precision = ranks, precision
         self.storage: Storage = Memory() if storage is None else storage
         self.n_threads = resolve_threads(n_threads, ranks.sharing_processors)
         self._tile_rows = (
@@ -87,7 +91,7 @@ class CPU:
 
     def _start(self) -> None:
         self.work, self.pool = Workspaces(np.empty), Pool(np.empty)
-        self.batches = CPUBatches()
+        self.batches = CPUBatches(rounds=self.precision == "bf16")
         self._threads = [Workspaces(np.empty) for _ in range(self.n_threads)]
         self._pool: ThreadPoolExecutor | None = None
         self._lock = threading.RLock()
@@ -100,7 +104,7 @@ class CPU:
     def __getstate__(self) -> dict[str, Any]:
         if self.ranks.size > 1:
             raise TypeError("a solver that is spread over ranks cannot be pickled: its comm cannot")
-        names = ("n_threads", "_tile_rows", "storage")
+        names = ("n_threads", "_tile_rows", "storage", "precision")
         return {"ranks": SINGLE_PROCESS, **{name: getattr(self, name) for name in names}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

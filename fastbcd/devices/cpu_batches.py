@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastbcd import kernels
+from fastbcd.devices.rounded_products import RoundedProducts
 from fastbcd.kernels.dense import qr, svd, times
 from fastbcd.kernels.rms_scaling import NOT_FINITE, SETTLED
 
@@ -21,7 +22,11 @@ COMPILED = frozenset(np.dtype(code) for code in "?bBhHiIlLqQfd")
 
 
 class CPUBatches:
-    """`fastbcd.devices.protocol.Batches` on the processor."""
+    """`fastbcd.devices.protocol.Batches` on the processor; `rounds` factors to bfloat16."""
+
+    def __init__(self, rounds: bool = False) -> None:
+        self.kernels: Any = RoundedProducts() if rounds else kernels
+        """The kernels that multiply states and weights of a batch."""
 
     weight_rows = 256
     """The largest number of rows of W that a thread updates at a time."""

@@ -41,8 +41,10 @@ class Execution:
     folder : str or Path, optional
         The folder of these files, on a disk. Default: the system's folder for temporary files.
     precision : {"float32", "tf32", "bf16"}, default="float32"
-        Precision of float32 products on a GPU. TF32 rounds factors to 11 bits and bfloat16 to 8, so
-        the objective may rise by that rounding. Products are always added up in float32.
+        Precision of float32 products: TF32 rounds factors to 11 bits and bfloat16 to 8. Products
+        are always added up in float32. On a GPU full batches take it, too, and the objective may
+        rise by that rounding. On the processor only ``"bf16"`` exists, for dense layers of
+        mini-batches with 64 or more inputs and outputs, if it has the instructions AVX512-BF16.
     """
 
     device: str = "cpu"

@@ -36,6 +36,10 @@ class Batches(Protocol):
     """The methods of a device that only mini-batches need."""
 
     @property
+    def kernels(self) -> Any:
+        """The `Device.kernels` that multiply states and weights of a batch; they may round."""
+
+    @property
     def weight_rows(self) -> int:
         """The largest number of rows of W that one call updates."""
 

@@ -20,6 +20,15 @@ def check_layers(problem: Problem, device: Device) -> None:
         layer.check(device, below)
 
 
+def check_exact_products(device: Device) -> None:
+    """Raise an `InputError` if only batches have the precision that `device` was asked for."""
+    if device.batches.kernels is not device.kernels:
+        raise InputError(
+            "precision: bf16 on the processor is for mini-batches, because F of full batches falls "
+            "by less than this rounding; leave it out, or use MiniBatchThreeSplitting"
+        )
+
+
 def check_loss_update(loss_update: str, problem: Problem, alpha: float) -> str:
     """Return `loss_update`, the kind of V_L-update; prox-linear needs the conditions of Theorem 2.
 

@@ -17,7 +17,12 @@ from fastbcd.devices.tiles import Tile
 from fastbcd.errors import InputError
 from fastbcd.layers import Operator
 from fastbcd.problem import Problem
-from fastbcd.problem.requirements import check_layers, check_loss_update, check_output_penalty
+from fastbcd.problem.requirements import (
+    check_exact_products,
+    check_layers,
+    check_loss_update,
+    check_output_penalty,
+)
 from fastbcd.solvers.acceleration import accelerated_iteration, checked_acceleration
 from fastbcd.solvers.blocks import LayerBlocks
 from fastbcd.solvers.evaluation import magnitude_bound, objective_and_violation
@@ -69,6 +74,7 @@ class BlockCoordinateDescent(ABC):
         self.acceleration = checked_acceleration(acceleration)
         self.device: Device
         self.dtype, self.device = Execution.of(execution, where).start()
+        check_exact_products(self.device)
         check_layers(problem, self.device)
 
     def init(

@@ -40,6 +40,11 @@ class CUDABatches:
         self._shares = shares  # whether ranks share the samples: they send each other messages
         self._counts: dict[int, tuple[Any, Any]] = {}
 
+    @property
+    def kernels(self) -> Any:
+        """The kernels of the device, whose products have the precision of all its products."""
+        return self._device.kernels
+
     def resident(self, data: Any) -> Any:
         """Return samples on the GPU, in their own type; memory-mapped files stay where they are."""
         if isinstance(data, np.memmap):

@@ -66,7 +66,8 @@ class SharedProducts:
             if len(batch) == 0:
                 out[:] = 0.0
             elif kind == "N":
-                layer.batch_gradient(kernels, out, batch.D[l], V, weight[l], 0.0)
+                D, of_batches = batch.D[l], device.batches.kernels
+                layer.batch_gradient(of_batches, out, D, V, weight[l], 0.0)
             else:
                 Q, projected = state.metrics[l].Q, batch.projected[l]
                 squares = layer.batch_sketch(kernels, out, V, Q, projected, 1.0 / m, 0.0)

@@ -174,7 +174,7 @@ class BatchSweep:
         if self._duties.counts and layer.has_weights:
             Q = self._state.metrics[l].Q
             layer.batch_project(kernels, batch.projected[l][rows], below, Q)
-        layer.batch_apply(kernels, U, below, self._state.W[l])
+        layer.batch_apply(self._device.batches.kernels, U, below, self._state.W[l])
         skipped = self._skipped(batch, l, rows)
         return kernels.activate_augmented(batch.V[l][rows], problem.activations[l - 1], U, skipped)
 
@@ -210,7 +210,7 @@ class BatchSweep:
         if skip is not None:
             skip.write_adjoint(device, D, batch.T[l + 1][rows], share)
         weight, keep = share * self._solver.rho / problem.gamma, float(skip is not None)
-        above.batch_adjoint(device.kernels, D, batch.D[l + 1][rows], V, W, weight, keep)
+        above.batch_adjoint(device.batches.kernels, D, batch.D[l + 1][rows], V, W, weight, keep)
 
     def _update_U(self, batch: Batch, l: int, rows: slice) -> float:
         """Replace the update of V_l in D_l by that of U_l; returns ``|D_l|^2``.

@@ -102,7 +102,7 @@ class WeightStep:
         if self.shared is None:
             layer, weight = self.problem.layers[l - 1], self.scaling.weight[l]
             D, V = layer.columns(batch.D[l], rows), batch.V[l - 1]
-            layer.batch_gradient(self.device.kernels, M, D, V, weight, momentum)
+            layer.batch_gradient(self.device.batches.kernels, M, D, V, weight, momentum)
         else:
             M *= state.dtype.type(momentum)
             M += self.shared.step(l, rows)
