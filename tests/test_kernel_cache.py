@@ -40,6 +40,8 @@ def new_process(tmp_path, factor=2):
     source = SOURCE.replace("FACTOR", str(factor))
     if not path.exists() or path.read_text() != source:
         path.write_text(source)
+        # Bytecode of another source of the same size and second would be taken for this one's.
+        Path(importlib.util.cache_from_source(path)).unlink(missing_ok=True)
     spec = importlib.util.spec_from_file_location("scaling", path)
     sys.modules["scaling"] = module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
