@@ -103,8 +103,9 @@ def test_only_layers_that_are_wide_on_both_sides_are_rounded():
     rounding = RoundedProducts()
     for name in NAMES:
         for width, same in ((NARROW - 1, True), (NARROW, False)):
-            A, B, out = factors(70, 70, width)
+            A, B, out = factors(70, 70, width + (name == "transposed_product"))  # and the bias
             if name == "product_transposed":
+                A, B, out = factors(70, width + 1, 70)
                 B = np.ascontiguousarray(B.T)
             ours, exact = out.copy(), out.copy()
             getattr(rounding, name)(ours, A, B, 1.0, 0.0)

@@ -20,8 +20,8 @@ NARROW = 64
 class RoundedProducts:
     """The functions of `fastbcd.kernels`, but wide products with weights round their factors.
 
-    The weights, or their update, have at least NARROW rows and columns then, the bias counted where
-    it is multiplied. Nothing else decides, so results do not depend on the number of threads.
+    Their layer has at least NARROW inputs and outputs then, the bias not counted. Nothing else
+    decides, so results do not depend on the number of threads.
     """
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class RoundedProducts:
         return getattr(kernels, name)
 
     def product(self, out: Array, A: Array, W: Array, scale: float, keep: float) -> None:
-        """``out = scale A W + keep out``."""
+        """``out = scale A W + keep out``, W without its bias column."""
         if min(W.shape) < NARROW:
             kernels.product(out, A, W, scale, keep)
         else:
@@ -39,16 +39,16 @@ class RoundedProducts:
             bf16.product(out, A, W, float(scale), float(keep), work)
 
     def product_transposed(self, out: Array, A: Array, W: Array, scale: float, keep: float) -> None:
-        """``out = scale A W^T + keep out``."""
-        if min(W.shape) < NARROW:
+        """``out = scale A W^T + keep out``, W with its bias column."""
+        if min(W.shape[0], W.shape[1] - 1) < NARROW:
             kernels.product_transposed(out, A, W, scale, keep)
         else:
             work = self._work(W.shape[0], W.shape[1], len(A))
             bf16.product_transposed(out, A, W, float(scale), float(keep), work)
 
     def transposed_product(self, out: Array, A: Array, B: Array, scale: float, keep: float) -> None:
-        """``out = scale A^T B + keep out``; `out` has the shape of weights."""
-        if min(out.shape) < NARROW:
+        """``out = scale A^T B + keep out``; `out` is of weights with their bias column."""
+        if min(out.shape[0], out.shape[1] - 1) < NARROW:
             kernels.transposed_product(out, A, B, scale, keep)
         else:
             work = self._work(out.shape[0], len(A), out.shape[1])
