@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,6 @@ from fastbcd.data.validation import check_some_weight
 from fastbcd.errors import InputError
 from fastbcd.estimators.base import BaseBCD, takes_streams
 from fastbcd.estimators.samples import Array
-from fastbcd.estimators.solvers import AUTO, HIDDEN, MINI_BATCH
 from fastbcd.models.probabilities import (
     check_has_probabilities,
     label_probabilities,
@@ -47,6 +47,7 @@ def _has_probabilities(estimator: Any) -> bool:
 
 
 @own_errstate_in
+@dataclass(eq=False, repr=False)
 class BCDClassifier(ClassifierMixin, BaseBCD):
     """Network that predicts classes, trained by block coordinate descent, without backpropagation.
 
@@ -129,8 +130,6 @@ class BCDClassifier(ClassifierMixin, BaseBCD):
     n_iter_no_change : int, default=10
     tol : float, default=1e-4
         These three are for early stopping only.
-    class_weight : dict, "balanced" or None, default=None
-        Weights of classes, by which those of samples are multiplied; not for several labels.
     warm_start : bool, default=False
         `fit` goes on from the weights and the scaling of the last `fit`.
     random_state : int, RandomState or None, default=None
@@ -144,6 +143,8 @@ class BCDClassifier(ClassifierMixin, BaseBCD):
         depends on it.
     verbose : bool, default=False
         Show a progress bar in a terminal or notebook, else lines of the logger ``fastbcd``.
+    class_weight : dict, "balanced" or None, default=None
+        Weights of classes, by which those of samples are multiplied; not for several labels.
 
     Attributes
     ----------
@@ -177,88 +178,9 @@ class BCDClassifier(ClassifierMixin, BaseBCD):
     True
     """
 
-    def __init__(
-        self,
-        hidden_layer_sizes: Any = HIDDEN,
-        activation: Any = "relu",
-        *,
-        layers: Any = None,
-        image_shape: Any = None,
-        loss: Any = "cross_entropy",
-        solver: str = MINI_BATCH,
-        residual: bool = False,
-        gamma: float = 1.0,
-        rho: float | None = None,
-        proximal_weight: float | None = None,
-        weight_penalty: Any = None,
-        state_penalty: Any = None,
-        acceleration: str | None = AUTO,
-        batch_size: int | None = None,
-        step_size: float | None = None,
-        schedule: str | None = None,
-        momentum: float | None = None,
-        damping: float | None = None,
-        rank: int | None = None,
-        weight_decay: float | None = None,
-        average: float | None = None,
-        step_unit: str | None = None,
-        augment: str | None = None,
-        dropout: float | None = None,
-        input_noise: float | None = None,
-        max_iter: int | None = None,
-        preprocess: str = "auto",
-        early_stopping: Any = AUTO,
-        validation_fraction: float = 0.1,
-        n_iter_no_change: int = 10,
-        tol: float = 1e-4,
-        class_weight: Any = None,
-        warm_start: bool = False,
-        random_state: Any = None,
-        dtype: str = "float32",
-        device: str = "cpu",
-        n_threads: int | None = None,
-        verbose: bool = False,
-    ) -> None:
-        super().__init__(
-            hidden_layer_sizes,
-            activation,
-            layers=layers,
-            image_shape=image_shape,
-            loss=loss,
-            solver=solver,
-            residual=residual,
-            gamma=gamma,
-            rho=rho,
-            proximal_weight=proximal_weight,
-            weight_penalty=weight_penalty,
-            state_penalty=state_penalty,
-            acceleration=acceleration,
-            batch_size=batch_size,
-            step_size=step_size,
-            schedule=schedule,
-            momentum=momentum,
-            damping=damping,
-            rank=rank,
-            weight_decay=weight_decay,
-            average=average,
-            step_unit=step_unit,
-            augment=augment,
-            dropout=dropout,
-            input_noise=input_noise,
-            max_iter=max_iter,
-            preprocess=preprocess,
-            early_stopping=early_stopping,
-            validation_fraction=validation_fraction,
-            n_iter_no_change=n_iter_no_change,
-            tol=tol,
-            warm_start=warm_start,
-            random_state=random_state,
-            dtype=dtype,
-            device=device,
-            n_threads=n_threads,
-            verbose=verbose,
-        )
-        self.class_weight = class_weight
+    _: KW_ONLY
+    loss: Any = "cross_entropy"
+    class_weight: Any = None
 
     @available_if(takes_streams)
     @own_errstate
