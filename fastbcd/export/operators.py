@@ -12,6 +12,7 @@ from typing import Any
 from fastbcd.errors import InputError
 from fastbcd.export.piece import Array, Piece
 from fastbcd.layers import AveragePool2d, Conv2d, Dense, GroupedConv2d, Layer, MaxPool2d
+from fastbcd.layers.convolution_layer import ConvolutionLayer
 from fastbcd.models.network import Network
 
 Order = tuple[int, int, int] | None
@@ -25,12 +26,10 @@ def weight_view(layer: Any, W: Array, order: Order) -> Array:
     pixels: the view is (d_out, C, H, W), and PyTorch has (d_out, C H W).
     """
     image = order
-    if isinstance(layer, Conv2d):
-        image = (*layer.shapes.kernel, layer.image[2])
-    elif isinstance(layer, GroupedConv2d):
-        image = (*layer.shapes.kernel, layer.part.image[2])
+    if isinstance(layer, ConvolutionLayer):
+        image = (*layer.shapes.kernel, -1)
     weight = W[:, :-1]
-    return weight if image is None else weight.reshape(-1, *image).transpose(0, 3, 1, 2)
+    return weight if image is None else weight.reshape(len(W), *image).transpose(0, 3, 1, 2)
 
 
 def _dense(layer: Any, W: Array, order: Order) -> Piece:

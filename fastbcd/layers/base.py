@@ -174,11 +174,13 @@ class Layer(ABC):
                 "another type"
             )
 
-    @abstractmethod
     def initial_weights(
         self, rng: np.random.Generator, deviation: float, bias: float, dtype: np.dtype
     ) -> NDArray[np.floating]:
         """Return W: entries from N(0, deviation^2), drawn in float64, and all biases `bias`."""
+        W = np.full(self.weight_shape, bias, dtype)
+        W[:, :-1] = deviation * rng.standard_normal(W[:, :-1].shape)
+        return W
 
     @abstractmethod
     def linear_part(self, V: NDArray[Any], W: NDArray[Any]) -> NDArray[Any]:

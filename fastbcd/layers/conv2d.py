@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,15 +11,13 @@ from numpy.typing import NDArray
 
 from fastbcd.devices.protocol import Device
 from fastbcd.errors import InputError
-from fastbcd.kernels import Penalty
 from fastbcd.kernels.dense import times
 from fastbcd.kernels.patches import PATCH_BYTES
-from fastbcd.layers.base import Layer
 from fastbcd.layers.convolution import ConvolutionOperator, Shapes
-from fastbcd.layers.convolution_states import ARRAY_BYTES, ARRAY_COUNT, ConvolutionStateBlock
+from fastbcd.layers.convolution_layer import ConvolutionLayer
+from fastbcd.layers.convolution_states import ARRAY_BYTES, ARRAY_COUNT
 from fastbcd.layers.images import image_sizes, pair
 from fastbcd.layers.patch_equations import PatchCross, PatchEquations
-from fastbcd.layers.skip import Skip, skip_of
 from fastbcd.support.parameters import require_integer
 
 # Images with so many rows are taken for images with the channels first, if their width is their
@@ -28,7 +26,7 @@ CHANNELS_OF_COLOURS, MANY_CHANNELS = (1, 3), 16
 
 
 @dataclass(frozen=True)
-class Conv2d(Layer):
+class Conv2d(ConvolutionLayer):
     """A convolution of images that lie in the rows of V, channels last.
 
     .. code-block:: text
@@ -79,17 +77,7 @@ class Conv2d(Layer):
     """
 
     name: ClassVar[str] = "conv2d"
-    is_joined: ClassVar[bool] = True
-    image: tuple[int, int, int]
-    channels: int
-    kernel: int | tuple[int, int]
-    stride: int | tuple[int, int] = 1
-    padding: int | tuple[int, int] = 0
     steps: int = 4
-    d_in: int = field(init=False, repr=False, compare=False)
-    d_out: int = field(init=False, repr=False, compare=False)
-    image_out: tuple[int, int, int] = field(init=False, repr=False, compare=False)
-    shapes: Shapes = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         image = image_sizes(self.image, "Conv2d")
@@ -100,32 +88,13 @@ class Conv2d(Layer):
         steps = require_integer(self.steps, "Conv2d: steps", at_least=1)
         _check_sizes(image, kernel, padding)
         shapes = Shapes(image, channels, kernel, stride, padding)
-        fields = {"image": image, "channels": channels, "steps": steps, "shapes": shapes}
-        fields |= {"kernel": kernel, "stride": stride, "padding": padding}
-        image_out = (*shapes.positions, channels)
-        fields |= {"image_out": image_out, "d_in": math.prod(image), "d_out": math.prod(image_out)}
-        for name, value in fields.items():
-            object.__setattr__(self, name, value)
-
-    @property
-    def weight_shape(self) -> tuple[int, int]:
-        """``(channels, k k C + 1)``."""
-        return self.channels, self.shapes.patch + 1
+        sizes = {"kernel": kernel, "stride": stride, "padding": padding}
+        self._set(shapes, channels=channels, steps=steps, **sizes)
 
     @property
     def fan_in(self) -> int:
         """``k k C``."""
         return self.shapes.patch
-
-    @property
-    def skip(self) -> Skip:
-        """See `skip_of`."""
-        return skip_of(self.shapes)
-
-    @property
-    def multiplications(self) -> int:
-        """``H' W' channels k k C``."""
-        return self.d_out * self.shapes.patch
 
     @property
     def thread_bytes(self) -> int:
@@ -134,18 +103,6 @@ class Conv2d(Layer):
         patches = max(PATCH_BYTES, 8 * self.shapes.n_positions * columns)
         arrays = max(ARRAY_BYTES, 8 * max(self.d_in, self.d_out))
         return 3 * patches + ARRAY_COUNT * arrays + 8 * columns * (columns + self.channels)
-
-    def resized(self, d_in: int, d_out: int) -> Conv2d:
-        """Return a convolution of one pixel, with d_in and d_out channels."""
-        return Conv2d((1, 1, d_in), d_out, 1, steps=self.steps)
-
-    def initial_weights(
-        self, rng: np.random.Generator, deviation: float, bias: float, dtype: np.dtype
-    ) -> NDArray[np.floating]:
-        """Return normal weights; see `Layer`."""
-        W = np.full(self.weight_shape, bias, dtype)
-        W[:, :-1] = deviation * rng.standard_normal((self.channels, self.shapes.patch))
-        return W
 
     def linear_part(self, V: NDArray[Any], W: NDArray[Any]) -> NDArray[Any]:
         """Return the convolution without its bias, as a sum over the elements of the kernel."""
@@ -159,23 +116,9 @@ class Conv2d(Layer):
             U += times(pixels.reshape(len(U), -1), weights[:, i, j].T)
         return U.reshape(m, self.d_out)
 
-    # -- full batches -------------------------------------------------------------------------
-
-    def on(self, device: Device, W: Any) -> ConvolutionOperator:
+    def operator(self, kernels: Any, W: Any) -> ConvolutionOperator:
         """See `ConvolutionOperator`."""
-        return ConvolutionOperator(device.kernels, self.shapes, W)
-
-    def state_block(
-        self,
-        device: Device,
-        W: Any,
-        penalty: Penalty,
-        kappa: Any,
-        rho: Any,
-        measured: bool = False,
-    ) -> ConvolutionStateBlock:
-        """See `ConvolutionStateBlock`."""
-        return ConvolutionStateBlock(device, self.on(device, W), penalty, kappa, rho, self.steps)
+        return ConvolutionOperator(kernels, self.shapes, W)
 
     def weight_block(self, device: Device, same_inputs: bool) -> PatchEquations:
         """See `PatchEquations`."""
@@ -185,22 +128,6 @@ class Conv2d(Layer):
         """See `PatchCross`."""
         return PatchCross(device, self.shapes)
 
-    def by_rows(self, sums: Any) -> Any:
-        """Return (n, channels): the sums of all positions of a channel."""
-        return sums.reshape(len(sums), -1, self.channels).sum(axis=1)
-
-    # -- mini-batches -------------------------------------------------------------------------
-
-    def batch_apply(self, kernels: Any, U: Any, V: Any, W: Any) -> None:
-        """``U = P^ W^T``."""
-        ConvolutionOperator(kernels, self.shapes, W).apply(U, V[:, :-1])
-
-    def batch_adjoint(
-        self, kernels: Any, D: Any, R: Any, V: Any, W: Any, scale: Any, keep: float
-    ) -> None:
-        """``D = scale A*(R; W) + keep D``."""
-        ConvolutionOperator(kernels, self.shapes, W).adjoint(D, R, scale, keep)
-
     def columns(self, D: Any, rows: slice) -> Any:
         """Return (m H' W', n): some channels of D, with a row for each position."""
         return D.reshape(-1, self.channels)[:, rows]
@@ -209,9 +136,6 @@ class Conv2d(Layer):
         """``N = scale sum_p D_p^T P^_p + keep N``; D is from `columns`, or (m, d_out)."""
         D = D.reshape(len(V) * self.shapes.n_positions, -1)
         kernels.convolution_gradient(N, D, V[:, :-1], self.shapes.window, scale, float(keep))
-
-    def batch_project(self, kernels: Any, out: Any, V: Any, Q: Any) -> None:
-        """Do nothing: `batch_sketch` projects the patches."""
 
     def batch_sketch(
         self, kernels: Any, out: Any, V: Any, Q: Any, projected: Any, scale: float, keep: float

@@ -11,11 +11,8 @@ from numpy.typing import NDArray
 
 from fastbcd.devices.protocol import Device
 from fastbcd.errors import InputError
-from fastbcd.kernels import Penalty
-from fastbcd.layers.base import Layer
 from fastbcd.layers.conv2d import Conv2d
-from fastbcd.layers.convolution import Shapes
-from fastbcd.layers.convolution_states import ConvolutionStateBlock
+from fastbcd.layers.convolution_layer import ConvolutionLayer
 from fastbcd.layers.grouped_convolution import (
     GroupedCross,
     GroupedEquations,
@@ -24,12 +21,11 @@ from fastbcd.layers.grouped_convolution import (
     split,
 )
 from fastbcd.layers.images import image_sizes
-from fastbcd.layers.skip import Skip, skip_of
 from fastbcd.support.parameters import require_integer
 
 
 @dataclass(frozen=True)
-class GroupedConv2d(Layer):
+class GroupedConv2d(ConvolutionLayer):
     """A `Conv2d` for each group of channels, side by side.
 
     .. code-block:: text
@@ -67,18 +63,8 @@ class GroupedConv2d(Layer):
 
     name: ClassVar[str] = "grouped_conv2d"
     needs_processor: ClassVar[bool] = True
-    is_joined: ClassVar[bool] = True
-    image: tuple[int, int, int]
-    channels: int
-    kernel: int | tuple[int, int]
-    stride: int | tuple[int, int] = 1
-    padding: int | tuple[int, int] = 0
     groups: int = 1
     steps: int = 4
-    d_in: int = field(init=False, repr=False, compare=False)
-    d_out: int = field(init=False, repr=False, compare=False)
-    image_out: tuple[int, int, int] = field(init=False, repr=False, compare=False)
-    shapes: Shapes = field(init=False, repr=False, compare=False)
     part: Conv2d = field(init=False, repr=False, compare=False)
     """The layer of one group."""
 
@@ -94,19 +80,8 @@ class GroupedConv2d(Layer):
         sizes = (self.kernel, self.stride, self.padding, self.steps)
         whole = Conv2d(image, channels, *sizes)
         part = Conv2d((*image[:2], image[2] // groups), channels // groups, *sizes)
-        fields = {name: getattr(whole, name) for name in (*COMMON, "shapes")}
-        for name, value in (fields | {"groups": groups, "part": part}).items():
-            object.__setattr__(self, name, value)
-
-    @property
-    def weight_shape(self) -> tuple[int, int]:
-        """``(channels, k k C/G + 1)``."""
-        return self.channels, self.part.shapes.patch + 1
-
-    @property
-    def skip(self) -> Skip:
-        """See `skip_of`."""
-        return skip_of(self.shapes)
+        common = {name: getattr(whole, name) for name in ("kernel", "stride", "padding", "steps")}
+        self._set(whole.shapes, channels=channels, groups=groups, part=part, **common)
 
     @property
     def fan_in(self) -> int:
@@ -114,25 +89,9 @@ class GroupedConv2d(Layer):
         return self.part.fan_in
 
     @property
-    def multiplications(self) -> int:
-        """``H' W' channels k k C/G``."""
-        return self.d_out * self.fan_in
-
-    @property
     def thread_bytes(self) -> int:
         """Bytes of a thread's work arrays, and of the groups of some images."""
         return self.groups * self.part.thread_bytes
-
-    def resized(self, d_in: int, d_out: int) -> GroupedConv2d:
-        """Return a convolution of one pixel and one group, with d_in and d_out channels."""
-        return GroupedConv2d((1, 1, d_in), d_out, 1, steps=self.steps)
-
-    def initial_weights(
-        self, rng: np.random.Generator, deviation: float, bias: float, dtype: np.dtype
-    ) -> NDArray[np.floating]:
-        """Return normal weights; see `Layer`."""
-        parts = [self.part.initial_weights(rng, deviation, bias, dtype) for _ in range(self.groups)]
-        return np.concatenate(parts)
 
     def linear_part(self, V: NDArray[Any], W: NDArray[Any]) -> NDArray[Any]:
         """Return the convolution without its bias; see `Conv2d.linear_part`."""
@@ -141,23 +100,9 @@ class GroupedConv2d(Layer):
         join(U, [self.part.linear_part(v, w) for v, w in pieces], self.channels)
         return U
 
-    # -- full batches -------------------------------------------------------------------------
-
-    def on(self, device: Device, W: Any) -> Any:
+    def operator(self, kernels: Any, W: Any) -> GroupedOperator:
         """See `GroupedOperator`."""
-        return GroupedOperator(device.kernels, self.shapes, self.part.shapes, W, self.groups)
-
-    def state_block(
-        self,
-        device: Device,
-        W: Any,
-        penalty: Penalty,
-        kappa: Any,
-        rho: Any,
-        measured: bool = False,
-    ) -> ConvolutionStateBlock:
-        """See `ConvolutionStateBlock`, which descends in all groups together."""
-        return ConvolutionStateBlock(device, self.on(device, W), penalty, kappa, rho, self.steps)
+        return GroupedOperator(kernels, self.shapes, self.part.shapes, W, self.groups)
 
     def weight_block(self, device: Device, same_inputs: bool) -> GroupedEquations:
         """See `GroupedEquations`."""
@@ -167,24 +112,7 @@ class GroupedConv2d(Layer):
         """See `GroupedCross`."""
         return GroupedCross(device, self.part.shapes, self.groups)
 
-    def by_rows(self, sums: Any) -> Any:
-        """Return (n, channels): the sums of all positions of a channel."""
-        return sums.reshape(len(sums), -1, self.channels).sum(axis=1)
-
     # -- mini-batches -------------------------------------------------------------------------
-
-    def batch_apply(self, kernels: Any, U: Any, V: Any, W: Any) -> None:
-        """``U = A(V; W)``."""
-        self._operator(kernels, W).apply(U, V[:, :-1])
-
-    def batch_adjoint(
-        self, kernels: Any, D: Any, R: Any, V: Any, W: Any, scale: Any, keep: float
-    ) -> None:
-        """``D = scale A*(R; W) + keep D``."""
-        self._operator(kernels, W).adjoint(D, R, scale, keep)
-
-    def _operator(self, kernels: Any, W: Any) -> GroupedOperator:
-        return GroupedOperator(kernels, self.shapes, self.part.shapes, W, self.groups)
 
     def columns(self, D: Any, rows: slice) -> tuple[Any, range]:
         """Return D, and the output channels that some rows of W make."""
@@ -200,9 +128,6 @@ class GroupedConv2d(Layer):
                 own = N[start - rows.start : stop - rows.start]
                 columns = by_position[:, start:stop]
                 self.part.batch_gradient(kernels, own, columns, images, scale, keep)
-
-    def batch_project(self, kernels: Any, out: Any, V: Any, Q: Any) -> None:
-        """Do nothing: `batch_sketch` projects the patches."""
 
     def batch_sketch(
         self, kernels: Any, out: Any, V: Any, Q: Any, projected: Any, scale: float, keep: float
@@ -227,7 +152,3 @@ class GroupedConv2d(Layer):
         """Return ``|A|_F / sqrt(d_in)``, the root mean square of the gains of the groups."""
         gains = [self.part.gain(kernels, part) for part in np.split(W, self.groups)]
         return math.sqrt(sum(gain**2 for gain in gains) / self.groups)
-
-
-# Sizes that are those of a convolution without groups.
-COMMON = ("image", "channels", "kernel", "stride", "padding", "steps", "d_in", "d_out", "image_out")

@@ -1,13 +1,17 @@
-"""Sizes of layers of images, which lie in the rows of V and U with their channels last."""
+"""The base of layers of images, which lie in the rows of V and U with their channels last."""
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from fastbcd.errors import InputError
 from fastbcd.layers.base import Layer
+from fastbcd.layers.convolution import Shapes
+from fastbcd.layers.skip import Skip, skip_of
 from fastbcd.support.parameters import plain, require_integer
 
 
@@ -35,11 +39,25 @@ def pair(given: Any, argument: str, at_least: int) -> tuple[int, int]:
     return vertical, horizontal
 
 
-def check_images(layer: Any, below: Layer | None) -> None:
-    """`InputError` where the layer `below` makes images of other sizes than `layer` takes."""
-    made = getattr(below, "image_out", layer.image)
-    if made != layer.image:
-        raise InputError(
-            f"layers: {layer} takes images {layer.image}, but the layer below makes images "
-            f"{made}, both (height, width, channels)"
-        )
+@dataclass(frozen=True)
+class ImageLayer(Layer):
+    """The sizes of a layer of images, with or without weights, and what follows from them."""
+
+    image: tuple[int, int, int]
+    d_in: int = field(init=False, repr=False, compare=False)
+    d_out: int = field(init=False, repr=False, compare=False)
+    image_out: tuple[int, int, int] = field(init=False, repr=False, compare=False)
+    shapes: Shapes = field(init=False, repr=False, compare=False)
+
+    def _set(self, shapes: Shapes, **fields: Any) -> None:
+        """Set `fields` of this frozen record, and the sizes that follow from `shapes`."""
+        image_out = (*shapes.positions, shapes.channels)
+        sizes = {"image": shapes.image, "image_out": image_out, "shapes": shapes}
+        sizes |= {"d_in": math.prod(shapes.image), "d_out": math.prod(image_out)}
+        for name, value in (fields | sizes).items():
+            object.__setattr__(self, name, value)
+
+    @property
+    def skip(self) -> Skip:
+        """See `skip_of`."""
+        return skip_of(self.shapes)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import numpy as np
 from numpy.typing import NDArray
 
 from fastbcd.devices.protocol import Device
@@ -15,7 +14,7 @@ from fastbcd.errors import InputError
 from fastbcd.kernels import Penalty
 from fastbcd.layers.base import Layer, StateBlock
 from fastbcd.layers.convolution import Shapes
-from fastbcd.layers.images import image_sizes, pair
+from fastbcd.layers.images import ImageLayer, image_sizes, pair
 from fastbcd.layers.no_weights import NoCrossSum, NoWeights
 from fastbcd.layers.pooling_states import (
     MaximumOperator,
@@ -23,12 +22,11 @@ from fastbcd.layers.pooling_states import (
     MeanOperator,
     MeanStateBlock,
 )
-from fastbcd.layers.skip import Skip, skip_of
 from fastbcd.support.parameters import plain
 
 
 @dataclass(frozen=True)
-class Pool2d(Layer):
+class Pool2d(ImageLayer):
     """The common part of both types: sizes, and what follows from the lack of weights."""
 
     has_activation: ClassVar[bool] = False
@@ -36,12 +34,7 @@ class Pool2d(Layer):
     """The type of the operator."""
     block: ClassVar[type[Any]]
     """The type of the V-block below the layer."""
-    image: tuple[int, int, int]
     window: int | tuple[int, int] | str = 2
-    d_in: int = field(init=False, repr=False, compare=False)
-    d_out: int = field(init=False, repr=False, compare=False)
-    image_out: tuple[int, int, int] = field(init=False, repr=False, compare=False)
-    shapes: Shapes = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         kind = type(self).__name__
@@ -52,12 +45,7 @@ class Pool2d(Layer):
                 f"{kind}: windows of {window[0]} x {window[1]} do not fill an image of "
                 f"{image[0]} x {image[1]}; choose a window whose sides divide those of the image"
             )
-        shapes = Shapes(image, image[2], window, window, (0, 0))
-        image_out = (*shapes.positions, image[2])
-        fields: dict[str, Any] = {"image": image, "window": window, "shapes": shapes}
-        fields |= {"image_out": image_out, "d_in": math.prod(image), "d_out": math.prod(image_out)}
-        for name, value in fields.items():
-            object.__setattr__(self, name, value)
+        self._set(Shapes(image, image[2], window, window, (0, 0)), window=window)
 
     def _own_window(self, image: tuple[int, int, int]) -> Any:
         """Return the window that the user gave."""
@@ -74,11 +62,6 @@ class Pool2d(Layer):
         return self.d_in // self.d_out
 
     @property
-    def skip(self) -> Skip:
-        """See `skip_of`."""
-        return skip_of(self.shapes)
-
-    @property
     def multiplications(self) -> int:
         """``d_in``: the additions or comparisons, there being no multiplications."""
         return self.d_in
@@ -86,12 +69,6 @@ class Pool2d(Layer):
     def resized(self, d_in: int, d_out: int) -> Layer:
         """Return a layer of this type with windows of ``d_in / d_out`` numbers."""
         return type(self)((1, d_in // d_out, d_out), (1, d_in // d_out))
-
-    def initial_weights(
-        self, rng: np.random.Generator, deviation: float, bias: float, dtype: np.dtype
-    ) -> NDArray[np.floating]:
-        """Return an empty array."""
-        return np.empty((0, 0), dtype)
 
     def _windows(self, V: NDArray[Any]) -> NDArray[Any]:
         """Return V as (m, H', height of a window, W', width of a window, C)."""
