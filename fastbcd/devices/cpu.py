@@ -14,16 +14,16 @@ from numpy.typing import NDArray
 from fastbcd import kernels
 from fastbcd.devices.cpu_batches import CPUBatches
 from fastbcd.devices.cpu_solves import CPUSolves
-from fastbcd.devices.ranks import Ranks, SingleProcess
+from fastbcd.devices.ranks import SINGLE_PROCESS, Ranks
 from fastbcd.devices.storage.arrays import Memory, Storage
 from fastbcd.devices.sums import SampleSum
 from fastbcd.devices.threads import resolve_threads, serial_blas, start_of_thread
+from fastbcd.devices.tiled import RowWork, TiledDevice
 from fastbcd.devices.tiles import Tile, even_size, for_each_tile
-from fastbcd.devices.workspace import Buffer, Pool, Workspace, Workspaces
+from fastbcd.devices.workspace import Pool, Workspaces
 from fastbcd.errors import InputError
 from fastbcd.kernels import Penalty
 from fastbcd.support.forks import renew_in_children
-from fastbcd.support.parameters import require_integer
 
 Array = NDArray[Any]
 T = TypeVar("T")
@@ -37,16 +37,9 @@ MIN_TILE_ROWS = 128
 BATCH_TILE_ROWS = 256
 # Rows (or columns) of a d x d solve that a thread takes at a time.
 SOLVE_ROWS = 256
-SINGLE_PROCESS = SingleProcess()
 
 
-class RowWork(Workspace):
-    """Work space for kernels that go through a tile row by row."""
-
-    rows: Buffer
-
-
-class CPU:
+class CPU(TiledDevice):
     """Runs block updates on the processor.
 
     Threads share tiles of samples: a thread takes a tile through all kernels and one-threaded BLAS
@@ -71,7 +64,8 @@ class CPU:
     name = "cpu"
     kernels = kernels
     """Functions that run on one tile; each device has them with these names and arguments."""
-    precision = "float32"
+    tile_bytes, min_tile_rows = TILE_BYTES, MIN_TILE_ROWS
+    kept = (*TiledDevice.kept, "storage")
 
     def __init__(
         self,
@@ -81,13 +75,9 @@ class CPU:
         storage: Storage | None = None,
         precision: str = "float32",
     ) -> None:
-        self.ranks, self.precision = ranks, precision
-        self.storage: Storage = Memory() if storage is None else storage
-        self.n_threads = resolve_threads(n_threads, ranks.sharing_processors)
-        self._tile_rows = (
-            None if tile_rows is None else require_integer(tile_rows, "tile_rows", at_least=1)
-        )
-        self._start()
+        self.storage = Memory() if storage is None else storage
+        n_threads = resolve_threads(n_threads, ranks.sharing_processors)
+        super().__init__(n_threads, tile_rows, ranks, precision)
 
     def _start(self) -> None:
         self.work, self.pool = Workspaces(np.empty), Pool(np.empty)
@@ -99,16 +89,6 @@ class CPU:
 
     def renew_after_fork(self) -> None:
         """Start again: a child of `fork` has no threads, but a lock that one may have held."""
-        self._start()
-
-    def __getstate__(self) -> dict[str, Any]:
-        if self.ranks.size > 1:
-            raise TypeError("a solver that is spread over ranks cannot be pickled: its comm cannot")
-        names = ("n_threads", "_tile_rows", "storage", "precision")
-        return {"ranks": SINGLE_PROCESS, **{name: getattr(self, name) for name in names}}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
         self._start()
 
     @property
@@ -154,10 +134,6 @@ class CPU:
         """Return an array of samples (n, ...), with arbitrary contents, in the storage."""
         return self.storage.allocate([shape], dtype)[0]
 
-    def blocks(self, array: Any) -> Iterator[slice]:
-        """Yield slices that cover the rows of an array of samples."""
-        return self.storage.blocks(array)
-
     def done_with(self, array: Any, rows: slice) -> None:
         """Let these rows of an array of samples leave memory."""
         self.storage.done_with(array, rows)
@@ -165,10 +141,6 @@ class CPU:
     def zeros(self, shape: tuple[int, ...], dtype: Any) -> Array:
         """Return an array of zeros."""
         return np.zeros(shape, dtype)
-
-    def copy(self, array: Array) -> Array:
-        """Return a copy of `array`."""
-        return array.copy()
 
     def numpy(self, array: Array) -> Array:
         """Return `array`, which is a NumPy array."""
@@ -203,13 +175,6 @@ class CPU:
             rows = even_size(n, BATCH_TILE_ROWS if self._tile_rows is None else self._tile_rows)
         with self.storage.stream(n, rows, arrays, self.n_threads) as around:
             for_each_tile(n, rows, around(body), self._threads, self._pool)
-
-    def tile_rows(self, widths: tuple[int, ...], dtype: Any) -> int:
-        """Return the number of samples in a tile of a network of such widths."""
-        if self._tile_rows is not None:
-            return self._tile_rows
-        row_bytes = max(widths) * np.dtype(dtype).itemsize
-        return max(MIN_TILE_ROWS, TILE_BYTES // row_bytes)
 
     def for_each_block(self, n: int, body: Callable[[slice], None]) -> None:
         """Call ``body(block)`` for blocks of n rows of a small matrix, shared among the threads."""
@@ -246,10 +211,6 @@ class CPU:
         return float(largest[0]) if largest[0] > at_least else otherwise
 
     # -- penalties ----------------------------------------------------------------------------
-
-    def penalty_sum(self, penalty: Penalty, W: Array, *sample_weight: Array) -> float:
-        """Return ``r(W)``, without a pass over W if r is 0."""
-        return 0.0 if penalty.ridge == 0.0 else kernels.penalty_sum(penalty, W, *sample_weight)
 
     def project(self, W: Array, penalty: Penalty) -> None:
         """Move W, in place, to the nearest values for which the penalty is finite."""

@@ -114,6 +114,12 @@ class CrossSum(Protocol):
         """Return the sum over the samples of all ranks, of the shape of W; call it once."""
 
 
+class CenterWork(Workspace):
+    """Work array of a tile: the center C of a V-block."""
+
+    center: Buffer
+
+
 class SlopeWork(Workspace):
     """Work array of a tile: ``A*(R; W)``, the share of a layer in the slope of states below it."""
 

@@ -10,16 +10,11 @@ from fastbcd.devices.protocol import Device
 from fastbcd.devices.tiles import Tile
 from fastbcd.devices.workspace import Buffer, Workspace
 from fastbcd.kernels import Penalty
+from fastbcd.layers.base import CenterWork
 from fastbcd.layers.convolution import ConvolutionOperator
 
 # Each of the work arrays of a group of images has at most so many bytes, so that all stay in cache.
 ARRAY_BYTES, ARRAY_COUNT = 2**18, 7
-
-
-class CenterWork(Workspace):
-    """Work array of a tile: the center C."""
-
-    center: Buffer
 
 
 class DescentWork(Workspace):

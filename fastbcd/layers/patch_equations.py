@@ -41,6 +41,24 @@ def groups_of_patches(
         yield R[rows].reshape(len(patches), shapes.channels), patches, *weight
 
 
+def add_patches(
+    device: Device, shapes: Shapes, tile: Tile, cross: Any, gram: Any, *samples: Any
+) -> None:
+    """Replace `cross`, and `gram` unless it is None, by the sums over a tile, in float64.
+
+    `samples` are R (m, d_out), V (m, d_in) and, if there are any, the weights (m,).
+    """
+    for total in (cross, gram):
+        if total is not None:
+            total[:] = 0.0
+    for r, patches, *weight in groups_of_patches(device, shapes, tile, *samples):
+        part = device.solves.tile_cross(tile, cross, r, patches, 0, *weight)
+        device.solves.add_tile_cross(cross, part)
+        if gram is not None:
+            square = device.solves.tile_gram(tile, gram, patches, *weight)
+            device.solves.add_tile_gram(gram, patches, square, *weight)
+
+
 class PatchCross(CrossProduct):
     """``sum_i c_i sum_p r_ip^T p^_ip`` over samples i and positions p, ``p^ = [patch, 1]``."""
 
@@ -50,14 +68,8 @@ class PatchCross(CrossProduct):
 
     def multiply(self, tile: Tile, R: Any, V: Any, number: int = 0, *sample_weight: Any) -> Any:
         """Return the sum over one tile, in float64."""
-        device = self._device
         total = tile.work.of(TileSums, number).cross.array(self.cross.shape, np.float64)
-        total[:] = 0.0
-        for r, patches, *weight in groups_of_patches(
-            device, self._shapes, tile, R, V, *sample_weight
-        ):
-            part = device.solves.tile_cross(tile, total, r, patches, 0, *weight)
-            device.solves.add_tile_cross(total, part)
+        add_patches(self._device, self._shapes, tile, total, None, R, V, *sample_weight)
         return total
 
     def add(self, product: Any) -> None:
@@ -85,21 +97,11 @@ class PatchEquations(NormalEquations):
 
         `number` tells several sums over the same tile apart.
         """
-        device, wants_gram, gram = self._device, not self._gram_complete, None
-        work = tile.work.of(TileSums, number)
+        work, gram = tile.work.of(TileSums, number), None
         cross = work.cross.array(self._shape, np.float64)
-        cross[:] = 0.0
-        if wants_gram:
+        if not self._gram_complete:
             gram = work.gram.array(self._square, np.float64)
-            gram[:] = 0.0
-        for r, patches, *weight in groups_of_patches(
-            device, self._shapes, tile, R, V, *sample_weight
-        ):
-            part = device.solves.tile_cross(tile, cross, r, patches, 0, *weight)
-            device.solves.add_tile_cross(cross, part)
-            if wants_gram:
-                square = device.solves.tile_gram(tile, gram, patches, *weight)
-                device.solves.add_tile_gram(gram, patches, square, *weight)
+        add_patches(self._device, self._shapes, tile, cross, gram, R, V, *sample_weight)
         return cross, gram
 
     def add_sums(self, cross: Any, gram: Any) -> None:

@@ -8,15 +8,8 @@ import numpy as np
 
 from fastbcd.devices.protocol import Device
 from fastbcd.devices.tiles import Tile
-from fastbcd.devices.workspace import Buffer, Workspace
 from fastbcd.kernels import Penalty, Window
-from fastbcd.layers.base import Operator
-
-
-class CenterWork(Workspace):
-    """Work array of a tile: the center C."""
-
-    center: Buffer
+from fastbcd.layers.base import CenterWork, Operator
 
 
 class MeanOperator:

@@ -17,18 +17,16 @@ from fastbcd.devices.cuda.convolution import GROUP_BYTES
 from fastbcd.devices.cuda.library import INSTALL, Library
 from fastbcd.devices.cuda.resident import Resident
 from fastbcd.devices.cuda.solves import CUDASolves
-from fastbcd.devices.ranks import Ranks, SingleProcess
+from fastbcd.devices.tiled import RowWork, TiledDevice
 from fastbcd.devices.tiles import even_size
-from fastbcd.devices.workspace import Buffer, Pool, Workspace, Workspaces
+from fastbcd.devices.workspace import Pool, Workspaces
 from fastbcd.errors import InputError
 from fastbcd.kernels import Penalty
-from fastbcd.support.parameters import require_integer
 
 T = TypeVar("T")
 # A tile of the widest layer has at most this many bytes; a pass has a few work arrays of this size.
 TILE_BYTES = 2**30
 MIN_TILE_ROWS = 4096
-SINGLE_PROCESS = SingleProcess()
 
 
 @dataclass
@@ -64,13 +62,7 @@ class SampleSum:
         return self._sum
 
 
-class RowWork(Workspace):
-    """Work space for kernels that go through a tile row by row."""
-
-    rows: Buffer
-
-
-class CUDA:
+class CUDA(TiledDevice):
     """Runs block updates on an NVIDIA GPU.
 
     The whole state is on the GPU. A tile has all samples, or as many as keep work arrays below a
@@ -96,19 +88,7 @@ class CUDA:
     """
 
     name = "cuda"
-
-    def __init__(
-        self,
-        n_threads: int | None = None,
-        tile_rows: int | None = None,
-        ranks: Ranks = SINGLE_PROCESS,
-        precision: str = "float32",
-    ) -> None:
-        self.ranks, self.n_threads, self.precision = ranks, n_threads, precision
-        self._tile_rows = (
-            None if tile_rows is None else require_integer(tile_rows, "tile_rows", at_least=1)
-        )
-        self._start()
+    tile_bytes, min_tile_rows = TILE_BYTES, MIN_TILE_ROWS
 
     def _start(self) -> None:
         self.library = self._library()
@@ -130,16 +110,6 @@ class CUDA:
 
     def _library(self) -> Any:
         return Library(self.precision, self.ranks)
-
-    def __getstate__(self) -> dict[str, Any]:
-        if self.ranks.size > 1:
-            raise TypeError("a solver that is spread over ranks cannot be pickled: its comm cannot")
-        kept = ("n_threads", "_tile_rows", "precision")
-        return {"ranks": SINGLE_PROCESS, **{name: self.__dict__[name] for name in kept}}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._start()
 
     @contextmanager
     def session(self) -> Iterator[None]:
@@ -187,17 +157,9 @@ class CUDA:
         """Return an array of zeros."""
         return self.library.zeros(shape, dtype)
 
-    def copy(self, array: Any) -> Any:
-        """Return a copy of `array`."""
-        return array.copy()
-
     def numpy(self, array: Any) -> Any:
         """Return `array` as a NumPy array."""
         return self.library.host(array)
-
-    def blocks(self, array: Any) -> Iterator[slice]:
-        """Yield one slice of all rows."""
-        return self.storage.blocks(array)
 
     def scaled(self, out: Any, A: Any, factor: Any) -> None:
         """``out = factor A``; factor is a number, or an element on the GPU.
@@ -257,12 +219,6 @@ class CUDA:
         for index, start in enumerate(range(0, n, rows)):
             body(Tile(index, slice(start, min(n, start + rows)), self.work))
 
-    def tile_rows(self, widths: tuple[int, ...], dtype: Any) -> int:
-        """Return the number of samples in a tile of a network of such widths."""
-        if self._tile_rows is not None:
-            return self._tile_rows
-        return max(MIN_TILE_ROWS, TILE_BYTES // (max(widths) * np.dtype(dtype).itemsize))
-
     def group_bytes(self, in_cache: int) -> int:
         """Return the bytes of a work array for the images that a call takes: more than a cache."""
         return GROUP_BYTES
@@ -273,10 +229,6 @@ class CUDA:
             body(item, self.work)
 
     # -- penalties ----------------------------------------------------------------------------
-
-    def penalty_sum(self, penalty: Penalty, W: Any) -> Any:
-        """Return ``r(W)``, without a pass over W if r is 0."""
-        return 0.0 if penalty.ridge == 0.0 else self.kernels.penalty_sum(penalty, W)
 
     def project(self, W: Any, penalty: Penalty) -> None:
         """Move W, on GPU or processor, to the nearest values for which the penalty is finite."""
