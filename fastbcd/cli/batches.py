@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Iterable
 from typing import Any
 
+from fastbcd.cli.parser import option_of
 from fastbcd.errors import InputError
 from fastbcd.solvers.defaults import FULL_BATCH, MINI_BATCH_PARAMETERS
 from fastbcd.solvers.two_splitting import TwoSplitting
@@ -85,4 +86,4 @@ def batch_size(text: str) -> int | str:
 
 def _given(options: argparse.Namespace, names: Iterable[str]) -> list[str]:
     """Return the options among `names` that were given, as users type them."""
-    return [f"--{name.replace('_', '-')}" for name in names if getattr(options, name) is not None]
+    return [option_of(name) for name in names if getattr(options, name) is not None]

@@ -11,6 +11,7 @@ import numpy as np
 
 from fastbcd.callbacks import Callback, EarlyStopping
 from fastbcd.callbacks.held_out import HeldOut
+from fastbcd.cli.parser import option_of
 from fastbcd.data import Dataset
 from fastbcd.devices.ranks import Ranks
 from fastbcd.errors import InputError
@@ -40,10 +41,9 @@ def add_early_stopping_options(parser: argparse.ArgumentParser) -> None:
 def check_early_stopping(options: argparse.Namespace, ranks: Ranks) -> None:
     """Fill in the details; `InputError` if an option does not go with ``--early-stopping``."""
     for name, value in DETAILS.items():
-        option = f"--{name.replace('_', '-')}"
         if not options.early_stopping:
             if getattr(options, name) is not None:
-                raise InputError(f"{option} needs --early-stopping")
+                raise InputError(f"{option_of(name)} needs --early-stopping")
         elif getattr(options, name) is None:
             setattr(options, name, value)
     if not options.early_stopping:

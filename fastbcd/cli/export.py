@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from fastbcd.cli.output import new_file, writing
 from fastbcd.cli.parser import user_path
 from fastbcd.cli.run_folder import RunFolder
 from fastbcd.errors import InputError
@@ -48,12 +49,9 @@ def run(options: argparse.Namespace) -> None:
     suffix, write = WRITERS[options.to]
     path = folder / f"model{suffix}" if options.out is None else Path(options.out)
     for new in {path, path.with_suffix(".py")} if options.to == "torch" else {path}:
-        if new.exists():
-            raise InputError(f"--out: {new} exists already; name a new file")
-    try:
+        new_file(new)
+    with writing(path):
         content = write(model, path, options.dtype)
-    except OSError as error:
-        raise InputError(f"--out: {path} cannot be written: {error}") from None
     d, dtype = model.network.widths[0], input_dtype(model, options.dtype)
     taken = f"raw inputs (n, {d}) in {dtype}"
     if model.table is not None:

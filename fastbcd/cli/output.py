@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from fastbcd.errors import InputError
@@ -29,6 +32,23 @@ def coloured_help(text: str) -> str:
     """The help of a command with its headings in bold and its options in blue."""
     text = re.sub(r"^(\w[^\n]*?:)", rf"{BOLD}\1{PLAIN}", text, flags=re.MULTILINE)
     return re.sub(r"^(  (?:-\w, )?--?\w[\w-]*)", rf"{BLUE}\1{PLAIN}", text, flags=re.MULTILINE)
+
+
+def new_file(path: str | Path) -> Path:
+    """Return the path that ``--out`` names; `InputError` if something is there."""
+    path = Path(path)
+    if path.exists():
+        raise InputError(f"--out: {path} exists already; name a new file")
+    return path
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """In the context an `OSError` becomes an `InputError` that names ``--out``."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"--out: {path} cannot be written: {error}") from None
 
 
 def write_text(content: bytes) -> None:

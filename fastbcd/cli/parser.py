@@ -120,6 +120,11 @@ def _joined(arguments: Sequence[str]) -> list[str]:
     return joined
 
 
+def option_of(name: str) -> str:
+    """The option of which argparse makes the attribute `name`, as users type it."""
+    return f"--{name.replace('_', '-')}"
+
+
 def user_path(text: str) -> str:
     """Type of an option that is a path; it expands ``~``, which a shell leaves in ``--out=~/x``."""
     return expanded(text)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fastbcd import plots
+from fastbcd.cli.output import new_file, writing
 from fastbcd.cli.parser import user_path
 from fastbcd.cli.prediction import Request, predict
 from fastbcd.cli.run_folder import RunFolder
@@ -49,11 +50,13 @@ def run(options: argparse.Namespace) -> None:
     folders = [Path(folder) for folder in options.folders]
     if options.confusion and len(folders) > 1:
         raise InputError(f"--confusion: one DIR at a time, got {len(folders)}")
-    out = None if options.out is None else _new_file(Path(options.out), options.confusion)
-    if out is None:
-        name = "confusion.png" if options.confusion else "plot.png"
-        out = folders[0] / name if len(folders) == 1 else _next_free()
-    try:
+    if options.out is not None:
+        out = _new_file(Path(options.out), options.confusion)
+    elif len(folders) > 1:
+        out = _next_free()
+    else:
+        out = folders[0] / ("confusion.png" if options.confusion else "plot.png")
+    with writing(out):
         if _is_page(out):
             plots.save_page(folders, out)
         else:
@@ -63,8 +66,6 @@ def run(options: argparse.Namespace) -> None:
             else:
                 plots.plot_runs(folders, figure)
             plots.save_picture(figure, out)
-    except OSError as error:
-        raise InputError(f"--out: {out} cannot be written: {error}") from None
     print(f"drawn in {out}")
 
 
@@ -97,9 +98,7 @@ def _new_file(path: Path, confusion: bool) -> Path:
         except InputError as error:
             page = "" if confusion else f", or in {PAGE} for a page"
             raise InputError(f"--out: {error}{page}") from None
-    if path.exists():
-        raise InputError(f"--out: {path} exists already; name a new file")
-    return path
+    return new_file(path)
 
 
 def _next_free() -> Path:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from fastbcd.cli.output import write_text
+from fastbcd.cli.output import new_file, write_text, writing
 from fastbcd.cli.parser import user_path
 from fastbcd.cli.prediction import Prediction, Request, predict
 from fastbcd.cli.run_folder import RunFolder
@@ -49,8 +49,7 @@ def add_command(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Predict, compare with the labels if there are any, and write."""
-    if options.out is not None and Path(options.out).exists():
-        raise InputError(f"--out: {options.out} exists already; name a new file")
+    out = None if options.out is None else new_file(options.out)
     folder = RunFolder(Path(options.folder))
     request = Request(
         options.data,
@@ -66,11 +65,9 @@ def run(options: argparse.Namespace) -> None:
         names = [f"probability of {label}" for label in prediction.classes.tolist()]
         columns |= dict(zip(names, prediction.probabilities.T.tolist(), strict=True))
 
-    if options.out is not None:
-        try:
-            write_atomically(Path(options.out), _table(columns))
-        except OSError as error:
-            raise InputError(f"--out: {options.out} cannot be written: {error}") from None
+    if out is not None:
+        with writing(out):
+            write_atomically(out, _table(columns))
     elif prediction.labels is None or options.proba:
         write_text(_table(columns))
         return

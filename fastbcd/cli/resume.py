@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from fastbcd.cli.batches import FULL, with_batch_size
-from fastbcd.cli.parser import Parser
+from fastbcd.cli.parser import Parser, option_of
 from fastbcd.cli.run_folder import RunFolder
 from fastbcd.data import Dataset
 from fastbcd.data.inputs import check_same_names
@@ -49,7 +49,7 @@ def resumed_options(
                 continue  # it may have moved; the checkpoint has a hash of it
         before = getattr(own, name)
         if name not in FREE and value != before:
-            option = f"--{name.replace('_', '-')}"
+            option = option_of(name)
             if name == "data":
                 option, before = "DATA", before or "digits"
             raise InputError(
@@ -96,7 +96,7 @@ def _arguments_of(config: dict[str, Any], add_options: AddOptions) -> list[str]:
     names = set(vars(_parse(add_options, []))) - {"data"}
     arguments = []
     for name in names:
-        option, value = f"--{name.replace('_', '-')}", config.get(name)
+        option, value = option_of(name), config.get(name)
         if value is True:
             arguments.append(option)
         elif value not in (None, False):

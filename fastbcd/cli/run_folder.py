@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fastbcd.checkpoints import shards
+from fastbcd.cli.output import writing
 from fastbcd.errors import InputError
 from fastbcd.files.atomic import write_json
 from fastbcd.models.model import Model
@@ -44,9 +45,8 @@ class RunFolder:
             path = Path(requested)
             if path.exists() and not path.is_dir():
                 raise InputError(f"--out: {path} is a file; name a new or empty folder")
-            if path.exists() and _files(path) - {
-                "config.json.partial"
-            }:  # a run killed at once leaves it
+            # A run that is killed at once leaves the latter.
+            if path.exists() and {file.name for file in path.iterdir()} - {"config.json.partial"}:
                 held = "holds another run" if (path / "config.json").exists() else "is not empty"
                 raise InputError(f"--out: {path} {held}; name a new or empty folder")
             path.mkdir(parents=True, exist_ok=True)
@@ -61,10 +61,8 @@ class RunFolder:
 
     def write_config(self, config: dict[str, Any]) -> None:
         """Write config.json, which holds all options of the run."""
-        try:
+        with writing(self.path):
             write_json(self.config, config)
-        except OSError as error:
-            raise InputError(f"--out: {self.path} cannot be written: {error}") from None
 
     def read_config(self) -> dict[str, Any]:
         """The options of the run; `InputError` if this is no run folder."""
@@ -86,10 +84,6 @@ class RunFolder:
         if not self.model.exists():
             raise InputError(f"{self.model} does not exist; a finished run has one")
         return Model.load(self.model)
-
-
-def _files(path: Path) -> set[str]:
-    return {file.name for file in path.iterdir()}
 
 
 def _next_free(data_name: str) -> Path:

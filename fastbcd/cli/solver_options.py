@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import Any
 
 from fastbcd.cli.batches import AUTO, FULL, batch_size, takes_full_batches
+from fastbcd.cli.parser import option_of
 from fastbcd.data.augmentation import Augmentation
 from fastbcd.data.inputs import check_same_shape
 from fastbcd.devices import DEVICES, PRECISIONS, get_device
@@ -159,7 +160,7 @@ def add_solver_options(parser: argparse.ArgumentParser) -> None:
         "passes, but the objective may rise in some of them"
     )  # fmt: skip
     for option, (kind, text) in MINI_BATCH_OPTIONS.items():
-        mini.add_argument(f"--{option.replace('_', '-')}", type=kind, help=text)
+        mini.add_argument(option_of(option), type=kind, help=text)
     _add_full_batch_options(parser)
 
 

@@ -6,7 +6,7 @@ import argparse
 
 from fastbcd.cli.batches import takes_full_batches
 from fastbcd.cli.early_stopping import add_early_stopping_options
-from fastbcd.cli.parser import user_path
+from fastbcd.cli.parser import option_of, user_path
 from fastbcd.cli.solver_options import add_solver_options
 from fastbcd.cli.table_options import add_table_options
 from fastbcd.data import FORMS, PREPROCESSINGS
@@ -77,6 +77,6 @@ def check_options(options: argparse.Namespace) -> None:
     require_integer(options.evaluate_every, "--evaluate-every", at_least=1)
     for name in ("certify", "checkpoint_every"):
         if getattr(options, name) is not None:
-            require_integer(getattr(options, name), f"--{name.replace('_', '-')}", at_least=1)
+            require_integer(getattr(options, name), option_of(name), at_least=1)
     if takes_full_batches(options):
         parse(options.init, INITIALIZATIONS, "init")

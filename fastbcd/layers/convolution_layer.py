@@ -14,7 +14,7 @@ from fastbcd.layers.images import ImageLayer
 
 @dataclass(frozen=True)
 class ConvolutionLayer(ImageLayer):
-    """What `Conv2d` and `GroupedConv2d` share: sizes, the V-block, calls of the operator.
+    """The common part of `Conv2d` and `GroupedConv2d`: sizes, the V-block, calls of the operator.
 
     Both have a field `steps`, the last one in the order of their arguments.
     """

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from inspect import signature
+
 from fastbcd.solvers.base import BlockCoordinateDescent
 from fastbcd.solvers.mini_batch import MiniBatchThreeSplitting
 from fastbcd.solvers.three_splitting import ThreeSplitting
@@ -21,16 +23,8 @@ WEIGHT_PENALTY = "ridge:3e-4"
 ITERATIONS = 50
 
 # Mini-batches, besides the batch size; the solver has the defaults.
-MINI_BATCH_PARAMETERS = (
-    "step_size",
-    "schedule",
-    "momentum",
-    "damping",
-    "rank",
-    "weight_decay",
-    "average",
-    "step_unit",
-    "augment",
-    "dropout",
-    "input_noise",
+MINI_BATCH_PARAMETERS = tuple(
+    name
+    for name in signature(MiniBatchThreeSplitting).parameters
+    if name not in ("problem", "batch_size", "displacement", "rho", "execution", "where")
 )
