@@ -13,9 +13,11 @@ The old value stays where no step descends by more than rounding.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
-from fastbcd.kernels.jit import kernel, scalar
+from fastbcd.kernels.jit import kernel, scalar, straight
 
 MAX_HALVINGS = 14
 
@@ -77,6 +79,42 @@ def _state_value(v, end, t, center, z, dz, activation, v_next, penalty, kappa, g
     return total + 0.5 * gamma * through
 
 
+@straight  # a call would pass the arrays of each sample
+def _search_state(v, end, center, z, dz, activation, v_next, penalty, kappa, gamma, noise):
+    """Move one sample v towards `end`, and z with it, by the best of a few steps."""
+    start = _state_value(v, end, 0.0, center, z, dz, activation, v_next, penalty, kappa, gamma)
+    t = 1.0
+    best = _state_value(v, end, t, center, z, dz, activation, v_next, penalty, kappa, gamma)
+    if best < start:
+        for _ in range(3):
+            twice = 2.0 * t
+            other = _state_value(
+                v, end, twice, center, z, dz, activation, v_next, penalty, kappa, gamma
+            )
+            if not other < best:
+                break
+            t, best = twice, other
+    else:
+        for _ in range(MAX_HALVINGS):
+            t *= 0.5
+            best = _state_value(v, end, t, center, z, dz, activation, v_next, penalty, kappa, gamma)
+            if best < start:
+                break
+    # Outside the penalty's domain `start` is infinite: any step into the domain is taken.
+    if not (best < start and (math.isinf(start) or best < start - noise * abs(start))):
+        return
+    for j in range(v.shape[0]):
+        # The surrogate's minimiser has exact zeros and lies within the bounds. Other steps are
+        # projected, as rounding may have put them outside.
+        if t == 1.0:
+            v[j] = end[j]
+        else:
+            x = np.float64(v[j]) + t * (np.float64(end[j]) - np.float64(v[j]))
+            v[j] = penalty.prox(x, 0.0)
+    for j in range(z.shape[0]):
+        z[j] += type(z[j])(t) * dz[j]
+
+
 @kernel
 def search_states(V, end, center, Z, dZ, activation, V_next, penalty, kappa, gamma):
     """``s(v) + kappa/2 |v - center|^2 + gamma/2 |v_next - act(z)|^2``, line search from v to `end`.
@@ -95,37 +133,10 @@ def search_states(V, end, center, Z, dZ, activation, V_next, penalty, kappa, gam
     penalty : Formula
     kappa, gamma : float
     """
-    T = V.dtype.type
     noise = 4.0 * np.finfo(V.dtype).eps
     for i in range(V.shape[0]):
-        v, e, c, z, dz, w = V[i], end[i], center[i], Z[i], dZ[i], V_next[i]
-        start = _state_value(v, e, 0.0, c, z, dz, activation, w, penalty, kappa, gamma)
-        t, best = 1.0, _state_value(v, e, 1.0, c, z, dz, activation, w, penalty, kappa, gamma)
-        if best < start:
-            for _ in range(3):
-                other = _state_value(v, e, 2.0 * t, c, z, dz, activation, w, penalty, kappa, gamma)
-                if not other < best:
-                    break
-                t, best = 2.0 * t, other
-        else:
-            for _ in range(MAX_HALVINGS):
-                t *= 0.5
-                best = _state_value(v, e, t, c, z, dz, activation, w, penalty, kappa, gamma)
-                if best < start:
-                    break
-        # Outside the penalty's domain `start` is infinite: any step into the domain is taken.
-        if not (best < start and (np.isinf(start) or best < start - noise * abs(start))):
-            continue
-        for j in range(V.shape[1]):
-            # The surrogate's minimiser has exact zeros and lies within the bounds. Other steps
-            # are projected, as rounding may have put them outside.
-            if t == 1.0:
-                V[i, j] = end[i, j]
-            else:
-                x = np.float64(v[j]) + t * (np.float64(e[j]) - np.float64(v[j]))
-                V[i, j] = penalty.prox(x, 0.0)
-        for j in range(Z.shape[1]):
-            Z[i, j] += T(t) * dZ[i, j]
+        v, e, c, z, dz, v_next = V[i], end[i], center[i], Z[i], dZ[i], V_next[i]
+        _search_state(v, e, c, z, dz, activation, v_next, penalty, kappa, gamma, noise)
 
 
 @kernel

@@ -8,12 +8,10 @@ import numpy as np
 
 from fastbcd.kernels.cuda.bfloat16 import bfloat16_bits, bfloat16_value
 from fastbcd.kernels.cuda.target import (
-    block_of_grid,
-    block_sum,
     elements,
     gpu_kernel,
     launch_each,
-    thread_of_block,
+    leave_sum,
     total_of_each,
 )
 
@@ -59,9 +57,7 @@ def _difference(partial, D, V, P):
         D[i, j] = bfloat16_bits(gap)
         own += np.float64(gap) * np.float64(gap)
         i += down
-    sum_own = block_sum(own)
-    if thread_of_block() == 0:
-        partial[0, block_of_grid()] = sum_own
+    leave_sum(partial, own)
 
 
 def difference(D: Any, V: Any, P: Any) -> Any:

@@ -19,15 +19,13 @@ from typing import Any
 import numpy as np
 
 from fastbcd.kernels.cuda.target import (
-    block_of_grid,
-    block_sum,
     cuda,
     elements,
     gpu_kernel,
     launch,
     launch_rows,
+    leave_sums,
     number,
-    thread_of_block,
     total,
 )
 
@@ -130,11 +128,7 @@ def _step_and_measure(partial, W, step, cross, weight, ridge, alpha, noise, scal
         moved += change * change
         W[i, j] = old + change
         i += down
-    decrease = block_sum(decrease)
-    moved = block_sum(moved)
-    if thread_of_block() == 0:
-        partial[0, block_of_grid()] = decrease
-        partial[1, block_of_grid()] = moved
+    leave_sums(partial, decrease, moved)
 
 
 def add_scaled_step(

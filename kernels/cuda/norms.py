@@ -7,13 +7,11 @@ from typing import Any
 import numpy as np
 
 from fastbcd.kernels.cuda.target import (
-    block_of_grid,
-    block_sum,
     elements,
     gpu_kernel,
     launch,
+    leave_sum,
     shared_scalar,
-    thread_of_block,
     total_of_each,
 )
 from fastbcd.kernels.subgradient import _nearest_to_zero as _nearest_of_interval
@@ -31,9 +29,7 @@ def _squared_distance(partial, A, B):
             gap -= np.float64(B[i, j])
         own += gap * gap
         i += down
-    sum_own = block_sum(own)
-    if thread_of_block() == 0:
-        partial[0, block_of_grid()] = sum_own
+    leave_sum(partial, own)
 
 
 def squared_norm(A: Any) -> Any:
@@ -53,9 +49,7 @@ def _penalty_sum(partial, penalty, W):
     for _ in range(turns):
         own += penalty.value(np.float64(W[i, j]))
         i += down
-    sum_own = block_sum(own)
-    if thread_of_block() == 0:
-        partial[0, block_of_grid()] = sum_own
+    leave_sum(partial, own)
 
 
 def penalty_sum(penalty: Any, W: Any) -> Any:
@@ -93,9 +87,7 @@ def _penalty_subgradient(partial, penalty, W, G):
         g = _nearest_to_zero(G[i, j] + low, G[i, j] + high)
         own += g * g
         i += down
-    sum_own = block_sum(own)
-    if thread_of_block() == 0:
-        partial[0, block_of_grid()] = sum_own
+    leave_sum(partial, own)
 
 
 def penalty_subgradient(penalty: Any, W: Any, G: Any) -> Any:
@@ -118,9 +110,7 @@ def _preactivation_subgradient(partial, activation, U, A, R, gamma, rho, tiny):
             g = min(abs(left), abs(right))
         own += g * g
         i += down
-    sum_own = block_sum(own)
-    if thread_of_block() == 0:
-        partial[0, block_of_grid()] = sum_own
+    leave_sum(partial, own)
 
 
 def preactivation_subgradient(

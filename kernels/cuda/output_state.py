@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from fastbcd.kernels.cuda.target import (
-    block_sum,
     cuda,
     gpu_kernel,
     launch_rows,
+    leave_sum,
     shared_scalar,
     total_of_rows,
 )
@@ -20,14 +20,17 @@ _center = shared_scalar(_center_of_row)
 
 
 @gpu_kernel
-def _update(V, loss, U, below, Y, gamma, alpha, quadratic, q, work):
+def _update(V, loss, penalty, U, below, Y, gamma, alpha, quadratic, q, work):
     for i in range(cuda.grid(1), V.shape[0], cuda.gridsize(1)):
         center = work[2, :, i]
         if below is None:
             _center(center, V[i], U[i], None, gamma, alpha, quadratic)
         else:
             _center(center, V[i], U[i], below[i], gamma, alpha, quadratic)
-        loss.row_prox(V[i], center, work[:2, :, i], Y[i], q)
+        if penalty is None:
+            loss.row_prox(V[i], center, work[:2, :, i], Y[i], q)
+        else:
+            loss.row_prox_penalised(V[i], center, work[:2, :, i], Y[i], q, penalty)
 
 
 def update_output_state(
@@ -48,31 +51,8 @@ def update_output_state(
     sample needs its own.
     """
     quadratic = gamma + alpha + ridge
-    launch_rows(
-        _update,
-        len(V),
-        V,
-        loss,
-        U,
-        below,
-        Y,
-        gamma,
-        alpha,
-        quadratic,
-        quadratic / weight,
-        work,
-    )
-
-
-@gpu_kernel
-def _update_penalised(V, loss, penalty, U, below, Y, gamma, alpha, quadratic, q, work):
-    for i in range(cuda.grid(1), V.shape[0], cuda.gridsize(1)):
-        center = work[2, :, i]
-        if below is None:
-            _center(center, V[i], U[i], None, gamma, alpha, quadratic)
-        else:
-            _center(center, V[i], U[i], below[i], gamma, alpha, quadratic)
-        loss.row_prox_penalised(V[i], center, work[:2, :, i], Y[i], q, penalty)
+    q = quadratic / weight
+    launch_rows(_update, len(V), V, loss, None, U, below, Y, gamma, alpha, quadratic, q, work)
 
 
 def update_output_state_penalised(
@@ -92,21 +72,8 @@ def update_output_state_penalised(
     Arguments as in `fastbcd.kernels.update_output_state_penalised`.
     """
     quadratic = gamma + alpha
-    launch_rows(
-        _update_penalised,
-        len(V),
-        V,
-        loss,
-        penalty,
-        U,
-        below,
-        Y,
-        gamma,
-        alpha,
-        quadratic,
-        quadratic / weight,
-        work,
-    )
+    q = quadratic / weight
+    launch_rows(_update, len(V), V, loss, penalty, U, below, Y, gamma, alpha, quadratic, q, work)
 
 
 @gpu_kernel
@@ -153,9 +120,7 @@ def _output_terms(partial, loss, penalty, V, U, below, Y, weight, gamma):
                 gap -= np.float64(below[i, j])
             coupling += 0.5 * gamma * gap * gap + weight * penalty.value(v)
         own += weight * loss.row_value(V[i], Y[i]) + coupling
-    sum_own = block_sum(own)
-    if cuda.threadIdx.x == 0:
-        partial[0, cuda.blockIdx.x] = sum_own
+    leave_sum(partial, own)
 
 
 def output_terms(
@@ -173,9 +138,7 @@ def _loss_sum(partial, loss, V, Y, weight):
     for i in range(cuda.grid(1), V.shape[0], cuda.gridsize(1)):
         value = loss.row_value(V[i], Y[i])
         own += value if weight is None else weight[i] * value
-    sum_own = block_sum(own)
-    if cuda.threadIdx.x == 0:
-        partial[0, cuda.blockIdx.x] = sum_own
+    leave_sum(partial, own)
 
 
 def loss_sum(loss: Any, V: Any, Y: Any) -> Any:
@@ -199,9 +162,7 @@ def _output_subgradient(partial, loss, penalty, V, G, Y, work):
             left, right = G[i, j] + (low[j] + s_low), G[i, j] + (high[j] + s_high)
             g = left if left > 0.0 else right if right < 0.0 else 0.0
             own += g * g
-    sum_own = block_sum(own)
-    if cuda.threadIdx.x == 0:
-        partial[0, cuda.blockIdx.x] = sum_own
+    leave_sum(partial, own)
 
 
 def output_subgradient(loss: Any, penalty: Any, V: Any, G: Any, Y: Any, work: Any) -> Any:

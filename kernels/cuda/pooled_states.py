@@ -12,10 +12,11 @@ import numpy as np
 
 from fastbcd.kernels.cuda.pooling import first_of_window
 from fastbcd.kernels.cuda.target import (
-    block_sum,
     cuda,
     gpu_kernel,
     launch_rows,
+    leave_sum,
+    leave_sums,
     new_array,
     shared_scalar,
     threads_of_rows,
@@ -67,11 +68,7 @@ def _solve_below_mean(partial, V, C, U, window, offsets, penalty, ridge, kappa, 
             before += old / q
             after += new / q
         fallen += 0.5 * rho * (before - after) * (before + after - 2.0 * u)
-    sum_fallen = block_sum(fallen)
-    sum_moved = block_sum(moved)
-    if cuda.threadIdx.x == 0:
-        partial[0, cuda.blockIdx.x] = sum_fallen
-        partial[1, cuda.blockIdx.x] = sum_moved
+    leave_sums(partial, fallen, moved)
 
 
 def solve_below_mean(
@@ -109,11 +106,7 @@ def _solve_below_maximum(partial, V, C, U, window, offsets, penalty, kappa, rho,
             moved += (new - old) * (new - old)
             before, after = max(before, old), max(after, new)
         fallen += 0.5 * rho * (before - after) * (before + after - 2.0 * u)
-    sum_fallen = block_sum(fallen)
-    sum_moved = block_sum(moved)
-    if cuda.threadIdx.x == 0:
-        partial[0, cuda.blockIdx.x] = sum_fallen
-        partial[1, cuda.blockIdx.x] = sum_moved
+    leave_sums(partial, fallen, moved)
 
 
 def solve_below_maximum(
@@ -148,9 +141,7 @@ def _subgradient_below_maximum(partial, penalty, V, G, R, window, offsets, work)
                 g = _nearest_to_zero(low, high)
                 own += g * g
         own += _square_of_tied(lows[:count], highs[:count], -np.float64(R[n, k]))
-    sum_own = block_sum(own)
-    if cuda.threadIdx.x == 0:
-        partial[0, cuda.blockIdx.x] = sum_own
+    leave_sum(partial, own)
 
 
 def subgradient_below_maximum(penalty: Any, V: Any, G: Any, R: Any, window: Any) -> Any:

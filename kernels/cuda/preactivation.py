@@ -7,14 +7,13 @@ from typing import Any
 import numpy as np
 
 from fastbcd.kernels.cuda.target import (
-    block_of_grid,
-    block_sum,
     elements,
     gpu_function,
     gpu_kernel,
     launch_each,
+    leave_sum,
+    leave_sums,
     number,
-    thread_of_block,
     total_of_each,
 )
 
@@ -61,11 +60,7 @@ def _update_and_measure(partial, U, activation, V, below, B, q, share_b, share_u
         )
         moved += np.float64(change * change)
         i += down
-    decrease = block_sum(0.5 * decrease)
-    moved = block_sum(moved)
-    if thread_of_block() == 0:
-        partial[0, block_of_grid()] = decrease
-        partial[1, block_of_grid()] = moved
+    leave_sums(partial, 0.5 * decrease, moved)
 
 
 def update_preactivation(
@@ -128,9 +123,7 @@ def _displacement(partial, D, T, U, activation, q):
         i += down + down
     if turns % 2:
         own += _displaced(D, T, U[i, j], D[i, j], activation, q, i, j)
-    sum_own = block_sum(own)
-    if thread_of_block() == 0:
-        partial[0, block_of_grid()] = sum_own
+    leave_sum(partial, own)
 
 
 _displacement_at_will = gpu_kernel(_displacement)

@@ -7,14 +7,12 @@ from typing import Any
 import numpy as np
 
 from fastbcd.kernels.cuda.target import (
-    block_of_grid,
-    block_sum,
     columns_of,
     elements,
     gpu_function,
     gpu_kernel,
     launch_each,
-    thread_of_block,
+    leave_sum,
     to_the_right,
     total,
     total_of_each,
@@ -62,9 +60,7 @@ def _activate_augmented(partial, V, activation, U, below):
         if j == 0:
             V[i, d] = V.dtype.type(1)
         i += down
-    sum_own = block_sum(own)
-    if thread_of_block() == 0:
-        partial[0, block_of_grid()] = sum_own
+    leave_sum(partial, own)
 
 
 def activate_augmented(V: Any, activation: Any, U: Any, below: Any) -> Any:
@@ -82,9 +78,7 @@ def _activation_residual(partial, activation, V, U, below):
             residual -= np.float64(below[i, j])
         own += residual * residual
         i += down
-    sum_own = block_sum(own)
-    if thread_of_block() == 0:
-        partial[0, block_of_grid()] = sum_own
+    leave_sum(partial, own)
 
 
 def activation_residual(activation: Any, V: Any, U: Any, below: Any) -> Any:
@@ -208,9 +202,7 @@ def _difference_of_states(partial, old, V):
         old[i, j] -= V[i, j]
         own += np.float64(old[i, j]) * np.float64(old[i, j])
         i += down
-    sum_own = block_sum(own)
-    if thread_of_block() == 0:
-        partial[0, block_of_grid()] = sum_own
+    leave_sum(partial, own)
 
 
 def displacement_of_states(old: Any, V: Any) -> Any:

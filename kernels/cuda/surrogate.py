@@ -16,6 +16,7 @@ from fastbcd.kernels.cuda.target import (
     gpu_kernel,
     launch_each,
     launch_rows,
+    leave_sum,
     number,
     shared_scalar,
     thread_of_block,
@@ -24,11 +25,12 @@ from fastbcd.kernels.cuda.target import (
     total_of_each,
     total_of_rows,
 )
-from fastbcd.kernels.surrogate import MAX_HALVINGS
 from fastbcd.kernels.surrogate import _penalty_at as _penalty_of_weight
+from fastbcd.kernels.surrogate import _search_state as _search_row
 from fastbcd.kernels.surrogate import _state_value as _value_of_row
 
 _state_value, _penalty_at = shared_scalar(_value_of_row), shared_scalar(_penalty_of_weight)
+_search_state = shared_scalar(_search_row)
 
 
 @gpu_kernel
@@ -73,32 +75,9 @@ def surrogate_residual(R: Any, activation: Any, V: Any, Z: Any, curvature: Any) 
 
 @gpu_kernel
 def _search_states(V, end, center, Z, dZ, activation, V_next, penalty, kappa, gamma, noise):
-    T = V.dtype.type
     for i in range(cuda.grid(1), V.shape[0], cuda.gridsize(1)):
-        v, e, c, z, dz, w = V[i], end[i], center[i], Z[i], dZ[i], V_next[i]
-        start = _state_value(v, e, 0.0, c, z, dz, activation, w, penalty, kappa, gamma)
-        t, best = 1.0, _state_value(v, e, 1.0, c, z, dz, activation, w, penalty, kappa, gamma)
-        if best < start:
-            for _ in range(3):
-                other = _state_value(v, e, 2.0 * t, c, z, dz, activation, w, penalty, kappa, gamma)
-                if not other < best:
-                    break
-                t, best = 2.0 * t, other
-        else:
-            for _ in range(MAX_HALVINGS):
-                t *= 0.5
-                best = _state_value(v, e, t, c, z, dz, activation, w, penalty, kappa, gamma)
-                if best < start:
-                    break
-        if best < start and (math.isinf(start) or best < start - noise * abs(start)):
-            for j in range(V.shape[1]):
-                if t == 1.0:
-                    V[i, j] = end[i, j]
-                else:
-                    a = np.float64(v[j]) + t * (np.float64(e[j]) - np.float64(v[j]))
-                    V[i, j] = penalty.prox(a, 0.0)
-            for j in range(Z.shape[1]):
-                Z[i, j] += T(t) * dZ[i, j]
+        v, e, c, z, dz, v_next = V[i], end[i], center[i], Z[i], dZ[i], V_next[i]
+        _search_state(v, e, c, z, dz, activation, v_next, penalty, kappa, gamma, noise)
 
 
 def search_states(
@@ -142,9 +121,7 @@ def _state_terms(partial, V, A, penalty, Z, activation, V_next, gamma):
         own += _state_value(
             V[i], V[i], 0.0, A[i], Z[i], Z[i], activation, V_next[i], penalty, gamma, gamma
         )
-    sum_own = block_sum(own)
-    if cuda.threadIdx.x == 0:
-        partial[0, cuda.blockIdx.x] = sum_own
+    leave_sum(partial, own)
 
 
 def state_terms(

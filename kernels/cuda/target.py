@@ -470,6 +470,22 @@ def block_max(value):
     return memory[0]
 
 
+@gpu_function
+def leave_sum(partial, value):
+    """Leave the sum of a float64 over the threads of a block in ``partial[0, block]``."""
+    total = block_sum(value)
+    if thread_of_block() == 0:
+        partial[0, block_of_grid()] = total
+
+
+@gpu_function
+def leave_sums(partial, first, second):
+    """`leave_sum` for two float64, the second in ``partial[1, block]``."""
+    totals = block_sum(first), block_sum(second)
+    if thread_of_block() == 0:
+        partial[0, block_of_grid()], partial[1, block_of_grid()] = totals
+
+
 @gpu_kernel
 def _sum_of_blocks(out, partial, adds):
     k, own = cuda.blockIdx.x, 0.0
