@@ -10,7 +10,7 @@ import numpy as np
 
 from fastbcd import kernels
 from fastbcd.devices.ranks import SINGLE_PROCESS
-from fastbcd.devices.storage.arrays import Memory
+from fastbcd.devices.storage.arrays import Storage
 from fastbcd.devices.tiles import even_size
 from fastbcd.devices.workspace import Workspaces
 from fastbcd.kernels.rms_scaling import SETTLED
@@ -200,7 +200,7 @@ class PlainBatches:
 
 class PlainDevice:
     name, n_threads = "cpu", 1
-    ranks, storage = SINGLE_PROCESS, Memory()
+    ranks, storage = SINGLE_PROCESS, Storage()
 
     def __init__(self):
         self.kernels, self.solves = PlainKernels(), PlainSolves()

@@ -41,9 +41,6 @@ class Certify(Every):
         "mean_squared_subgradient",
     )
 
-    def __init__(self, every: int = 1) -> None:
-        super().__init__(every)
-
     def on_start(self, solver: Any, state: Any, max_iter: int) -> None:
         if not solver.monotone:
             raise InputError(

@@ -10,7 +10,7 @@ from fastbcd.checkpoints.fingerprint import fingerprint
 from fastbcd.errors import InputError
 from fastbcd.files.atomic import user_path
 from fastbcd.kernels.streams import logger
-from fastbcd.support.parameters import require_integer
+from fastbcd.support.parameters import optional, require_integer
 from fastbcd.training.loop import Callback, Record, Result, Solver
 
 
@@ -47,7 +47,7 @@ class SaveCheckpoint(Callback):
 
     def __init__(self, path: str | Path, every: int | None = None) -> None:
         self.path = user_path(path)
-        self.every = None if every is None else require_integer(every, "every", at_least=1)
+        self.every = optional(require_integer, every, "every", at_least=1)
         if not self.path.parent.is_dir():
             raise InputError(f"path: the folder {self.path.parent} does not exist")
         self.failed: str | None = None

@@ -19,10 +19,10 @@ class Every(Callback):
 
     Parameters
     ----------
-    every : int
+    every : int, default=1
     """
 
-    def __init__(self, every: int) -> None:
+    def __init__(self, every: int = 1) -> None:
         self.every = require_integer(every, "every", at_least=1)
 
     def on_start(self, solver: Solver, state: Any, max_iter: int) -> None:
@@ -45,9 +45,6 @@ class Objective(Every):
     every : int, default=1
         Iterations between measurements; the last iteration is always measured.
     """
-
-    def __init__(self, every: int = 1) -> None:
-        super().__init__(every)
 
     def on_iteration(self, solver: Solver, state: Any, record: Record) -> None:
         if not self.due(record):

@@ -11,7 +11,7 @@ import contextlib
 import itertools
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -43,14 +43,13 @@ class Shard:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the entry of the index."""
-        fields = {"file": self.file, "start": self.start, "stop": self.stop}
-        return {**fields, "checksum": self.checksum}
+        return asdict(self)
 
     @classmethod
     def from_state_dict(cls, stored: dict[str, Any]) -> Shard:
         """Return the shard of the entry `stored`; `InputError` names wrong keys."""
         check_state_dict(stored, cls("", 0, 0, "").state_dict(), "Shard")
-        return cls(stored["file"], stored["start"], stored["stop"], stored["checksum"])
+        return cls(**stored)
 
     def path(self, index: Path) -> Path:
         """Return the path of the file, given that of the `index`."""

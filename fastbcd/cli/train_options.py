@@ -11,7 +11,7 @@ from fastbcd.cli.solver_options import add_solver_options
 from fastbcd.cli.table_options import add_table_options
 from fastbcd.data import FORMS, PREPROCESSINGS
 from fastbcd.problem.initialization import INITIALIZATIONS
-from fastbcd.support.parameters import parse, require_integer
+from fastbcd.support.parameters import optional, parse, require_integer
 
 BALANCED = "balanced"
 
@@ -76,7 +76,6 @@ def check_options(options: argparse.Namespace) -> None:
     require_integer(options.seed, "--seed", at_least=0)
     require_integer(options.evaluate_every, "--evaluate-every", at_least=1)
     for name in ("certify", "checkpoint_every"):
-        if getattr(options, name) is not None:
-            require_integer(getattr(options, name), option_of(name), at_least=1)
+        optional(require_integer, getattr(options, name), option_of(name), at_least=1)
     if takes_full_batches(options):
         parse(options.init, INITIALIZATIONS, "init")

@@ -15,7 +15,7 @@ from fastbcd import kernels
 from fastbcd.devices.cpu_batches import CPUBatches
 from fastbcd.devices.cpu_solves import CPUSolves
 from fastbcd.devices.ranks import SINGLE_PROCESS, Ranks
-from fastbcd.devices.storage.arrays import Memory, Storage
+from fastbcd.devices.storage.arrays import Storage
 from fastbcd.devices.sums import SampleSum
 from fastbcd.devices.threads import resolve_threads, serial_blas, start_of_thread
 from fastbcd.devices.tiled import RowWork, TiledDevice
@@ -75,7 +75,7 @@ class CPU(TiledDevice):
         storage: Storage | None = None,
         precision: str = "float32",
     ) -> None:
-        self.storage = Memory() if storage is None else storage
+        self.storage = Storage() if storage is None else storage
         n_threads = resolve_threads(n_threads, ranks.sharing_processors)
         super().__init__(n_threads, tile_rows, ranks, precision)
 

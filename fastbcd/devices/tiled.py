@@ -11,7 +11,7 @@ from fastbcd.devices.ranks import SINGLE_PROCESS, Ranks
 from fastbcd.devices.storage.arrays import Storage
 from fastbcd.devices.workspace import Buffer, Workspace
 from fastbcd.kernels import Penalty
-from fastbcd.support.parameters import require_integer
+from fastbcd.support.parameters import optional, require_integer
 
 
 class RowWork(Workspace):
@@ -41,9 +41,7 @@ class TiledDevice:
         precision: str = "float32",
     ) -> None:
         self.ranks, self.n_threads, self.precision = ranks, n_threads, precision
-        self._tile_rows = (
-            None if tile_rows is None else require_integer(tile_rows, "tile_rows", at_least=1)
-        )
+        self._tile_rows = optional(require_integer, tile_rows, "tile_rows", at_least=1)
         self._start()
 
     def _start(self) -> None:

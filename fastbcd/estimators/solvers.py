@@ -21,7 +21,7 @@ from fastbcd.solvers.defaults import (
     AnySolver,
 )
 from fastbcd.solvers.mini_batch import MiniBatchThreeSplitting
-from fastbcd.support.parameters import choice, flag, plain, require, require_integer
+from fastbcd.support.parameters import choice, flag, optional, plain, require, require_integer
 
 AUTO = "auto"
 HIDDEN = (128, 128)
@@ -47,8 +47,7 @@ def check_solver(parameters: dict[str, Any]) -> bool:
     """
     flag(parameters["warm_start"], "warm_start")
     stops_early(parameters["early_stopping"])
-    if parameters["max_iter"] is not None:
-        require_integer(parameters["max_iter"], "max_iter", at_least=1)
+    optional(require_integer, parameters["max_iter"], "max_iter", at_least=1)
     require_integer(parameters["n_iter_no_change"], "n_iter_no_change", at_least=1)
     require(parameters["tol"], "tol", at_least=0)
     check_fraction(parameters["validation_fraction"])

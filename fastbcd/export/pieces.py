@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from fastbcd.export.operators import Order, check_layers
+from fastbcd.export.operators import Order
 from fastbcd.export.piece import Array, Piece
 from fastbcd.export.steps import axes_of, change, image_of, steps
-from fastbcd.export.support import check_activations, target_scale, target_shift
+from fastbcd.export.support import check_network, target_scale, target_shift
 from fastbcd.kernels import Formula
 from fastbcd.kernels.dense import times
 from fastbcd.layers import Skip
@@ -37,9 +37,8 @@ ACTIVATIONS = {
 
 def pieces(model: Model) -> list[Piece]:
     """Layers from raw inputs to `Model.outputs`, or, for regression, to `Model.predict`."""
-    check_layers(model.network)
-    check_activations(model)
     network = model.network
+    check_network(network)
     W = [w.astype(np.float64) for w in network.W]
     chain, order = _scaled_inputs(model, W)
     after = _scaled_targets(model, W)

@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastbcd.errors import InputError
+from fastbcd.export.operators import check_layers
 from fastbcd.kernels import ACTIVATIONS
 from fastbcd.models.model import Model
+from fastbcd.models.network import Network
 from fastbcd.models.probabilities import LINKS
 from fastbcd.support.parameters import check_dtype
 
@@ -59,9 +61,10 @@ def target_shift(model: Model) -> Any:
     return np.zeros(k) if model.target_shift is None else model.target_shift
 
 
-def check_activations(model: Model) -> None:
-    """Raise `InputError` for an activation of a user, for which another library has no code."""
-    for activation in model.network.activations:
+def check_network(network: Network) -> None:
+    """`InputError` for a layer or an activation of a user, for which no library has code."""
+    check_layers(network)
+    for activation in network.activations:
         if activation.name not in ACTIVATIONS:
             raise InputError(
                 f"activation: {activation.name} cannot be exported; those that can: "

@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 from fastbcd.export.onnx_functions import activation, each_label, link
 from fastbcd.export.onnx_graph import Graph
 from fastbcd.export.onnx_operators import changed, operator, skipped
-from fastbcd.export.operators import check_layers
 from fastbcd.export.steps import change, steps
 from fastbcd.export.support import (
     cast,
-    check_activations,
     check_classes,
+    check_network,
     has_probabilities,
     input_dtype,
     target_scale,
@@ -64,8 +63,7 @@ def onnx_model(model: Model, dtype: str | None = None) -> Any:
         onnx is not installed, a user wrote an activation or a type of layer, or a number is
         too large for `dtype`.
     """
-    check_layers(model.network)
-    check_activations(model)
+    check_network(model.network)
     check_classes(model)
     network, outer = model.network, input_dtype(model, dtype)
     inner = network.W[0].dtype

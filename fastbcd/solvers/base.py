@@ -64,11 +64,8 @@ class BlockCoordinateDescent(ABC):
     ) -> None:
         self.problem = problem
         self.alpha = require(alpha, "alpha", at_least=0, at_most=LARGEST)
-        self.alpha_weights = (
-            self.alpha
-            if alpha_weights is None
-            else require(alpha_weights, "alpha_weights", at_least=0, at_most=LARGEST)
-        )
+        weights = self.alpha if alpha_weights is None else alpha_weights
+        self.alpha_weights = require(weights, "alpha_weights", at_least=0, at_most=LARGEST)
         self.loss_update = check_loss_update(loss_update, problem, self.alpha)
         check_output_penalty(problem, self.loss_update)
         self.acceleration = checked_acceleration(acceleration)

@@ -11,6 +11,9 @@ from fastbcd.devices.protocol import Device
 from fastbcd.problem import Problem
 from fastbcd.support.stored import check_state_dict
 
+# Numbers in a file, under the names of their attributes.
+STORED = ("k", "objective", "step", "restarts")
+
 
 @dataclass
 class Momentum:
@@ -81,12 +84,7 @@ class Momentum:
             "U_difference": [None, *self.U[1:]],
             "W_before": [None, *self.W[1:]],
             "W_start": [None, *self.W_start[1:]],
-            "momentum": {
-                "k": self.k,
-                "objective": self.objective,
-                "step": self.step,
-                "restarts": self.restarts,
-            },
+            "momentum": {name: getattr(self, name) for name in STORED},
         }
 
     def load_state_dict(self, stored: dict[str, Any]) -> None:

@@ -127,6 +127,11 @@ def require_integer(value: int, argument: str, *, at_least: int, at_most: int = 
     return whole
 
 
+def optional(check: Callable[..., T], value: Any, argument: str, **limits: Any) -> T | None:
+    """Return what `check` makes of `value`, within `limits`; None stays None."""
+    return None if value is None else check(value, argument, **limits)
+
+
 def did_you_mean(name: str, names: Iterable[str]) -> str:
     """Suggest the nearest one of `names`, or return an empty text if none is near."""
     lower = {other.lower(): other for other in names}

@@ -17,7 +17,7 @@ from fastbcd.problem import Problem
 from fastbcd.solvers.continuation import continue_from
 from fastbcd.solvers.mini_batch import MiniBatchThreeSplitting
 from fastbcd.support.floating_point import own_errstate
-from fastbcd.support.parameters import require_integer
+from fastbcd.support.parameters import optional, require_integer
 from fastbcd.torch.chain import Chain
 from fastbcd.torch.modules import is_sequential, read
 from fastbcd.torch.samples import arrays, inputs_of, loss_for, targets_of
@@ -129,8 +129,7 @@ def fit(
     3
     """
     _check_keywords(solver)
-    if max_iter is not None:
-        max_iter = require_integer(max_iter, "max_iter", at_least=0)
+    max_iter = optional(require_integer, max_iter, "max_iter", at_least=0)
     _check_module(module)
     inputs, targets = arrays(X, y)
     chain = read(module, inputs.shape[1:])

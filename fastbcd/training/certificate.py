@@ -17,19 +17,14 @@ ROUNDING = {"float32": 1e-7, "float64": 1e-12}
 THETA = 0.9
 ACCELERATED = (1.0 + 2.0 / (1.0 - THETA)) ** 2
 # Keys in a file, and the attributes that they stand for.
+PUBLIC = (
+    *("dtype", "promised", "floor", "start", "tracked", "iterations"),
+    *("largest_rise", "largest_bound", "tracking_error", "smallest_decrease"),
+)
 STORED = {
-    "dtype": "dtype",
-    "promised": "promised",
-    "floor": "floor",
-    "start": "start",
-    "tracked": "tracked",
+    **{name: name for name in PUBLIC},
     "evaluated": "_evaluated",
     "first_iteration": "_first_iteration",
-    "iterations": "iterations",
-    "largest_rise": "largest_rise",
-    "largest_bound": "largest_bound",
-    "tracking_error": "tracking_error",
-    "smallest_decrease": "smallest_decrease",
     "rising": "_rising",
     "failing": "_failing",
     "stuck": "_stuck",

@@ -45,14 +45,10 @@ class Meter:
         self._device, self._state, self._l = device, state, l
         self._kinds, self._unit = kinds, unit
         self._log = log
-        self._sums = None if self._log is None else device.sum((len(kinds), 2))
-        self._weights = None if self._log is None else device.zeros((2,), np.float64)
-        self._lap = laps_of_all_threads(state.clock)
-
-    @property
-    def decrease_of_weights(self) -> Any:
+        self._sums = None if log is None else device.sum((len(kinds), 2))
+        self.decrease_of_weights: Any = None if log is None else device.zeros((2,), np.float64)
         """An array (2,) to which W_l adds its decrease of F and squared step; None to skip both."""
-        return self._weights
+        self._lap = laps_of_all_threads(state.clock)
 
     def lap(self, kind: str) -> None:
         """Count the work of the whole process since the last lap for block ``kind_l``."""
@@ -67,7 +63,7 @@ class Meter:
         if self._log is not None and self._sums is not None:
             for kind, decrease in zip(self._kinds, self._sums.total(), strict=True):
                 self._log.add(kind, self._l, decrease, self._unit)
-            self._log.add("W", self._l, self._weights)
+            self._log.add("W", self._l, self.decrease_of_weights)
         self.lap("W")
 
 

@@ -85,10 +85,7 @@ class CUDABatches:
 
     def take(self, out: Any, data: Any, rows: Any) -> Any:
         """``out = data[rows]``; returns the rows, of the dtype of `data` or of `out`."""
-        if isinstance(data, np.memmap):
-            part = np.asarray(data[rows if isinstance(rows, slice) else self._device.numpy(rows)])
-            out[...] = self._device.array(part, part.dtype)
-        elif isinstance(rows, slice):
+        if isinstance(rows, slice):
             part = data[rows]
             out[...] = self._device.array(part, part.dtype)
         else:

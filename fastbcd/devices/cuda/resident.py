@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from fastbcd.devices.cuda.library import out_of_memory
-from fastbcd.devices.storage.arrays import Memory
+from fastbcd.devices.storage.arrays import Storage
 
 
-class Resident(Memory):
-    """The storage of a GPU: like `Memory` of the processor, but `allocate` checks the free bytes.
+class Resident(Storage):
+    """The storage of a GPU: like that of the processor, but `allocate` checks the free bytes.
 
     Parameters
     ----------

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,27 +43,30 @@ LEAST_TILES = 2
 IN_MEMORY = ("tmpfs", "ramfs", "devtmpfs")
 
 
-class Storage(Protocol):
-    """The operations of a device on the place where arrays of samples are stored."""
+class Storage:
+    """The place where a device stores arrays of samples: memory, unless a subclass has another."""
 
     def plan(self, work: int, tile: int, n_threads: int, held: Sequence[Any]) -> None:
         """Check before a run that memory suffices; `InputError` if it does not.
 
         The run needs `work` bytes besides samples and `tile` bytes per tile, on `n_threads`; `held`
-        are the caller's arrays that it reads.
+        are the caller's arrays that it reads. Memory itself has no budget.
         """
 
     def allocate(self, shapes: Sequence[tuple[int, ...]], dtype: Any) -> list[Array]:
         """Make new arrays with arbitrary contents; `InputError` if there is no room for them."""
+        return [np.empty(shape, dtype) for shape in shapes]
 
     def place(self, data: Any, dtype: Any) -> Array:
         """Return `data` (n, ...) as a contiguous array of `dtype` here; copy it only if needed."""
+        return np.ascontiguousarray(data, dtype)
 
     def blocks(self, array: Any) -> Iterator[slice]:
         """Yield slices of rows of `array`, in order; earlier rows may leave memory.
 
-        Read or write each slice before you ask for the next.
+        Read or write each slice before you ask for the next. In memory there is one, of all rows.
         """
+        yield slice(0, len(array))
 
     def done_with(self, array: Any, rows: slice) -> None:
         """Let these rows of `array`, read or written outside a pass, leave memory."""
@@ -81,46 +84,10 @@ class Storage(Protocol):
         self, n: int, tile_rows: int, arrays: Sequence[Any], n_threads: int
     ) -> AbstractContextManager[Around]:
         """Return a context whose value wraps the body of a pass over `n` rows of `arrays`."""
-
-
-class Memory:
-    """Storage of arrays in memory."""
-
-    def plan(self, work: int, tile: int, n_threads: int, held: Sequence[Any]) -> None:
-        """Do nothing: memory has no budget."""
-
-    def allocate(self, shapes: Sequence[tuple[int, ...]], dtype: Any) -> list[Array]:
-        """Make uninitialised arrays."""
-        return [np.empty(shape, dtype) for shape in shapes]
-
-    def place(self, data: Any, dtype: Any) -> Array:
-        """Return `data` as a contiguous array, without a copy if it is one already."""
-        return np.ascontiguousarray(data, dtype)
-
-    def blocks(self, array: Any) -> Iterator[slice]:
-        """Yield all rows at once."""
-        yield slice(0, len(array))
-
-    def done_with(self, array: Any, rows: slice) -> None:
-        """Do nothing: rows stay in memory."""
-
-    def read_by_rows(self, array: Any) -> None:
-        """Do nothing: the order does not matter in memory."""
-
-    def prefetch(self, array: Any, rows: slice) -> None:
-        """Do nothing: rows are in memory already."""
-
-    def drop_mapping(self, array: Any) -> None:
-        """Do nothing: rows stay in memory."""
-
-    def stream(
-        self, n: int, tile_rows: int, arrays: Sequence[Any], n_threads: int
-    ) -> AbstractContextManager[Around]:
-        """Return a context that leaves the body as it is."""
         return nullcontext(_unchanged)
 
 
-class Disk:
+class Disk(Storage):
     """Storage of arrays in mapped files; passes over them have a few tiles in memory.
 
     Parameters
@@ -261,13 +228,13 @@ class Disk:
                 part.read_in_order()
 
 
-def get_storage(memory: int | str | None, folder: str | Path | None) -> Memory | Disk:
-    """Return a `Disk` if `memory` is given, else a `Memory`; `InputError` for a `folder` alone."""
+def get_storage(memory: int | str | None, folder: str | Path | None) -> Storage:
+    """Return a `Disk` if `memory` is given, else memory; `InputError` for a `folder` alone."""
     if memory is not None:
         return Disk(memory, folder)
     if folder is not None:
         raise InputError("folder: it is for runs out of core; give memory, too, such as '2GiB'")
-    return Memory()
+    return Storage()
 
 
 def parse_bytes(value: int | str, argument: str) -> int:

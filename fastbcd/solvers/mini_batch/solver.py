@@ -32,7 +32,7 @@ from fastbcd.solvers.mini_batch.settings import (
 from fastbcd.solvers.mini_batch.state import MiniBatchState
 from fastbcd.solvers.mini_batch.sweep import BatchSweep
 from fastbcd.support.floating_point import own_errstate_in
-from fastbcd.support.parameters import SMALLEST, choice, require, require_integer
+from fastbcd.support.parameters import SMALLEST, choice, optional, require, require_integer
 from fastbcd.training.loop import Callback, Result, network_of, run
 
 
@@ -164,20 +164,12 @@ class MiniBatchThreeSplitting:
         **where: Any,
     ) -> None:
         self.problem = problem
-        if batch_size is not None:
-            batch_size = require_integer(batch_size, "batch_size", at_least=1)
-        if step_size is not None:
-            step_size = require(step_size, "step_size", at_least=0)
-        if momentum is not None:
-            momentum = require(momentum, "momentum", at_least=0, at_most=1 - 1e-6)
-        if damping is not None:
-            damping = require(damping, "damping", at_least=1e-6)
-        self.batch_size, self.step_size = batch_size, step_size
-        self.momentum, self.damping = momentum, damping
+        self.batch_size = optional(require_integer, batch_size, "batch_size", at_least=1)
+        self.step_size = optional(require, step_size, "step_size", at_least=0)
+        self.momentum = optional(require, momentum, "momentum", at_least=0, at_most=1 - 1e-6)
+        self.damping = optional(require, damping, "damping", at_least=1e-6)
         self.schedule = get_schedule(schedule)
-        if rank is not None:
-            rank = require_integer(rank, "rank", at_least=0)
-        self.rank = rank
+        self.rank = optional(require_integer, rank, "rank", at_least=0)
         self.displacement = require(displacement, "displacement", at_least=1e-6)
         self.rho = require(rho, "rho", at_least=SMALLEST)
         self.weight_decay = require(weight_decay, "weight_decay", at_least=0)
