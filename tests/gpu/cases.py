@@ -82,6 +82,11 @@ class Case:
     """True for the kernels of convolutions and pools."""
 
 
+def normals(rng: np.random.Generator, dtype: Any) -> Callable[..., Any]:
+    """Return a function that draws normal numbers of a type, in an array of the shape it gets."""
+    return lambda *shape: rng.standard_normal(shape).astype(dtype)
+
+
 def targets(loss: Any, rng: np.random.Generator, dtype: Any, M: int) -> Any:
     k = 1 if loss.targets == "two classes" else K
     if loss.is_for_numbers:
@@ -98,12 +103,7 @@ def cases(dtype: Any, M: int = M, D: int = D) -> Iterator[Case]:
     dtype = np.dtype(dtype)
     rng = np.random.default_rng(0)
 
-    def normal(*shape: int) -> Any:
-        return rng.standard_normal(shape).astype(dtype)
-
-    def doubles(*shape: int) -> Any:
-        return rng.standard_normal(shape)
-
+    normal, doubles = normals(rng, dtype), normals(rng, np.float64)
     for name, act in ACTIVATIONS.items():
         polynomial = name == "polynomial"
         for below in (None, normal(M, D)):
@@ -240,12 +240,16 @@ def cases(dtype: Any, M: int = M, D: int = D) -> Iterator[Case]:
         yield replace(case, of_images=True)
 
 
+def named_cases() -> dict[str, Case]:
+    """Return the cases of both types by names for tests."""
+    types = ("float32", "float64")
+    return {f"{case.function}[{case.name}]-{t}": case for t in types for case in cases(t)}
+
+
 def of_extrapolation(dtype: Any, rng: np.random.Generator, M: int, D: int) -> Iterator[Case]:
     """Yield calls of the kernels that move states along a difference in bfloat16."""
 
-    def normal(*shape: int) -> Any:
-        return rng.standard_normal(shape).astype(dtype)
-
+    normal = normals(rng, dtype)
     bits = (rng.standard_normal((M, D)).astype(np.float32).view(np.uint32) >> 16).astype(np.uint16)
     yield Case("", "extrapolate", (normal(M, D), bits, 0.75, None, None))
     for name in ("nonnegative", "box"):
@@ -281,9 +285,7 @@ def with_numbers(function: Callable[..., Any]) -> Callable[..., Any]:
 def of_convolutions(dtype: Any, rng: np.random.Generator, M: int) -> Iterator[Case]:
     """Yield calls of kernels that move numbers between images, patches and products."""
 
-    def normal(*shape: int) -> Any:
-        return rng.standard_normal(shape).astype(dtype)
-
+    normal = normals(rng, dtype)
     # A stride that does not divide the kernel, and one beyond it: some pixels have no patch.
     for name, stride in (("overlap", (2, 1)), ("gaps", (4, 3))):
         layer = Conv2d((5, 4, 2), 3, (3, 2), stride, (1, 1))
@@ -317,9 +319,7 @@ def of_pooling(dtype: Any, rng: np.random.Generator, M: int) -> Iterator[Case]:
     layer = AveragePool2d((4, 6, 2), (2, 3))
     window, d, d_out = layer.shapes.window, layer.d_in, layer.d_out
 
-    def normal(*shape: int) -> Any:
-        return rng.standard_normal(shape).astype(dtype)
-
+    normal = normals(rng, dtype)
     yield Case("", "mean_of_windows", (normal(M, d_out), normal(M, d), window), f64=True)
     yield Case("", "maximum_of_windows", (normal(M, d_out), normal(M, d), window))
     for scale, keep in SPREADS:
@@ -348,9 +348,7 @@ def of_pooling(dtype: Any, rng: np.random.Generator, M: int) -> Iterator[Case]:
 def of_state_descent(dtype: Any, rng: np.random.Generator, M: int, D: int) -> Iterator[Case]:
     """Yield calls of the kernels that descend in the states below a convolution."""
 
-    def normal(*shape: int) -> Any:
-        return rng.standard_normal(shape).astype(dtype)
-
+    normal = normals(rng, dtype)
     kappa = (0.5 + rng.random(D)).astype(dtype)
     for tag, rho in zip(("number", "array"), NUMBERS, strict=True):
         slope = (normal(M, D), normal(M, D), normal(M, D), kappa, rho)
@@ -386,8 +384,7 @@ def of_state_descent(dtype: Any, rng: np.random.Generator, M: int, D: int) -> It
 def of_the_gpu(dtype: Any, rng: np.random.Generator, M: int, D: int) -> Iterator[Case]:
     """Yield calls of kernels that only the GPU has."""
 
-    def normal(*shape: int) -> Any:
-        return rng.standard_normal(shape).astype(dtype)
+    normal = normals(rng, dtype)
 
     def add_column_sums(sums: Any, A: Any) -> None:
         sums += A.sum(0, dtype=np.float64)

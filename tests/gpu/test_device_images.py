@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
+import needs_simulator  # noqa: F401 - skips this module without it
 import numpy as np
 import pytest
-
-if os.environ.get("NUMBA_ENABLE_CUDASIM") != "1":
-    pytest.skip(
-        "the simulator is chosen before Numba starts: NUMBA_ENABLE_CUDASIM=1 pytest tests/gpu",
-        allow_module_level=True,
-    )
-
 from host_library import REPLAYS, WAITS, on_simulator
 from share import share
 

@@ -3,14 +3,9 @@
 import json
 import os
 
+import needs_simulator  # noqa: F401 - skips this module without it
 import pytest
 from mpi import program, run_ranks
-
-if os.environ.get("NUMBA_ENABLE_CUDASIM") != "1":
-    pytest.skip(
-        "the simulator is chosen before Numba starts: NUMBA_ENABLE_CUDASIM=1 pytest tests/gpu",
-        allow_module_level=True,
-    )
 
 SCRIPT = """
 import json, sys

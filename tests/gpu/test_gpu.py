@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cases import ACTIVATIONS, LOSSES, PENALTIES, cases
+from cases import ACTIVATIONS, LOSSES, PENALTIES, named_cases
 
 from fastbcd import InputError, Problem, ThreeSplitting, TwoSplitting, kernels, one_hot
 from fastbcd.layers import AveragePool2d, Conv2d, Dense, MaxPool2d
@@ -24,13 +24,7 @@ RNG = np.random.default_rng(7)
 X = RNG.standard_normal((N, 12)).astype(np.float32)
 LABELS = RNG.integers(0, 3, N)
 Y = one_hot(LABELS)
-
-
-CASES = {
-    f"{case.function}[{case.name}]-{dtype}": case
-    for dtype in ("float32", "float64")
-    for case in cases(dtype)
-}
+CASES = named_cases()
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -188,13 +182,6 @@ def test_mini_batches_of_images(residual: bool, card: Any) -> None:
     )
 
 
-@pytest.mark.parametrize("solver", [ThreeSplitting, MiniBatchThreeSplitting])
-def test_a_run_on_images_repeats_to_the_last_bit(solver: Any, card: Any) -> None:
-    runs = [solver(images(), device="cuda").fit(X, Y, max_iter=2).network.W for _ in range(2)]
-    for a, b in zip(*runs, strict=True):
-        np.testing.assert_array_equal(a, b)
-
-
 def test_the_objective_never_rises_in_fifty_iterations(card: Any) -> None:
     for solver in (ThreeSplitting, TwoSplitting):
         trained = solver(Problem((12, 64, 64, 3)), alpha=1e-2, device="cuda")
@@ -206,11 +193,10 @@ def test_the_objective_never_rises_in_fifty_iterations(card: Any) -> None:
             previous = objective
 
 
-def test_a_run_repeats_to_the_last_bit(card: Any) -> None:
-    runs = []
-    for _ in range(2):
-        solver = ThreeSplitting(Problem((12, 64, 3)), alpha=0.1, device="cuda")
-        runs.append(solver.fit(X, Y, max_iter=3).network.W)
+@pytest.mark.parametrize("solver", [ThreeSplitting, MiniBatchThreeSplitting])
+@pytest.mark.parametrize("problem", [Problem((12, 64, 3)), images()], ids=["dense", "images"])
+def test_a_run_repeats_to_the_last_bit(problem: Problem, solver: Any, card: Any) -> None:
+    runs = [solver(problem, device="cuda").fit(X, Y, max_iter=2).network.W for _ in range(2)]
     for a, b in zip(*runs, strict=True):
         np.testing.assert_array_equal(a, b)
 

@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
+import needs_simulator  # noqa: F401 - skips this module without it
 import numpy as np
 import pytest
-
-if os.environ.get("NUMBA_ENABLE_CUDASIM") != "1":
-    pytest.skip(
-        "the simulator is chosen before Numba starts: NUMBA_ENABLE_CUDASIM=1 pytest tests/gpu",
-        allow_module_level=True,
-    )
-
 from agreement import check
-from cases import Case, cases, is_rare
+from cases import Case, cases, is_rare, named_cases
 from share import share
 
 import fastbcd.kernels.cuda as target
 from fastbcd.kernels.cuda import target as target_of_launches
 
-CASES = {
-    f"{case.function}[{case.name}]-{dtype}": case
-    for dtype in ("float32", "float64")
-    for case in cases(dtype)
-}
+CASES = named_cases()
 
 
 def parameter(name: str) -> Any:
