@@ -81,13 +81,28 @@ def batch_calls(layers: Sequence[Any], m: int) -> Counter[Call]:
     return calls
 
 
-class ImageIteration:
-    """`ThreeSplitting.step`."""
+class _OnImages:
+    """The common part of the benchmarks: a `solver`, its `state`, and the calls of a step."""
 
     params = (some(list(NETWORKS), "residual"),)
     param_names = ("network",)
     timeout = 600
     number, repeat, warmup_time = 1, 5, 0
+
+    def time_step(self, network):
+        self.solver.step(self.state)
+
+    def peakmem_step(self, network):
+        self.solver.step(self.state)
+
+    def track_ratio_to_floor(self, network):
+        return paired_ratio(lambda: self.solver.step(self.state), self.floor())
+
+    track_ratio_to_floor.unit = "sum of its products as BLAS calls"
+
+
+class ImageIteration(_OnImages):
+    """`ThreeSplitting.step`."""
 
     def setup(self, network):
         self.n = NETWORKS[network][2]
@@ -95,17 +110,8 @@ class ImageIteration:
         self.state = self.solver.init(*random_images(network, self.n))
         self.solver.step(self.state)
 
-    def time_step(self, network):
-        self.solver.step(self.state)
-
-    def peakmem_step(self, network):
-        self.solver.step(self.state)
-
-    def track_ratio_to_floor(self, network):
-        floor = Floor(iteration_calls(self.solver.problem.layers, self.n))
-        return paired_ratio(lambda: self.solver.step(self.state), floor.seconds)
-
-    track_ratio_to_floor.unit = "sum of its products as BLAS calls"
+    def floor(self):
+        return Floor(iteration_calls(self.solver.problem.layers, self.n)).seconds
 
     def track_objective_after_three_iterations(self, network):
         for _ in range(2):
@@ -113,13 +119,8 @@ class ImageIteration:
         return self.solver.objective(self.state)
 
 
-class ImagePass:
+class ImagePass(_OnImages):
     """`MiniBatchThreeSplitting.step`, batches of 100."""
-
-    params = (some(list(NETWORKS), "residual"),)
-    param_names = ("network",)
-    timeout = 600
-    number, repeat, warmup_time = 1, 5, 0
 
     def setup(self, network):
         problem = problem_of(network, loss="cross_entropy")
@@ -127,18 +128,9 @@ class ImagePass:
         self.solver = MiniBatchThreeSplitting(problem, batch_size=BATCH_SIZE, schedule="constant")
         self.state = self.solver.step(self.solver.init(*random_images(network, self.n)))
 
-    def time_step(self, network):
-        self.solver.step(self.state)
-
-    def peakmem_step(self, network):
-        self.solver.step(self.state)
-
-    def track_ratio_to_floor(self, network):
+    def floor(self):
         floor = Floor(batch_calls(self.solver.problem.layers, BATCH_SIZE), loops=3)
-        batches = self.n // BATCH_SIZE
-        return paired_ratio(lambda: self.solver.step(self.state), lambda: batches * floor.seconds())
-
-    track_ratio_to_floor.unit = "sum of its products as BLAS calls"
+        return lambda: self.n // BATCH_SIZE * floor.seconds()
 
     def track_objective_after_two_passes(self, network):
         self.solver.step(self.state)

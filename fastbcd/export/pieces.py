@@ -84,7 +84,7 @@ def _scaled_inputs(model: Model, W: list[Array]) -> tuple[list[Piece], Order]:
     order: Order = None
     if image is not None and _same_pixels(scale, image[2]) and _same_pixels(offset, image[2]):
         order = image
-        scaling = _diagonal_of_channels(scale[: image[2]], offset[: image[2]])
+        scaling = _diagonal(scale[: image[2]], offset[: image[2]], of_channels=True)
     else:
         scaling = _diagonal(scale, offset)
     limit = float(preprocessing.limit)  # `repr` would write a NumPy number as np.float64(...)
@@ -125,21 +125,14 @@ def _same_pixels(numbers: Array, channels: int) -> bool:
     return bool((numbers.reshape(-1, channels) == numbers[:channels]).all())
 
 
-def _diagonal_of_channels(scale: Array, offset: Array) -> list[Piece]:
-    """Layers for ``x * scale + offset``, images with the channels first; none if it is x."""
+def _diagonal(scale: Array, offset: Array, of_channels: bool = False) -> list[Piece]:
+    """Layers for ``x * scale + offset``, x being rows, or images by channels; none if it is x."""
     if (scale == 1).all() and (offset == 0).all():
         return []
-    channels = len(scale)
-    tensors = {"weight": scale.reshape(channels, 1, 1, 1), "bias": offset}
-    return [Piece("Conv2d", (channels, channels, 1), {"groups": channels}, tensors)]
-
-
-def _diagonal(scale: Array, offset: Array) -> list[Piece]:
-    """Layers for ``x * scale + offset``; none if that changes nothing."""
-    if (scale == 1).all() and (offset == 0).all():
-        return []
-    d = len(scale)
-    tensors = {"weight": scale.reshape(d, 1, 1), "bias": offset}
+    d, ones = len(scale), (1, 1, 1) if of_channels else (1, 1)
+    tensors = {"weight": scale.reshape(d, *ones), "bias": offset}
+    if of_channels:
+        return [Piece("Conv2d", (d, d, 1), {"groups": d}, tensors)]
     return [
         Piece("Unflatten", (-1, (d, 1))),
         Piece("Conv1d", (d, d, 1), {"groups": d}, tensors),
