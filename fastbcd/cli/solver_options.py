@@ -127,11 +127,11 @@ def add_solver_options(parser: argparse.ArgumentParser) -> None:
         help="for --layers: shape of the images in the rows of DATA, channels last; default: that "
         "of DATA's arrays or files",
     )
-    add("--activation", default="relu", metavar="NAME", help=f"one of {_names(ACTIVATIONS)}")
+    add("--activation", default="relu", metavar="NAME", help=f"one of {', '.join(ACTIVATIONS)}")
     add(
         "--loss",
         metavar="NAME",
-        help=f"one of {_names(LOSSES)}; default: {LOSS}, or {LOSS_OF_LABELS} for several labels",
+        help=f"one of {', '.join(LOSSES)}; default: {LOSS}, or {LOSS_OF_LABELS} for several labels",
     )
     add("--gamma", type=float, default=1.0, help="weight of the couplings")
     add("--rho", type=float, help="weight of the linear coupling; default: 16, or gamma on full "
@@ -139,7 +139,7 @@ def add_solver_options(parser: argparse.ArgumentParser) -> None:
     add(
         "--weight-penalty",
         metavar="NAME",
-        help=f"one of {_names(PENALTIES)}; layers may differ, separated by slashes: "
+        help=f"one of {', '.join(PENALTIES)}; layers may differ, separated by slashes: "
         "l1:1e-4/none/none; default: none, because mini-batches have --weight-decay, or "
         f"{FULL_BATCH_DEFAULTS['weight_penalty']} on full batches",
     )
@@ -191,7 +191,7 @@ def _add_full_batch_options(parser: argparse.ArgumentParser) -> None:
         type=int,
         help="two-splitting: surrogate steps per nonlinear block; default: 1",
     )
-    names = _names(INITIALIZATIONS)
+    names = ", ".join(INITIALIZATIONS)
     add("--init", metavar="NAME", help=f"initial weights, one of {names}; {_default('init')}")
     add("--bias", type=float, help=f"initial value of the biases; {_default('bias')}")
     add("--certify", type=int, metavar="EVERY", help="measure what the theorems promise in every "
@@ -379,7 +379,3 @@ def _augmentation(
 def _default(option: str) -> str:
     value = FULL_BATCH_DEFAULTS[option]
     return f"default: {value:g}" if isinstance(value, float) else f"default: {value}"
-
-
-def _names(table: Any) -> str:
-    return ", ".join(table)

@@ -89,7 +89,7 @@ def table_options(options: argparse.Namespace) -> TableOptions:
         prefer_classes=not loss.is_for_numbers,
         separator=separator_of(options),
         decimal=options.decimal,
-        scaling=_scaling(options.preprocess),
+        scaling="clipped" if options.preprocess == "auto" else options.preprocess,
     )
 
 
@@ -110,8 +110,3 @@ def choose_for_table(options: argparse.Namespace, encoding: TableEncoding | None
 def separator_of(options: argparse.Namespace) -> str | None:
     """The separator, in which ``tab`` stands for a tabulator."""
     return "\t" if options.separator in TAB else options.separator
-
-
-def _scaling(preprocess: str) -> str:
-    """The scaling of a table's numbers that ``--preprocess`` names."""
-    return "clipped" if preprocess == "auto" else preprocess

@@ -24,11 +24,6 @@ def changed(graph: Graph, x: str, pieces: list[Piece]) -> str:
     return x
 
 
-def operator(graph: Graph, x: str, piece: Piece, layer: Layer, l: int) -> str:
-    """Return ``A(x; W)`` of layer l; its constants are called ``W1`` and ``b1`` if l is 1."""
-    return OPERATORS[piece.name](graph, x, piece, layer, l)
-
-
 def skipped(graph: Graph, x: str, skip: Skip) -> str:
     """Return ``S x``, x being rows or images."""
     if skip.is_identity:
@@ -120,7 +115,8 @@ def _max_pool2d(graph: Graph, x: str, piece: Piece, layer: Any, l: int) -> str:
     return graph.add("MaxPool", x, kernel_shape=layer.window, strides=layer.window)
 
 
-# Functions for the pieces of `fastbcd.export.steps.change` and `fastbcd.export.operators`.
+# Functions for the pieces of `fastbcd.export.steps.change` and `fastbcd.export.operators`. Those of
+# layers get the number l of the layer, and call its constants ``W1`` and ``b1`` if l is 1.
 CHANGES: dict[str, Callable[..., str]] = {
     "Flatten": _flatten,
     "ChannelsFirst": _channels_first,

@@ -75,8 +75,3 @@ def check_layers(network: Network) -> None:
                 f"layers: layer {l} is a {layer.name}, which cannot be exported; types that can: "
                 f"{known}"
             )
-
-
-def operator(layer: Layer, W: Array, order: Order) -> Piece:
-    """Return the layer for ``A(V; W)``, V being in this order."""
-    return OPERATORS[type(layer)](layer, W, order)

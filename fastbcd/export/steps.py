@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fastbcd.export.operators import Order, operator
+from fastbcd.export.operators import OPERATORS, Order
 from fastbcd.export.piece import Array, Piece
 from fastbcd.kernels import Formula
 from fastbcd.layers import Layer, Skip
@@ -59,10 +59,10 @@ def steps(network: Network, W: Sequence[Array], order: Order) -> tuple[list[Step
     columns = zip(network.layers, W, network.activations, network.skips, strict=True)
     for layer, weights, activation, skip in columns:
         image = image_of(layer)
+        before, taken = change(order, image), image
         if image is None and order is not None and skip is None:
-            before, made = [Piece("Flatten", (-3,))], operator(layer, weights, order)
-        else:
-            before, made = change(order, image), operator(layer, weights, image)
+            before, taken = [Piece("Flatten", (-3,))], order
+        made = OPERATORS[type(layer)](layer, weights, taken)
         chain.append(Step(layer, before, made, activation, skip))
         order = getattr(layer, "image_out", None)
     return chain, order

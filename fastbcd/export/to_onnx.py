@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fastbcd.export.onnx_functions import activation, each_label, link
 from fastbcd.export.onnx_graph import Graph
-from fastbcd.export.onnx_operators import changed, operator, skipped
+from fastbcd.export.onnx_operators import OPERATORS, changed, skipped
 from fastbcd.export.steps import change, steps
 from fastbcd.export.support import (
     cast,
@@ -73,7 +73,7 @@ def onnx_model(model: Model, dtype: str | None = None) -> Any:
     layers, order = steps(network, network.W, None)
     for l, step in enumerate(layers, start=1):
         x = changed(graph, v, step.before)
-        u = operator(graph, x, step.operator, step.layer, l)
+        u = OPERATORS[step.operator.name](graph, x, step.operator, step.layer, l)
         v = activation(graph, u, inner.type, step.activation)
         if step.skip is not None:
             v = graph.add("Add", skipped(graph, x, step.skip), v)

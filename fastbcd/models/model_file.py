@@ -121,7 +121,7 @@ def _arguments(tensors: dict[str, NDArray[Any]], metadata: dict[str, Any]) -> di
     limit, table = float(metadata.get("limit", np.inf)), metadata.get("table")
     return {
         "network": _network(tensors, metadata),
-        "classes": (np.array if old else _classes_as_array)(metadata["classes"]),
+        "classes": (np.array if old else _classes_of)(metadata["classes"]),
         "preprocessing": Preprocessing(tensors["shift"], tensors["scale"], limit),
         "feature_names": texts(metadata.get("feature_names"), "feature_names"),
         "loss": metadata.get("loss"),
@@ -177,11 +177,9 @@ def _classes_as_json(classes: NDArray[Any] | None) -> dict[str, Any] | None:
     return content
 
 
-def _classes_as_array(content: dict[str, Any] | None) -> NDArray[Any] | None:
-    return None if content is None else _classes_of(content)
-
-
-def _classes_of(content: dict[str, Any]) -> NDArray[Any]:
+def _classes_of(content: dict[str, Any] | None) -> Any:
+    if content is None:
+        return None
     dtype, values = np.dtype(content["type"]), content["values"]
     plain = all(isinstance(value, str | int | float) for value in values)
     if dtype.kind not in KINDS or not plain or (dtype.kind in "iuf" and dtype.itemsize > 8):

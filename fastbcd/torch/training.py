@@ -161,13 +161,9 @@ def _check_keywords(given: dict[str, Any]) -> None:
 
 def _check_module(module: Any) -> None:
     if not is_sequential(module):
-        kind = type(module).__name__
-        hint = "; write torch.nn.Sequential(module)" if isinstance(module, _module_type()) else ""
+        kind, is_module = type(module).__name__, isinstance(module, library("torch").nn.Module)
+        hint = "; write torch.nn.Sequential(module)" if is_module else ""
         raise InputError(f"module must be a torch.nn.Sequential, got {kind}{hint}")
-
-
-def _module_type() -> Any:
-    return library("torch").nn.Module
 
 
 def _dtype(chain: Chain) -> np.dtype:

@@ -16,21 +16,14 @@ ROUNDING = {"float32": 1e-7, "float64": 1e-12}
 # to the bound of the rate; see docs/mathematics.md.
 THETA = 0.9
 ACCELERATED = (1.0 + 2.0 / (1.0 - THETA)) ** 2
-# Keys in a file, and the attributes that they stand for.
-PUBLIC = (
-    *("dtype", "promised", "floor", "start", "tracked", "iterations"),
-    *("largest_rise", "largest_bound", "tracking_error", "smallest_decrease"),
+# Keys in a file, those of attributes whose names begin with an underscore, and all attributes.
+KEYS = (
+    *("dtype", "promised", "floor", "start", "tracked", "evaluated", "first_iteration"),
+    *("iterations", "largest_rise", "largest_bound", "tracking_error", "smallest_decrease"),
+    *("rising", "failing", "stuck", "measured", "squared"),
 )
-STORED = {
-    **{name: name for name in PUBLIC},
-    "evaluated": "_evaluated",
-    "first_iteration": "_first_iteration",
-    "rising": "_rising",
-    "failing": "_failing",
-    "stuck": "_stuck",
-    "measured": "_measured",
-    "squared": "_squared",
-}
+PRIVATE = {"evaluated", "first_iteration", "rising", "failing", "stuck", "measured", "squared"}
+STORED = {key: f"_{key}" if key in PRIVATE else key for key in KEYS}
 
 
 @own_errstate_in
