@@ -356,9 +356,7 @@ class BCDClassifier(ClassifierMixin, BaseBCD):
         0 for the others: (n, k) integers.
         """
         outputs = self._outputs(X)
-        if self._multi_label:
-            return (outputs > 0).astype(np.int64)
-        return np.asarray(self.classes_[outputs.argmax(axis=1)])
+        return self.model_.decoded(outputs)
 
     def decision_function(self, X: ArrayLike) -> NDArray[np.float64]:
         """Return outputs (n, k) for X (n, d); for two classes the second less the first, (n,)."""

@@ -102,8 +102,5 @@ class BCDRegressor(MultiOutputMixin, RegressorMixin, BaseBCD):
     def predict(self, X: ArrayLike) -> NDArray[np.float64]:
         """Predict numbers (n,), or (n, k) if y was a matrix, for X (n, d)."""
         outputs = self._outputs(X)
-        model: Any = self.model_
-        y: NDArray[np.float64] = means(loss_name(model.loss), outputs) * model.target_scale
-        if model.target_shift is not None:
-            y += model.target_shift
+        y = self.model_.decoded(outputs)
         return y[:, 0] if self._y_is_vector else y

@@ -78,12 +78,10 @@ FORMS = {
     "dense": Form("dense:WIDTH", _dense, of_images=False),
 }
 # The types that a file can name, and the arguments of their constructors, which it holds.
+OF_CONVOLUTIONS = ("image", "channels", "kernel", "stride", "padding")
 STORED: dict[str, tuple[type[Any], tuple[str, ...]]] = {
-    "conv2d": (Conv2d, ("image", "channels", "kernel", "stride", "padding", "steps")),
-    "grouped_conv2d": (
-        GroupedConv2d,
-        ("image", "channels", "kernel", "stride", "padding", "groups", "steps"),
-    ),
+    "conv2d": (Conv2d, (*OF_CONVOLUTIONS, "steps")),
+    "grouped_conv2d": (GroupedConv2d, (*OF_CONVOLUTIONS, "groups", "steps")),
     "average_pool2d": (AveragePool2d, ("image", "window")),
     "max_pool2d": (MaxPool2d, ("image", "window")),
     "dense": (Dense, ("d_in", "d_out")),

@@ -169,7 +169,12 @@ class Model:
         target, else (n, k). The Poisson loss has ``exp(outputs)`` in place of outputs.
         Parameters and errors are as for `outputs`.
         """
-        outputs = self.outputs(X, n_threads, names)
+        predicted = self.decoded(self.outputs(X, n_threads, names))
+        one = self.classes is None and predicted.shape[1] == 1
+        return predicted[:, 0] if one else predicted
+
+    def decoded(self, outputs: NDArray[Any]) -> NDArray[Any]:
+        """Return what `predict` makes of outputs (n, k); of one target it is (n, 1)."""
         if self.multi_label:
             return (outputs > 0).astype(np.int64)
         if self.classes is not None:
@@ -179,7 +184,7 @@ class Model:
             targets *= self.target_scale
         if self.target_shift is not None:
             targets += self.target_shift
-        return targets[:, 0] if targets.shape[1] == 1 else targets
+        return targets
 
     def predict_proba(
         self, X: Any, n_threads: int | None = None, names: Sequence[str] | None = None
