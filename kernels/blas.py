@@ -108,7 +108,6 @@ _T = np.int8(ord("T"))
 _U = np.int8(ord("U"))
 _R = np.int8(ord("R"))
 _V = np.int8(ord("V"))
-_ONE_NORM = np.int8(ord("1"))
 
 
 @kernel
