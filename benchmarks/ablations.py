@@ -21,9 +21,9 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent / "peers"))
 from arguments import Parser, count, widths
-from mnist import Samples, read, without_test_set
+from mnist import Samples, without_test_set
 
-from fastbcd import InputError, MiniBatchThreeSplitting, Problem, one_hot
+from fastbcd import MiniBatchThreeSplitting, Problem, one_hot
 from fastbcd.callbacks import Accuracy
 from fastbcd.solvers.mini_batch.batches import Samples as Batch
 from fastbcd.solvers.mini_batch.rms_scaling import RMSScaling
@@ -71,11 +71,7 @@ OF_PROBLEM = ("loss", "activation")
 
 def main() -> None:
     """Print the table."""
-    parser = Parser(
-        prog="benchmarks/ablations.py",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = Parser("benchmarks/ablations.py", __doc__)
     parser.add_argument("--mnist", metavar="FOLDER", required=True, help="MNIST's IDX files")
     parser.add_argument("--network", type=widths, default=(500, 500), metavar="D1,D2,...")
     parser.add_argument("--residual", action="store_true", help="residual hidden layers")
@@ -83,10 +79,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=count, default=1, metavar="N", help="default: 1")
     parser.add_argument("--only", nargs="+", choices=list(GROUPS), default=list(GROUPS))
     options = parser.parse_args()
-    try:
-        samples = without_test_set(read(options.mnist))
-    except InputError as error:
-        parser.error(f"--mnist: {error}")
+    samples = without_test_set(parser.samples(options.mnist))
     shown = list(dict.fromkeys([*[*range(1, options.passes)][:3], options.passes]))
     print("| changed | " + " | ".join(f"after {k}" for k in shown) + " | training |")
     print("|---|" + "---|" * (len(shown) + 1))

@@ -25,9 +25,9 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent / "peers"))
 from arguments import Parser, count, positive, widths
-from mnist import Samples, read, without_test_set
+from mnist import Samples, without_test_set
 
-from fastbcd import InputError, Problem, ThreeSplitting, TwoSplitting, one_hot
+from fastbcd import Problem, ThreeSplitting, TwoSplitting, one_hot
 from fastbcd.training.loop import network_of
 
 MARKS = (10, 20, 50, 100, 150, 200, 300)
@@ -353,11 +353,7 @@ def line(samples: Samples, options: argparse.Namespace, name: str, variant: Vari
 
 def main() -> None:
     """Print the table."""
-    parser = Parser(
-        prog="benchmarks/acceleration.py",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = Parser("benchmarks/acceleration.py", __doc__)
     parser.add_argument("--mnist", metavar="FOLDER", required=True, help="MNIST's IDX files")
     parser.add_argument("--algorithm", choices=list(ALGORITHMS), default="three-splitting")
     parser.add_argument("--only", nargs="+", choices=list(GROUPS), default=list(GROUPS))
@@ -371,10 +367,7 @@ def main() -> None:
     parser.add_argument("--init", default="he")
     parser.add_argument("--threads", type=count, default=2, metavar="N")
     options = parser.parse_args()
-    try:
-        samples = without_test_set(read(options.mnist))
-    except InputError as error:
-        parser.error(f"--mnist: {error}")
+    samples = without_test_set(parser.samples(options.mnist))
     marks = sorted({k for k in MARKS if k < options.iterations} | {options.iterations})
     columns = ["algorithm", "variant", *(f"F, accuracy after {k}" for k in marks)]
     columns += ["rejected", "violation", "rises"]

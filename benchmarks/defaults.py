@@ -11,7 +11,6 @@ geometric mean of the errors relative to the first line, after 0.2 is added to e
 
 from __future__ import annotations
 
-import argparse
 import math
 import sys
 import warnings
@@ -79,11 +78,7 @@ LINES: dict[str, dict[str, Any]] = {
 
 def main() -> None:
     """Print the table."""
-    parser = Parser(
-        prog="benchmarks/defaults.py",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = Parser("benchmarks/defaults.py", __doc__)
     parser.add_argument("--hidden", type=widths, default=(128, 128), metavar="D1,D2,...")
     parser.add_argument("--seeds", type=count, default=2, metavar="N", help="default: 2")
     parser.add_argument("--only", nargs="+", choices=list(SETS), default=list(SETS), metavar="SET")

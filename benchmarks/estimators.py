@@ -12,7 +12,6 @@ other sets of those that are made: mean error over sets in per cent, log loss, a
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 import warnings
@@ -86,11 +85,7 @@ CANDIDATES: dict[str, dict[str, Any]] = {
 
 def main() -> None:
     """Print one of the two tables."""
-    parser = Parser(
-        prog="benchmarks/estimators.py",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = Parser("benchmarks/estimators.py", __doc__)
     parser.add_argument("--choose", action="store_true", help="candidates for the defaults")
     parser.add_argument("--seeds", type=count, default=3, metavar="N", help="of --choose, up to 3")
     parser.add_argument("--only", nargs="+", choices=list(CANDIDATES), default=list(CANDIDATES))

@@ -16,7 +16,6 @@ takes about an hour, mostly that of MLPClassifier.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import time
@@ -124,11 +123,7 @@ def print_measure(measure: str, found: dict[str, dict[str, list[dict[str, float]
 
 def main() -> None:
     """Fit what was asked for, and print the tables."""
-    parser = Parser(
-        prog="benchmarks/tables.py",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = Parser("benchmarks/tables.py", __doc__)
     parser.add_argument("folder", type=Path, metavar="FOLDER")
     parser.add_argument("--tables", nargs="+", metavar="NAME", help="default: all of FOLDER")
     parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))

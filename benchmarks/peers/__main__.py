@@ -12,7 +12,6 @@ has a second line that counts what its authors evaluate after each iteration, to
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import tempfile
@@ -20,20 +19,13 @@ from pathlib import Path
 
 from arguments import Parser, count, positive
 from methods import METHODS
-from mnist import read
 from process import Job, stream
 from report import Run, machine, table
-
-from fastbcd import InputError
 
 
 def main() -> None:
     """Run the methods that were asked for, then print the table."""
-    parser = Parser(
-        prog="benchmarks/peers",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = Parser("benchmarks/peers", __doc__)
     parser.add_common(METHODS)
     parser.add_argument("--budget", type=positive, default=300.0, metavar="SECONDS",
                         help="of training for each method (default: 300)")  # fmt: skip
@@ -44,10 +36,7 @@ def main() -> None:
     parser.check_packages(options.only)
     if options.out and (options.out.is_dir() or not options.out.absolute().parent.is_dir()):
         parser.error(f"--out: {options.out} cannot be a file")
-    try:
-        samples = read(options.mnist)
-    except InputError as error:
-        parser.error(f"--mnist: {error}")
+    samples = parser.samples(options.mnist)
     runs: dict[str, Run] = {}
     with tempfile.TemporaryDirectory() as folder:
         samples.save(Path(folder))

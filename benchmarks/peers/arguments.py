@@ -6,13 +6,27 @@ import argparse
 import importlib.util
 import math
 from collections.abc import Iterable
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from methods import METHODS
+from mnist import read
+
+from fastbcd import InputError
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one sentence."""
+    """A parser whose errors are one sentence, and whose help begins with a module's docstring."""
+
+    def __init__(self, prog: str, description: str | None) -> None:
+        kind = argparse.RawDescriptionHelpFormatter
+        super().__init__(prog=prog, description=description, formatter_class=kind)
+
+    def samples(self, folder: str) -> Any:
+        """Read the samples of ``--mnist``, or end with an error."""
+        try:
+            return read(folder)
+        except InputError as error:
+            self.error(f"--mnist: {error}")
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message} (see --help)\n")

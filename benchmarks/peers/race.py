@@ -13,7 +13,6 @@ accuracy on the last 10,000, and reads no test set; the winners stand in `ADAM`.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import itertools
 import json
@@ -25,12 +24,11 @@ from statistics import median
 from typing import Any
 
 from arguments import Parser, count, widths
-from mnist import read, without_test_set
+from mnist import without_test_set
 from process import Job, stream
 from report import machine
 
 import fastbcd
-from fastbcd import InputError
 
 NETWORKS = ((500, 500), (1500, 1500, 1500), (600,) * 10)
 RATES, BATCHES = (3e-4, 1e-3, 3e-3), (128, 512)
@@ -57,11 +55,7 @@ MARKS = (0.975, 0.98)
 
 def main() -> None:
     """Tune, or race and print the table."""
-    parser = Parser(
-        prog="benchmarks/peers/race.py",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = Parser("benchmarks/peers/race.py", __doc__)
     parser.add_argument("--mnist", metavar="FOLDER", required=True, help="MNIST's IDX files")
     parser.add_argument("--passes", type=count, default=10, metavar="K", help="default: 10")
     parser.add_argument("--seeds", type=count, default=5, metavar="N", help="default: 5")
@@ -69,10 +63,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, metavar="FILE.json", help="for all passes")
     parser.add_argument("--tune", action="store_true", help="Adam's rate and batch size")
     options = parser.parse_args()
-    try:
-        samples = read(options.mnist)
-    except InputError as error:
-        parser.error(f"--mnist: {error}")
+    samples = parser.samples(options.mnist)
     with tempfile.TemporaryDirectory() as folder:
         (without_test_set(samples) if options.tune else samples).save(Path(folder))
         del samples

@@ -10,17 +10,14 @@ other work on the machine does not lengthen). The test set is not read. The winn
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import math
 import tempfile
 from pathlib import Path
 
 from arguments import Parser, count
-from mnist import read, without_test_set
+from mnist import without_test_set
 from process import Job, stream
-
-from fastbcd import InputError
 
 CANDIDATES = {
     "adam": {"rate": (3e-4, 1e-3), "batch": (128, 512)},
@@ -31,20 +28,13 @@ CANDIDATES = {
 
 def main() -> None:
     """Print a line a candidate, and the best of each method."""
-    parser = Parser(
-        prog="benchmarks/peers/tune.py",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = Parser("benchmarks/peers/tune.py", __doc__)
     parser.add_common(CANDIDATES)
     parser.add_argument("--passes", type=count, default=2, metavar="K",
                         help="over the data for each candidate (default: 2)")  # fmt: skip
     options = parser.parse_args()
     parser.check_packages(options.only)
-    try:
-        samples = without_test_set(read(options.mnist))
-    except InputError as error:
-        parser.error(f"--mnist: {error}")
+    samples = without_test_set(parser.samples(options.mnist))
     with tempfile.TemporaryDirectory() as folder:
         samples.save(Path(folder))
         del samples
