@@ -53,22 +53,16 @@ class Moments:
         added = float(weight.sum())
         if added == 0.0:
             return self
-        share, weight = added / (self.weight + added), weight / added
+        weight = weight / added
         known = self if known is None else known
         with np.errstate(all="ignore"):
             values = known.without_extremes(np.asarray(X, np.float64))
             mean = weight @ values
             values -= mean
-            apart = mean - self.mean
-            variance = (1.0 - share) * self.variance + share * (weight @ (values * values))
-            variance += share * (1.0 - share) * apart * apart
-            mean = self.mean + share * apart
-        finite = np.isfinite(mean) & np.isfinite(variance)
-        return Moments(
-            self.weight + added,
-            np.where(finite, mean, self.mean),
-            np.where(finite, variance, self.variance),
-        )
+            both = self.combined(Moments(added, mean, weight @ (values * values)))
+        finite = np.isfinite(both.mean) & np.isfinite(both.variance)
+        mean = np.where(finite, both.mean, self.mean)
+        return Moments(both.weight, mean, np.where(finite, both.variance, self.variance))
 
     def without_extremes(self, X: Array) -> Array:
         """Return a copy of X (m, d), float64, clipped as `updated` says."""
