@@ -62,7 +62,7 @@ class CPU(TiledDevice):
     """
 
     name = "cpu"
-    kernels = kernels
+    kernels: Any = kernels
     """Functions that run on one tile; each device has them with these names and arguments."""
     tile_bytes, min_tile_rows = TILE_BYTES, MIN_TILE_ROWS
     kept = (*TiledDevice.kept, "storage")

@@ -39,9 +39,8 @@ class Batches(Protocol):
     def kernels(self) -> Any:
         """The `Device.kernels` that multiply states and weights of a batch; they may round."""
 
-    @property
-    def weight_rows(self) -> int:
-        """The largest number of rows of W that one call updates."""
+    weight_rows: int
+    """The largest number of rows of W that one call updates."""
 
     def resident(self, data: Any) -> Any:
         """Return samples at the place from which batches read them."""
@@ -114,13 +113,20 @@ class Batches(Protocol):
 class Device(Protocol):
     """A device runs block updates; the solvers do not know which one they have."""
 
-    @property
-    def name(self) -> str:
-        """The name of the device for users."""
-
-    @property
-    def kernels(self) -> Any:
-        """Functions with the names and arguments of `fastbcd.kernels`, on arrays of the device."""
+    name: str
+    """The name of the device for users."""
+    kernels: Any
+    """Functions with the names and arguments of `fastbcd.kernels`, on arrays of the device."""
+    ranks: Ranks
+    """The processes that share the samples."""
+    storage: Storage
+    """The storage of arrays of samples."""
+    pool: Pool
+    """The pool that lends memory for the matrices of a solve."""
+    work: Workspaces
+    """Work arrays that all tiles share; those of a tile are `Tile.work`."""
+    n_threads: int | None
+    """The number of threads of the processor."""
 
     @property
     def solves(self) -> Solves:
@@ -129,26 +135,6 @@ class Device(Protocol):
     @property
     def batches(self) -> Batches:
         """The methods for mini-batches."""
-
-    @property
-    def ranks(self) -> Ranks:
-        """The processes that share the samples."""
-
-    @property
-    def storage(self) -> Storage:
-        """The storage of arrays of samples."""
-
-    @property
-    def pool(self) -> Pool:
-        """The pool that lends memory for the matrices of a solve."""
-
-    @property
-    def work(self) -> Workspaces:
-        """Work arrays that all tiles share; those of a tile are `Tile.work`."""
-
-    @property
-    def n_threads(self) -> int | None:
-        """The number of threads of the processor."""
 
     def session(self) -> AbstractContextManager[None]:
         """Return a context for all work; its end raises errors of the device, if not before."""

@@ -38,9 +38,8 @@ class RidgeSystem:
 class Solves(Protocol):
     """Sums of products over tiles of samples, and the solves with them."""
 
-    @property
-    def symmetric_products(self) -> bool:
-        """Whether ``A^T A`` takes half the time of another product of that size."""
+    symmetric_products: bool
+    """Whether ``A^T A`` takes half the time of another product of that size."""
 
     def rows_at_once(self, rows: int) -> tuple[int, ...]:
         """Return the leading dimensions of work arrays for a descent over so many `rows`."""
