@@ -120,7 +120,7 @@ class BaseBCD(Fitting):
         result, interrupted = run_until_interrupted(solver, state, max_iter, callbacks)
         self._keep(result, scaling, go_on=previous is not None)
         self._keep_scores(result, callbacks)
-        self._stream: Any = None
+        self._stream = None
         return interrupted
 
     def _samples(
@@ -220,7 +220,7 @@ class BaseBCD(Fitting):
         weight = self._with_class_weight(codes, samples.weight, stream=True)
         weighted = replace(samples, weight=weight)
         solver = stream_solver(self._parameters(), X.shape[1], raw.shape[1])
-        stream: Any = getattr(self, "_stream", None)
+        stream = self._stream
         if stream is None:
             network = None if model is None else model.network
             stream = self._begin(solver, weighted, scaling, network)

@@ -38,10 +38,15 @@ class Fitting(Parameters):
 
     classes_: Array
     """Classes of a classifier."""
-    _image_shape: Shape | None
-    """(H, W, C) of the inputs, if they are images."""
     _scaling: Scaling
     """Scaling of the last fit or partial_fit."""
+    # Pickles of earlier versions lack these.
+    _image_shape: Shape | None = None
+    """(H, W, C) of the inputs, if they are images."""
+    _input_kind: str | None = None
+    """The kind of the inputs' type."""
+    _stream: Any = None
+    """The stream of partial_fit; None unless it was called last."""
     _multi_label: bool = False
     """Whether a classifier's samples have any number of labels."""
 
@@ -102,7 +107,10 @@ class Fitting(Parameters):
         A = checked[0] if y else checked
         if A.dtype.kind in "mM":  # scikit-learn accepts dates
             raise InputError(f"X must hold numbers only, got {A.dtype}")
-        self._check_kind(A, reset)
+        if reset:
+            self._input_kind = A.dtype.kind
+        else:
+            Inputs(A.shape[1], kind=self._input_kind).check_kind(A)
         return checked
 
     def _rows(self, X: Any, reset: bool) -> Any:
@@ -111,7 +119,7 @@ class Fitting(Parameters):
         if reset:
             X, self._image_shape = image_rows(X, given, trained=False)
             return X
-        trained = getattr(self, "_image_shape", None)
+        trained = self._image_shape
         if given is not None and given != trained:
             raise InputError(
                 f"image_shape is {given}, but the network was trained on images of shape {trained}"
@@ -120,14 +128,7 @@ class Fitting(Parameters):
 
     def _parameters(self) -> dict[str, Any]:
         """Return the parameters of the solver, with the shape of images that X has."""
-        shape = getattr(self, "_image_shape", None)  # pickles of earlier versions lack it
-        return self.get_params(deep=False) | {"image_shape": shape}
-
-    def _check_kind(self, X: Array, reset: bool) -> None:
-        if reset:
-            self._input_kind: str | None = X.dtype.kind
-        else:
-            Inputs(X.shape[1], kind=getattr(self, "_input_kind", None)).check_kind(X)
+        return self.get_params(deep=False) | {"image_shape": self._image_shape}
 
     # -- steps of `fit` and `partial_fit` ---------------------------------------------------------
 
@@ -175,8 +176,7 @@ class Fitting(Parameters):
         """
         X, raw, weight = samples.X, self._raw(samples.codes), samples.weight
         if previous is None:
-            shape = getattr(self, "_image_shape", None)
-            channels = None if shape is None else shape[-1]
+            channels = None if self._image_shape is None else self._image_shape[-1]
             inputs = Preprocessing.fit(X, self.preprocess, weight, channels=channels)
             kind = plain(self.preprocess)
             if kind == "auto" and channels is None and X.dtype.kind != "u":
@@ -261,8 +261,8 @@ class Fitting(Parameters):
             preprocessing=scaling.inputs,
             feature_names=None if names is None else [str(name) for name in names],
             loss=loss_name(self._parameters()["loss"]),
-            input_kind=getattr(self, "_input_kind", None),
-            image_shape=getattr(self, "_image_shape", None),
+            input_kind=self._input_kind,
+            image_shape=self._image_shape,
             **scaling.targets,
         )
         self.network_ = network
