@@ -187,13 +187,16 @@ class PlainBatches:
         """Use the singular vectors of the sketch; the metric's rank is below d."""
         before, d = metric.level, len(metric.Q)
         trace, sketch = metric.trace_sum / metric.batches, metric.sketch / metric.batches
-        metric.sketch[:], metric.batches, metric.trace_sum = 0.0, 0, 0.0
+        kept = min(metric.remembered, metric.batches)
         Q, e, _ = np.linalg.svd(sketch, full_matrices=False)
         rest = max(trace - e.sum(), 0.0) / (d - metric.rank)
         metric.level = max(rest + metric.damping * trace / d, e[-1] / metric.ceiling)
         above = np.maximum(e - rest, 0.0)
-        metric.Q[:], metric.directions[:] = Q, (above / (metric.level + above))[:, None] * Q.T
-        if metric.level < 0.1 * before:
+        left = (metric.level / (metric.level + above)) ** metric.power
+        metric.Q[:], metric.directions[:] = Q, (1.0 - left)[:, None] * Q.T
+        metric.batches, metric.trace_sum = kept, kept * trace
+        metric.sketch[:] = Q * (kept * e)
+        if M is not None and metric.level < 0.1 * before:
             M *= metric.level / before
         return True
 

@@ -46,16 +46,16 @@ OF_SAMPLES = ("V", "U", "V_difference", "U_difference")
 # and those of problems.
 OF_SOLVERS = (
     "alpha", "alpha_weights", "loss_update", "inner_steps", "acceleration", "batch_size",
-    "step_unit", "step_size", "momentum", "damping", "schedule", "rank", "displacement", "rho",
-    "weight_decay", "average", "augment", "dropout", "input_noise", "dtype",
+    "step_unit", "step_size", "momentum", "damping", "schedule", "rank", "output_rank",
+    "displacement", "rho", "weight_decay", "average", "augment", "dropout", "input_noise", "dtype",
 )  # fmt: skip
-CHOSEN = ("batch_size", "step_size", "momentum", "damping", "rank")
+CHOSEN = ("batch_size", "step_size", "momentum", "damping", "rank", "output_rank")
 OF_PROBLEMS = (
     "widths", "activations", "loss", "gamma", "rho", "weight_penalties", "state_penalties",
     "residual", "reduction",
 )  # fmt: skip
 # Hyperparameters that older files do not name, and what they were there.
-ADDED = {"step_unit": "fit", "dropout": 0.0, "input_noise": 0.0}
+ADDED = {"step_unit": "fit", "output_rank": 0, "dropout": 0.0, "input_noise": 0.0}
 
 
 @dataclass(frozen=True)

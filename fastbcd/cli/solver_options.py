@@ -67,6 +67,11 @@ MINI_BATCH_OPTIONS: dict[str, tuple[type, str]] = {
         "or less for batches above 500, or 25 for a table with other columns than numbers",
     ),
     "rank": (int, "number of directions in the metric; default: 16, or more for batches above 500"),
+    "output_rank": (
+        int,
+        "number of directions of a layer's updates in which its step is shorter, because the "
+        "updates of many samples agree there; default: 0",
+    ),
     "weight_decay": (float, "default: 0.02"),
     "step_unit": (
         str,

@@ -89,11 +89,12 @@ class CPUBatches:
         """Return ``number > 0``."""
         return bool(number > 0.0)
 
-    def renew_metric(self, metric: Any, M: Array) -> bool:
+    def renew_metric(self, metric: Any, M: Array | None) -> bool:
         """Compute Q, directions and level from the singular values of the sketch; see `renew`."""
         before, d = metric.level, len(metric.Q)
         trace = float(metric.trace_sum) / metric.batches
         sketch = metric.sketch.astype(np.float64) / metric.batches
+        kept = min(metric.remembered, metric.batches)
         metric.sketch[:] = 0.0
         metric.batches, metric.trace_sum = 0, 0.0
         if not (np.isfinite(sketch).all() and np.isfinite(trace)):
@@ -108,7 +109,13 @@ class CPUBatches:
         above = np.maximum(e - rest, 0.0)
         Q = times(Q, left)
         metric.level, metric.Q[:] = level, Q
-        metric.directions[:] = (Q * (above / (level + above))).T
-        if level < 0.1 * before:
+        share = np.divide(above, level + above, out=np.zeros_like(above), where=above > 0.0)
+        if metric.power != 1.0:
+            share = 1.0 - (1.0 - share) ** metric.power
+        metric.directions[:] = (Q * share).T
+        if kept:
+            metric.sketch[:] = Q * (kept * e)
+            metric.batches, metric.trace_sum = kept, kept * trace
+        if M is not None and level < 0.1 * before:
             M *= metric.Q.dtype.type(level / before)
         return True

@@ -106,7 +106,7 @@ class Batches(Protocol):
     def is_positive(self, number: Any) -> bool:
         """Return ``number > 0``, or True if that would mean a wait for the device."""
 
-    def renew_metric(self, metric: Any, M: Array) -> bool:
+    def renew_metric(self, metric: Any, M: Array | None) -> bool:
         """See `fastbcd.solvers.mini_batch.gram_metric.GramMetric.renew`; M is the momentum."""
 
 

@@ -121,6 +121,7 @@ def eigenvectors_in_a_block(A: Any, Z: Any, work: Any) -> None:
 def _ritz(
     coefficients,
     scale,
+    kept,
     shrinkage,
     damping_level,
     A,
@@ -129,10 +130,13 @@ def _ritz(
     d,
     damping,
     ceiling,
+    power,
+    remembered,
     failures,
 ):
     # One block. The diagonal of A holds the squares of e, of a sum over batches.
     r, me, n = A.shape[0], cuda.threadIdx.x, batches[0]
+    left = min(remembered, n)  # the number of batches that the mean counts as in the next one
     largest, whole, own = 0.0, 0.0, 0.0
     for k in range(r):
         largest = max(largest, A[k, k])
@@ -157,13 +161,17 @@ def _ritz(
         counts = square > TINY * TINY * largest
         e = math.sqrt(square) / n if counts else 0.0
         above = max(e - rest, 0.0)
+        kept[k] = left * e if good else 0.0
         scale[k] = -1.0 if not good else 1.0 / math.sqrt(square) if counts else 0.0
-        coefficients[k] = above / (new_level + above) if above > 0.0 else 0.0
+        share = above / (new_level + above) if above > 0.0 else 0.0
+        coefficients[k] = share if power == 1.0 else 1.0 - (1.0 - share) ** power
     before = damping_level[0]
     cuda.syncthreads()
     if me == 0:
         shrinkage[0] = 1.0
+        batches[0], trace_sum[0] = 0, 0.0
         if good:
+            batches[0], trace_sum[0] = left, left * trace
             # After a batch of extreme values the momentum is too large.
             if new_level < 0.1 * before:
                 shrinkage[0] = new_level / before
@@ -181,19 +189,21 @@ def _scale_columns(Z, scale):
 
 
 @gpu_kernel
-def _turn(Q, scaled_eigenvectors, new, start, scale, coefficients):
+def _turn(Q, scaled_eigenvectors, sketch, new, start, scale, coefficients, kept):
     i, j, down, turns = elements(*Q.shape)
     for _ in range(turns):
         if scale[j] >= 0.0:
             q = new[i, j] if scale[j] > 0.0 else np.float64(start[i, j])
             Q[i, j] = q
             scaled_eigenvectors[j, i] = q * coefficients[j]
+        sketch[i, j] = Q[i, j] * kept[j]
         i += down
 
 
 def ritz_values(
     coefficients: Any,
     scale: Any,
+    kept: Any,
     shrinkage: Any,
     damping_level: Any,
     A: Any,
@@ -203,17 +213,21 @@ def ritz_values(
     d: int,
     damping: float,
     ceiling: float,
+    power: float,
+    remembered: int,
     failures: Any,
 ) -> None:
-    """``c = (e - rest) / (damping_level + e - rest)``, ``Z = Z diag(1/e)``, for singular values e.
+    """``c = 1 - (damping_level / (damping_level + e - rest))^power``, ``Z = Z diag(1/e)``.
 
-    The formulas are those of `fastbcd.solvers.mini_batch.gram_metric`.
+    e are singular values. The formulas are those of `fastbcd.solvers.mini_batch.gram_metric`.
 
     Parameters
     ----------
     coefficients, scale : (r,) float64 arrays
         Written: c, and 1 over the singular values of the sum. scale is 0 for singular values
         that count as 0, and -1 in all elements where a sum is not finite.
+    kept : (r,) float64 array
+        Written: e times the number of batches that the mean counts as in the next one.
     shrinkage : (1,) float64 array
         Written: factor of the momentum.
     damping_level : (1,) float64 array
@@ -221,9 +235,9 @@ def ritz_values(
     A, Z : (r, r) float64 arrays
         From `eigenvectors_in_a_block`, for the sum of the sketches of all `batches`.
     trace_sum, batches : (1,) float64 arrays
-        Sum of the traces, and their number.
-    d : int
-    damping, ceiling : float
+        Sum of the traces, and their number. The next sums begin with what is remembered.
+    d, remembered : int
+    damping, ceiling, power : float
     failures : (1,) int32 array
         Set to 1 where a sum is not finite; damping_level then stays.
     """
@@ -231,6 +245,7 @@ def ritz_values(
         _ritz,
         coefficients,
         scale,
+        kept,
         shrinkage,
         damping_level,
         A,
@@ -239,17 +254,27 @@ def ritz_values(
         d,
         float(damping),
         float(ceiling),
+        float(power),
+        remembered,
         failures,
     )
     launch(_scale_columns, Z.shape, Z, scale)
 
 
 def turn_directions(
-    Q: Any, scaled_eigenvectors: Any, new: Any, start: Any, scale: Any, coefficients: Any
+    Q: Any,
+    scaled_eigenvectors: Any,
+    sketch: Any,
+    new: Any,
+    start: Any,
+    scale: Any,
+    coefficients: Any,
+    kept: Any,
 ) -> None:
-    """``Q = new``, ``scaled_eigenvectors = diag(coefficients) Q^T``, by columns.
+    """``Q = new``, ``scaled_eigenvectors = diag(coefficients) Q^T``, ``sketch = Q diag(kept)``.
 
-    Q, new, start (d, r), scaled_eigenvectors (r, d). A column of Q with scale 0 becomes that of
-    `start`; a column with negative scale stays.
+    Q, sketch, new, start (d, r), scaled_eigenvectors (r, d). A column of Q with scale 0 becomes
+    that of `start`; a column with negative scale stays.
     """
-    launch(_turn, Q.shape, Q, scaled_eigenvectors, new, start, scale, coefficients)
+    arrays = (sketch, new, start, scale, coefficients, kept)
+    launch(_turn, Q.shape, Q, scaled_eigenvectors, *arrays)

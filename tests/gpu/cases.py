@@ -594,8 +594,9 @@ def of_the_metric(rng: np.random.Generator, normal: Callable[..., Any]) -> Itera
         yield Case(f"{r}", "eigenvectors_in_a_block", square, jacobi, f64=True, tolerance=1e4)
 
     def ritz_values(
-        c: Any, scale: Any, shrinkage: Any, level: Any, A: Any, Z: Any,
-        trace_sum: Any, batches: Any, d: int, damping: float, ceiling: float, failures: Any,
+        c: Any, scale: Any, kept: Any, shrinkage: Any, level: Any, A: Any, Z: Any,
+        trace_sum: Any, batches: Any, d: int, damping: float, ceiling: float, power: float,
+        remembered: int, failures: Any,
     ) -> None:  # fmt: skip
         r, n = len(A), batches[0]
         e, trace = np.sqrt(np.diag(A)), trace_sum[0] / n
@@ -606,32 +607,34 @@ def of_the_metric(rng: np.random.Generator, normal: Callable[..., Any]) -> Itera
         new = rest + damping * trace / d
         if r < d:
             new = max(new, e.min() / ceiling)
-        c[:] = np.maximum(e - rest, 0.0) / (new + np.maximum(e - rest, 0.0))
+        c[:] = 1.0 - (new / (new + np.maximum(e - rest, 0.0))) ** power
+        batches[0] = min(n, remembered)
+        kept[:], trace_sum[0] = batches[0] * e, batches[0] * trace
         shrinkage[0] = new / level[0] if new < 0.1 * level[0] else 1.0
         level[0] = new
         Z *= scale
 
-    for tag, e, trace, level in (
-        ("", [9.0, 4.0, 1e-7], 30.0, 1.0),
-        ("out of scale", [9.0, 4.0, 2.0], 30.0, 1e6),
-        ("ceiling", [9.0, 8.0, 7.5], 8.0, 1.0),
-        ("full rank", [9.0, 4.0, 2.0], 30.0, 1.0),
+    for tag, e, trace, level, power, remembered in (
+        ("", [9.0, 4.0, 1e-7], 30.0, 1.0, 1.0, 0),
+        ("out of scale", [9.0, 4.0, 2.0], 30.0, 1e6, 1.0, 1),
+        ("ceiling", [9.0, 8.0, 7.5], 8.0, 1.0, 1.0, 0),
+        ("full rank", [9.0, 4.0, 2.0], 30.0, 1.0, 0.5, 8),
     ):
         d = 3 if tag == "full rank" else 7
-        outputs = (np.zeros(3), np.zeros(3), np.zeros(1), np.array([level]))
+        outputs = (np.zeros(3), np.zeros(3), np.zeros(3), np.zeros(1), np.array([level]))
         inputs = (np.diag(np.square(e)), rng.standard_normal((3, 3)))
-        sums = (np.array([trace]), np.array([2.0]), d, 5.0, 3.5, np.zeros(1, np.int32))
-        yield Case(
-            tag, "ritz_values", (*outputs, *inputs, *sums), ritz_values, f64=True, tolerance=64.0
-        )
+        sums = (np.array([trace]), np.array([2.0]), d, 5.0, 3.5, power, remembered)
+        arguments = (*outputs, *inputs, *sums, np.zeros(1, np.int32))
+        yield Case(tag, "ritz_values", arguments, ritz_values, f64=True, tolerance=64.0)
 
-    def turn_directions(Q: Any, D: Any, new: Any, start: Any, scale: Any, c: Any) -> None:
+    def turn_directions(
+        Q: Any, D: Any, sketch: Any, new: Any, start: Any, scale: Any, c: Any, kept: Any
+    ) -> None:
         stays = scale < 0.0
         Q[:] = np.where(stays, Q, np.where(scale > 0.0, new, start))
         D[:] = np.where(stays[:, None], D, Q.T * c[:, None])
+        sketch[:] = Q * kept
 
-    Q = (normal(7, 3), normal(3, 7), rng.standard_normal((7, 3)), normal(7, 3))
-    scale = np.array([0.5, 0.0, -1.0])
-    yield Case(
-        "", "turn_directions", (*Q, scale, rng.random(3)), turn_directions, f64=True, tolerance=8.0
-    )
+    Q = (normal(7, 3), normal(3, 7), normal(7, 3), rng.standard_normal((7, 3)), normal(7, 3))
+    numbers = (np.array([0.5, 0.0, -1.0]), rng.random(3), np.array([2.0, 0.0, 0.0]))
+    yield Case("", "turn_directions", (*Q, *numbers), turn_directions, f64=True, tolerance=8.0)

@@ -25,14 +25,18 @@ PROBLEMS = {
     "residual": {"widths": (4, 5, 5, 3), "residual": True, "loss": "cross_entropy"},
     "penalised": {"weight_penalty": "l1:1e-2"},
     "output": {"step_unit": "output"},
+    "output metric": {"output_rank": 3},
     "levels": {"loss": "quantile:0.1,0.5,0.9"},
     "counts": {"loss": "poisson"},
 }
 
 
-def make(batch_size: int = 6, step_unit: str = "fit", **options: Any) -> MiniBatchThreeSplitting:
+def make(
+    batch_size: int = 6, step_unit: str = "fit", output_rank: int = 0, **options: Any
+) -> MiniBatchThreeSplitting:
     problem = Problem(**{"widths": (4, 6, 5, 3), "activation": "tanh", **options})
-    return MiniBatchThreeSplitting(problem, batch_size=batch_size, rank=2, step_unit=step_unit)
+    of_step = {"rank": 2, "output_rank": output_rank, "step_unit": step_unit}
+    return MiniBatchThreeSplitting(problem, batch_size=batch_size, **of_step)
 
 
 @pytest.mark.parametrize("name", share(PROBLEMS, at_most=2))

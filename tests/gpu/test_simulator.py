@@ -60,21 +60,26 @@ def test_a_number_that_is_not_finite_raises_the_flag() -> None:
 def test_a_metric_that_is_not_finite_stays_as_it_is_and_raises_the_flag() -> None:
     for squares, trace in (([4.0, np.inf], 3.0), ([4.0, np.nan], 3.0), ([4.0, 1.0], np.inf)):
         flag, level = np.zeros(1, np.int32), np.ones(1)
-        c, scale, shrinkage = np.zeros(2), np.zeros(2), np.zeros(1)
+        c, scale, kept, shrinkage = np.zeros(2), np.zeros(2), np.ones(2), np.zeros(1)
+        batches = np.ones(1)
         target.ritz_values(
             c,
             scale,
+            kept,
             shrinkage,
             level,
             np.diag(squares),
             np.eye(2),
             np.array([trace]),
-            np.ones(1),
+            batches,
             5,
             5.0,
             3.5,
+            0.5,
+            8,
             flag,
         )
+        assert batches[0] == kept.sum() == 0.0
         assert flag[0] == 1
         assert level[0] == shrinkage[0] == 1.0
         assert (scale < 0.0).all()

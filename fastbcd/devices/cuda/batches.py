@@ -190,7 +190,7 @@ class CUDABatches:
         """Return True without a wait for the GPU: a step of length 0 does no harm."""
         return True
 
-    def renew_metric(self, metric: Any, M: Any) -> bool:
+    def renew_metric(self, metric: Any, M: Any | None) -> bool:
         """Compute Q, directions and level from the eigenvectors of ``A^T A``, A being the sketch.
 
         See `renew`. The smallest singular values of A lose digits, but their directions have no
@@ -200,7 +200,7 @@ class CUDABatches:
         work = device.work.of(MetricWork)
         sketch, new = (buffer.array((d, r), np.float64) for buffer in (work.sketch, work.new))
         squares, vectors = (b.array((r, r), np.float64) for b in (work.squares, work.vectors))
-        coefficients, scale = work.values.array((2, max(r, 1)), np.float64)
+        coefficients, scale, kept = work.values.array((3, max(r, 1)), np.float64)
         shrinkage = work.shrinkage.array((1,), np.float64)
         sketch[...] = metric.sketch
         if r:
@@ -210,6 +210,7 @@ class CUDABatches:
         kernels.ritz_values(
             coefficients[:r],
             scale[:r],
+            kept[:r],
             shrinkage,
             metric.level,
             squares,
@@ -219,14 +220,22 @@ class CUDABatches:
             d,
             metric.damping,
             metric.ceiling,
+            metric.power,
+            metric.remembered,
             self._failures,
         )
         if r:
             library.gemm(new, sketch, vectors)
             kernels.turn_directions(
-                metric.Q, metric.directions, new, metric.first, scale[:r], coefficients[:r]
+                metric.Q,
+                metric.directions,
+                metric.sketch,
+                new,
+                metric.first,
+                scale[:r],
+                coefficients[:r],
+                kept[:r],
             )
-        device.scaled(M, M, shrinkage)
-        for sums in (metric.sketch, metric.batches, metric.trace_sum):
-            sums[...] = 0.0
+        if M is not None:
+            device.scaled(M, M, shrinkage)
         return True

@@ -15,6 +15,7 @@ from fastbcd.solvers.budget import MOST_FIRST, planned_bytes_of_batches
 from fastbcd.solvers.mini_batch.batches import rows_here
 from fastbcd.solvers.mini_batch.gram_metric import GramMetric
 from fastbcd.solvers.mini_batch.inputs import Data
+from fastbcd.solvers.mini_batch.output_metric import OUTPUT_DAMPING, REMEMBERED
 from fastbcd.solvers.mini_batch.settings import Settings
 from fastbcd.solvers.mini_batch.state import MiniBatchState
 from fastbcd.support.parameters import require_integer
@@ -34,7 +35,8 @@ def first_state(
     averages: bool,
 ) -> MiniBatchState:
     """Return the state before the first of `length` batches; it `averages` weights or not."""
-    ranks, n, rank = device.ranks, data.n, settings.rank
+    ranks, n = device.ranks, data.n
+    rank = max(settings.rank, settings.output_rank)
     work = planned_bytes_of_batches(problem, device, dtype, settings.batch_size, rank, n)
     with collective_errors(ranks):
         seed = require_integer(seed, "seed", at_least=0)
@@ -48,6 +50,7 @@ def first_state(
     with device.session():  # BLAS has one thread here, so that n_threads changes no bit
         drawn = scaled_weights(problem, X, Y, seed, dtype, weight)
         metrics = _metrics(problem, device, dtype, settings, seed)
+        output_metrics = _output_metrics(problem, device, dtype, settings, seed)
     for W, penalty in zip(drawn, problem.weight_penalties, strict=True):
         device.project(W[:, :-1], penalty)
     weights = [device.array(W, dtype) for W in drawn]
@@ -57,6 +60,7 @@ def first_state(
         mean_W=[None, *means],
         S=[None, *[device.zeros(W.shape, dtype) for W in weights]],
         metrics=[None, *metrics],
+        output_metrics=output_metrics,
         X=device.batches.resident(data.X),
         Y=device.batches.resident(data.Y),
         settings=settings,
@@ -91,3 +95,18 @@ def _metrics(
         else None
         for layer in problem.layers
     ]
+
+
+def _output_metrics(
+    problem: Problem, device: Device, dtype: np.dtype, settings: Settings, seed: int
+) -> list[GramMetric | None]:
+    """Return the metric of each layer's updates; none at all for rank 0."""
+    rank, damping = settings.output_rank, OUTPUT_DAMPING
+    metrics: list[GramMetric | None] = [None]
+    for layer in problem.layers:
+        metric = None
+        if layer.has_weights:
+            d, kept = layer.weight_shape[0], REMEMBERED
+            metric = GramMetric(device, d, rank, damping, dtype, seed, power=0.5, remembered=kept)
+        metrics.append(metric)
+    return metrics if rank else []

@@ -55,6 +55,7 @@ class MiniBatchThreeSplitting:
                     such that rms(D_{l-1}) is about displacement rms(U_{l-1})
         W_l         M_l = momentum M_l + (1 - momentum) D_l^T V^_{l-1} / (m rms(D_l))
                     W_l = (1 - step_size weight_decay) W_l + step_size Z_l
+                    D_l is multiplied by B_l^-1 in M_l               output_rank > 0
                     Z_l = M_l H_l^-1                                 step_unit = "fit"
                     Z_l = M_l H_l^-1 / rms(V^_{l-1} (M_l H_l^-1)^T)  step_unit = "output"
 
@@ -87,6 +88,11 @@ class MiniBatchThreeSplitting:
     rank : int, optional
         Number of directions in which the metric differs from a multiple of the identity. With 0
         the step size must be smaller. Default: 16, more for larger batches.
+    output_rank : int, optional
+        Number of directions kept of the second moment C_l of the updates D_l of all samples. With
+        it a step is shorter in the directions in which many updates agree:
+        ``B_l = (C_l + 0.1 tr(C_l)/d_l I)^(1/2) / level^(1/2)``, see
+        `fastbcd.solvers.mini_batch.output_metric`. Default: 0, and B_l is the identity.
     displacement : float, default=1e-3
         Size of the updates D_l relative to U_l; in the limit of 0 they follow the negative
         gradient of the loss.
@@ -152,6 +158,7 @@ class MiniBatchThreeSplitting:
         momentum: float | None = None,
         damping: float | None = None,
         rank: int | None = None,
+        output_rank: int | None = None,
         displacement: float = 1e-3,
         rho: float = 16.0,
         weight_decay: float = 0.02,
@@ -170,6 +177,7 @@ class MiniBatchThreeSplitting:
         self.damping = optional(require, damping, "damping", at_least=1e-6)
         self.schedule = get_schedule(schedule)
         self.rank = optional(require_integer, rank, "rank", at_least=0)
+        self.output_rank = optional(require_integer, output_rank, "output_rank", at_least=0)
         self.displacement = require(displacement, "displacement", at_least=1e-6)
         self.rho = require(rho, "rho", at_least=SMALLEST)
         self.weight_decay = require(weight_decay, "weight_decay", at_least=0)
@@ -194,8 +202,17 @@ class MiniBatchThreeSplitting:
 
     def settings(self, n: int) -> Settings:
         """Return batch size, step size, momentum, damping and rank of a run on n samples."""
-        given = (self.batch_size, self.step_size, self.momentum, self.damping, self.rank)
-        return settings_for(self.problem, n, *given, step_unit=self.step_unit)
+        return settings_for(
+            self.problem,
+            n,
+            self.batch_size,
+            self.step_size,
+            self.momentum,
+            self.damping,
+            self.rank,
+            self.output_rank,
+            step_unit=self.step_unit,
+        )
 
     def passes(self, n: int) -> int:
         """Return the default number of passes of `fit` over n samples."""

@@ -35,6 +35,8 @@ class MiniBatchState:
         its old name.
     metrics : list
         ``metrics[l]`` is the `GramMetric` of ``V^_{l-1}``.
+    output_metrics : list
+        ``output_metrics[l]`` is the `GramMetric` of the updates D_l; empty without one.
     X, Y : array
         Inputs (n, d_0) and targets (n, d_L) as they were given, memory-mapped files included.
     gains : (L + 1,) array or None
@@ -74,6 +76,7 @@ class MiniBatchState:
     output_unit: float
     length: int
     rng: np.random.Generator
+    output_metrics: list[Any] = field(default_factory=list)
     sample_weight: Any = None
     gains: Any = None
     rms_U: Any = None
@@ -100,12 +103,12 @@ class MiniBatchState:
 
         X and Y are data: a checkpoint holds their hash. Settings are hyperparameters.
         """
-        return {
+        stored = {
             "version": 1,
             "W": [None, *self.W[1:]],
             "mean_W": [None, *self.mean_W[1:]],
             "S": [None, *self.S[1:]],
-            "metrics": [None, *(metric and metric.state_dict() for metric in self.metrics[1:])],
+            "metrics": _stored(self.metrics),
             "output_unit": self.output_unit,
             "length": self.length,
             "rng": self.rng.bit_generator.state,
@@ -118,6 +121,9 @@ class MiniBatchState:
             "iteration": self.iteration,
             "n_total": self.n_total,
         }
+        if self.output_metrics:
+            stored["output_metrics"] = _stored(self.output_metrics)
+        return stored
 
     def load_state_dict(self, stored: dict[str, Any]) -> None:
         """Take over `stored`, a result of `state_dict`, without a copy of its arrays.
@@ -126,9 +132,9 @@ class MiniBatchState:
         """
         check_state_dict(stored, self.state_dict(), "MiniBatchState")
         self.W[1:], self.mean_W[1:], self.S[1:] = (stored[key][1:] for key in ("W", "mean_W", "S"))
-        for metric, own in zip(self.metrics[1:], stored["metrics"][1:], strict=True):
-            if metric is not None:
-                metric.load_state_dict(own)
+        _load(self.metrics, stored["metrics"])
+        if self.output_metrics:
+            _load(self.output_metrics, stored["output_metrics"])
         self.output_unit, self.length = stored["output_unit"], stored["length"]
         self.rng.bit_generator.state = stored["rng"]
         self.sample_weight, self.gains = stored["sample_weight"], stored["gains"]
@@ -139,7 +145,8 @@ class MiniBatchState:
     def make_own(self) -> None:
         """Replace read-only and mapped arrays that batches update by copies; X, Y are only read."""
         copy_borrowed(self, names=UPDATED, mapped=True)
-        copy_borrowed(*self.metrics[1:], names=UPDATED_IN_METRICS, mapped=True)
+        metrics = [*self.metrics[1:], *self.output_metrics[1:]]
+        copy_borrowed(*metrics, names=UPDATED_IN_METRICS, mapped=True)
 
     def failure(self, what: str) -> FloatingPointError:
         """Return the error of the next batch, which says what happened and what would help."""
@@ -160,3 +167,15 @@ class MiniBatchState:
     def n(self) -> int:
         """The number of samples of this rank."""
         return len(self.X)
+
+
+def _stored(metrics: list[Any]) -> list[Any]:
+    """Return the entries of the metrics of all layers."""
+    return [None, *(metric and metric.state_dict() for metric in metrics[1:])]
+
+
+def _load(metrics: list[Any], stored: list[Any]) -> None:
+    """Take over what `_stored` gave."""
+    for metric, own in zip(metrics[1:], stored[1:], strict=True):
+        if metric is not None:
+            metric.load_state_dict(own)

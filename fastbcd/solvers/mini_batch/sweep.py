@@ -14,6 +14,7 @@ from fastbcd.solvers.mini_batch.batches import Samples
 from fastbcd.solvers.mini_batch.evaluation import loss_of
 from fastbcd.solvers.mini_batch.noise import NO_NOISE, BatchNoise
 from fastbcd.solvers.mini_batch.output_change import OutputChange
+from fastbcd.solvers.mini_batch.output_metric import OutputMetrics
 from fastbcd.solvers.mini_batch.rhythm import StepScalars, duties_of
 from fastbcd.solvers.mini_batch.rms_scaling import RMSScaling, Sizes
 from fastbcd.solvers.mini_batch.shared import SharedProducts
@@ -49,6 +50,8 @@ class BatchSweep:
 
         def sweep(samples: Samples, numbers: StepScalars) -> None:
             scaling = self._sweep(batch, samples, numbers, noise)
+            if state.output_metrics:
+                OutputMetrics(problem, device, state, batch, duties, m).weigh()
             shared = None
             if device.ranks.size > 1:
                 weight, counts = scaling.weight, duties.counts
@@ -76,7 +79,8 @@ class BatchSweep:
                 self._solver.step_unit,
             )
         parts = frozenset(part for part, is_done in vars(duties).items() if is_done)
-        arrays = (batch.V, batch.loss, state.W, state.mean_W, state.S, state.metrics)
+        metrics = (state.metrics, state.output_metrics)
+        arrays = (batch.V, batch.loss, state.W, state.mean_W, state.S, metrics)
         arrays_before = (arrays, (state.gains, state.rms_U, state.rms_D))
         launches = state.cache.launches
         device.batches.run(launches, batch, samples, numbers, kind, parts, arrays_before, sweep)
