@@ -48,6 +48,8 @@ class Unscaled(MiniBatchThreeSplitting):
             super()._learn(state, samples, numbers)
 
 
+# Small batches and few passes, for the metric of the outputs.
+FAST = {"batch_size": 125, "step_size": 0.2, "damping": 2.0, "weight_decay": 0.005}
 GROUPS: dict[str, list[dict[str, Any]]] = {
     "default": [{}],
     "metric": [{"rank": rank} for rank in (0, 1, 4, 64)],
@@ -65,6 +67,17 @@ GROUPS: dict[str, list[dict[str, Any]]] = {
     "loss": [{"loss": "cross_entropy"}],
     "activation": [{"activation": name} for name in ("tanh", "softplus", "sigmoid")],
     "dtype": [{"dtype": "float64"}],
+    "output metric": [
+        FAST,
+        *({**FAST, "output_rank": rank} for rank in (4, 16, 64)),
+        {**FAST, "output_rank": 16, "rank": 64},
+        {**FAST, "output_rank": 16, "schedule": "linear"},
+        {**FAST, "output_rank": 16, "damping": 5.0},
+        {**FAST, "output_rank": 16, "weight_decay": 0.02},
+        {**FAST, "output_rank": 16, "batch_size": 64, "step_size": 0.12},
+        {**FAST, "output_rank": 16, "batch_size": 250, "step_size": 0.4},
+        {**FAST, "output_rank": 16, "batch_size": 500, "step_size": 0.8},
+    ],
 }
 OF_PROBLEM = ("loss", "activation")
 

@@ -1,8 +1,8 @@
-"""Gradient descent in PyTorch: Adam, and SGD with Nesterov momentum.
+"""Gradient descent in PyTorch: Adam, Muon, and SGD with Nesterov momentum.
 
 ReLU, cross entropy, He initialisation, float32. Mini-batches are drawn by index from tensors
 in memory, in a new order each pass; nothing but the arithmetic is on the clock. With `passes`
-the rate follows a cosine to 0 over so many passes.
+the rates follow a cosine, or a line, to 0 over so many passes.
 """
 
 from __future__ import annotations
@@ -26,13 +26,14 @@ class _Gradient:
         batch: int,
         passes: int | None = None,
         seed: int = 0,
+        schedule: str = "cosine",
     ) -> None:
         self.threads, self.blas = use_all_cores(), blas()
         self.X, self.y = torch.from_numpy(samples.X), torch.from_numpy(samples.y)
         self.widths, self.rate, self.batch = widths, rate, batch
-        self.passes, self.seed = passes, seed
+        self.passes, self.seed, self.schedule = passes, seed, schedule
 
-    def optimizer(self, parameters: Any) -> torch.optim.Optimizer:
+    def optimizers(self, network: nn.Sequential) -> list[torch.optim.Optimizer]:
         raise NotImplementedError
 
     def start(self) -> None:
@@ -44,19 +45,23 @@ class _Gradient:
             nn.init.zeros_(layer.bias)
             self.network.extend([layer, nn.ReLU()])
         del self.network[-1]
-        self.updates = self.optimizer(self.network.parameters())
+        self.updates, self.rates = self.optimizers(self.network), []
         if self.passes:
             steps = self.passes * -(-len(self.X) // self.batch)
-            self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.updates, steps)
+            rates = torch.optim.lr_scheduler
+            for updates in self.updates:
+                if self.schedule == "linear":
+                    self.rates.append(rates.LambdaLR(updates, lambda t: 1.0 - t / steps))
+                else:
+                    self.rates.append(rates.CosineAnnealingLR(updates, steps))
 
     def one_pass(self) -> None:
         for rows in torch.randperm(len(self.X)).split(self.batch):
-            self.updates.zero_grad()
+            self.network.zero_grad()
             loss = nn.functional.cross_entropy(self.network(self.X[rows]), self.y[rows])
             loss.backward()
-            self.updates.step()
-            if self.passes:
-                self.schedule.step()
+            for step in (*self.updates, *self.rates):
+                step.step()
 
     def predict(self, X: NDArray[Any]) -> NDArray[Any]:
         with torch.no_grad():
@@ -66,12 +71,26 @@ class _Gradient:
 class Adam(_Gradient):
     """Default betas; fused, the fastest form."""
 
-    def optimizer(self, parameters: Any) -> torch.optim.Optimizer:
-        return torch.optim.Adam(parameters, lr=self.rate, fused=True)
+    def optimizers(self, network: nn.Sequential) -> list[torch.optim.Optimizer]:
+        return [torch.optim.Adam(network.parameters(), lr=self.rate, fused=True)]
+
+
+class Muon(_Gradient):
+    """Muon for the hidden matrices; biases and the last layer by Adam with a rate of 1e-3."""
+
+    def optimizers(self, network: nn.Sequential) -> list[torch.optim.Optimizer]:
+        linear = [layer for layer in network if isinstance(layer, nn.Linear)]
+        hidden = [layer.weight for layer in linear[:-1]]
+        others = [linear[-1].weight, *(layer.bias for layer in linear)]
+        return [
+            torch.optim.Muon(hidden, lr=self.rate, momentum=0.95, weight_decay=0.0),
+            torch.optim.Adam(others, lr=1e-3, fused=True),
+        ]
 
 
 class SGD(_Gradient):
     """Nesterov momentum 0.9; fused, the fastest form."""
 
-    def optimizer(self, parameters: Any) -> torch.optim.Optimizer:
-        return torch.optim.SGD(parameters, lr=self.rate, momentum=0.9, nesterov=True, fused=True)
+    def optimizers(self, network: nn.Sequential) -> list[torch.optim.Optimizer]:
+        parameters, rate = network.parameters(), self.rate
+        return [torch.optim.SGD(parameters, lr=rate, momentum=0.9, nesterov=True, fused=True)]

@@ -68,6 +68,7 @@ METHODS = {
     ),
     "published": Entry("published BCD in PyTorch", "reference", "Published", "torch"),
     "adam": Entry("PyTorch Adam", "gradient", "Adam", "torch", {"rate": 3e-4, "batch": 128}),
+    "muon": Entry("PyTorch Muon", "gradient", "Muon", "torch", {"rate": 0.02, "batch": 128}),
     "sgd": Entry(
         "PyTorch SGD, Nesterov momentum", "gradient", "SGD", "torch", {"rate": 0.03, "batch": 128}
     ),

@@ -1,14 +1,15 @@
-"""Mini-batch BCD against Adam: time and accuracy on MNIST over seeds, medians and spread.
+"""Mini-batch BCD against Muon and Adam: time and accuracy on MNIST, medians and spread over seeds.
 
     python benchmarks/peers/race.py --mnist FOLDER --out FILE.json [--passes K] [--seeds N]
-        [--networks D1,D2 ...]
+        [--networks D1,D2 ...] [--methods NAME ...]
     python benchmarks/peers/race.py --mnist FOLDER --tune [--passes K] [--networks D1,D2 ...]
+        [--methods NAME ...]
 
-Both follow a cosine schedule over K passes. Methods take turns, each in a process of its own with
+All follow a schedule over K passes. Methods take turns, each in a process of its own with
 all cores; the clock counts training. ``--out`` receives each run as it ends; runs that it holds
 already, of this very code, are not made again, so an interrupted race goes on where it was.
-``--tune`` tries Adam's rates and batch sizes on the first 50,000 training samples, prints the
-accuracy on the last 10,000, and reads no test set; the winners stand in `ADAM`.
+``--tune`` tries the six settings of each method's `GRIDS` on the first 50,000 training samples,
+prints the accuracy on the last 10,000, and reads no test set; the winners stand in `TUNED`.
 """
 
 from __future__ import annotations
@@ -31,8 +32,22 @@ from report import machine
 import fastbcd
 
 NETWORKS = ((500, 500), (1500, 1500, 1500), (600,) * 10)
-RATES, BATCHES = (3e-4, 1e-3, 3e-3), (128, 512)
-# Winners of ``--tune`` by network and passes; held-out accuracy, rates 3e-4, 1e-3, 3e-3:
+OUTPUT_METRIC = {"output_rank": 16, "damping": 2.0, "weight_decay": 0.005, "schedule": "linear"}
+GRIDS: dict[str, list[dict[str, Any]]] = {
+    "mini-batch": [
+        {"batch": batch, "step_size": size, **OUTPUT_METRIC}
+        for batch in (125, 250)
+        for size in (0.1, 0.2, 0.4)
+    ],
+    "muon": [
+        {"batch": batch, "rate": rate, "schedule": "linear"}
+        for batch in (64, 128)
+        for rate in (0.01, 0.02, 0.05)
+    ],
+    "adam": [{"batch": batch, "rate": rate} for rate in (3e-4, 1e-3, 3e-3) for batch in (128, 512)],
+}
+# Winners of ``--tune`` by method, network and passes. Held-out accuracy of Adam for the rates 3e-4,
+# 1e-3, 3e-3:
 #                    batch 128                   batch 512
 #     500x2,  5:  0.9725  0.9800  0.9825      0.9628  0.9749  0.9800
 #     500x2, 10:  0.9791  0.9830  0.9838      0.9727  0.9791  0.9819
@@ -40,17 +55,21 @@ RATES, BATCHES = (3e-4, 1e-3, 3e-3), (128, 512)
 #     1500x3, 10: 0.9826  0.9840  0.9808      0.9791  0.9827  0.9820
 #     600x10, 5:  0.9809  0.9820  0.9774      0.9760  0.9772  0.9748
 #     600x10, 10: 0.9820  0.9819  0.9799      0.9790  0.9800  0.9787
-ADAM: dict[tuple[tuple[int, ...], int], dict[str, Any]] = {
-    ((500,) * 2, 5): {"rate": 3e-3, "batch": 128},
-    ((500,) * 2, 10): {"rate": 3e-3, "batch": 128},
-    ((1500,) * 3, 5): {"rate": 1e-3, "batch": 128},
-    ((1500,) * 3, 10): {"rate": 1e-3, "batch": 128},
-    ((600,) * 10, 5): {"rate": 1e-3, "batch": 128},
-    ((600,) * 10, 10): {"rate": 3e-4, "batch": 128},
+TUNED: dict[tuple[str, tuple[int, ...], int], dict[str, Any]] = {
+    ("adam", (500,) * 2, 5): {"rate": 3e-3, "batch": 128},
+    ("adam", (500,) * 2, 10): {"rate": 3e-3, "batch": 128},
+    ("adam", (1500,) * 3, 5): {"rate": 1e-3, "batch": 128},
+    ("adam", (1500,) * 3, 10): {"rate": 1e-3, "batch": 128},
+    ("adam", (600,) * 10, 5): {"rate": 1e-3, "batch": 128},
+    ("adam", (600,) * 10, 10): {"rate": 3e-4, "batch": 128},
 }
-# Networks and passes that were not tuned.
-DEFAULT = {"rate": 1e-3, "batch": 128}
-MARKS = (0.975, 0.98)
+# Networks and passes that were not tuned; {} is the rule of this package, in batches of 500.
+DEFAULT: dict[str, dict[str, Any]] = {
+    "mini-batch": {},
+    "muon": {"rate": 0.02, "batch": 128, "schedule": "linear"},
+    "adam": {"rate": 1e-3, "batch": 128},
+}
+MARKS = (0.975, 0.98, 0.985)
 
 
 def main() -> None:
@@ -60,37 +79,44 @@ def main() -> None:
     parser.add_argument("--passes", type=count, default=10, metavar="K", help="default: 10")
     parser.add_argument("--seeds", type=count, default=5, metavar="N", help="default: 5")
     parser.add_argument("--networks", type=widths, nargs="+", default=NETWORKS, metavar="D1,D2")
+    parser.add_argument("--methods", nargs="+", choices=list(GRIDS), default=list(GRIDS))
     parser.add_argument("--out", type=Path, metavar="FILE.json", help="for all passes")
-    parser.add_argument("--tune", action="store_true", help="Adam's rate and batch size")
+    parser.add_argument("--tune", action="store_true", help="each method's settings")
     options = parser.parse_args()
+    parser.check_packages(options.methods)
     samples = parser.samples(options.mnist)
     with tempfile.TemporaryDirectory() as folder:
         (without_test_set(samples) if options.tune else samples).save(Path(folder))
         del samples
         for network in options.networks:
             if options.tune:
-                tune(folder, network, options.passes)
+                tune(folder, network, options)
             else:
-                race(folder, network, options.passes, options.seeds, options.out)
+                race(folder, network, options)
 
 
-def tune(folder: str, network: tuple[int, ...], passes: int) -> None:
+def tune(folder: str, network: tuple[int, ...], options: argparse.Namespace) -> None:
     """Held-out accuracy of every candidate."""
-    for rate, batch in itertools.product(RATES, BATCHES):
-        settings = {"rate": rate, "batch": batch, "passes": passes}
-        *_, last = stream(Job("adam", folder, network, math.inf, passes, settings))
-        print(
-            f"{name_of(network)}, rate {rate:g}, batch {batch}: "
-            f"{last['test_accuracy']:.4f} after {last['seconds']:.0f} s",
-            flush=True,
-        )
+    for name in options.methods:
+        for candidate in GRIDS[name]:
+            settings = {**candidate, "passes": options.passes}
+            *_, last = stream(Job(name, folder, network, math.inf, options.passes, settings))
+            shown = ", ".join(f"{key} {value}" for key, value in settings.items())
+            print(
+                f"{name_of(network)}, {name}, {shown}: "
+                f"{last['test_accuracy']:.4f} after {last['seconds']:.1f} s",
+                flush=True,
+            )
 
 
-def race(folder: str, network: tuple[int, ...], passes: int, seeds: int, out: Path | None) -> None:
-    """Runs of both methods, then their table."""
+def race(folder: str, network: tuple[int, ...], options: argparse.Namespace) -> None:
+    """Runs of all methods, then their table."""
+    out, passes, seeds = options.out, options.passes, options.seeds
     held = json.loads(out.read_text()) if out and out.exists() else {}
-    adam = {**ADAM.get((network, passes), DEFAULT), "passes": passes}
-    methods = {"mini-batch": {"passes": passes}, "adam": adam}
+    methods = {
+        name: {**TUNED.get((name, network, passes), DEFAULT[name]), "passes": passes}
+        for name in options.methods
+    }
     runs: dict[str, list[Any]] = {name: [] for name in methods}
     first: dict[str, Any] = {}
     for seed, (name, settings) in itertools.product(range(seeds), methods.items()):
@@ -105,7 +131,7 @@ def race(folder: str, network: tuple[int, ...], passes: int, seeds: int, out: Pa
                 out.write_text(json.dumps(held, indent=1) + "\n")
         runs[name].append(held[key]["passes"])
         first[name] = held[key]
-    print(f"784-{name_of(network)}-10, {passes} passes, {seeds} seeds; Adam: {adam}\n")
+    print(f"784-{name_of(network)}-10, {passes} passes, {seeds} seeds\n")
     print("| method | s / pass | " + " | ".join(f"s to {mark:.1%}" for mark in MARKS)
           + " | test accuracy after 1, 2, 3 passes | at the end |")  # fmt: skip
     print("|---|---|" + "---|" * (len(MARKS) + 2))
@@ -119,6 +145,8 @@ def race(folder: str, network: tuple[int, ...], passes: int, seeds: int, out: Pa
             spread([100 * r[-1]["test_accuracy"] for r in of_seeds], "{:.2f}"),
         ]
         print("| " + " | ".join(cells) + " |")
+    for name, settings in methods.items():
+        print(f"\n{name}: " + ", ".join(f"{key} {value}" for key, value in settings.items()))
     print(f"\n{machine(first)}\n", flush=True)
 
 
