@@ -57,6 +57,7 @@ ESTIMATOR = {
     "momentum": (0.5, {}),
     "damping": (2.0, {}),
     "rank": (2, {}),
+    "output_rank": (2, {}),
     "weight_decay": (0.25, {}),
     "average": (0.5, {}),
     "dropout": (0.5, {}),
@@ -100,7 +101,7 @@ SOLVER = {
 MINI_BATCH = {
     **{name: ESTIMATOR[name] for name in ("batch_size", "step_size", "schedule", "momentum")},
     **{name: ESTIMATOR[name] for name in ("damping", "rank", "rho", "weight_decay", "average")},
-    **{name: ESTIMATOR[name] for name in ("step_unit", "dropout", "input_noise")},
+    **{name: ESTIMATOR[name] for name in ("output_rank", "step_unit", "dropout", "input_noise")},
     "displacement": (0.0625, {}),
     **{name: SOLVER[name] for name in ("device", "dtype", "n_threads", "tile_rows", "precision")},
     "memory": (4 * 10**9, {}),
