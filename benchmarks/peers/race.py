@@ -14,6 +14,7 @@ prints the accuracy on the last 10,000, and reads no test set; the winners stand
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import itertools
 import json

@@ -98,7 +98,7 @@ class BCDClassifier(ClassifierMixin, BaseBCD):
         ``P^k + beta_k (P^k - P^{k-1})`` instead of its last point P^k, all blocks together. F still
         falls in every iteration, and much faster. None is the published procedure. "auto" is
         "nesterov" on full batches; mini-batches have no acceleration, only `momentum`.
-    batch_size, step_size, schedule, momentum, damping, rank, weight_decay : optional
+    batch_size, step_size, schedule, momentum, damping, rank, output_rank, weight_decay : optional
         For mini-batches, see `MiniBatchThreeSplitting`. Their defaults are those of the solver, or
         follow from the number of samples and the network, or from trials (`early_stopping`).
     average, step_unit : optional

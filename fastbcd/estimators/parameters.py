@@ -37,6 +37,7 @@ class Parameters(BaseEstimator):
     momentum: float | None = None
     damping: float | None = None
     rank: int | None = None
+    output_rank: int | None = None
     weight_decay: float | None = None
     average: float | None = None
     step_unit: str | None = None
@@ -59,5 +60,5 @@ class Parameters(BaseEstimator):
     def __setstate__(self, stored: dict[str, Any]) -> None:
         # Version 0.1 had no acceleration and no images, so its estimators go on without.
         added = ["acceleration", "layers", "image_shape", "step_unit", "augment"]
-        earlier = dict.fromkeys([*added, "dropout", "input_noise"])
+        earlier = dict.fromkeys([*added, "output_rank", "dropout", "input_noise"])
         super().__setstate__({**earlier, **stored})
