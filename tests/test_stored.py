@@ -63,15 +63,15 @@ CASES = {
         ["Y", "sample_weight", "momentum", "descent_log", "clock", "cache"],
     ),
     "MiniBatchState": (
-        lambda: MiniBatchThreeSplitting(PROBLEM, 10).init(X, Y),
+        lambda: MiniBatchThreeSplitting(PROBLEM, 10, output_rank=1).init(X, Y),
         [
             *("version", "W", "mean_W", "S", "metrics", "output_unit", "length", "rng"),
             *("sample_weight", "gains", "rms_U", "rms_D", "batch_loss", "batches", "iteration"),
-            "n_total",
+            *("n_total", "output_metrics"),
         ],
         ["X", "Y", "settings", "first", "clock", "cache"],
     ),
-    "GramMetric": (metric, METRIC, ["damping", "rank", "ceiling", "first"]),
+    "GramMetric": (metric, METRIC, ["damping", "rank", "ceiling", "power", "remembered", "first"]),
     "Certificate": (
         certificate,
         [
@@ -197,7 +197,7 @@ class StopAfterTwo(Callback):
 
 def solver_and_callbacks(mini_batch):
     if mini_batch:
-        return MiniBatchThreeSplitting(PROBLEM, 10), []
+        return MiniBatchThreeSplitting(PROBLEM, 10, output_rank=1), []
     return ThreeSplitting(PROBLEM), [Objective(), Certify()]
 
 
@@ -221,7 +221,7 @@ def test_a_checkpoint_has_exactly_these_keys(saved):
     assert metadata["format"] == 3
     name = "MiniBatchState" if mini_batch else "State"
     assert sorted(metadata["state"]) == sorted(CASES[name][1])
-    of_batches = {"W", "mean_W", "S", "metrics", "gains", "rms_U", "rms_D"}
+    of_batches = {"W", "mean_W", "S", "metrics", "output_metrics", "gains", "rms_U", "rms_D"}
     arrays = {key.partition(".")[0] for key in tensors}
     assert arrays == (of_batches if mini_batch else {"W", "V", "U"})
     if not mini_batch:

@@ -236,8 +236,9 @@ def ritz_values(
         From `eigenvectors_in_a_block`, for the sum of the sketches of all `batches`.
     trace_sum, batches : (1,) float64 arrays
         Sum of the traces, and their number. The next sums begin with what is remembered.
-    d, remembered : int
+    d : int
     damping, ceiling, power : float
+    remembered : int
     failures : (1,) int32 array
         Set to 1 where a sum is not finite; damping_level then stays.
     """
