@@ -125,6 +125,14 @@ from fastbcd.kernels.pooling import (
 )
 from fastbcd.kernels.preactivation import affine, displacement, update_preactivation
 from fastbcd.kernels.rms_scaling import layer_scales, settle_sizes
+from fastbcd.kernels.sparse import (
+    sparse_affine,
+    sparse_column_largest,
+    sparse_gradient,
+    sparse_product,
+    sparse_sketch,
+    sparse_squared_norm,
+)
 from fastbcd.kernels.state_descent import (
     accept_step,
     conjugate_step,
@@ -236,6 +244,12 @@ __all__ = [
     "solve_below_mean",
     "solve_state",
     "solve_state_penalised",
+    "sparse_affine",
+    "sparse_column_largest",
+    "sparse_gradient",
+    "sparse_product",
+    "sparse_sketch",
+    "sparse_squared_norm",
     "spread_maxima",
     "spread_means",
     "squared",

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastbcd.data.label_values import is_missing
+from fastbcd.data.sparse import is_sparse
 from fastbcd.errors import InputError
 from fastbcd.kernels import TARGETS, Loss
 
@@ -43,6 +44,11 @@ def check_matrix(
 
 def as_numbers(data: ArrayLike, name: str) -> NDArray[Any]:
     """Return `data` as a numeric array; objects and texts become float64."""
+    if is_sparse(data):
+        raise InputError(
+            f"{name} is sparse, which only inputs of mini-batches and predictions may be: give "
+            f"{name}.toarray()"
+        )
     try:
         # An array on the GPU stays there; the device has checked that it is its own.
         on_gpu = hasattr(data, "__cuda_array_interface__")
@@ -91,7 +97,11 @@ def check_inputs(
     X: ArrayLike, width: int, may_be_empty: bool = False, blocks: Blocks = all_rows
 ) -> NDArray[Any]:
     """Return X as (n, width); see `check_matrix`."""
-    X = check_matrix(X, "X", may_be_empty, blocks)
+    return check_width(check_matrix(X, "X", may_be_empty, blocks), width)
+
+
+def check_width(X: Any, width: int) -> Any:
+    """Return X (n, d); `InputError` unless d is `width`."""
     if X.shape[1] != width:
         raise InputError(f"X has {X.shape[1]} features, but the network's first width is {width}")
     return X

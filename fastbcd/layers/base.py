@@ -139,6 +139,8 @@ class Layer(ABC):
     activation."""
     has_activation: ClassVar[bool] = True
     """False for a type whose activation is always linear; then its `state_block` is exact."""
+    takes_sparse: ClassVar[bool] = False
+    """True for a type whose inputs may be `SparseRows` in mini-batches and predictions."""
     is_joined: ClassVar[bool] = False
     """True for a type that ``residual=True`` makes residual between other sizes, too."""
     d_in: int

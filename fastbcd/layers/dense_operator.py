@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fastbcd.errors import InputError
+from fastbcd.layers.products import products_of
 
 
 class DenseOperator:
@@ -19,7 +20,7 @@ class DenseOperator:
 
     def apply(self, U: Any, V: Any) -> None:
         """``U = V W^T + bias``."""
-        self._kernels.affine(U, V, self.W, self.bias)
+        products_of(self._kernels, V).affine(U, V, self.W, self.bias)
 
     def apply_linear(self, U: Any, V: Any) -> None:
         """``U = V W^T``."""

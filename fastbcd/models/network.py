@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fastbcd.data.validation import check_inputs
+from fastbcd.data.sparse import check_first_layer, is_sparse, sparse_rows
+from fastbcd.data.validation import check_inputs, check_width
 from fastbcd.devices import CPU
 from fastbcd.devices.protocol import Device
+from fastbcd.devices.sparse_rows import SparseRows
 from fastbcd.devices.tiles import Tile
 from fastbcd.devices.workspace import Buffer, Workspace
 from fastbcd.errors import InputError
@@ -82,17 +84,24 @@ class Network:
     def forward(self, X: ArrayLike, n_threads: int | None = None) -> NDArray[Any]:
         """Compute the outputs V_L (n, d_L) for inputs X (n, d_0), in the type of the weights.
 
+        X may be a sparse matrix of SciPy if the first layer is dense.
+
         `n_threads` is as in `fastbcd.ThreeSplitting`. An X that does not fit is an `InputError`.
         """
         device = CPU(n_threads)
-        inputs = check_inputs(device.as_input(X), self.widths[0])
+        inputs: Any = device.as_input(X)
+        if is_sparse(inputs):
+            inputs = check_width(sparse_rows(inputs, "X"), self.widths[0])
+            check_first_layer(self.layers[0], self.residual[0])
+        else:
+            inputs = check_inputs(inputs, self.widths[0])
         with device.session():
             return self.outputs(device, inputs)
 
     def outputs(self, device: Device, X: Any) -> Any:
         """Outputs V_L (n, d_L) for samples X, which have been checked, as an array of `device`."""
         dtype, kernels = self.W[0].dtype, device.kernels
-        inputs = device.array(X, dtype)
+        inputs = X.astype(dtype) if isinstance(X, SparseRows) else device.array(X, dtype)
         outputs = device.empty((len(inputs), self.widths[-1]), dtype)
         weights = [device.array(W, dtype) for W in self.W]
         operators = [layer.on(device, W) for layer, W in zip(self.layers, weights, strict=True)]

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastbcd.devices.sparse_rows import SparseRows
 from fastbcd.errors import InputError
 from fastbcd.kernels import activate
 from fastbcd.problem import Problem
@@ -53,7 +54,7 @@ def initial_weights(
 
 def scaled_weights(
     problem: Problem,
-    X: NDArray[Any],
+    X: NDArray[Any] | SparseRows,
     Y: NDArray[Any],
     seed: int,
     dtype: np.dtype,
@@ -73,7 +74,7 @@ def scaled_weights(
         The states overflow.
     """
     drawn = initial_weights(problem, he(), 0.0, seed, dtype)
-    V = np.asarray(X, np.float64)
+    V: Any = X if isinstance(X, SparseRows) else np.asarray(X, np.float64)
     wanted = np.ones(problem.n_layers)
     if problem.loss.in_target_units:
         wanted[-1] = output_unit(problem, Y, sample_weight) / 3
@@ -86,7 +87,7 @@ def scaled_weights(
     for layer, W, size, activation, skip in zip(
         problem.layers, drawn, wanted, problem.activations, problem.skips, strict=True
     ):
-        U = layer.linear_part(V, W)
+        U = np.asarray(layer.linear_part(V, W), np.float64)
         rms = float(np.sqrt(np.mean(U * U)))
         factor = size / rms if rms > 0.0 and layer.has_weights else 1.0
         W[:, :-1] *= dtype.type(factor)

@@ -22,7 +22,8 @@ class Batch:
     and ``D[l]`` (m, d_l) their updates, l = 1..L; ``T[l]`` (m, d_l), for residual layers only, the
     coupling residual ``V_l - S_l V_{l-1} - act(U_l)`` after the updates; ``Y`` (m, d_L) targets;
     ``projected[l]`` (m, rank) is ``V^_{l-1} Q_l`` of the metric; ``weight`` (m,) of the samples, on
-    devices that read it here; ``loss`` (1,).
+    devices that read it here; ``loss`` (1,). Unless it `reads_inputs`, ``V[0]`` is None, and each
+    batch gets rows of samples there, which stand for ``V^_0``, for the time of its sweep.
     """
 
     def __init__(
@@ -32,13 +33,16 @@ class Batch:
         problem: Problem,
         metric_ranks: Sequence[int],
         dtype: np.dtype,
+        reads_inputs: bool = True,
     ) -> None:
         def arrays(*columns: int) -> list[Array]:
             return [device.empty((m, d), dtype) for d in columns]
 
         widths = problem.widths
-        self.V = arrays(*(d + 1 for d in widths))
-        for V in self.V:
+        self.reads_inputs = reads_inputs
+        self.V: list[Any] = [] if reads_inputs else [None]
+        self.V += arrays(*(d + 1 for d in widths[len(self.V) :]))
+        for V in self.V[0 if reads_inputs else 1 :]:
             V[:, -1] = 1.0
         self.U: list[Any] = [None, *arrays(*widths[1:])]
         self.D: list[Any] = [None, *arrays(*widths[1:])]
@@ -60,8 +64,8 @@ class Batch:
         """Return a batch of m samples in the same memory."""
         part = object.__new__(Batch)
         for name, arrays in vars(self).items():
-            if name == "loss":
-                part.loss = arrays
+            if name in ("loss", "reads_inputs"):
+                setattr(part, name, arrays)
             elif isinstance(arrays, list):
                 setattr(part, name, [None if A is None else A[:m] for A in arrays])
             else:
@@ -72,14 +76,16 @@ class Batch:
         return len(self.Y)
 
 
-def held_batch(problem: Problem, device: Device, state: MiniBatchState, m: int) -> Batch:
+def held_batch(
+    problem: Problem, device: Device, state: MiniBatchState, m: int, reads_inputs: bool = True
+) -> Batch:
     """Return a batch of m samples in the memory that the cache of `state` holds for the largest."""
     held: dict[int, Batch] = state.cache.batches
     largest = max(held, default=0)
-    if m > largest or not held:
+    if m > largest or not held or held[largest].reads_inputs != reads_inputs:
         ranks = [metric.rank if metric else 0 for metric in state.metrics[1:]]
         held.clear()
-        held[m] = Batch(device, m, problem, ranks, state.dtype)
+        held[m] = Batch(device, m, problem, ranks, state.dtype, reads_inputs)
     elif m not in held:
         held[m] = held[largest].first(m)
     return held[m]

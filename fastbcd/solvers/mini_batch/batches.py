@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from fastbcd.data.augmentation import Moves
 from fastbcd.data.validation import check_loss_targets
+from fastbcd.devices.sparse_rows import SparseRows
 from fastbcd.errors import InputError
 from fastbcd.kernels import Loss
 
@@ -93,17 +94,28 @@ class Samples:
         """The number of samples of the batch on all ranks."""
         return len(self) if self.total is None else self.total
 
+    @property
+    def inputs_in_place(self) -> Any:
+        """The inputs, if they stand for ``V^_0`` where they are; None if they are to be read."""
+        if not isinstance(self.X, SparseRows):
+            return None
+        return self.X if self.index is None else self.X[self.index]
+
     def on(self, device: Any, index: Any = None) -> Samples:
         """Return these samples for `device`; `index` is its copy of their index, if it has one."""
         weight = None if self.weight is None else device.array(self.weight, np.float64)
         return replace(self, index=self.index if index is None else index, weight=weight)
 
     def read(self, device: Any, rows: slice, V: Any, Y: Any) -> None:
-        """Read `rows` of these samples into Y (m, k) and V (m, d + 1) without its last column."""
+        """Read `rows` of these samples into Y (m, k) and V (m, d + 1) without its last column.
+
+        Inputs that are in place stay there.
+        """
         if self.is_read:
             return
         part = rows if self.index is None else self.index[rows]
-        take(device, V[:, :-1], self.X, part, "X")
+        if not isinstance(V, SparseRows):
+            take(device, V[:, :-1], self.X, part, "X")
         if self.moves is not None:
             self.moves.apply(device, V[:, :-1], rows)
         targets = take(device, Y, self.Y, part, "Y")

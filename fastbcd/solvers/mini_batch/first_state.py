@@ -9,6 +9,7 @@ import numpy as np
 from fastbcd.data.validation import check_inputs, check_loss_targets
 from fastbcd.devices.protocol import Device
 from fastbcd.devices.ranks import collective_errors
+from fastbcd.devices.sparse_rows import SparseRows
 from fastbcd.problem import Problem
 from fastbcd.problem.initialization import output_unit, scaled_weights
 from fastbcd.solvers.budget import MOST_FIRST, planned_bytes_of_batches
@@ -76,6 +77,8 @@ def first_state(
 def _on_all_ranks(problem: Problem, device: Device, data: Data, rows: Any) -> tuple[Any, Any]:
     """Return these `rows` of the samples of all ranks, after a check, on all ranks."""
     ranks, own = device.ranks, rows_here(rows, data.first, len(data.X))
+    if isinstance(data.X, SparseRows):  # of one process, and checked
+        return data.X[own], device.batches.rows_of(data.Y, own)
     with collective_errors(ranks):
         some = device.batches.rows_of(data.X, own)
         X = check_inputs(some, problem.widths[0], ranks.size > 1)

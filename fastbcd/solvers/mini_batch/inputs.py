@@ -15,9 +15,11 @@ from fastbcd.data.validation import (
     check_sample_weight,
     check_some_weight,
     check_targets,
+    check_width,
 )
 from fastbcd.devices.protocol import Device
 from fastbcd.devices.ranks import collective_errors
+from fastbcd.devices.sparse_rows import SparseRows
 from fastbcd.errors import InputError
 from fastbcd.problem import Problem
 from fastbcd.solvers.mini_batch.batches import Samples
@@ -65,6 +67,8 @@ def checked_data(
 def _inputs(problem: Problem, device: Device, X: Any) -> Any:
     """Return X (n, d_0); of a memory-mapped file the first sample shows shape and type."""
     d, others = problem.widths[0], device.ranks.size > 1
+    if isinstance(X, SparseRows):
+        return check_width(X, d)
     if isinstance(X, np.memmap):
         check_inputs(X[:1], d, others)
         return X
@@ -108,7 +112,11 @@ def checked_batch(
     """Return the samples of one batch; `InputError` if they do not fit the problem or `dtype`."""
     ranks, others, weight = device.ranks, device.ranks.size > 1, None
     with collective_errors(ranks):
-        X = check_inputs(device.as_input(X), problem.widths[0], others)
+        X = device.as_input(X)
+        if isinstance(X, SparseRows):
+            X = check_width(X, problem.widths[0])
+        else:
+            X = check_inputs(X, problem.widths[0], others)
         Y = check_targets(device.as_input(Y), len(X), problem.widths[-1], others)
         check_loss_targets(Y, problem.loss)
         if sample_weight is not None:

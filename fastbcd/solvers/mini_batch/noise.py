@@ -29,9 +29,9 @@ class BatchNoise:
     masks: list[Array | None]
 
     def add_to_inputs(self, V: Array, rows: slice) -> None:
-        """``V += inputs``, for these rows (m', d_0) of the batch."""
+        """``V += inputs``, for these rows of the batch; V (m', d_0 + 1) with the ones."""
         if self.inputs is not None:
-            V += self.inputs[rows]
+            V[:, :-1] += self.inputs[rows]
 
     def mask(self, l: int, A: Array, rows: slice) -> None:
         """``A *= masks[l]``: states V_l or their updates, for these rows (m', d_l) of the batch."""

@@ -29,6 +29,7 @@ from fastbcd.solvers.mini_batch.settings import (
     settings_for,
     shares_weights,
 )
+from fastbcd.solvers.mini_batch.sparse_inputs import taken_sparse
 from fastbcd.solvers.mini_batch.state import MiniBatchState
 from fastbcd.solvers.mini_batch.sweep import BatchSweep
 from fastbcd.support.floating_point import own_errstate_in
@@ -232,7 +233,8 @@ class MiniBatchThreeSplitting:
         Parameters
         ----------
         X : (n, d_0) array
-            A memory-mapped array is read a batch at a time.
+            A memory-mapped array is read a batch at a time. It may be a sparse matrix of SciPy if
+            the first layer is dense: no part of it becomes a dense array.
         Y : (n, d_L) array
             Targets; for classification one-hot rows, see `fastbcd.one_hot`.
         seed : int
@@ -251,7 +253,7 @@ class MiniBatchThreeSplitting:
             weights are negative or all zero.
         """
         problem, device = self.problem, self.device
-        data = checked_data(problem, device, X, Y, sample_weight)
+        data = checked_data(problem, device, taken_sparse(self, X), Y, sample_weight)
         settings = self.settings(data.n)
         length = self._length(passes, length, data.n, settings.batch_size)
         averages = self.average > 0.0
@@ -331,6 +333,7 @@ class MiniBatchThreeSplitting:
         FloatingPointError
             States are not finite any more. The weights of `state` stay those before this batch.
         """
+        X = taken_sparse(self, X)
         samples = checked_batch(self.problem, self.device, X, Y, sample_weight, self.dtype)
         self._make_own(state)
         with self.device.session():

@@ -43,7 +43,10 @@ class BatchSweep:
     def learn(self, samples: Samples, numbers: StepScalars) -> None:
         """Sweep one batch; a device may repeat the launches recorded for a similar batch."""
         problem, device, state = self._problem, self._device, self._state
-        batch = held_batch(problem, device, state, len(samples))
+        in_place = samples.inputs_in_place
+        batch = held_batch(problem, device, state, len(samples), in_place is None)
+        if in_place is not None:
+            batch.V[0] = in_place
         duties, m, noise = self._duties, samples.of_all_ranks, NO_NOISE
         if samples.noise_seed is not None:
             noise = self._solver.noise.draw(samples.noise_seed, m, samples.own, state.dtype)
@@ -84,6 +87,8 @@ class BatchSweep:
         arrays_before = (arrays, (state.gains, state.rms_U, state.rms_D))
         launches = state.cache.launches
         device.batches.run(launches, batch, samples, numbers, kind, parts, arrays_before, sweep)
+        if in_place is not None:
+            batch.V[0] = None  # a state that is kept must not keep the samples
         if measured:
             device.batches.count(state.batch_loss, batch.loss[0], m)
 
@@ -145,8 +150,9 @@ class BatchSweep:
             rows, lap = tile.rows, laps(state.clock)
             part = device.zeros((2, L + 1), np.float64)
             weight = None if samples.weight is None else samples.weight[rows]
-            samples.read(device, rows, batch.V[0][rows], batch.Y[rows])
-            noise.add_to_inputs(batch.V[0][rows, :-1], rows)
+            inputs = batch.V[0][rows]
+            samples.read(device, rows, inputs, batch.Y[rows])
+            noise.add_to_inputs(inputs, rows)
             lap("V", 0)
             for l in range(1, L + 1):
                 part[0, l] = self._forward(batch, l, rows)

@@ -17,6 +17,10 @@ from fastbcd.solvers.mini_batch.shared import SharedProducts
 from fastbcd.solvers.mini_batch.state import MiniBatchState
 from fastbcd.training.clock import laps
 
+# A thread takes so many numbers of W at a time, but at least a few rows: a wide layer has few rows,
+# which would be the work of one thread.
+NUMBERS, SMALLEST = 2**22, 8
+
 
 class MomentumWork(Workspace):
     """Work array of a thread: ``M_l Q_l`` for some rows of the momentum."""
@@ -51,7 +55,8 @@ class WeightStep:
         items: list[tuple[int, slice | None]] = []
         for l in layers:
             n = len(state.W[l])
-            size = even_size(n, device.batches.weight_rows)
+            most = min(device.batches.weight_rows, max(SMALLEST, NUMBERS // state.W[l].shape[1]))
+            size = even_size(n, most)
             items += [(l, slice(start, start + size)) for start in range(0, n, size)]
         if duties.counts and not duties.renews:
             items += [(l, None) for l in layers]
