@@ -143,14 +143,6 @@ def test_a_regressor_within_a_transformed_target():
     assert cross_val_score(model, X, y, cv=3).mean() > 0.3
 
 
-def test_sparse_matrices_are_refused():
-    from scipy.sparse import csr_array
-
-    X, y = load_iris(return_X_y=True)
-    with pytest.raises(TypeError, match="Sparse data was passed"):
-        quick().fit(csr_array(X), y)
-
-
 @pytest.mark.parametrize("solver", ["mini-batch", "three-splitting", "two-splitting"])
 def test_the_model_is_the_estimator_without_scikit_learn(solver):
     X, y = load_iris(return_X_y=True)

@@ -11,6 +11,7 @@ import numpy as np
 
 from fastbcd.devices.ranks import collective_errors
 from fastbcd.devices.rows import taken
+from fastbcd.devices.sparse_rows import SparseRows
 from fastbcd.solvers.state import State
 
 # Bytes of rows that are hashed together; a rank sends at most so many to the others.
@@ -26,8 +27,9 @@ def fingerprint(device: Any, state: Any) -> str:
 
         sum over blocks of rows of SHA-256(index of the first row, bytes of the rows)  mod 2^256
 
-    for X, for Y, and for the weights of samples in full batches, if there are any. The blocks do
-    not depend on the ranks: each rank hashes the blocks that begin with one of its rows. If such a
+    for X, for Y, and for the weights of samples in full batches, if there are any. Sparse X counts
+    as the arrays of its number of columns, ends of rows, columns and values. The blocks do not
+    depend on the ranks: each rank hashes the blocks that begin with one of its rows. If such a
     block ends in the rows of later ranks, these send their rows.
 
     Parameters
@@ -37,11 +39,19 @@ def fingerprint(device: Any, state: Any) -> str:
     state : State or MiniBatchState
         X and Y may be memory-mapped; they are read in blocks.
     """
-    hashed = [state.X, state.Y]
+    hashed = [*_arrays(state.X), state.Y]
     if isinstance(state, State) and state.sample_weight is not None:
         hashed.append(state.sample_weight)
     parts = [_sum_of_blocks(device, data) for data in hashed]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _arrays(X: Any) -> list[Any]:
+    """Return X, or the arrays (n,) that stand for sparse X."""
+    if not isinstance(X, SparseRows):
+        return [X]
+    own = X.compact()
+    return [np.array([own.width]), own.last, own.columns, own.values]
 
 
 def _sum_of_blocks(device: Any, data: Any) -> tuple[str, list[int], int]:

@@ -30,4 +30,4 @@ def blocks(X: NDArray[Any], rows: int) -> Iterator[slice]:
         release(X[part])
 
 
-__all__ = ["blocks", "release", "rows_of_block"]
+__all__ = ["BLOCK_SIZE", "blocks", "release", "rows_of_block"]

@@ -13,7 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastbcd.data.blocks import blocks, rows_of_block
+from fastbcd.data.sparse import is_sparse, sparse_rows
 from fastbcd.data.validation import as_numbers, check_matrix
+from fastbcd.devices.sparse_rows import SparseRows
 from fastbcd.errors import InputError
 
 ANY = "n"
@@ -42,8 +44,10 @@ class Inputs:
     kind: str | None = None
     shape: tuple[int, ...] | None = None
 
-    def take(self, X: Any, names: Sequence[str] | None = None) -> NDArray[Any]:
+    def take(self, X: Any, names: Sequence[str] | None = None) -> Any:
         """Return X as (n, width) numbers, after comparing it with the training inputs.
+
+        Sparse X becomes `SparseRows`.
 
         If only one of X and the model has names there is a `UserWarning`, as in scikit-learn.
         Models from before format 4, which have no `kind`, do not warn.
@@ -69,7 +73,9 @@ class Inputs:
         self.check_kind(X)
         return X
 
-    def _flat(self, X: Any) -> NDArray[Any]:
+    def _flat(self, X: Any) -> Any:
+        if is_sparse(X):
+            return sparse_rows(X, "X")
         if self.shape is not None and not hasattr(X, "columns"):
             X = as_numbers(X, "X")
             if X.ndim > 2:
@@ -92,7 +98,7 @@ class Inputs:
                 stacklevel=5,
             )
 
-    def check_kind(self, X: NDArray[Any], name: str = "X") -> None:
+    def check_kind(self, X: Any, name: str = "X") -> None:
         """Raise an `InputError` if X (n, d), called `name`, cannot be of the kind in training.
 
         Whole numbers may come as floats. But a model of grey levels takes no fractions, as in
@@ -106,18 +112,26 @@ class Inputs:
             )
         if self.kind not in ("u", "b") or X.dtype.kind in ("b", self.kind):
             return
+        if isinstance(X, SparseRows):
+            own = X.compact()
+            for k in np.flatnonzero(self._are_wrong(own.values))[:1]:
+                self._refuse(name, X.dtype, own.values[k], *own.where(k))
+            return
         for rows in blocks(X, rows_of_block(X.shape[1])):
             part = X[rows]
-            wrong = (part != np.rint(part)) | (part < 0)
-            if self.kind == "b":
-                wrong |= part > 1
-            if wrong.any():
-                i, j = np.argwhere(wrong)[0]
-                raise InputError(
-                    f"{name} holds {X.dtype.name} with {part[i, j]} in row {rows.start + i}, "
-                    f"column {j}, but the model was trained on {KINDS[self.kind]}: were they "
-                    "scaled? Give them as in training"
-                )
+            for i, j in np.argwhere(self._are_wrong(part))[:1]:
+                self._refuse(name, X.dtype, part[i, j], rows.start + i, j)
+
+    def _are_wrong(self, numbers: NDArray[Any]) -> NDArray[np.bool_]:
+        """Mark numbers that are no grey levels, or no bools, where training had these."""
+        wrong = (numbers != np.rint(numbers)) | (numbers < 0)
+        return np.asarray(wrong | (numbers > 1) if self.kind == "b" else wrong)
+
+    def _refuse(self, name: str, dtype: Any, number: Any, row: int, column: int) -> None:
+        raise InputError(
+            f"{name} holds {dtype.name} with {number} in row {row}, column {column}, but the model "
+            f"was trained on {KINDS[str(self.kind)]}: were they scaled? Give them as in training"
+        )
 
 
 def names_of(X: Any) -> list[str] | None:

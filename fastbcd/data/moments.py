@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastbcd.data.blocks import blocks, rows_of_block
+from fastbcd.data.sparse import column_largest
 from fastbcd.devices.ranks import SINGLE_PROCESS, Ranks
+from fastbcd.devices.sparse_rows import SparseRows
 from fastbcd.kernels import add_compensated
 
 Vector = NDArray[np.float64]
@@ -69,8 +71,10 @@ def weight_sum(weight: Vector, ranks: Ranks) -> float:
     return math.fsum(ranks.gather(math.fsum(weight)))
 
 
-def largest_magnitude(X: NDArray[Any]) -> float:
+def largest_magnitude(X: NDArray[Any] | SparseRows) -> float:
     """Return the largest magnitude in X (n, d), in blocks of rows; 0 if n is 0."""
+    if isinstance(X, SparseRows):
+        return float(column_largest(X).max())
     largest = 0.0
     for rows in blocks(X, rows_of_block(X.shape[1])):
         largest = max(largest, abs(float(X[rows].min())), abs(float(X[rows].max())))

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastbcd.data.blocks import blocks, release, rows_of_block
+from fastbcd.data.blocks import BLOCK_SIZE, blocks, release, rows_of_block
 from fastbcd.data.moments import is_constant, largest_magnitude, moments, of_channels
+from fastbcd.data.sparse import column_largest
 from fastbcd.devices.ranks import SINGLE_PROCESS, Ranks
+from fastbcd.devices.sparse_rows import SparseRows
 from fastbcd.errors import InputError
 from fastbcd.support.floating_point import own_errstate_in
 from fastbcd.support.parameters import choice
@@ -18,6 +20,8 @@ from fastbcd.support.parameters import choice
 PREPROCESSINGS = ("auto", "none", "unit", "standard", "clipped")
 # "clipped" clips at so many deviations from the mean.
 LIMIT = 5.0
+# Sparse columns within this factor of the usual size have the same units.
+ALIKE = 32.0
 
 
 @own_errstate_in
@@ -38,7 +42,7 @@ class Preprocessing:
     @classmethod
     def fit(
         cls,
-        X: NDArray[Any],
+        X: Any,
         kind: str = "auto",
         sample_weight: NDArray[np.float64] | None = None,
         ranks: Ranks = SINGLE_PROCESS,
@@ -57,8 +61,19 @@ class Preprocessing:
 
         With `channels`, inputs are images with the channels last, and all pixels of a channel have
         the same mean and variance, so that a convolution sees the same picture everywhere.
+
+        Sparse X, whose zeros must stay zeros, is never shifted: for ``"auto"`` see `column_scales`,
+        and kinds that shift are an `InputError`.
         """
         kind = choice(kind, PREPROCESSINGS, "preprocess")
+        if isinstance(X, SparseRows):
+            if kind == "auto":
+                return cls(np.zeros(1), column_scales(column_largest(X)))
+            if kind in ("standard", "clipped"):
+                raise InputError(
+                    f"preprocess: {kind!r} shifts columns, which would fill sparse inputs; use "
+                    "auto, unit or none, or give X.toarray()"
+                )
         if kind == "auto":
             kind = "unit" if X.dtype.kind == "u" else "clipped"
         if kind == "none":
@@ -66,9 +81,7 @@ class Preprocessing:
         if kind == "unit":
             largest = np.array([largest_magnitude(X)])
             ranks.max(largest)
-            # The reciprocal of a subnormal number would be infinite.
-            divisor = np.maximum(largest, np.finfo(np.float64).tiny)
-            return cls(np.zeros(1), 1.0 / np.where(largest > 0, divisor, 1.0))
+            return cls(np.zeros(1), np.where(largest > 0, reciprocals(largest), 1.0))
         with np.errstate(all="ignore"):
             shift, deviation = moments(X, sample_weight, ranks)
         if not np.isfinite(deviation).all():
@@ -87,10 +100,18 @@ class Preprocessing:
             self, shift=np.where(kept, 0.0, self.shift), scale=np.where(kept, 1.0, self.scale)
         )
 
-    def __call__(
-        self, X: NDArray[Any], dtype: Any, out: NDArray[Any] | None = None
-    ) -> NDArray[Any]:
-        """Return X (n, d) scaled, in `dtype`; write to `out`, of this shape and type, if given."""
+    @property
+    def keeps_zeros(self) -> bool:
+        """Whether 0 stays 0, so that sparse inputs stay sparse."""
+        return not self.shift.any()
+
+    def __call__(self, X: Any, dtype: Any, out: NDArray[Any] | None = None) -> Any:
+        """Return X (n, d) scaled, in `dtype`; write to `out`, of this shape and type, if given.
+
+        Sparse X stays sparse; `InputError` unless the scaling `keeps_zeros`.
+        """
+        if isinstance(X, SparseRows):
+            return self._of_sparse(X, dtype)
         if out is None:
             out = np.empty(X.shape, dtype)
         elif out.shape != X.shape or out.dtype != dtype:
@@ -105,3 +126,45 @@ class Preprocessing:
                 out[rows] = np.clip(scaled, -self.limit, self.limit)
                 release(out[rows])
         return out
+
+    def _of_sparse(self, X: SparseRows, dtype: Any) -> SparseRows:
+        if not self.keeps_zeros:
+            raise InputError(
+                "X is sparse, but the scaling so far, which is that of dense inputs, shifts "
+                "columns; give X.toarray()"
+            )
+        scale = np.broadcast_to(self.scale, (X.width,))
+
+        def scaled(columns: NDArray[np.int32], values: NDArray[Any]) -> NDArray[Any]:
+            out = np.empty(len(values), dtype)
+            with np.errstate(over="ignore"):
+                for start in range(0, len(values), BLOCK_SIZE):
+                    part = slice(start, start + BLOCK_SIZE)
+                    numbers = values[part].astype(np.float64) * scale[columns[part]]
+                    out[part] = np.clip(numbers, -self.limit, self.limit)
+            return out
+
+        return X.with_values(scaled)
+
+
+def reciprocals(largest: NDArray[np.float64]) -> NDArray[np.float64]:
+    """``1 / largest``, 0 for 0; the reciprocal of a subnormal number would be infinite."""
+    divisor = np.maximum(largest, np.finfo(np.float64).tiny)
+    return np.where(largest > 0, 1.0 / divisor, 0.0)
+
+
+def column_scales(largest: NDArray[np.float64]) -> NDArray[np.float64]:
+    """``1 / sqrt(largest_j median)`` for sparse columns with these `largest` magnitudes (d,).
+
+    It is half of the way, in logarithms, from columns as they are to columns whose largest
+    magnitude is 1. Few samples want the latter, because rare words are told apart sooner, and many
+    want the former, because counts and weights of words, such as TF-IDF, say which of them matter.
+    A column whose largest magnitude is another one than the median by more than a factor `ALIKE`
+    has other units, and is divided by its own. Columns without numbers have the factor 0.
+    """
+    own = reciprocals(largest)
+    if not own.any():
+        return own
+    shared = float(np.median(own[own > 0.0]))
+    alike = (own >= shared / ALIKE) & (own <= shared * ALIKE)
+    return np.where(alike, np.sqrt(own * shared), own)

@@ -31,6 +31,7 @@ from fastbcd.estimators.solvers import (
 from fastbcd.estimators.stream import CallProgress, Stream, stream_solver
 from fastbcd.estimators.unchanged import unchanged_on_error
 from fastbcd.models.network import Network
+from fastbcd.models.scaled_outputs import scaled_outputs
 from fastbcd.solvers.continuation import continue_from
 from fastbcd.solvers.mini_batch.inputs import mean_one
 from fastbcd.solvers.mini_batch.schedule import SCHEDULES
@@ -58,8 +59,9 @@ class BaseBCD(Fitting):
         Parameters
         ----------
         X : (n, d) array
-            Dense numbers. It may be a pandas DataFrame, whose column names are kept. With `layers`
-            it may be images, (n, H, W, C) or (n, H, W).
+            Numbers. It may be a pandas DataFrame, whose column names are kept. With `layers` it may
+            be images, (n, H, W, C) or (n, H, W). For mini-batches it may be a sparse matrix of
+            SciPy, of which no dense copy is made.
         y : array
         sample_weight : (n,) array, optional
             One number is for all. A sample of weight 2 counts as two samples, and one of weight 0
@@ -87,6 +89,11 @@ class BaseBCD(Fitting):
                 stacklevel=2,
             )
         return self
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = plain(self.solver) == MINI_BATCH
+        return tags
 
     def _fit(self, X: Any, y: Any, sample_weight: Any) -> bool:
         """Train, and return whether Ctrl-C ended it."""
@@ -290,4 +297,4 @@ class BaseBCD(Fitting):
         n_threads = self.n_threads
         if n_threads is None and not worth_threads(network.layers, len(X)):
             n_threads = 1
-        return network.forward(self.model_.preprocessing(X, np.float64), n_threads)
+        return scaled_outputs(network, self.model_.preprocessing, X, np.float64, n_threads)

@@ -7,13 +7,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastbcd.devices.sparse_rows import SparseRows
+
 ROWS = 4096
 # With two 64-bit sums per row, some of 2^32 pairs agree with a probability of 2^-30 or less.
 KEYS = 2
 
 
 def canonical(
-    X: NDArray[Any], Y: NDArray[Any], weight: NDArray[np.float64] | None
+    X: NDArray[Any] | SparseRows, Y: NDArray[Any], weight: NDArray[np.float64] | None
 ) -> tuple[NDArray[np.intp], NDArray[np.float64] | None]:
     """Return the rows of (X, Y) to take, in their order, and their weights, None if all are equal.
 
@@ -24,7 +26,8 @@ def canonical(
     Parameters
     ----------
     X : (n, d) array
-        Finite numbers, which are compared as float64; 0 and -0 are equal.
+        Finite numbers, which are compared as float64; 0 and -0 are equal. Sparse samples get the
+        same order as dense ones.
     Y : (n, k) array
         Finite numbers, too: a row is a sample with its target.
     weight : (n,) array or None
@@ -37,7 +40,8 @@ def canonical(
     order = kept[np.lexsort((weights[kept], *keys.T[:, kept]))]
     new = _differs_from_last(X, Y, order, keys)
     if new is None:
-        columns = (*_rows(Y, order).T, *_rows(X, order).T)
+        of_inputs = _bytes_of_rows(X[order]) if isinstance(X, SparseRows) else _rows(X, order).T
+        columns = (*_rows(Y, order).T, *of_inputs)
         order = order[np.lexsort((weights[order], *columns))]
         new = _differs_from_last(X, Y, order, None)
         assert new is not None
@@ -47,10 +51,21 @@ def canonical(
 
 
 def _rows(A: NDArray[Any], rows: Any) -> NDArray[np.float64]:
-    return np.asarray(A[rows], np.float64) + 0.0  # -0 becomes 0
+    return _numbers(A[rows])
 
 
-def _hash(A: NDArray[Any], offset: int) -> NDArray[np.uint64]:
+def _bytes_of_rows(A: SparseRows) -> list[NDArray[np.intp]]:
+    """Return one number for each row (n,): the place of its columns and values in their order."""
+    parts = zip(A.first, A.last, strict=True)
+    texts = [A.columns[i:j].tobytes() + _numbers(A.values[i:j]).tobytes() for i, j in parts]
+    return [np.unique(texts, return_inverse=True)[1]]
+
+
+def _numbers(values: NDArray[Any]) -> NDArray[np.float64]:
+    return np.asarray(values, np.float64) + 0.0  # -0 becomes 0
+
+
+def _hash(A: NDArray[Any] | SparseRows, offset: int) -> NDArray[np.uint64]:
     """``sum_j a_ij r_jk mod 2^64`` of the mixed bits a_ij of A (n, d) and fixed odd numbers r_jk.
 
     Column j of A is column offset + j of the whole row.
@@ -59,16 +74,33 @@ def _hash(A: NDArray[Any], offset: int) -> NDArray[np.uint64]:
     factors = draw | np.uint64(1)
     keys = np.empty((len(A), KEYS), np.uint64)
     for start in range(0, len(A), ROWS):
-        bits = _rows(A, slice(start, start + ROWS)).view(np.uint64)
-        # Mix the bits, because short numbers end in zeros, and few bits of a sum would vary.
-        bits ^= bits >> np.uint64(32)
-        for k in range(KEYS):
-            keys[start : start + ROWS, k] = bits @ factors[:, k]
+        rows = slice(start, start + ROWS)
+        if isinstance(A, SparseRows):
+            own = A[rows].compact()
+            bits = _mixed(_numbers(own.values))
+            for k in range(KEYS):  # 0 adds nothing, so the sums are those of the dense rows
+                sums = np.cumsum(bits * factors[own.columns, k], dtype=np.uint64)
+                sums = np.concatenate([np.zeros(1, np.uint64), sums])
+                keys[rows, k] = sums[own.last] - sums[own.first]
+        else:
+            bits = _mixed(_rows(A, rows))
+            for k in range(KEYS):
+                keys[rows, k] = bits @ factors[:, k]
     return keys
 
 
+def _mixed(numbers: NDArray[np.float64]) -> NDArray[np.uint64]:
+    """Mix the bits, because short numbers end in zeros, and few bits of a sum would vary."""
+    bits = numbers.view(np.uint64)
+    bits ^= bits >> np.uint64(32)
+    return bits
+
+
 def _differs_from_last(
-    X: NDArray[Any], Y: NDArray[Any], order: NDArray[np.intp], keys: NDArray[np.uint64] | None
+    X: NDArray[Any] | SparseRows,
+    Y: NDArray[Any],
+    order: NDArray[np.intp],
+    keys: NDArray[np.uint64] | None,
 ) -> NDArray[np.bool_] | None:
     """Mark rows that differ from the one before, in this order.
 
@@ -84,8 +116,23 @@ def _differs_from_last(
         part = same[start : start + ROWS]
         equal = np.ones(len(part), bool)
         for A in (X, Y):
-            equal &= (_rows(A, before[part]) == _rows(A, after[part])).all(axis=1)
+            equal &= _are_equal(A, before[part], after[part])
         new[part + 1] = ~equal
         if keys is not None and not equal.all():
             return None
     return new
+
+
+def _are_equal(
+    A: NDArray[Any] | SparseRows, some: NDArray[np.intp], others: NDArray[np.intp]
+) -> NDArray[np.bool_]:
+    """Mark the pairs of rows of A that are equal, (m,)."""
+    if not isinstance(A, SparseRows):
+        return np.asarray((_rows(A, some) == _rows(A, others)).all(axis=1))
+    one, two = A[some], A[others]
+    equal = one.last - one.first == two.last - two.first
+    one, two = one[equal].compact(), two[equal].compact()
+    differ = (one.columns != two.columns) | (one.values != two.values)
+    numbers = np.concatenate([[0], np.cumsum(differ)])
+    equal[equal] = numbers[one.last] == numbers[one.first]
+    return equal

@@ -15,7 +15,9 @@ from fastbcd.callbacks.held_out import HeldOut
 from fastbcd.data.inputs import Inputs
 from fastbcd.data.moments import binary_columns
 from fastbcd.data.preprocessing import PREPROCESSINGS, Preprocessing
+from fastbcd.data.sparse import is_sparse, sparse_rows
 from fastbcd.data.validation import check_present
+from fastbcd.devices.sparse_rows import SparseRows
 from fastbcd.errors import InputError
 from fastbcd.estimators.images import Shape, checked_shape, image_rows
 from fastbcd.estimators.parameters import Parameters
@@ -92,19 +94,30 @@ class Fitting(Parameters):
         """Call `validate_data` for X, or X and y, and check the kind of X's numbers.
 
         It must be the kind to which the scaling was fitted; with `reset` it becomes that kind.
-        Images become rows, and must have the same shape as in training.
+        Images become rows, and must have the same shape as in training. Sparse X becomes
+        `SparseRows`, if mini-batches or a trained network are to take it.
         """
+        if is_sparse(X):
+            more["ensure_all_finite"] = False  # our own check names row and column
         if self.layers is not None:
             X = self._rows(X, reset)
         elif reset:
             self._image_shape = checked_shape(self.image_shape)
         try:
-            checked = validate_data(self, X, *y, reset=reset, **more)
+            checked = validate_data(self, X, *y, reset=reset, accept_sparse="csr", **more)
         except TypeError:  # NumPy and scikit-learn cannot compare pandas' NA
             for name, array in zip(("X", "y"), (X, *y), strict=False):
                 check_present(array, name)
             raise
         A = checked[0] if y else checked
+        if is_sparse(A):
+            if y and plain(self.solver) != MINI_BATCH:
+                raise InputError(
+                    f"X is sparse, but solver {self.solver!r} needs dense samples; use solver="
+                    f"{MINI_BATCH!r}, or give X.toarray()"
+                )
+            A = sparse_rows(A, "X")
+            checked = (A, *checked[1:]) if y else A
         if A.dtype.kind in "mM":  # scikit-learn accepts dates
             raise InputError(f"X must hold numbers only, got {A.dtype}")
         if reset:
@@ -179,7 +192,8 @@ class Fitting(Parameters):
             channels = None if self._image_shape is None else self._image_shape[-1]
             inputs = Preprocessing.fit(X, self.preprocess, weight, channels=channels)
             kind = plain(self.preprocess)
-            if kind == "auto" and channels is None and X.dtype.kind != "u":
+            shifted = not isinstance(X, SparseRows) and X.dtype.kind != "u"
+            if kind == "auto" and channels is None and shifted:
                 inputs = inputs.keeping(binary_columns(X))
             targets = self._fit_targets(samples.codes, weight)
             return Scaling.of(inputs, targets, kind, X, raw, weight, channels)

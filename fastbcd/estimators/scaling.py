@@ -13,7 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastbcd.data.moments import binary_columns, largest_magnitude, of_channels
-from fastbcd.data.preprocessing import Preprocessing
+from fastbcd.data.preprocessing import Preprocessing, column_scales, reciprocals
+from fastbcd.data.sparse import column_largest
+from fastbcd.devices.sparse_rows import SparseRows
+from fastbcd.errors import InputError
 from fastbcd.estimators.moments import ENOUGH, Moments, RecentMoments, Vector
 
 Array = NDArray[Any]
@@ -37,8 +40,8 @@ class Scaling:
         None if the scaling of inputs has no mean and deviation.
     target_moments : RecentMoments
         Moments of the targets in their own units, or of one-hot rows.
-    largest : float or None
-        Largest magnitude of the inputs; None if they are not divided by it.
+    largest : (1,) or (d,) array, or None
+        Largest magnitude of the inputs, or of each column; None if they are not divided by it.
     channels : int or None
         Channels of images, in each of which all pixels have the same scale.
     binary : (d,) array of bool, or None
@@ -50,7 +53,7 @@ class Scaling:
     kind: str
     input_moments: RecentMoments | None
     target_moments: RecentMoments
-    largest: float | None = None
+    largest: Vector | None = None
     channels: int | None = None
     binary: NDArray[np.bool_] | None = None
 
@@ -81,14 +84,21 @@ class Scaling:
                 variance = _with(variance, binary, own.variance)
             input_moments = RecentMoments.of(Moments(weight, mean, variance))
         target_moments = RecentMoments.of(Moments.of(T, sample_weight))
-        largest = largest_magnitude(X) if by_largest else None
+        largest = _largest(X, len(inputs.scale)) if by_largest else None
         moments = input_moments, target_moments
         return cls(inputs, targets, kind, *moments, largest, channels, binary)
 
     def follow(self, X: Array, T: Array, sample_weight: Array | None) -> Scaling:
         """Return the scaling after more samples X (m, d), T (m, k) of these weights (m,)."""
-        largest = None if self.largest is None else max(self.largest, largest_magnitude(X))
+        largest = self.largest
+        if largest is not None:
+            largest = np.maximum(largest, _largest(X, len(largest)))
         if largest is None:
+            if isinstance(X, SparseRows) and self.input_moments is not None:
+                raise InputError(
+                    "X is sparse, but was dense so far, when its columns were shifted; give "
+                    "X.toarray()"
+                )
             inputs, input_moments = self._follow_moments(X, sample_weight)
         else:
             inputs, input_moments = self._follow_largest(largest), None
@@ -103,12 +113,14 @@ class Scaling:
             largest=largest,
         )
 
-    def _follow_largest(self, largest: float) -> Preprocessing:
+    def _follow_largest(self, largest: Vector) -> Preprocessing:
         # After nothing but 0, any number is a better guess of the largest than 1.
-        first = self.largest == 0.0 and largest > 0.0
-        if first or largest * self.inputs.scale[0] > FACTOR:
-            return replace(self.inputs, scale=np.array([1.0 / largest]))
-        return self.inputs
+        first = (self.largest == 0.0) & (largest > 0.0)
+        scale = reciprocals(largest) if len(largest) == 1 else column_scales(largest)
+        wrong = first | (self.inputs.scale > FACTOR * scale)
+        if not wrong.any():
+            return self.inputs
+        return replace(self.inputs, scale=np.where(wrong, scale, self.inputs.scale))
 
     def _follow_moments(
         self, X: Array, sample_weight: Array | None
@@ -158,7 +170,7 @@ class Scaling:
     @property
     def is_uninformative(self) -> bool:
         """Whether all inputs so far became 0, so that nothing can have been learned from them."""
-        return not self.inputs.scale.any() or self.largest == 0.0
+        return not self.inputs.scale.any() or (self.largest is not None and not self.largest.any())
 
     def begins(self, before: Scaling) -> bool:
         """Whether these are the first samples whose inputs differ, after those of `before`."""
@@ -170,6 +182,11 @@ class Scaling:
         deviation = self.target_moments.moments.deviation / (1.0 if scale is None else scale)
         unit = float(np.sqrt(np.mean(deviation**2)))
         return unit if unit > 0.0 and not 1.0 / FACTOR <= unit / now <= FACTOR else now
+
+
+def _largest(X: Any, n: int) -> Vector:
+    """Return the largest magnitude of X (1,), or of each of its n columns."""
+    return np.array([largest_magnitude(X)]) if n == 1 else column_largest(X)
 
 
 def _with(values: Vector, columns: NDArray[np.bool_], new: Vector) -> Vector:

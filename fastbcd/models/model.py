@@ -22,6 +22,7 @@ from fastbcd.files.atomic import user_path
 from fastbcd.models.means import means
 from fastbcd.models.model_file import read_model, texts, write_model
 from fastbcd.models.network import Network
+from fastbcd.models.scaled_outputs import scaled_outputs
 from fastbcd.support.floating_point import own_errstate_in
 from fastbcd.support.parameters import flag, require_integer
 
@@ -139,7 +140,7 @@ class Model:
         Parameters
         ----------
         X : (n, d) array or data frame
-            It may also be images, (n, ...), of the shape in training.
+            It may also be images, (n, ...), of the shape in training, or a sparse matrix of SciPy.
         n_threads : int, optional
             Default: as many as BLAS would use.
         names : sequence of str, optional
@@ -155,7 +156,8 @@ class Model:
         if self.table is not None and own is not None and own != self.feature_names:
             X, names = self.table(columns_of(X)), self.feature_names
         X = self.inputs.take(X, names)
-        return self.network.forward(self.preprocessing(X, self.network.W[0].dtype), n_threads)
+        dtype = self.network.W[0].dtype
+        return scaled_outputs(self.network, self.preprocessing, X, dtype, n_threads)
 
     def predict(
         self, X: Any, n_threads: int | None = None, names: Sequence[str] | None = None
