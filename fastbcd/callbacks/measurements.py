@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from fastbcd.data.sparse import is_sparse, sparse_rows
 from fastbcd.kernels import loss_sum
 from fastbcd.models.means import means
 from fastbcd.solvers.base import BlockCoordinateDescent
@@ -73,13 +74,13 @@ class Accuracy(Every):
 
     def __init__(self, name: str, X: ArrayLike, labels: ArrayLike, every: int = 1) -> None:
         super().__init__(every)
-        self.name, self.X, self.labels = name, X, np.asarray(labels)
+        self.name, self.X, self.labels = name, _samples(X), np.asarray(labels)
 
     def on_iteration(self, solver: Solver, state: Any, record: Record) -> None:
         if self.due(record):
             right = 0
             if len(self.labels):
-                network, X = network_of(solver, state), np.asarray(self.X)
+                network, X = network_of(solver, state), self.X
                 for rows in solver.device.blocks(X):
                     outputs = network.forward(X[rows], solver.device.n_threads)
                     right += int(np.count_nonzero(hits(outputs, self.labels[rows])))
@@ -107,7 +108,7 @@ class NumberScores(Every):
 
     def __init__(self, name: str, X: ArrayLike, Y: ArrayLike, every: int = 1) -> None:
         super().__init__(every)
-        self.name, self.X, self.Y = name, X, np.asarray(Y)
+        self.name, self.X, self.Y = name, _samples(X), np.asarray(Y)
 
     def on_start(self, solver: Solver, state: Any, max_iter: int) -> None:
         super().on_start(solver, state, max_iter)
@@ -124,7 +125,7 @@ class NumberScores(Every):
         loss = solver.problem.loss
         sums = np.zeros(self.Y.shape[1] + 1)
         if len(self.Y):
-            network, X = network_of(solver, state), np.asarray(self.X)
+            network, X = network_of(solver, state), self.X
             for rows in solver.device.blocks(X):
                 outputs, Y = network.forward(X[rows], solver.device.n_threads), self.Y[rows]
                 error = means(loss.name, outputs.astype(np.float64)) - Y
@@ -151,3 +152,7 @@ def hits(outputs: Any, labels: Any) -> Any:
     if labels.ndim == 2:
         return ((outputs > 0) == (labels > 0)).all(axis=1)
     return np.argmax(outputs, axis=1) == labels
+
+
+def _samples(X: Any) -> Any:
+    return sparse_rows(X, "X") if is_sparse(X) else np.asarray(X)

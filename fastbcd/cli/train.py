@@ -35,6 +35,7 @@ from fastbcd.cli.train_options import BALANCED, Formatter, add_options, check_op
 from fastbcd.cli.training_data import Targets, read_data, targets_of
 from fastbcd.data import Dataset, Preprocessing
 from fastbcd.data.augmentation import scale_padding
+from fastbcd.data.sparse import is_sparse
 from fastbcd.data.tables.description import describe
 from fastbcd.data.tables.target import NUMBERS
 from fastbcd.devices.ranks import Ranks, collective_errors, get_ranks, on_root
@@ -96,8 +97,9 @@ def run(options: argparse.Namespace) -> int:
     scale_padding(solver, preprocessing)
     check_options(options)
     make_model = _model_maker(dataset, targets, preprocessing, solver)
+    dtype = solver.dtype
     X_train, X_test = (
-        preprocessing(X, solver.dtype, out=allocate(X.shape, solver.dtype))
+        preprocessing(X, dtype, out=None if is_sparse(X) else allocate(X.shape, dtype))
         for X in (dataset.X_train, dataset.X_test)
     )
     dataset.X_train = dataset.X_test = None  # from here on only the scaled ones are needed

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from fastbcd.data.tables.encoder import TableEncoder
 
 FORMS = (
-    "a folder of MNIST-style IDX files, of four .npy arrays, of .npz shards or of CIFAR-10, an "
+    "a folder of MNIST-style IDX files, of four .npy arrays (sparse features: X_train.npz and "
+    "X_test.npz of scipy.sparse.save_npz), of .npz shards or of CIFAR-10, an "
     ".npz archive, or a .csv, .tsv (packed or not: .csv.gz) or .parquet file"
 )
 
@@ -59,8 +60,9 @@ def load(
     ----------
     source : str, Path or None
         A folder of IDX files, a folder of ``X_train.npy``, ``y_train.npy``, ``X_test.npy`` and
-        ``y_test.npy``, a folder of ``.npz`` shards, a folder of CIFAR-10 (batches pickled by
-        Python or binary, or ``train.npz`` and ``test.npz`` with images in JPEG), an ``.npz``, a
+        ``y_test.npy``, the same with sparse features in ``X_train.npz`` and ``X_test.npz`` of
+        `scipy.sparse.save_npz`, a folder of ``.npz`` shards, a folder of CIFAR-10 (batches pickled
+        by Python or binary, or ``train.npz`` and ``test.npz`` with images in JPEG), an ``.npz``, a
         ``.csv`` or ``.tsv``, compressed (``.gz``) or not, or None. Endings may have letters of any
         case, and arrays may have other usual names, such as ``x_train`` and ``train_images``. ``~``
         is the user's home.

@@ -10,6 +10,7 @@ from fastbcd.data.idx_folder import idx_files, open_idx_folder
 from fastbcd.data.npy import npy_files, open_npy_folder
 from fastbcd.data.npz import open_shards, shards_of
 from fastbcd.data.reading import Sets
+from fastbcd.data.sparse_folder import load_sparse_folder, sparse_files
 from fastbcd.data.table import is_table
 from fastbcd.errors import InputError
 
@@ -20,7 +21,7 @@ SHOWN = 8
 def open_folder(folder: Path, training: bool, forms: str) -> Sets | Dataset:
     """Open the data in `folder`; for prediction (not `training`) only what that needs.
 
-    CIFAR-10 is small, so it is read whole.
+    CIFAR-10 is small, and sparse features are for one process, so they are read whole.
 
     Raises
     ------
@@ -28,6 +29,8 @@ def open_folder(folder: Path, training: bool, forms: str) -> Sets | Dataset:
         The files have none of the `forms`. The message says what the folder holds.
     """
     try:
+        if sparse_files(folder):
+            return load_sparse_folder(folder, training)
         if npy_files(folder):
             return open_npy_folder(folder, training)
         if is_cifar(folder):

@@ -22,6 +22,7 @@ from fastbcd.data.inputs import check_same_shape
 from fastbcd.data.source import Source
 from fastbcd.data.validation import as_numbers, check_finite
 from fastbcd.devices.ranks import Ranks
+from fastbcd.devices.sparse_rows import SparseRows
 from fastbcd.errors import InputError
 
 # Makes the array that rows are read into, given its shape and type.
@@ -175,6 +176,11 @@ def share(dataset: Dataset, ranks: Ranks, allocate: Allocate, unit: Unit) -> Dat
     def rows_of(array: Any, allocate: Allocate, unit: int = 1) -> Any:
         if array is None:
             return None
+        if isinstance(array, SparseRows):
+            raise InputError(
+                f"{dataset.name} has sparse features, which are for one process in memory: leave "
+                "out mpiexec and --memory"
+            )
         own = array[ranks.rows(len(array), unit)]
         out = allocate(own.shape, own.dtype) if len(own) else np.empty(own.shape, own.dtype)
         out[...] = own
