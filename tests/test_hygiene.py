@@ -14,7 +14,7 @@ SOURCES = sorted([*(ROOT / "fastbcd").glob("**/*.py"), *(ROOT / "kernels").glob(
 # left and from the floors below, never from those above. docs/architecture.md says what each is.
 FLOORS = (
     *("kernels", "errors", "support", "files", "devices", "layers", "problem", "data", "models"),
-    *("training", "solvers", "mini_batch", "checkpoints", "callbacks", "warmup"),
+    *("training", "solvers", "mini_batch", "checkpoints", "callbacks", "trials", "warmup"),
     *("plots", "export", "torch", "estimators", "cli"),
 )
 

@@ -5,9 +5,8 @@ import pytest
 from sklearn.datasets import make_classification
 from sklearn.metrics import log_loss
 
-from fastbcd import BCDClassifier, BCDRegressor, InputError
-from fastbcd.estimators import trials
-from fastbcd.estimators.trials import Trial, chosen_by_trials, held_out, run_trial
+from fastbcd import BCDClassifier, BCDRegressor, InputError, trials
+from fastbcd.trials import Trial, chosen_by_trials, held_out, run_trial
 
 X, y = make_classification(700, 12, n_informative=4, flip_y=0.3, random_state=0)
 ROWS, NEW = slice(100), slice(200, None)

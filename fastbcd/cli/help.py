@@ -46,7 +46,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "tables": "",  # it has its options
         "network and objective": "hidden layers activation loss gamma rho weight-penalty "
         "state-penalty class-weight reduction",
-        "algorithm": "algorithm batch-size epochs seed",
+        "algorithm": "algorithm batch-size epochs no-trials seed",
         # These have their options.
         "mini-batches": "",
         "full batches (--batch-size full)": "",

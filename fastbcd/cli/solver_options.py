@@ -64,7 +64,8 @@ MINI_BATCH_OPTIONS: dict[str, tuple[type, str]] = {
     "damping": (
         float,
         "proximal weight of W, in units of the mean eigenvalue of the Gram matrix; default: 5, "
-        "or less for batches above 500, or 25 for a table with other columns than numbers",
+        "or less for batches above 500, or 25 for a table with other columns than numbers; see "
+        "--no-trials",
     ),
     "rank": (int, "number of directions in the metric; default: 16, or more for batches above 500"),
     "output_rank": (
@@ -150,8 +151,8 @@ def add_solver_options(parser: argparse.ArgumentParser) -> None:
     )
     add("--reduction", choices=REDUCTIONS, default="mean", help="F is a mean or a sum over the "
         "samples; on mini-batches this changes only the F that is shown")  # fmt: skip
-    add("--epochs", type=int, help="passes over the data; default: 10, or as many as make 1200 "
-        f"batches; {ITERATIONS} on full batches")  # fmt: skip
+    add("--epochs", type=int, help="passes over the data; default: as trials choose, or else "
+        f"10, or as many as make 1200 batches; {ITERATIONS} on full batches")  # fmt: skip
     add("--device", choices=list(DEVICES), default="cpu", help="where to compute")
     add("--precision", choices=PRECISIONS, default="float32", help="precision of products on a "
         "GPU; bf16 also for mini-batches on a processor with AVX512-BF16")  # fmt: skip

@@ -93,8 +93,12 @@ def table_options(options: argparse.Namespace) -> TableOptions:
     )
 
 
-def choose_for_table(options: argparse.Namespace, encoding: TableEncoding | None) -> None:
+def choose_for_table(
+    options: argparse.Namespace, encoding: TableEncoding | None, trials: bool
+) -> None:
     """Give options that were not given the defaults for a table that needed an encoding.
+
+    With `trials` these choose the damping.
 
     Such tables have few rows and much noise: `HIDDEN` and `DAMPING` were better there than the
     defaults for other data, on inner splits of five tables (docs/tables.md).
@@ -103,7 +107,7 @@ def choose_for_table(options: argparse.Namespace, encoding: TableEncoding | None
         return
     if options.hidden is None and options.layers is None:
         options.hidden = HIDDEN
-    if options.damping is None and not takes_full_batches(options):
+    if options.damping is None and not trials and not takes_full_batches(options):
         options.damping = DAMPING
 
 

@@ -33,6 +33,7 @@ from fastbcd.cli.run_folder import RunFolder
 from fastbcd.cli.solver_options import image_shape_of, solver_of
 from fastbcd.cli.train_options import BALANCED, Formatter, add_options, check_options
 from fastbcd.cli.training_data import Targets, read_data, targets_of
+from fastbcd.cli.trials import choose_by_trials, holds_trials
 from fastbcd.data import Dataset, Preprocessing
 from fastbcd.data.augmentation import scale_padding
 from fastbcd.data.sparse import is_sparse
@@ -92,7 +93,15 @@ def run(options: argparse.Namespace) -> int:
     held_out = hold_out(options, dataset, targets)
     shape = (dataset.n_train, dataset.X_train.shape[1])
     dataset.image_shape = image_shape_of(options, dataset.image_shape, shape[1])
-    solver = solver_of(options, shape, targets.n_outputs, comm, dataset.image_shape)
+    solver_for = partial(
+        solver_of,
+        shape=shape,
+        n_classes=targets.n_outputs,
+        comm=comm,
+        image_shape=dataset.image_shape,
+    )
+    trials, given = holds_trials(options, dataset.n_train), argparse.Namespace(**vars(options))
+    solver = solver_for(options)
     preprocessing = _preprocessing(options, dataset, ranks)
     scale_padding(solver, preprocessing)
     check_options(options)
@@ -105,6 +114,10 @@ def run(options: argparse.Namespace) -> int:
     dataset.X_train = dataset.X_test = None  # from here on only the scaled ones are needed
     Y_train = targets.network_targets(allocate, solver.dtype)
     weight = targets.balanced(ranks) if options.class_weight == BALANCED else None
+    chosen = None
+    if trials:
+        chosen = choose_by_trials(given, solver_for, X_train, Y_train, weight, targets.train)
+        solver, options = solver_for(given), given
 
     if folder is not None and on_root(ranks, folder.checkpoint.exists):
         state, past = _restored(folder, before, options, solver, X_train, Y_train, weight)
@@ -115,6 +128,8 @@ def run(options: argparse.Namespace) -> int:
         folder = RunFolder(on_root(ranks, lambda: _prepare(path, options, dataset)))
         if not options.quiet and ranks.rank == 0 and dataset.targets:
             print(describe(dataset, targets.of_model()["classes"]), flush=True)
+        if not options.quiet and chosen is not None:
+            print(chosen, flush=True)
 
     if reason is not None:
         logger.info(reason)

@@ -16,6 +16,7 @@ from fastbcd.callbacks.measurements import accuracy
 from fastbcd.cli.resume import check_same_columns
 from fastbcd.cli.solver_options import LOSS, LOSS_OF_LABELS, tile_rows_of
 from fastbcd.cli.table_options import choose_for_table, table_options
+from fastbcd.cli.trials import holds_trials
 from fastbcd.data import Dataset, load
 from fastbcd.data.class_weight import balanced_weights
 from fastbcd.data.label_columns import check_both_occur, loss_of_labels
@@ -57,7 +58,7 @@ def read_data(
     else:
         with collective_errors(ranks):
             dataset = read()
-        choose_for_table(options, dataset.encoding)
+        choose_for_table(options, dataset.encoding, holds_trials(options, dataset.n_train))
         if ranks.size > 1 or allocate is not None:
             unit = tile_rows_of(options, ranks.size)
             dataset = share(dataset, ranks, np.empty if allocate is None else allocate, unit)

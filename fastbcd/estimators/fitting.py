@@ -24,12 +24,12 @@ from fastbcd.estimators.parameters import Parameters
 from fastbcd.estimators.samples import Array, Samples
 from fastbcd.estimators.scaling import Scaling
 from fastbcd.estimators.solvers import AUTO, MINI_BATCH, check_fraction, make_layers, make_solver
-from fastbcd.estimators.trials import CHOSEN, chosen_by_trials, have_trials
 from fastbcd.models.model import Model
 from fastbcd.solvers.defaults import ITERATIONS, AnySolver
 from fastbcd.solvers.mini_batch import MiniBatchThreeSplitting
 from fastbcd.support.parameters import choice, flag, loss_name, plain, require_integer
 from fastbcd.training.loop import Callback, Result
+from fastbcd.trials import CHOSEN, chosen_by_trials, have_trials
 
 # Arguments of `Model` that describe the targets.
 TARGETS = ("classes", "multi_label", "target_shift", "target_scale")

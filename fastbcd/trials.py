@@ -66,6 +66,11 @@ def have_trials(n: int) -> bool:
     return FEWEST <= n < MOST
 
 
+def share_held_out(n: int) -> float:
+    """Return the share of n samples that trials hold out."""
+    return 1.0 / _step(n)
+
+
 def chosen_by_trials(
     solver_for: Callable[[dict[str, Any]], Any],
     X: Array,
@@ -109,13 +114,17 @@ def chosen_by_trials(
 
 def held_out(order: Array, seed: int) -> NDArray[np.bool_]:
     """Mark every k-th sample in the given order, in which equal numbers are shuffled."""
-    n = len(order)
-    step = min(max(n // 250, 4), 10)
+    n, step = len(order), _step(len(order))
     rng = np.random.default_rng([seed, n])
     rows = np.lexsort((rng.permutation(n), order))
     held = np.zeros(n, bool)
     held[rows[rng.integers(step) :: step]] = True
     return held
+
+
+def _step(n: int) -> int:
+    """Return k, of which every k-th of n samples is held out."""
+    return min(max(n // 250, 4), 10)
 
 
 def passes_of(batches: int, n: int, size: int) -> int:
