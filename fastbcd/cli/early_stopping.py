@@ -64,12 +64,15 @@ def check_early_stopping(options: argparse.Namespace, ranks: Ranks) -> None:
 class HeldOutSamples:
     """Samples that are held out: raw inputs X (n, d), targets Y (n, k) of the network, their score.
 
+    `weight` (n,) or None is that of their loss.
+
     ``score(outputs, Y, weight)`` is the accuracy, or R^2 of numbers.
     """
 
     X: Any
     Y: Any
     score: Callable[..., float]
+    weight: Any = None
 
     def callbacks(
         self, options: argparse.Namespace, preprocessing: Any, dtype: Any
@@ -77,7 +80,7 @@ class HeldOutSamples:
         """Make the callbacks that measure these samples and stop by their loss."""
         X = preprocessing(self.X, dtype)
         stop = EarlyStopping("validation_loss", options.n_iter_no_change, options.tol, mode="min")
-        return [HeldOut(X, self.Y, None, self.score), stop]
+        return [HeldOut(X, self.Y, self.weight, self.score), stop]
 
 
 def hold_out(options: argparse.Namespace, dataset: Dataset, targets: Any) -> HeldOutSamples | None:
@@ -103,7 +106,14 @@ def hold_out(options: argparse.Namespace, dataset: Dataset, targets: Any) -> Hel
                 f"share of {options.validation_fraction:g} of them"
             )
         held[rng.choice(rows, max(1, count), replace=False)] = True
-    samples = HeldOutSamples(dataset.X_train[held], targets.give_up(held), targets.score)
+    weight = dataset.weight_train
+    if weight is not None:
+        for part, rows in (("held out", held), ("left to train on", ~held)):
+            if not weight[rows].any():
+                raise InputError(f"--early-stopping: all samples {part} have the weight 0")
+        weight, dataset.weight_train = weight[held], weight[~held]
+    Y = targets.give_up(held)
+    samples = HeldOutSamples(dataset.X_train[held], Y, targets.score, weight)
     dataset.X_train, dataset.n_train = dataset.X_train[~held], len(targets.train)
     return samples
 

@@ -56,6 +56,12 @@ def add_table_options(parser: argparse.ArgumentParser) -> None:
         "if there are several targets, or if --loss is for numbers only; of several targets "
         "labels if they hold yes and no, or if --loss is for classes",
     )
+    group.add_argument(
+        "--weights",
+        metavar="COLUMN",
+        help="column with a number of at least 0 for each row: how often it counts in training, "
+        "or its exposure; it is no input",
+    )
     add_reading_options(group)
 
 
@@ -68,7 +74,7 @@ def table_options(options: argparse.Namespace) -> TableOptions:
         An option has another form, or needs a table.
     """
     if options.data is None or not is_table(Path(options.data)):
-        for name in ("column", "task", "separator", "decimal"):
+        for name in ("column", "task", "weights", "separator", "decimal"):
             if getattr(options, name) is not None:
                 raise InputError(f"--{name} needs a table, but DATA is {options.data or 'digits'}")
     kinds = {}
@@ -89,7 +95,8 @@ def table_options(options: argparse.Namespace) -> TableOptions:
         prefer_classes=not loss.is_for_numbers,
         separator=separator_of(options),
         decimal=options.decimal,
-        scaling="clipped" if options.preprocess == "auto" else options.preprocess,
+        scaling=_scaling(options.preprocess),
+        weights=options.weights,
     )
 
 

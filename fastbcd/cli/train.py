@@ -113,7 +113,9 @@ def run(options: argparse.Namespace) -> int:
     )
     dataset.X_train = dataset.X_test = None  # from here on only the scaled ones are needed
     Y_train = targets.network_targets(allocate, solver.dtype)
-    weight = targets.balanced(ranks) if options.class_weight == BALANCED else None
+    weight = dataset.weight_train
+    if options.class_weight == BALANCED:
+        weight = targets.balanced(ranks, weight)
     chosen = None
     if trials:
         chosen = choose_by_trials(given, solver_for, X_train, Y_train, weight, targets.train)

@@ -25,7 +25,7 @@ from fastbcd.data.reading import share
 from fastbcd.data.table import is_table
 from fastbcd.data.tables.target import LABELS, NUMBERS
 from fastbcd.data.target_scaling import fit_target_scaling
-from fastbcd.data.validation import targets_fit
+from fastbcd.data.validation import check_some_weight, targets_fit
 from fastbcd.devices.ranks import Ranks, collective_errors
 from fastbcd.errors import InputError
 from fastbcd.kernels import LOSSES, TARGETS
@@ -63,6 +63,9 @@ def read_data(
             unit = tile_rows_of(options, ranks.size)
             dataset = share(dataset, ranks, np.empty if allocate is None else allocate, unit)
     with collective_errors(ranks):
+        if dataset.weight_train is not None:
+            parts = ranks.gather(dataset.weight_train)
+            check_some_weight(np.concatenate(parts), f"--weights {options.weights}")
         if before is not None:
             check_same_columns(before, dataset)
         if options.task is not None and options.task != dataset.task:
@@ -111,9 +114,12 @@ class Labels:
         """Arguments of `Model` that describe the targets."""
         return {"classes": self.classes}
 
-    def balanced(self, ranks: Ranks) -> Any:
-        """Weights (n,) of the training samples with which all classes weigh the same together."""
-        return balanced_weights(self.train, len(self.classes), ranks)
+    def balanced(self, ranks: Ranks, weight: Any) -> Any:
+        """Weights (n,) of the training samples with which all classes weigh the same together.
+
+        They are products with those, (n,) or None, that the samples have already.
+        """
+        return balanced_weights(self.train, len(self.classes), ranks, weight)
 
     def groups(self) -> Iterator[tuple[str, Any]]:
         """Yield what to call each class, and the rows of its training samples."""
@@ -150,7 +156,8 @@ class Numbers:
                 names = ", ".join(each for each in LOSSES if LOSSES[each]().is_for_numbers)
                 raise InputError(f"--loss: {loss.name} is for classes; for numbers: {names}")
             train, test = (_for_levels(Y, loss) for Y in (dataset.y_train, dataset.y_test))
-            shift, scale = fit_target_scaling(train, loss.log_link, ranks=ranks, name=name)
+            weight = dataset.weight_train
+            shift, scale = fit_target_scaling(train, loss.log_link, weight, ranks, name)
             if not (targets_fit(train, loss) and targets_fit(test, loss)):
                 raise InputError(f"--loss: {loss.name} needs {TARGETS[loss.targets]}: {name}")
         start = 0.0 if shift is None else shift
@@ -180,7 +187,7 @@ class Numbers:
         """Arguments of `Model` that describe the targets."""
         return {"classes": None, "target_shift": self.shift, "target_scale": self.scale}
 
-    def balanced(self, ranks: Ranks) -> Any:
+    def balanced(self, ranks: Ranks, weight: Any) -> Any:
         """`InputError`: there are no classes."""
         raise InputError("--class-weight is for classes, and the target holds numbers")
 
@@ -239,7 +246,7 @@ class LabelColumns:
         """Arguments of `Model` that describe the targets."""
         return {"classes": np.array(self.names), "multi_label": True}
 
-    def balanced(self, ranks: Ranks) -> Any:
+    def balanced(self, ranks: Ranks, weight: Any) -> Any:
         """`InputError`: a sample is not of one class."""
         raise InputError("--class-weight is for samples of one class, and there are several labels")
 

@@ -19,11 +19,15 @@ def balanced(totals: NDArray[Any]) -> NDArray[np.float64]:
     return each
 
 
-def balanced_weights(codes: NDArray[np.intp], n_classes: int, ranks: Ranks) -> NDArray[np.float64]:
+def balanced_weights(
+    codes: NDArray[np.intp], n_classes: int, ranks: Ranks, weight: NDArray[Any] | None = None
+) -> NDArray[np.float64]:
     """Return the weight (n,) of each sample by its class, ``codes`` (n,), for `balanced` classes.
 
-    Frequencies are those of the samples of all ranks; all call this together.
+    Frequencies are those of the samples of all ranks; all call this together. With a `weight` (n,)
+    a sample counts so often, and the result is the product of both.
     """
-    totals = np.bincount(codes, minlength=n_classes).astype(np.float64)
+    totals = np.bincount(codes, weight, minlength=n_classes).astype(np.float64)
     ranks.sum(totals)
-    return balanced(totals)[codes]
+    each: NDArray[np.float64] = balanced(totals)[codes]
+    return each if weight is None else each * weight

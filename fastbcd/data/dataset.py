@@ -46,6 +46,8 @@ class Dataset:
         Whether targets are labels (n,) of classes, numbers (n, k), or k labels of 0 and 1, (n, k).
     targets : list of str
         Names of the columns with the targets.
+    weight_train : (n,) array, optional
+        Weights of the training samples.
 
     Raises
     ------
@@ -65,6 +67,7 @@ class Dataset:
     encoding: TableEncoding | None = None
     task: str | None = "classification"
     targets: list[str] = field(default_factory=list)
+    weight_train: Any = None
 
     def __post_init__(self) -> None:
         if self.X_train is not None:

@@ -191,6 +191,7 @@ def share(dataset: Dataset, ranks: Ranks, allocate: Allocate, unit: Unit) -> Dat
         dataset,
         X_train=rows_of(dataset.X_train, allocate, whole),
         y_train=rows_of(dataset.y_train, np.empty, whole),
+        weight_train=rows_of(dataset.weight_train, np.empty, whole),
         X_test=rows_of(dataset.X_test, allocate),
         y_test=rows_of(dataset.y_test, np.empty),
     )

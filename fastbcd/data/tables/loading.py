@@ -34,6 +34,7 @@ from fastbcd.data.tables.target import (
     task_of,
 )
 from fastbcd.data.tables.texts import is_gap
+from fastbcd.data.tables.weights import take_weights
 from fastbcd.errors import InputError
 
 # The name that pandas gives to row numbers in Parquet.
@@ -63,6 +64,7 @@ def load_table(
     """
     table, columns = _read(path, target, index, options)
     targets = _targets(path, target, list(columns), target_required or training or held_out)
+    weight = take_weights(columns, options.weights, targets, path)
     features = {name: column for name, column in columns.items() if name not in targets}
     if not features:
         raise InputError(f"{path} must have at least one column besides the target")
@@ -96,6 +98,7 @@ def load_table(
         encoding=encoding,
         task=task,
         targets=targets,
+        weight_train=weight[train] if training and weight is not None else None,
     )
 
 

@@ -30,6 +30,8 @@ class TableOptions:
         files that are not separated by commas.
     scaling : {"clipped", "standard", "none"}
         Scaling of the columns of numbers, if there are other columns.
+    weights : str, optional
+        For training: the column with the weights of samples.
     encoding : TableEncoding, optional
         For prediction: that of training.
 
@@ -46,6 +48,7 @@ class TableOptions:
     separator: str | None = None
     decimal: str | None = None
     scaling: str = "clipped"
+    weights: str | None = None
     encoding: TableEncoding | None = None
 
     def __post_init__(self) -> None:
