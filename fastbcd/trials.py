@@ -2,8 +2,8 @@
 
     batch size   m = n / 40, between 96 and 500
     held out     one sample in 4 of up to 1,250, one in 10 of 2,500 or more
-    trials       of damping 5, and then of 15 if the held-out loss rose, else of 1;
-                 at most 200 batches of constant step size
+    trials       of damping 5, and then of 15 if the held-out loss rose, else of 1, and then of 0.2
+                 if 1 was clearly better and still fell; at most 200 batches of constant step size
     passes       2 t, where the loss was least after t passes; those of 600 batches if it still fell
 
 A noisy table is learned by heart within a few passes, and a clean one goes on gaining from bold
@@ -35,7 +35,7 @@ CHOSEN = ("max_iter", "damping", "batch_size", "schedule")
 # usual damping was chosen, and little is learned by heart in the usual passes.
 FEWEST, MOST = 100, BATCHES_A_PASS * USUAL_BATCH
 SMALLEST_BATCH, BATCHES, OF_TRIAL = 96, 600, 200
-USUAL, CAUTIOUS, BOLD = 5.0, 15.0, 1.0
+USUAL, CAUTIOUS, BOLD, BOLDEST = 5.0, 15.0, 1.0, 0.2
 # Bold steps must have less than this share of the usual loss, because few samples tell little.
 CLEARLY = 0.97
 # A trial ends after this multiple of its best pass, and after three passes at least.
@@ -107,6 +107,9 @@ def chosen_by_trials(
     second = trial(BOLD if first.is_falling else CAUTIOUS)
     margin = CLEARLY if first.is_falling else 1.0
     best = second if second.loss < margin * first.loss else first
+    if best.damping == BOLD and best.is_falling:
+        third = trial(BOLDEST)
+        best = third if third.loss < CLEARLY * best.loss else best
     longest = passes_of(BATCHES, len(X), size)
     passes = longest if best.is_falling else min(longest, LONGER * best.passes)
     return {"damping": best.damping, "batch_size": size, "max_iter": passes}

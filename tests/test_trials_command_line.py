@@ -57,6 +57,7 @@ def test_a_run_has_what_its_trials_chose_and_goes_on_to_the_same_bits(table, tmp
     models = [(run / "model.safetensors").read_bytes() for run in runs]
     assert models[0] == models[1] == models[2] != models[3]
     assert [config(runs[3])[name] for name in CHOSEN] == [25.0, 16, 120]
+    assert {config(run)["loss"] for run in runs} == {"cross_entropy"}
 
 
 @pytest.mark.parametrize(

@@ -137,7 +137,9 @@ def add_solver_options(parser: argparse.ArgumentParser) -> None:
     add(
         "--loss",
         metavar="NAME",
-        help=f"one of {', '.join(LOSSES)}; default: {LOSS}, or {LOSS_OF_LABELS} for several labels",
+        help=f"one of {', '.join(LOSSES)}; default: {LOSS}, or {LOSS_OF_LABELS} for several "
+        "labels, or on mini-batches cross_entropy for classes of a table with other columns "
+        "than numbers and less than 20,000 training rows",
     )
     add("--gamma", type=float, default=1.0, help="weight of the couplings")
     add("--rho", type=float, help="weight of the linear coupling; default: 16, or gamma on full "

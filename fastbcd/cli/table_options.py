@@ -8,17 +8,18 @@ from typing import Any
 
 from fastbcd.cli.batches import takes_full_batches
 from fastbcd.cli.solver_options import LOSS
-from fastbcd.data import TableOptions
+from fastbcd.data import Dataset, TableOptions
 from fastbcd.data.table import is_table
-from fastbcd.data.tables.encoding import TableEncoding
 from fastbcd.data.tables.encodings import ENCODINGS
-from fastbcd.data.tables.target import TASKS
+from fastbcd.data.tables.target import CLASSES, TASKS
 from fastbcd.errors import InputError
 from fastbcd.kernels import LOSSES
 from fastbcd.support.parameters import parse
+from fastbcd.trials import MOST
 
-# Defaults of --hidden, and of --damping on mini-batches, for tables that need an encoding.
-HIDDEN, DAMPING = "64,64", 25.0
+# Defaults for tables that need an encoding: of --hidden, and on mini-batches of --loss for classes
+# of few rows, and of --damping if no trials are held.
+HIDDEN, LOSS_OF_CLASSES, DAMPING = "64,64", "cross_entropy", 25.0
 TAB = ("\\t", "tab")
 
 
@@ -95,26 +96,27 @@ def table_options(options: argparse.Namespace) -> TableOptions:
         prefer_classes=not loss.is_for_numbers,
         separator=separator_of(options),
         decimal=options.decimal,
-        scaling=_scaling(options.preprocess),
+        scaling="clipped" if options.preprocess == "auto" else options.preprocess,
         weights=options.weights,
     )
 
 
-def choose_for_table(
-    options: argparse.Namespace, encoding: TableEncoding | None, trials: bool
-) -> None:
+def choose_for_table(options: argparse.Namespace, dataset: Dataset, trials: bool) -> None:
     """Give options that were not given the defaults for a table that needed an encoding.
 
-    With `trials` these choose the damping.
-
-    Such tables have few rows and much noise: `HIDDEN` and `DAMPING` were better there than the
-    defaults for other data, on inner splits of five tables (docs/tables.md).
+    Such tables have few rows and much noise. `HIDDEN` was better there than the default for other
+    data, `LOSS_OF_CLASSES` for so few rows that there may be trials, and `DAMPING` where there are
+    no `trials`, on inner splits (docs/tables.md).
     """
-    if encoding is None:
+    if dataset.encoding is None:
         return
     if options.hidden is None and options.layers is None:
         options.hidden = HIDDEN
-    if options.damping is None and not trials and not takes_full_batches(options):
+    if takes_full_batches(options):
+        return
+    if options.loss is None and dataset.task == CLASSES and dataset.n_train < MOST:
+        options.loss = LOSS_OF_CLASSES
+    if options.damping is None and not trials:
         options.damping = DAMPING
 
 

@@ -44,8 +44,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "frequencies of classes: n / (k n_c) for a class of n_c samples; default: none",
     )  # fmt: skip
     add("--no-trials", action="store_true", help="hold no trials: with 100 to 19,999 training "
-        "samples two short runs on a part of them choose --damping, --batch-size and --epochs, if "
-        "none of these and --schedule is given")  # fmt: skip
+        "samples two or three short runs on a part of them choose --damping, --batch-size and "
+        "--epochs, if none of these and --schedule is given")  # fmt: skip
     add_early_stopping_options(parser)
     add("--seed", type=int, default=0, help="seed of the initial weights")
     add(

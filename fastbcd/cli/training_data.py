@@ -58,7 +58,7 @@ def read_data(
     else:
         with collective_errors(ranks):
             dataset = read()
-        choose_for_table(options, dataset.encoding, holds_trials(options, dataset.n_train))
+        choose_for_table(options, dataset, holds_trials(options, dataset.n_train))
         if ranks.size > 1 or allocate is not None:
             unit = tile_rows_of(options, ranks.size)
             dataset = share(dataset, ranks, np.empty if allocate is None else allocate, unit)

@@ -120,9 +120,10 @@ class BCDClassifier(ClassifierMixin, BaseBCD):
         and 1 stay as they are. All pixels of a channel of images have the same mean and variance.
         See `Preprocessing.fit`.
     early_stopping : {"auto", True, False}, default="auto"
-        With "auto" two short trials on a part of the samples choose `damping`, `batch_size` and
-        `max_iter`, and then all samples are trained on. There are trials on mini-batches, of 100 to
-        20,000 samples, unless one of these or `schedule` or `layers` is given, or training goes on.
+        With "auto" two or three short trials on a part of the samples choose `damping`,
+        `batch_size` and `max_iter`, and then all samples are trained on. There are trials on
+        mini-batches, of 100 to 20,000 samples, unless one of these or `schedule` or `layers` is
+        given, or training goes on.
         With True, hold out a share `validation_fraction` of the samples, stop once their mean loss
         has not fallen by `tol` for `n_iter_no_change` passes, and keep the weights of the least
         one. For the cross-entropy it is the log loss.
