@@ -26,7 +26,9 @@ def test_train_without_arguments_learns_digits(tmp_path):
     ]
     summary = json.loads((folder / "summary.json").read_text())
     assert summary["test_accuracy"] >= 0.97
-    assert len(out.splitlines()) == 1
+    lines = out.splitlines()
+    assert len(lines) == 2
+    assert lines[0].startswith("trials on 20% held-out samples: damping ")
     assert f"test accuracy {summary['test_accuracy']:.4f}" in out
     rows = history(folder)
     assert list(rows[0])[:5] == [
@@ -36,13 +38,14 @@ def test_train_without_arguments_learns_digits(tmp_path):
         "train_accuracy",
         "test_accuracy",
     ]
-    # Mini-batches choose everything by themselves.
+    # Mini-batches and trials choose everything by themselves; no trial gets as far as its minimum.
     config = json.loads((folder / "config.json").read_text())
-    assert config["batch_size"] == 1437 // 40
-    assert config["epochs"] == -(-1200 // -(-1437 // 35)) == 29
+    assert config["batch_size"] == 96
+    assert config["epochs"] == 600 // -(-1437 // 96) == 40
+    assert config["damping"] < 5.0
     assert (config["momentum"], config["weight_penalty"]) == (pytest.approx(0.9), "none")
-    assert [int(row["iteration"]) for row in rows] == list(range(1, 30))
-    assert err.splitlines()[-1].startswith("iteration 29 of 29")
+    assert [int(row["iteration"]) for row in rows] == list(range(1, 41))
+    assert err.splitlines()[-1].startswith("iteration 40 of 40")
 
     out, _ = fastbcd_process("predict", folder, cwd=tmp_path)
     assert out == f"digits: accuracy {rows[-1]['test_accuracy']} on 360 samples\n"
