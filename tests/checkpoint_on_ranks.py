@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from mpi4py import MPI
+from stopping import StopAfter
 
 from fastbcd import Problem, ThreeSplitting, TwoSplitting, one_hot, resume
 from fastbcd.callbacks import Callback, Objective, SaveCheckpoint
@@ -35,14 +36,6 @@ SOLVERS = {
         Problem((6, 8, 3)), acceleration="nesterov", tile_rows=16, comm=comm
     ),
 }
-
-
-class StopAfter(Callback):
-    def __init__(self, iteration):
-        self.iteration = iteration
-
-    def on_iteration(self, solver, state, record):
-        return record["iteration"] == self.iteration
 
 
 class Count(Callback):

@@ -9,6 +9,7 @@ from command import fastbcd
 from mpi import program, run_ranks
 from share import share
 from sklearn.datasets import load_digits
+from stopping import StopAfter
 
 from fastbcd import (
     BCDClassifier,
@@ -25,7 +26,6 @@ from fastbcd.callbacks import SaveCheckpoint
 from fastbcd.data.augmentation import Augmentation
 from fastbcd.data.preprocessing import Preprocessing
 from fastbcd.layers import build_layers
-from fastbcd.training.loop import Callback
 
 SHAPE = (6, 5, 2)
 DIGITS = load_digits()
@@ -63,16 +63,6 @@ def solver_of(augment="crop:2,flip", problem=None, **options):
 
 def weights(result):
     return [W.tobytes() for W in result.network.W]
-
-
-class StopAfter(Callback):
-    """Stops a run after some passes."""
-
-    def __init__(self, passes):
-        self.passes = passes
-
-    def on_iteration(self, solver, state, record):
-        return state.iteration == self.passes
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

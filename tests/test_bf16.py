@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from batches import digits, random_data
 from rank_threads import Part
+from stopping import StopAfter
 
 from fastbcd import (
     InputError,
@@ -16,7 +17,7 @@ from fastbcd import (
     resume,
     warmup,
 )
-from fastbcd.callbacks import Callback, SaveCheckpoint
+from fastbcd.callbacks import SaveCheckpoint
 from fastbcd.cli.main import main
 from fastbcd.devices.rounded_products import NARROW, RoundedProducts
 from fastbcd.kernels import bf16
@@ -192,19 +193,12 @@ def test_warmup_compiles_these_products(called):
     assert all(called.values())
 
 
-class StopAfterOne(Callback):
-    """Ends a run early, like a signal."""
-
-    def on_iteration(self, solver, state, record):
-        return True
-
-
 @needs_instructions
 def test_a_resumed_run_has_the_bits_of_an_uninterrupted_one(tmp_path):
     solver, X, Y = fitted("bf16")
     path = tmp_path / "checkpoint.safetensors"
     whole = solver.fit(X, Y, max_iter=3)
-    solver.fit(X, Y, max_iter=3, callbacks=[StopAfterOne(), SaveCheckpoint(path)])
+    solver.fit(X, Y, max_iter=3, callbacks=[StopAfter(1), SaveCheckpoint(path)])
     again = resume(path, fitted("bf16")[0], X, Y)
     for one, two in zip(whole.state.W[1:], again.state.W[1:], strict=True):
         np.testing.assert_array_equal(one, two)

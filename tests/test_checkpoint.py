@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from command import environment
+from stopping import StopAfter
 
 from fastbcd import (
     InputError,
@@ -46,16 +47,6 @@ SOLVERS = {
         Problem((6, 8, 3), loss="logistic_ovr"), 40, average=0.0, dtype="float64"
     ),
 }
-
-
-class StopAfter(Callback):
-    """Ends a run early, like a signal."""
-
-    def __init__(self, iteration):
-        self.iteration = iteration
-
-    def on_iteration(self, solver, state, record):
-        return record["iteration"] == self.iteration
 
 
 def bits(state):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from share import share
 from sklearn.datasets import load_digits
+from stopping import StopAfter
 
 from fastbcd import (
     InputError,
@@ -14,7 +15,7 @@ from fastbcd import (
     one_hot,
     resume,
 )
-from fastbcd.callbacks import Callback, Certify, SaveCheckpoint
+from fastbcd.callbacks import Certify, SaveCheckpoint
 from fastbcd.devices import CPU
 from fastbcd.kernels import elastic_net, l1, none, nonnegative, ridge
 from fastbcd.layers import Conv2d, Dense, GroupedConv2d
@@ -192,16 +193,6 @@ def test_any_number_of_threads_gives_the_same_bits(kind):
     ]
     for one, other in zip(*found, strict=True):
         np.testing.assert_array_equal(one, other)
-
-
-class StopAfter(Callback):
-    """Ends a run early."""
-
-    def __init__(self, iteration):
-        self.iteration = iteration
-
-    def on_iteration(self, solver, state, record):
-        return record["iteration"] == self.iteration
 
 
 @pytest.mark.parametrize("kind", [ThreeSplitting, TwoSplitting, MiniBatchThreeSplitting])

@@ -5,6 +5,7 @@ import pytest
 from oracle import oracle_of
 from rank_threads import on_ranks
 from share import share
+from stopping import StopAfter
 
 from fastbcd import (
     InputError,
@@ -15,7 +16,7 @@ from fastbcd import (
     one_hot,
     resume,
 )
-from fastbcd.callbacks import Callback, Certify, Objective, SaveCheckpoint
+from fastbcd.callbacks import Certify, Objective, SaveCheckpoint
 from fastbcd.layers import Dense
 from fastbcd.training.descent_log import DescentLog
 
@@ -316,14 +317,6 @@ def test_a_device_without_weights_says_so():
         with pytest.raises(InputError, match="on the processor only; give device='cpu'"):
             solver.init(X, Y, sample_weight=weight)
     assert solver.init(X, Y, sample_weight=np.full(N, 2.0)).sample_weight is None
-
-
-class StopAfter(Callback):
-    def __init__(self, iteration):
-        self.iteration = iteration
-
-    def on_iteration(self, solver, state, record):
-        return record["iteration"] >= self.iteration
 
 
 def test_a_resumed_run_has_the_same_bits_and_wants_the_same_weights(tmp_path):

@@ -15,9 +15,9 @@ from fastbcd.callbacks import Objective
 @pytest.mark.parametrize(
     ("n", "expected"),
     [
-        (60_000, (500, 0.65 / 3**0.5, 0.9, 5.0, 16, 0)),
-        (8000, (200, 0.65 / 3**0.5 * 0.4**0.75, 0.9, 5.0, 16, 0)),
-        (100, (16, 0.65 / 3**0.5 * (15 / 500) ** 0.75, 0.9, 5.0, 16, 0)),
+        (60_000, (500, 0.65 / 3**0.5, 0.9, 5.0, 16)),
+        (8000, (200, 0.65 / 3**0.5 * 0.4**0.75, 0.9, 5.0, 16)),
+        (100, (16, 0.65 / 3**0.5 * (15 / 500) ** 0.75, 0.9, 5.0, 16)),
     ],
 )
 def test_what_is_not_given_follows_from_the_samples_and_the_network(n, expected):
@@ -26,16 +26,16 @@ def test_what_is_not_given_follows_from_the_samples_and_the_network(n, expected)
 
 
 def test_what_is_given_is_used():
-    options = {"momentum": 0.5, "damping": 3.0, "rank": 7, "output_rank": 3}
+    options = {"momentum": 0.5, "damping": 3.0, "rank": 7}
     given = MiniBatchThreeSplitting(Problem((12, 20, 4)), 2000, 0.1, **options)
-    assert astuple(given.settings(60_000)) == (2000, 0.1, 0.5, 3.0, 7, 3)
+    assert astuple(given.settings(60_000)) == (2000, 0.1, 0.5, 3.0, 7)
 
 
 def test_large_batches_get_less_momentum_and_damping_and_a_higher_rank():
     shallow = MiniBatchThreeSplitting(Problem((12, 20, 4)), 1000).settings(60_000)
-    assert astuple(shallow)[2:] == pytest.approx((0.8, 2.5, 64, 0))
+    assert astuple(shallow)[2:] == pytest.approx((0.8, 2.5, 64))
     deep = MiniBatchThreeSplitting(Problem((12, *[20] * 15, 4)), 1000).settings(60_000)
-    assert astuple(deep)[2:] == pytest.approx((0.9, 5, 16, 0))
+    assert astuple(deep)[2:] == pytest.approx((0.9, 5, 16))
 
 
 def test_few_samples_are_seen_more_often():

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 from batches import random_data
+from stopping import StopAfter
 
 from fastbcd import InputError, MiniBatchThreeSplitting, Problem, resume
-from fastbcd.callbacks import Callback, SaveCheckpoint
+from fastbcd.callbacks import SaveCheckpoint
 from fastbcd.devices.cpu import CPU
 from fastbcd.files.checksummed import read_checksummed, write_checksummed
 from fastbcd.layers import Conv2d, Dense
@@ -105,14 +106,6 @@ def test_threads_change_no_bit():
         )
         for a, b in zip(one.state.W[1:], two.state.W[1:], strict=True):
             np.testing.assert_array_equal(a, b)
-
-
-class StopAfter(Callback):
-    def __init__(self, iteration):
-        self.iteration = iteration
-
-    def on_iteration(self, solver, state, record):
-        return record["iteration"] == self.iteration
 
 
 def test_a_run_that_goes_on_has_the_bits_of_one_never_stopped(tmp_path):

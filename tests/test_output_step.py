@@ -5,9 +5,10 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from batches import digits, random_data
+from stopping import StopAfter
 
 from fastbcd import InputError, MiniBatchThreeSplitting, Problem, one_hot, resume
-from fastbcd.callbacks import Callback, Objective, SaveCheckpoint
+from fastbcd.callbacks import Objective, SaveCheckpoint
 from fastbcd.files.checksummed import read_checksummed, write_checksummed
 from fastbcd.layers import Conv2d, Dense
 
@@ -98,14 +99,6 @@ def test_threads_change_no_bit(monkeypatch):
     for name in ("wide", "convolution"):
         for a, b in zip(trained(name, X, Y, 1), trained(name, X, Y, 2), strict=True):
             np.testing.assert_array_equal(a, b)
-
-
-class StopAfter(Callback):
-    def __init__(self, iteration):
-        self.iteration = iteration
-
-    def on_iteration(self, solver, state, record):
-        return record["iteration"] == self.iteration
 
 
 @pytest.mark.parametrize("name", ["dense", "convolution"])

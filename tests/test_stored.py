@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from stopping import StopAfter
 
 from fastbcd import (
     Execution,
@@ -19,7 +20,7 @@ from fastbcd import (
     one_hot,
     resume,
 )
-from fastbcd.callbacks import Callback, Certify, EarlyStopping, Objective, SaveCheckpoint
+from fastbcd.callbacks import Certify, EarlyStopping, Objective, SaveCheckpoint
 from fastbcd.checkpoints import checkpoint, format_2
 from fastbcd.checkpoints.serialisation import deserialise, serialise
 from fastbcd.checkpoints.shards import Shard
@@ -190,11 +191,6 @@ def test_an_object_that_no_file_can_hold_is_refused_by_name():
         serialise({"x": SimpleNamespace(a=1)}, "callbacks.0", {})
 
 
-class StopAfterTwo(Callback):
-    def on_iteration(self, solver, state, record):
-        return record["iteration"] == 2
-
-
 def solver_and_callbacks(mini_batch):
     if mini_batch:
         return MiniBatchThreeSplitting(PROBLEM, 10, output_rank=1), []
@@ -205,7 +201,7 @@ def solver_and_callbacks(mini_batch):
 def saved(request, tmp_path):
     solver, measured = solver_and_callbacks(request.param)
     path = tmp_path / "c.safetensors"
-    solver.fit(X, Y, max_iter=4, callbacks=[*measured, StopAfterTwo(), SaveCheckpoint(path)])
+    solver.fit(X, Y, max_iter=4, callbacks=[*measured, StopAfter(2), SaveCheckpoint(path)])
     return path, request.param
 
 

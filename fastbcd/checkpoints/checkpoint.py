@@ -49,7 +49,7 @@ OF_SOLVERS = (
     "step_unit", "step_size", "momentum", "damping", "schedule", "rank", "output_rank",
     "displacement", "rho", "weight_decay", "average", "augment", "dropout", "input_noise", "dtype",
 )  # fmt: skip
-CHOSEN = ("batch_size", "step_size", "momentum", "damping", "rank", "output_rank")
+CHOSEN = ("batch_size", "step_size", "momentum", "damping", "rank")
 OF_PROBLEMS = (
     "widths", "activations", "loss", "gamma", "rho", "weight_penalties", "state_penalties",
     "residual", "reduction",

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastbcd.data.label_values import is_missing
 from fastbcd.data.sparse import is_sparse
+from fastbcd.devices.sparse_rows import SparseRows
 from fastbcd.errors import InputError
 from fastbcd.kernels import TARGETS, Loss
 
@@ -97,10 +98,19 @@ def check_inputs(
     X: ArrayLike, width: int, may_be_empty: bool = False, blocks: Blocks = all_rows
 ) -> NDArray[Any]:
     """Return X as (n, width); see `check_matrix`."""
-    return check_width(check_matrix(X, "X", may_be_empty, blocks), width)
+    return _check_width(check_matrix(X, "X", may_be_empty, blocks), width)
 
 
-def check_width(X: Any, width: int) -> Any:
+def check_sparse_or_dense(
+    X: Any, width: int, may_be_empty: bool = False, blocks: Blocks = all_rows
+) -> Any:
+    """Return X as (n, width), or as they are `SparseRows`, whose numbers have been checked."""
+    if isinstance(X, SparseRows):
+        return _check_width(X, width)
+    return check_inputs(X, width, may_be_empty, blocks)
+
+
+def _check_width(X: Any, width: int) -> Any:
     """Return X (n, d); `InputError` unless d is `width`."""
     if X.shape[1] != width:
         raise InputError(f"X has {X.shape[1]} features, but the network's first width is {width}")

@@ -187,7 +187,8 @@ class Layer(ABC):
     ) -> NDArray[np.floating]:
         """Return W: entries from N(0, deviation^2), drawn in float64, and all biases `bias`."""
         W = np.full(self.weight_shape, bias, dtype)
-        W[:, :-1] = deviation * rng.standard_normal(W[:, :-1].shape)
+        for row in W:  # the same numbers as all at once, which would be copies in float64
+            row[:-1] = deviation * rng.standard_normal(len(row) - 1)
         return W
 
     @abstractmethod

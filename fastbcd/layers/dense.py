@@ -56,15 +56,6 @@ class Dense(Layer):
         """``d_in d_out``."""
         return self.d_in * self.d_out
 
-    def initial_weights(
-        self, rng: np.random.Generator, deviation: float, bias: float, dtype: np.dtype
-    ) -> NDArray[np.floating]:
-        """Return normal weights; see `Layer`."""
-        W = np.full(self.weight_shape, bias, dtype)
-        for row in W:  # the same numbers as all at once, which would be copies in float64
-            row[:-1] = deviation * rng.standard_normal(self.d_in)
-        return W
-
     def on(self, device: Device, W: Any) -> DenseOperator:
         """See `DenseOperator`."""
         return DenseOperator(device.kernels, W)

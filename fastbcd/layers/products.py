@@ -21,12 +21,14 @@ class SparseProducts:
 
     @staticmethod
     def product_transposed(U: Any, V: SparseRows, W: Any, scale: float, keep: float) -> None:
-        """``U = V^ W^T``, W with the bias in its last column."""
+        """``U = V^ W^T``, W with the bias in its last column; scale is 1 and keep 0."""
+        assert (scale, keep) == (1.0, 0.0)
         of_package.sparse_affine(U, *V.parts, W[:, :-1], W[:, -1].copy())
 
     @staticmethod
     def product(out: Any, V: SparseRows, Q: Any, scale: float, keep: float) -> None:
-        """``out = V^ Q``."""
+        """``out = V^ Q``; scale is 1 and keep 0."""
+        assert (scale, keep) == (1.0, 0.0)
         of_package.sparse_product(out, *V.parts, Q)
 
     @staticmethod

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fastbcd.data.sparse import check_first_layer, is_sparse, sparse_rows
-from fastbcd.data.validation import check_inputs, check_width
+from fastbcd.data.validation import check_sparse_or_dense
 from fastbcd.devices import CPU
 from fastbcd.devices.protocol import Device
 from fastbcd.devices.sparse_rows import SparseRows
@@ -91,10 +91,9 @@ class Network:
         device = CPU(n_threads)
         inputs: Any = device.as_input(X)
         if is_sparse(inputs):
-            inputs = check_width(sparse_rows(inputs, "X"), self.widths[0])
+            inputs = sparse_rows(inputs, "X")
             check_first_layer(self.layers[0], self.residual[0])
-        else:
-            inputs = check_inputs(inputs, self.widths[0])
+        inputs = check_sparse_or_dense(inputs, self.widths[0])
         with device.session():
             return self.outputs(device, inputs)
 

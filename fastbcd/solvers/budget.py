@@ -63,18 +63,27 @@ def planned_bytes(
 
 
 def planned_bytes_of_batches(
-    problem: Problem, device: Device, dtype: np.dtype, batch_size: int, rank: int, n: int
+    problem: Problem,
+    device: Device,
+    dtype: np.dtype,
+    batch_size: int,
+    ranks_of_metrics: tuple[int, int],
+    n: int,
 ) -> int:
     """Return a bound on the bytes of a mini-batch run on `n` samples, besides these samples.
 
-    They hold weights, their means, momentum and directions, metrics, one batch of states and
-    displacements, the order of the samples, and the states of the first samples in float64.
+    The ranks are those of the metrics of inputs and outputs. The bytes hold weights, their means,
+    momentum and directions, metrics, one batch of states and displacements, the order of the
+    samples, and the states of the first samples in float64.
     """
     widths, size = problem.widths, dtype.itemsize
     sizes = [rows * columns for rows, columns in (layer.weight_shape for layer in problem.layers)]
-    metrics = 8 * rank * sum(widths)
+    rank, output_rank = ranks_of_metrics
+    metrics = 8 * (rank + output_rank) * sum(widths)
     batch = batch_size * (5 * sum(widths) + rank * len(widths))
-    thread = size * (max(sizes) + SMALL_ARRAYS)
+    # A convolution has an update for each position.
+    updates = max(layer.d_out // max(1, layer.weight_shape[0]) for layer in problem.layers)
+    thread = size * (max(sizes) + batch_size * updates * output_rank + SMALL_ARRAYS)
     thread += sum(layer.thread_bytes for layer in problem.layers)
     first = 8 * 4 * min(n, max(batch_size, MOST_FIRST)) * max(widths)
     return (

@@ -33,7 +33,7 @@ class Batch:
         problem: Problem,
         metric_ranks: Sequence[int],
         dtype: np.dtype,
-        reads_inputs: bool = True,
+        reads_inputs: bool,
     ) -> None:
         def arrays(*columns: int) -> list[Array]:
             return [device.empty((m, d), dtype) for d in columns]
@@ -77,7 +77,7 @@ class Batch:
 
 
 def held_batch(
-    problem: Problem, device: Device, state: MiniBatchState, m: int, reads_inputs: bool = True
+    problem: Problem, device: Device, state: MiniBatchState, m: int, reads_inputs: bool
 ) -> Batch:
     """Return a batch of m samples in the memory that the cache of `state` holds for the largest."""
     held: dict[int, Batch] = state.cache.batches

@@ -31,14 +31,15 @@ def first_state(
     dtype: np.dtype,
     data: Data,
     settings: Settings,
+    output_rank: int,
     length: int,
     seed: int,
     averages: bool,
 ) -> MiniBatchState:
     """Return the state before the first of `length` batches; it `averages` weights or not."""
     ranks, n = device.ranks, data.n
-    rank = max(settings.rank, settings.output_rank)
-    work = planned_bytes_of_batches(problem, device, dtype, settings.batch_size, rank, n)
+    of_metrics = (settings.rank, output_rank)
+    work = planned_bytes_of_batches(problem, device, dtype, settings.batch_size, of_metrics, n)
     with collective_errors(ranks):
         seed = require_integer(seed, "seed", at_least=0)
         device.storage.plan(work, 0, device.n_threads or 1, [data.X, data.Y])
@@ -51,7 +52,7 @@ def first_state(
     with device.session():  # BLAS has one thread here, so that n_threads changes no bit
         drawn = scaled_weights(problem, X, Y, seed, dtype, weight)
         metrics = _metrics(problem, device, dtype, settings, seed)
-        output_metrics = _output_metrics(problem, device, dtype, settings, seed)
+        output_metrics = _output_metrics(problem, device, dtype, output_rank, seed)
     for W, penalty in zip(drawn, problem.weight_penalties, strict=True):
         device.project(W[:, :-1], penalty)
     weights = [device.array(W, dtype) for W in drawn]
@@ -101,15 +102,16 @@ def _metrics(
 
 
 def _output_metrics(
-    problem: Problem, device: Device, dtype: np.dtype, settings: Settings, seed: int
+    problem: Problem, device: Device, dtype: np.dtype, rank: int, seed: int
 ) -> list[GramMetric | None]:
     """Return the metric of each layer's updates; none at all for rank 0."""
-    rank, damping = settings.output_rank, OUTPUT_DAMPING
+    if rank == 0:
+        return []
     metrics: list[GramMetric | None] = [None]
     for layer in problem.layers:
         metric = None
         if layer.has_weights:
-            d, kept = layer.weight_shape[0], REMEMBERED
+            d, damping, kept = layer.weight_shape[0], OUTPUT_DAMPING, REMEMBERED
             metric = GramMetric(device, d, rank, damping, dtype, seed, power=0.5, remembered=kept)
         metrics.append(metric)
-    return metrics if rank else []
+    return metrics

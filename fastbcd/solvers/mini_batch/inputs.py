@@ -14,12 +14,11 @@ from fastbcd.data.validation import (
     check_loss_targets,
     check_sample_weight,
     check_some_weight,
+    check_sparse_or_dense,
     check_targets,
-    check_width,
 )
 from fastbcd.devices.protocol import Device
 from fastbcd.devices.ranks import collective_errors
-from fastbcd.devices.sparse_rows import SparseRows
 from fastbcd.errors import InputError
 from fastbcd.problem import Problem
 from fastbcd.solvers.mini_batch.batches import Samples
@@ -67,12 +66,10 @@ def checked_data(
 def _inputs(problem: Problem, device: Device, X: Any) -> Any:
     """Return X (n, d_0); of a memory-mapped file the first sample shows shape and type."""
     d, others = problem.widths[0], device.ranks.size > 1
-    if isinstance(X, SparseRows):
-        return check_width(X, d)
     if isinstance(X, np.memmap):
         check_inputs(X[:1], d, others)
         return X
-    return check_inputs(X, d, others, device.blocks)
+    return check_sparse_or_dense(X, d, others, device.blocks)
 
 
 def _targets(problem: Problem, device: Device, Y: Any, n: int) -> Any:
@@ -112,22 +109,20 @@ def checked_batch(
     """Return the samples of one batch; `InputError` if they do not fit the problem or `dtype`."""
     ranks, others, weight = device.ranks, device.ranks.size > 1, None
     with collective_errors(ranks):
-        X = device.as_input(X)
-        if isinstance(X, SparseRows):
-            X = check_width(X, problem.widths[0])
-        else:
-            X = check_inputs(X, problem.widths[0], others)
-        Y = check_targets(device.as_input(Y), len(X), problem.widths[-1], others)
+        inputs = check_sparse_or_dense(device.as_input(X), problem.widths[0], others)
+        Y = check_targets(device.as_input(Y), len(inputs), problem.widths[-1], others)
         check_loss_targets(Y, problem.loss)
         if sample_weight is not None:
             if others:
                 raise InputError(ONE_PROCESS)
-            weight = check_sample_weight(device.numpy(device.as_input(sample_weight)), len(X))
-    counts = ranks.gather(len(X))
+            weight = check_sample_weight(device.numpy(device.as_input(sample_weight)), len(inputs))
+    counts = ranks.gather(len(inputs))
     total, before = sum(counts), sum(counts[: ranks.rank])
     if total == 0:
         raise InputError(NOBODY)
-    samples = replace(Samples.of(X, Y, problem.loss, weight=weight), total=total, before=before)
+    samples = replace(
+        Samples.of(inputs, Y, problem.loss, weight=weight), total=total, before=before
+    )
     if weight is not None and samples.weight_unit > math.sqrt(np.finfo(dtype).max):
         raise InputError(
             f"sample_weight: {weight.max():g} is too large for {dtype}; 1 is the weight of a usual "

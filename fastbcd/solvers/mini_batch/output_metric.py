@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from fastbcd.devices.protocol import Device
 from fastbcd.devices.workspace import Buffer, Workspace, Workspaces
@@ -31,6 +34,7 @@ class SketchWork(Workspace):
     sketch: Buffer
 
 
+@dataclass(frozen=True)
 class OutputMetrics:
     """``D_l = D_l B_l^-1`` with ``B_l = (C_l + 0.1 tr(C_l)/d_l I)^(1/2) / level^(1/2)``.
 
@@ -45,76 +49,67 @@ class OutputMetrics:
     updates of all samples agree: there the proximal term is larger, so that they do not hide the
     others. C_l is kept in low rank as G_l is (`GramMetric`).
 
-    Parameters
-    ----------
-    problem : Problem
-    device : Device
-    state : MiniBatchState
-        Its ``output_metrics`` count the batch and are renewed.
-    batch : Batch
-        This rank's states and updates.
-    duties : Duties
-        Whether this batch counts and renews.
-    m : int
-        Number of samples of the batch on all ranks.
+    `state` holds the metrics, `duties` says whether this batch counts and renews them, and `m` is
+    the number of samples of the batch on all ranks.
     """
 
-    def __init__(
-        self,
-        problem: Problem,
-        device: Device,
-        state: MiniBatchState,
-        batch: Batch,
-        duties: Duties,
-        m: int,
-    ) -> None:
-        self._problem, self._device, self._state = problem, device, state
-        self._batch, self._duties, self._m = batch, duties, m
-        self._layers = [l for l, metric in enumerate(state.output_metrics) if metric is not None]
+    problem: Problem
+    device: Device
+    state: MiniBatchState
+    batch: Batch
+    duties: Duties
+    m: int
 
     def weigh(self) -> None:
         """Count the batch and renew the metrics, if it is time, and replace the updates D_l."""
-        device, ranks = self._device, self._device.ranks
-        if self._duties.counts and ranks.size > 1:
-            self._count_on_all_ranks()
-        device.for_each_item(self._layers, self._of_layer)
+        layers = [l for l, metric in enumerate(self.state.output_metrics) if metric is not None]
+        if self.duties.counts and self.device.ranks.size > 1:
+            self._count_on_all_ranks(layers)
+        self.device.for_each_item(layers, self._of_layer)
 
     def _of_layer(self, l: int, thread: Workspaces) -> None:
-        lap, metric, D = laps(self._state.clock), self._state.output_metrics[l], self._updates(l)
-        projected = thread.of(ProjectionWork).projected.array((len(D), metric.rank), D.dtype)
-        kernels = self._device.kernels
-        if self._duties.counts and self._device.ranks.size == 1:
-            metric.project(kernels, projected, D)
-            share = 1.0 / len(D)
-            kernels.transposed_product(metric.sketch, D, projected, share, 1.0)
-            metric.count(kernels.squared_norm(D) * share)
-        if self._duties.renews and not metric.renew(self._device, None):
-            raise self._state.failure(f"squares of updates overflow {self._state.dtype}")
-        metric.project(kernels, projected, D)
-        kernels.product(D, projected, metric.directions, -1.0, 1.0)
+        lap, metric, D = laps(self.state.clock), self.state.output_metrics[l], self._updates(l)
+        projected = self._projected(l, thread)
+        if self.duties.counts and self.device.ranks.size == 1:
+            metric.count(self._sketch(l, metric.sketch, projected, keep=1.0))
+        if self.duties.renews:
+            if not metric.renew(self.device, None):
+                raise self.state.failure(f"squares of updates overflow {self.state.dtype}")
+            projected = self._projected(l, thread)
+        self.device.kernels.product(D, projected, metric.directions, -1.0, 1.0)
         lap("W", l)
 
-    def _count_on_all_ranks(self) -> None:
+    def _count_on_all_ranks(self, layers: list[int]) -> None:
         """Add the sums over the batch of all ranks to the metrics."""
-        device, kernels, state = self._device, self._device.kernels, self._state
-        traces = device.zeros((len(state.W),), "float64")
-        for l in self._layers:
-            metric, D = state.output_metrics[l], self._updates(l)
-            sketch = device.work.of(SketchWork, l).sketch.array(metric.Q.shape, state.dtype)
-            sketch[:] = 0.0
-            if len(D):
-                share = 1.0 / (self._m * (len(D) // len(self._batch)))
-                projected = device.work.of(ProjectionWork).projected
-                projected = projected.array((len(D), metric.rank), D.dtype)
-                metric.project(kernels, projected, D)
-                kernels.transposed_product(sketch, D, projected, share, 0.0)
-                traces[l] = kernels.squared_norm(D) * share
+        device, metrics = self.device, self.state.output_metrics
+        traces = device.zeros((len(metrics),), np.float64)
+        for l in layers:
+            shape, dtype = metrics[l].Q.shape, self.state.dtype
+            sketch = device.work.of(SketchWork, l).sketch.array(shape, dtype)
+            if len(self.batch):
+                traces[l] = self._sketch(l, sketch, self._projected(l, device.work), keep=0.0)
+            else:
+                sketch[:] = 0.0
             device.sum_over_ranks(sketch)
-            metric.sketch += sketch
+            metrics[l].sketch += sketch
         device.sum_over_ranks(traces)
-        for l in self._layers:
-            state.output_metrics[l].count(traces[l])
+        for l in layers:
+            metrics[l].count(traces[l])
+
+    def _sketch(self, l: int, out: Any, projected: Any, keep: float) -> Any:
+        """``out = D_l^T D_l Q / n + keep out`` for n rows on all ranks; returns ``|D_l|^2 / n``."""
+        kernels, D = self.device.kernels, self._updates(l)
+        share = 1.0 / (self.m * (len(D) // len(self.batch)))
+        kernels.transposed_product(out, D, projected, share, keep)
+        return kernels.squared_norm(D) * share
+
+    def _projected(self, l: int, thread: Workspaces) -> Any:
+        """Return ``D_l Q``."""
+        metric, D = self.state.output_metrics[l], self._updates(l)
+        projected = thread.of(ProjectionWork).projected.array((len(D), metric.rank), D.dtype)
+        metric.project(self.device.kernels, projected, D)
+        return projected
 
     def _updates(self, l: int) -> Any:
         """Return D_l with a row for each sample and position, a column for each row of W_l."""
-        return self._batch.D[l].reshape(-1, self._problem.layers[l - 1].weight_shape[0])
+        return self.batch.D[l].reshape(-1, self.problem.layers[l - 1].weight_shape[0])

@@ -40,7 +40,7 @@ class Settings:
     ----------
     batch_size : int
     step_size, momentum, damping : float
-    rank, output_rank : int
+    rank : int
     """
 
     batch_size: int
@@ -48,7 +48,6 @@ class Settings:
     momentum: float
     damping: float
     rank: int
-    output_rank: int = 0
 
 
 def shares_weights(layer: Layer) -> bool:
@@ -64,7 +63,6 @@ def settings_for(
     momentum: float | None,
     damping: float | None,
     rank: int | None,
-    output_rank: int | None = None,
     step_unit: str = "fit",
 ) -> Settings:
     """Return the settings for n samples; None is replaced by the rule."""
@@ -85,9 +83,7 @@ def settings_for(
         damping = 5.0 / larger
     if rank is None:
         rank = round(16 * larger * larger)
-    if output_rank is None:
-        output_rank = 0
-    return Settings(batch_size, step_size, momentum, damping, rank, output_rank)
+    return Settings(batch_size, step_size, momentum, damping, rank)
 
 
 def passes_for(n: int, batch_size: int) -> int:

@@ -89,11 +89,11 @@ class MiniBatchThreeSplitting:
     rank : int, optional
         Number of directions in which the metric differs from a multiple of the identity. With 0
         the step size must be smaller. Default: 16, more for larger batches.
-    output_rank : int, optional
+    output_rank : int, default=0
         Number of directions kept of the second moment C_l of the updates D_l of all samples. With
         it a step is shorter in the directions in which many updates agree:
         ``B_l = (C_l + 0.1 tr(C_l)/d_l I)^(1/2) / level^(1/2)``, see
-        `fastbcd.solvers.mini_batch.output_metric`. Default: 0, and B_l is the identity.
+        `fastbcd.solvers.mini_batch.output_metric`. With 0, B_l is the identity.
     displacement : float, default=1e-3
         Size of the updates D_l relative to U_l; in the limit of 0 they follow the negative
         gradient of the loss.
@@ -159,7 +159,7 @@ class MiniBatchThreeSplitting:
         momentum: float | None = None,
         damping: float | None = None,
         rank: int | None = None,
-        output_rank: int | None = None,
+        output_rank: int = 0,
         displacement: float = 1e-3,
         rho: float = 16.0,
         weight_decay: float = 0.02,
@@ -178,7 +178,7 @@ class MiniBatchThreeSplitting:
         self.damping = optional(require, damping, "damping", at_least=1e-6)
         self.schedule = get_schedule(schedule)
         self.rank = optional(require_integer, rank, "rank", at_least=0)
-        self.output_rank = optional(require_integer, output_rank, "output_rank", at_least=0)
+        self.output_rank = require_integer(output_rank, "output_rank", at_least=0)
         self.displacement = require(displacement, "displacement", at_least=1e-6)
         self.rho = require(rho, "rho", at_least=SMALLEST)
         self.weight_decay = require(weight_decay, "weight_decay", at_least=0)
@@ -203,17 +203,8 @@ class MiniBatchThreeSplitting:
 
     def settings(self, n: int) -> Settings:
         """Return batch size, step size, momentum, damping and rank of a run on n samples."""
-        return settings_for(
-            self.problem,
-            n,
-            self.batch_size,
-            self.step_size,
-            self.momentum,
-            self.damping,
-            self.rank,
-            self.output_rank,
-            step_unit=self.step_unit,
-        )
+        given = (self.batch_size, self.step_size, self.momentum, self.damping, self.rank)
+        return settings_for(self.problem, n, *given, step_unit=self.step_unit)
 
     def passes(self, n: int) -> int:
         """Return the default number of passes of `fit` over n samples."""
@@ -256,8 +247,10 @@ class MiniBatchThreeSplitting:
         data = checked_data(problem, device, taken_sparse(self, X), Y, sample_weight)
         settings = self.settings(data.n)
         length = self._length(passes, length, data.n, settings.batch_size)
-        averages = self.average > 0.0
-        return first_state(problem, device, self.dtype, data, settings, length, seed, averages)
+        averages, rank = self.average > 0.0, self.output_rank
+        return first_state(
+            problem, device, self.dtype, data, settings, rank, length, seed, averages
+        )
 
     def _length(self, passes: int | None, length: int | None, n: int, batch_size: int) -> int:
         """Return the number of batches after which the schedule ends."""

@@ -31,4 +31,6 @@ def taken_sparse(solver: Any, X: Any) -> Any:
     if needs is not None:
         raise InputError(f"{needs} needs dense inputs: leave it out, or give X.toarray()")
     check_first_layer(problem.layers[0], problem.residual[0])
-    return sparse_rows(sparse_rows(X, "X").astype(solver.dtype), "X")
+    given = sparse_rows(X, "X")
+    rows = given.astype(solver.dtype)
+    return rows if rows is given else sparse_rows(rows, "X")  # a number may be too large for dtype
