@@ -9,8 +9,8 @@ import time
 from collections.abc import Iterator
 from typing import Any, NoReturn
 
+from fastbcd.devices.ranks import end_job
 from fastbcd.errors import InputError
-from fastbcd.kernels.streams import write_line
 
 # Variables in which launchers (of MPICH, Open MPI, MVAPICH, Slurm) tell the number of processes.
 SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS")
@@ -55,7 +55,6 @@ def abort(comm: Any, status: int, sentence: str) -> NoReturn:
     """Write `sentence` to standard error, then end all processes of `comm` with `status`."""
     if comm.rank > 0:
         time.sleep(GRACE)
-    write_line(sentence)
-    comm.Abort(status)
+    end_job(comm, status, sentence)
     time.sleep(GRACE)  # the launcher ends this process as well
     os._exit(status)

@@ -17,8 +17,18 @@ from fastbcd.kernels.streams import write_line
 
 # A rank with an error waits so many seconds for the others.
 PATIENCE = 5.0
+# MPICH's launcher ends a job at once and loses lines that it has not read yet, so a rank gives it
+# so many seconds between its message and the end.
+FORWARDING = 0.5
 Array = NDArray[Any]
 T = TypeVar("T")
+
+
+def end_job(comm: Any, status: int, sentence: str) -> None:
+    """Write `sentence` to standard error, then end all processes of `comm` with `status`."""
+    write_line(sentence)
+    time.sleep(FORWARDING)
+    comm.Abort(status)
 
 
 class Ranks(Protocol):
@@ -145,8 +155,8 @@ class MPIRanks:
         deadline = time.monotonic() + PATIENCE
         while not request.Test():
             if time.monotonic() > deadline:
-                write_line(f"rank {self.rank}: {error or type(error).__name__}")
-                self.comm.Abort(2 if isinstance(error, InputError) else 1)
+                status = 2 if isinstance(error, InputError) else 1
+                end_job(self.comm, status, f"rank {self.rank}: {error or type(error).__name__}")
             time.sleep(0.01)
 
     def rows(self, n: int, unit: int = 1) -> slice:
