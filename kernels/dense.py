@@ -1,7 +1,8 @@
-"""Products, QR and SVD of float64 matrices from Python: NumPy's results, with one thread a call.
+"""Products, QR, SVD and eigenvectors of float64 matrices, from Python: with one thread a call.
 
-NumPy's own functions use the threads of its BLAS. Their number changes the last bits, and a fork
-during a call may never end. The routines here are those of `fastbcd.kernels.library`.
+The results are those of NumPy, whose own functions use the threads of its BLAS. Their number changes
+the last bits, and a fork during a call may never end. The routines here are those of
+`fastbcd.kernels.library`.
 """
 
 from __future__ import annotations
@@ -91,6 +92,16 @@ def svd(A: Matrix) -> tuple[Matrix, Matrix, Matrix]:
         copy = np.array(A, np.float64, order="F")
         _with_work("dgesdd", "A", n, n, copy, n, s, U, n, VT, n, after=(iwork,))
     return np.ascontiguousarray(U), s, np.ascontiguousarray(VT)
+
+
+def eigh(A: Matrix) -> tuple[Matrix, Matrix]:
+    """``A = Q diag(e) Q^T``: eigenvalues e, ascending, and Q; A (n, n) symmetric."""
+    n = len(A)
+    e, Q = np.empty(n), np.array(A, np.float64, order="F")
+    if n:
+        size = 3 + 5 * n
+        _with_work("dsyevd", "V", "U", n, Q, n, e, after=(np.empty(size, np.int32), size))
+    return e, np.ascontiguousarray(Q)
 
 
 def _with_work(name: str, *arguments: Any, after: tuple[Any, ...] = ()) -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fastbcd.kernels.dense import qr, svd, times
+from fastbcd.kernels.dense import eigh, qr, svd, times
 
 SHAPES = [(1, 5, 3), (40, 30, 1), (1, 8, 1), (6, 1, 4), (64, 64, 10), (100, 784, 256), (0, 3, 2)]
 
@@ -52,6 +52,18 @@ def test_svd(n):
     np.testing.assert_allclose(np.einsum("ik,k,kj->ij", U, s, VT), A, atol=1e-11)
     np.testing.assert_allclose(np.einsum("ki,kj->ij", U, U), np.eye(n), atol=1e-12)
     assert (np.diff(s) <= 0).all()
+
+
+@pytest.mark.parametrize("n", [0, 1, 7, 130])
+def test_eigenvectors(n):
+    A = np.random.default_rng(3).standard_normal((n, n))
+    A = A + A.T
+    before = A.copy()
+    e, Q = eigh(A)
+    np.testing.assert_array_equal(A, before)
+    np.testing.assert_allclose(np.einsum("ik,k,jk->ij", Q, e, Q), A, atol=1e-11)
+    np.testing.assert_allclose(np.einsum("ki,kj->ij", Q, Q), np.eye(n), atol=1e-12)
+    assert (np.diff(e) >= 0).all()
 
 
 def test_svd_of_what_is_not_finite_is_an_error():

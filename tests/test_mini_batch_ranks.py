@@ -20,6 +20,7 @@ CASES = {
     "residual": ({"residual": True, "loss": "cross_entropy"}, {"batch_size": 30}),
     # The change of the outputs is measured on every sixth sample of the batch of all ranks.
     "output": ({}, {"batch_size": n, "step_unit": "output"}),
+    "spectral": ({}, {"batch_size": 30, "step_unit": "spectral"}),
     "output metric": ({}, {"batch_size": 30, "output_rank": 3}),
 }
 report = {}

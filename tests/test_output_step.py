@@ -165,7 +165,7 @@ def test_the_default_step_size_grows_with_the_batch_up_to_250():
 
 @pytest.mark.parametrize("value", ["rms", "", 1])
 def test_another_unit_is_refused(value):
-    with pytest.raises(InputError, match="^step_unit must be one of fit, output, got"):
+    with pytest.raises(InputError, match="^step_unit must be one of fit, output, spectral, got"):
         solver_of("dense", step_unit=value)
 
 

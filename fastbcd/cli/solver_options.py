@@ -76,9 +76,9 @@ MINI_BATCH_OPTIONS: dict[str, tuple[type, str]] = {
     "weight_decay": (float, "default: 0.02"),
     "step_unit": (
         str,
-        "what a step size of 1 stands for: fit, the least-squares fit of a batch's updates, or "
-        "output, a change of rms 1 of the layers' outputs; default: output with convolutions, "
-        "else fit",
+        "what a step size of 1 stands for: fit, the least-squares fit of a batch's updates; "
+        "output, a change of rms 1 of the layers' outputs; or spectral, such a change that is "
+        "spread over all directions of the outputs; default: output with convolutions, else fit",
     ),
     "augment": (
         str,

@@ -102,8 +102,8 @@ class BCDClassifier(ClassifierMixin, BaseBCD):
         For mini-batches, see `MiniBatchThreeSplitting`. Their defaults are those of the solver, or
         follow from the number of samples and the network, or from trials (`early_stopping`).
     average, step_unit : optional
-        For mini-batches, too. `step_unit` is "fit" or "output"; by default the latter for networks
-        with convolutions.
+        For mini-batches, too. `step_unit` is "fit", "output" or "spectral"; by default "output" for
+        networks with convolutions.
     augment : str, optional
         For images on mini-batches: in each pass every image is shifted at random by up to P rows
         and columns (``"crop:P"``), mirrored with probability 1/2 (``"flip"``), or both

@@ -157,6 +157,11 @@ class Layer(ABC):
         return self.weight_shape[0] > 0
 
     @property
+    def weight_groups(self) -> int:
+        """The number of equal groups of rows of W that see different inputs."""
+        return 1
+
+    @property
     def skip(self) -> Skip:
         """S of ``V_l = S V_{l-1} + act(U_l)``, if the layer is residual."""
         return Skip(self.d_in, self.d_out)

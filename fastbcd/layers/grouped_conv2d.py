@@ -89,6 +89,11 @@ class GroupedConv2d(ConvolutionLayer):
         return self.part.fan_in
 
     @property
+    def weight_groups(self) -> int:
+        """G, as each group of channels sees channels of its own."""
+        return self.groups
+
+    @property
     def thread_bytes(self) -> int:
         """Bytes of a thread's work arrays, and of the groups of some images."""
         return self.groups * self.part.thread_bytes

@@ -68,11 +68,13 @@ def planned_bytes_of_batches(
     dtype: np.dtype,
     batch_size: int,
     ranks_of_metrics: tuple[int, int],
+    spectral: bool,
     n: int,
 ) -> int:
     """Return a bound on the bytes of a mini-batch run on `n` samples, besides these samples.
 
-    The ranks are those of the metrics of inputs and outputs. The bytes hold weights, their means,
+    The ranks are those of the metrics of inputs and outputs; `spectral` steps need eigenvectors of
+    a matrix of all outputs of a layer. The bytes hold weights, their means,
     momentum and directions, metrics, one batch of states and displacements, the order of the
     samples, and the states of the first samples in float64.
     """
@@ -85,6 +87,9 @@ def planned_bytes_of_batches(
     updates = max(layer.d_out // max(1, layer.weight_shape[0]) for layer in problem.layers)
     thread = size * (max(sizes) + batch_size * updates * output_rank + SMALL_ARRAYS)
     thread += sum(layer.thread_bytes for layer in problem.layers)
+    if spectral:
+        rows = max(layer.weight_shape[0] // layer.weight_groups for layer in problem.layers)
+        thread += size * (max(sizes) + rows * rows) + 8 * 8 * rows * (rows + 1)
     first = 8 * 4 * min(n, max(batch_size, MOST_FIRST)) * max(widths)
     return (
         size * (6 * sum(sizes) + metrics + batch)

@@ -32,14 +32,18 @@ def first_state(
     data: Data,
     settings: Settings,
     output_rank: int,
+    spectral: bool,
     length: int,
     seed: int,
     averages: bool,
 ) -> MiniBatchState:
-    """Return the state before the first of `length` batches; it `averages` weights or not."""
+    """Return the state before the first of `length` batches.
+
+    It `averages` weights or not, and takes `spectral` steps or not.
+    """
     ranks, n = device.ranks, data.n
-    of_metrics = (settings.rank, output_rank)
-    work = planned_bytes_of_batches(problem, device, dtype, settings.batch_size, of_metrics, n)
+    of_metrics, batch_size = (settings.rank, output_rank), settings.batch_size
+    work = planned_bytes_of_batches(problem, device, dtype, batch_size, of_metrics, spectral, n)
     with collective_errors(ranks):
         seed = require_integer(seed, "seed", at_least=0)
         device.storage.plan(work, 0, device.n_threads or 1, [data.X, data.Y])

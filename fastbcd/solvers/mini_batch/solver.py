@@ -23,17 +23,16 @@ from fastbcd.solvers.mini_batch.noise import Noise
 from fastbcd.solvers.mini_batch.rhythm import StepScalars, step_scalars
 from fastbcd.solvers.mini_batch.schedule import get_schedule
 from fastbcd.solvers.mini_batch.settings import (
-    STEP_UNITS,
     Settings,
     passes_for,
     settings_for,
-    shares_weights,
+    step_unit_for,
 )
 from fastbcd.solvers.mini_batch.sparse_inputs import taken_sparse
 from fastbcd.solvers.mini_batch.state import MiniBatchState
 from fastbcd.solvers.mini_batch.sweep import BatchSweep
 from fastbcd.support.floating_point import own_errstate_in
-from fastbcd.support.parameters import SMALLEST, choice, optional, require, require_integer
+from fastbcd.support.parameters import SMALLEST, optional, require, require_integer
 from fastbcd.training.loop import Callback, Result, network_of, run
 
 
@@ -59,13 +58,17 @@ class MiniBatchThreeSplitting:
                     D_l is multiplied by B_l^-1 in M_l               output_rank > 0
                     Z_l = M_l H_l^-1                                 step_unit = "fit"
                     Z_l = M_l H_l^-1 / rms(V^_{l-1} (M_l H_l^-1)^T)  step_unit = "output"
+                    Z_l = R_l M_l H_l^-1 / rms(V^_{l-1} (R_l M_l H_l^-1)^T)   step_unit = "spectral"
+                    R_l = (S_l + 0.1 tr(S_l)/d_l I)^(-1/2), S_l = M_l H_l^-1 M_l^T
 
     with ``H_l = G_l + damping tr(G_l)/d I``, G_l the running Gram matrix of ``V^_{l-1}``
     (`GramMetric`, which adds to the damping if it does not keep a large direction of G_l), S_l the
     skip operator and M_l the momentum. For a step size of 1 and no momentum, W_l is the W-block of
     Algorithm 2 for the targets D_l / rms(D_l) and ``alpha = damping tr(G_l)/d``. With the unit
     "output" the step changes the pre-activations U_l by the step size, in the root mean square over
-    samples and outputs, so one number suits layers of any width and kernel. With the squared
+    samples and outputs, so one number suits layers of any width and kernel. With "spectral" this
+    change is spread over all directions of U_l: without the 0.1 the step would be steepest descent
+    in the spectral norm of ``Z H_l^(1/2)``. With the squared
     loss the last layer's step is in units of ``rms(Y - mean Y)``. With weights w_i of samples, D_L
     of sample i is multiplied by w_i and F is the mean of ``w_i loss_i``, so small updates follow
     its gradient.
@@ -79,7 +82,7 @@ class MiniBatchThreeSplitting:
         Default: a fortieth of the samples, between 16 and 500.
     step_size : float, optional
         Default: 0.65 divided by the root of the number of layers that are not residual, times
-        ``min(1, batch_size / 500)^(3/4)``; with the unit "output"
+        ``min(1, batch_size / 500)^(3/4)``; with the units "output" and "spectral"
         ``0.05 min(1, batch_size / 250)^(1/2)``.
     schedule : {"cosine", "linear", "constant"}, default="cosine"
         The factor of the step size, from the first batch to the last.
@@ -104,11 +107,13 @@ class MiniBatchThreeSplitting:
     average : float, default=0.98
         Decay per batch of the mean weights, which make predictions; with 0 the last weights do.
         The mean takes the weights of every fourth batch if a pass has 32 or more.
-    step_unit : {"fit", "output"}, optional
+    step_unit : {"fit", "output", "spectral"}, optional
         What a step size of 1 stands for: the least-squares fit of the updates D_l, or a change of
-        rms 1 of the pre-activations. The change is measured on 32 to 63 samples of the batch, or on
-        all of a smaller one. Default: "output" for networks with convolutions, whose outputs share
-        weights, and else "fit".
+        rms 1 of the pre-activations, with "spectral" in nearly all of their directions. The change
+        is measured on 32 to 63 samples of the batch, or on all of a smaller one. "spectral" needs
+        eigenvectors of a d_l x d_l matrix for each layer and batch, d_l being the channels of a
+        convolution and the width of a dense layer; it runs on the processor only. Default: "output"
+        for networks with convolutions, whose outputs share weights, and else "fit".
     augment : str or Augmentation, optional
         Each image of a batch is shifted at random by -P..P rows and columns (``"crop:P"``),
         mirrored with probability 1/2 (``"flip"``), or both (``"crop:P,flip"``). Pixels from outside
@@ -183,9 +188,6 @@ class MiniBatchThreeSplitting:
         self.rho = require(rho, "rho", at_least=SMALLEST)
         self.weight_decay = require(weight_decay, "weight_decay", at_least=0)
         self.average = require(average, "average", at_least=0, at_most=1 - 1e-6)
-        if step_unit is None:
-            step_unit = "output" if any(map(shares_weights, problem.layers)) else "fit"
-        self.step_unit = choice(step_unit, STEP_UNITS, "step_unit")
         if problem.rho != problem.gamma:
             raise InputError("problem: rho belongs to the solver here: give it as rho=...")
         if any(penalty.ridge != 0.0 for penalty in problem.state_penalties):
@@ -195,6 +197,7 @@ class MiniBatchThreeSplitting:
             )
         self.device: Device
         self.dtype, self.device = Execution.of(execution, where).start()
+        self.step_unit = step_unit_for(problem, self.device, step_unit)
         check_layers(problem, self.device)
         self.augment = Augmentation.of(augment, problem.layers[0], self.device)
         self.noise = Noise.of(problem, self.device, dropout, input_noise)
@@ -247,9 +250,17 @@ class MiniBatchThreeSplitting:
         data = checked_data(problem, device, taken_sparse(self, X), Y, sample_weight)
         settings = self.settings(data.n)
         length = self._length(passes, length, data.n, settings.batch_size)
-        averages, rank = self.average > 0.0, self.output_rank
         return first_state(
-            problem, device, self.dtype, data, settings, rank, length, seed, averages
+            problem,
+            device,
+            self.dtype,
+            data,
+            settings,
+            output_rank=self.output_rank,
+            spectral=self.step_unit == "spectral",
+            length=length,
+            seed=seed,
+            averages=self.average > 0.0,
         )
 
     def _length(self, passes: int | None, length: int | None, n: int, batch_size: int) -> int:
@@ -313,7 +324,8 @@ class MiniBatchThreeSplitting:
         """Do the sweep of one batch on `state`, in place: X (m, d_0), Y (m, d_L), any m.
 
         `sample_weight` (m,) is not divided by its mean: a batch of weights 2 moves W twice as far
-        as one of weights 1. With ``step_unit="output"`` it only counts twice in the momentum.
+        as one of weights 1. With the units "output" and "spectral" it only counts twice in the
+        momentum.
 
         On a stream `init` sees the first samples only. So give the solver its `batch_size`, and
         either give `init` the `length` or give the solver ``schedule="constant"``.

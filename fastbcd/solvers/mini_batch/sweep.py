@@ -60,10 +60,11 @@ class BatchSweep:
                 weight, counts = scaling.weight, duties.counts
                 shared = SharedProducts(problem, device, state, batch, weight, counts, m)
             change = None
-            if self._solver.step_unit == "output":
+            if self._solver.step_unit != "fit":
                 change = OutputChange(problem, device, state, batch, samples, scaling.weight)
+            spectral = self._solver.step_unit == "spectral"
             WeightStep(
-                problem, device, state, batch, numbers, scaling, duties, shared, change
+                problem, device, state, batch, numbers, scaling, duties, shared, change, spectral
             ).run()
 
         measured, kind = state.batch_loss is not None, None

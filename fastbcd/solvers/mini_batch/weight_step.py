@@ -14,6 +14,7 @@ from fastbcd.solvers.mini_batch.output_change import OutputChange
 from fastbcd.solvers.mini_batch.rhythm import Duties, StepScalars
 from fastbcd.solvers.mini_batch.rms_scaling import RMSScaling
 from fastbcd.solvers.mini_batch.shared import SharedProducts
+from fastbcd.solvers.mini_batch.spectral import spread
 from fastbcd.solvers.mini_batch.state import MiniBatchState
 from fastbcd.training.clock import laps
 
@@ -33,7 +34,8 @@ class WeightStep:
     """The step of all W_l after the updates D_l of a batch.
 
     `shared` are the sums over the batch of all ranks; None for one process. `change` measures the
-    steps, if the step size is their change of the outputs; else it is None.
+    steps, if the step size is their change of the outputs; else it is None. `spectral` asks for
+    steps that change the outputs alike in all directions; then `change` is there.
     """
 
     problem: Problem
@@ -45,6 +47,7 @@ class WeightStep:
     duties: Duties
     shared: SharedProducts | None
     change: OutputChange | None
+    spectral: bool
 
     def run(self) -> None:
         """Renew the metric of every layer, if this batch does, and update the W_l by rows."""
@@ -62,6 +65,8 @@ class WeightStep:
             items += [(l, None) for l in layers]
         device.for_each_item(items, self._work)
         if self.change is not None:  # the size of a row's step depends on all rows
+            if self.spectral:
+                device.for_each_item(layers, self._spread)
             self.change.measure()
             of_weights = [(l, rows) for l, rows in items if rows is not None]
             device.for_each_item(of_weights, self._move)
@@ -135,6 +140,15 @@ class WeightStep:
         Z[...] = 0.0
         projected = self._projected(l, rows, thread)
         self.device.kernels.step_weights(Z, M, projected, metric.directions, 1.0, 1.0)
+
+    def _spread(self, l: int, thread: Workspaces) -> None:
+        """Multiply the directions of a layer by the inverse root of their second moment."""
+        change, state, lap = self.change, self.state, laps(self.state.clock)
+        assert change is not None
+        groups = self.problem.layers[l - 1].weight_groups
+        if not spread(self.device.kernels, change.directions[l], state.S[l], groups, thread):
+            raise state.failure(f"products of steps overflow {state.dtype}")
+        lap("W", l)
 
     def _move(self, item: tuple[int, slice], thread: Workspaces) -> None:
         """``W = (1 - size decay) W + size Z / rms(A(V; Z))`` for some rows."""
