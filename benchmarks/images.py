@@ -1,8 +1,8 @@
 """Convolutional networks in mini-batches: accuracy of each pass on MNIST or CIFAR-10.
 
     python benchmarks/images.py --data FOLDER --network mnist --out runs.csv [--passes 10]
-        [--eta ETA] [--batch 100] [--augment crop:2] [--decay D] [--seeds 5] [--threads T]
-        [--validation]
+        [--eta ETA] [--batch 100] [--augment crop:2] [--decay D] [--unit spectral] [--seeds 5]
+        [--threads T] [--validation]
 
 FOLDER is anything that `fastbcd train` reads. Each line of the CSV is a pass: its seconds so far,
 without those of measuring, and the accuracy on the test set, or with `--validation` on the last
@@ -66,6 +66,7 @@ def passes(
         problem,
         batch_size=options.batch,
         step_size=options.eta,
+        step_unit=options.unit,
         weight_decay=options.decay,
         augment=augmentation(options),
         n_threads=options.threads,
@@ -139,11 +140,12 @@ def main() -> None:
     """Train, and write."""
     parser = arguments(__doc__)
     parser.add_argument("--eta", type=float, help="step size; default: the solver's")
+    parser.add_argument("--unit", help="step unit; default: the solver's")
     parser.add_argument("--augment", help="as in `fastbcd train`; default: none")
     options = parser.parse_args()
     data = samples(options.data, options.network, options.validation)
     for seed in range(options.first_seed, options.first_seed + options.seeds):
-        method = "fastbcd" if options.augment is None else f"fastbcd, {options.augment}"
+        method = ", ".join(filter(None, ("fastbcd", options.unit, options.augment)))
         run = settings(options, method, seed)
         if run not in done(options.out):
             add(options.out, run, passes(data, options, seed))

@@ -1,7 +1,7 @@
 """Products, QR, SVD and eigenvectors of float64 matrices, from Python: with one thread a call.
 
-The results are those of NumPy, whose own functions use the threads of its BLAS. Their number changes
-the last bits, and a fork during a call may never end. The routines here are those of
+The results are those of NumPy, whose own functions use the threads of its BLAS. Their number
+changes the last bits, and a fork during a call may never end. The routines here are those of
 `fastbcd.kernels.library`.
 """
 
