@@ -87,8 +87,11 @@ def main() -> None:
     parser.add_argument("--inner", action="store_true", help="leave the reported test rows out")
     options = parser.parse_args(own)
     folder = Path(os.environ["FASTBCD_DATA"]) / "tables"
-    print("| table | accuracy, mean and median | of logistic regression | log loss | its |")
-    print("|---|---|---|---|---|")
+    print(
+        "| table | accuracy, mean and median | of logistic regression | log loss | its "
+        "| accuracy minus its, mean and standard deviation |"
+    )
+    print("|---|---|---|---|---|---|")
     for text in options.tables:
         name, target = text.split(":")
         whole = pandas.read_csv(folder / f"{name}.csv", dtype=str, keep_default_na=False)
@@ -103,6 +106,8 @@ def main() -> None:
         mean, median = np.mean(found, axis=0), np.median(found, axis=0)
         shown = [f"{mean[k]:.4f}, {median[k]:.4f}" for k in range(0, len(mean), 2)]
         losses = [f"{mean[k]:.3f}" for k in range(1, len(mean), 2)]
+        ahead = [row[0] - row[2] for row in found]
+        losses.append(f"{np.mean(ahead):+.4f}, {np.std(ahead):.4f}")
         print(f"| {name} | " + " | ".join([*shown, *losses]) + " |", flush=True)
 
 

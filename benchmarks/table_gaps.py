@@ -6,6 +6,8 @@ Nothing sees a test row of `benchmarks/tables.py` of the same seed: its training
 again into four fifths and a fifth, on which accuracy and log loss are measured; means over splits.
 "bins" replaces a number x by B numbers, ``clip((x - b_{t-1}) / (b_t - b_{t-1}), 0, 1)`` for the
 quantiles b_t of the training rows, so that the first layer can make a step at each of them.
+"spikes" adds 16 bins to a number of which one value has half of the rows or more, such as 0, with
+the quantiles of the other values.
 """
 
 from __future__ import annotations
@@ -25,7 +27,9 @@ from threadpoolctl import threadpool_limits
 
 from fastbcd import BCDClassifier
 
-# Name -> number of bins (0: none), number of networks, and parameters of each.
+SPIKES = -16
+# Name -> number of bins (0: none; negative: of columns with spikes), number of networks, and
+# parameters of each.
 TRIED: dict[str, tuple[int, int, dict[str, Any]]] = {
     "default": (0, 1, {}),
     "width 512": (0, 1, {"hidden_layer_sizes": (512, 512)}),
@@ -38,6 +42,7 @@ TRIED: dict[str, tuple[int, int, dict[str, Any]]] = {
     "8 bins": (8, 1, {}),
     "32 bins": (32, 1, {}),
     "32 bins, 5 networks": (32, 5, {}),
+    "spikes": (SPIKES, 1, {}),
 }
 
 
@@ -55,6 +60,23 @@ def bins_of(Z: Any, count: int) -> Callable[[Any], Any]:
     return binned
 
 
+def spikes_of(Z: Any, count: int) -> Callable[[Any], Any]:
+    """The function that adds bins of the rarer values of each column with a spike."""
+    edges = {}
+    for k, z in enumerate(Z.T):
+        values, counts = np.unique(z, return_counts=True)
+        rarer = z[z != values[counts.argmax()]]
+        if len(values) > 2 and 2 * counts.max() >= len(z):
+            ends = np.quantile(rarer, np.linspace(0.0, 1.0, count + 1))
+            edges[k] = np.unique(np.append(ends, values[counts.argmax()]))
+
+    def added(A: Any) -> Any:
+        bins = [np.clip((A[:, k, None] - b[:-1]) / np.diff(b), 0, 1) for k, b in edges.items()]
+        return np.hstack([A, *bins])
+
+    return added
+
+
 def probabilities(name: str, Z: Any, y: Any, Z_test: Any, seed: int) -> tuple[Any, Any]:
     """Probabilities of the classes on the test rows, and the classes."""
     if name == "gradient boosting":
@@ -62,7 +84,7 @@ def probabilities(name: str, Z: Any, y: Any, Z_test: Any, seed: int) -> tuple[An
         return model.predict_proba(Z_test), model.classes_
     bins, networks, given = TRIED[name]
     if bins:
-        binned = bins_of(Z, bins)
+        binned = bins_of(Z, bins) if bins > 0 else spikes_of(Z, -bins)
         Z, Z_test = binned(Z), binned(Z_test)
     if "max_iter" in given:  # of batches
         passes = max(1, round(given["max_iter"] * given["batch_size"] / len(Z)))

@@ -32,11 +32,15 @@ class Settings:
         A column has so many categories of its own at most, the most frequent ones.
     scaling : {"clipped", "standard", "none"}
         Scaling of numbers: to mean 0 and variance 1, cut at 5 deviations or not; or none.
+    bins : int
+        A column of numbers of which one has half of the rows or more has so many bins of the others
+        at most, unless `scaling` is "none".
     """
 
     min_count: int
     max_categories: int
     scaling: str
+    bins: int
 
 
 class Encoding:
@@ -65,6 +69,11 @@ class Encoding:
     def describe(self) -> str:
         """Say in a few words what becomes of the column."""
         raise NotImplementedError
+
+    @classmethod
+    def of_stored(cls, stored: dict[str, Any]) -> dict[str, Any]:
+        """Return the `stored` fields, with those that older files do not have."""
+        return stored
 
     def state_dict(self) -> dict[str, Any]:
         """Return the kind and all fields."""

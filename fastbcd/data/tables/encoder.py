@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from fastbcd.data.inputs import names_of
 from fastbcd.data.tables.column import columns_of
 from fastbcd.data.tables.description import column_lines
-from fastbcd.data.tables.encoding import MAX_CATEGORIES, TableEncoding
+from fastbcd.data.tables.encoding import BINS, MAX_CATEGORIES, TableEncoding
 from fastbcd.errors import InputError
 
 
@@ -37,6 +37,10 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         A column's categories beyond this number, the least frequent ones, are rare, too.
     scaling : {"clipped", "standard", "none"}, default="clipped"
         Scaling of numbers and dates; "standard" does not cut, "none" leaves them as they are.
+    bins : int, default=16
+        If one value, such as 0, has half of the rows or more of a column of numbers, the column has
+        so many further inputs at most, in steps of the quantiles of the other values. With 0, with
+        ``scaling="none"``, or in a table of more than 100 columns there are none.
 
     Attributes
     ----------
@@ -64,11 +68,13 @@ class TableEncoder(TransformerMixin, BaseEstimator):
         min_count: int | None = None,
         max_categories: int = MAX_CATEGORIES,
         scaling: str = "clipped",
+        bins: int = BINS,
     ) -> None:
         self.kinds = kinds
         self.min_count = min_count
         self.max_categories = max_categories
         self.scaling = scaling
+        self.bins = bins
 
     def fit(self, X: Any, y: Any = None) -> TableEncoder:
         """Learn kinds, categories, medians and scales of X.
@@ -91,6 +97,7 @@ class TableEncoder(TransformerMixin, BaseEstimator):
             min_count=self.min_count,
             max_categories=self.max_categories,
             scaling=self.scaling,
+            bins=self.bins,
         )
         self.n_features_in_ = len(columns)
         self.feature_names_in_ = np.array(list(columns), object)

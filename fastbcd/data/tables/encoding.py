@@ -25,6 +25,9 @@ STATE_VERSION = 1
 # Rows that a category needs: a share of all rows, but not below or above these numbers.
 MIN_SHARE, LEAST_COUNT, MIN_COUNT = 0.01, 2, 10
 MAX_CATEGORIES = 50
+# Bins of the numbers beside a frequent one, in a table of so many columns at most: in a wide table
+# of counts nearly all columns would have them.
+BINS, FEW_COLUMNS = 16, 100
 
 
 class TableEncoding:
@@ -49,6 +52,7 @@ class TableEncoding:
         min_count: int | None = None,
         max_categories: int = MAX_CATEGORIES,
         scaling: str = "clipped",
+        bins: int = BINS,
     ) -> TableEncoding:
         """Learn from the rows of training.
 
@@ -65,6 +69,9 @@ class TableEncoding:
         max_categories : int
             Inputs that the categories of a column have at most.
         scaling : {"clipped", "standard", "none"}
+        bins : int
+            Inputs beside a number of which one value has half of the rows or more, at most; none in
+            a table of more than 100 columns, and with ``scaling="none"``.
 
         Raises
         ------
@@ -79,6 +86,7 @@ class TableEncoding:
             require_integer(min_count, "min_count", at_least=1),
             require_integer(max_categories, "max_categories", at_least=1),
             choice(scaling, SCALINGS, "scaling"),
+            require_integer(bins, "bins", at_least=0) if len(columns) <= FEW_COLUMNS else 0,
         )
         named = check_kinds(kinds or {}, columns)
         encodings = [

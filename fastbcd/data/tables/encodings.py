@@ -64,6 +64,7 @@ def encoding_of(stored: dict[str, Any]) -> Encoding:
     if kind not in ENCODINGS:
         raise InputError(f"kind must be one of {', '.join(ENCODINGS)}, got {kind!r}")
     owner: Any = ENCODINGS[kind]
+    stored = owner.of_stored(stored)
     names = [field.name for field in fields(owner)]
     check_state_dict(stored, dict.fromkeys(["kind", *names]), f"column of kind {kind}")
     return owner(**{name: stored[name] for name in names})

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -18,13 +20,17 @@ from fastbcd.data.tables.base import (
     with_indicator,
 )
 from fastbcd.data.tables.column import Column
-from fastbcd.data.tables.values import bools, number_form, numbers
+from fastbcd.data.tables.values import Vector, bools, number_form, numbers
 from fastbcd.errors import InputError
 
 
 @dataclass(frozen=True)
 class NumberEncoding(Encoding):
     """``clip((x - shift) * scale, -limit, limit)``, with `fill` for x in gaps.
+
+    If one value has half of the rows or more, such as 0 of an income that few people have, it hides
+    the differences of the others. Then ``clip((x - b_{t-1}) / (b_t - b_{t-1}), 0, 1)`` are further
+    inputs for the edges b_t, the quantiles of the other values and that value.
 
     Parameters
     ----------
@@ -43,6 +49,8 @@ class NumberEncoding(Encoding):
         Whether the column has 0 and 1 only, which are not scaled.
     shift, scale : float
     limit : float or None
+    edges : list of float
+        b_0 < b_1 < ...; empty without bins.
     """
 
     kind = "number"
@@ -56,6 +64,7 @@ class NumberEncoding(Encoding):
     shift: float
     scale: float
     limit: float | None
+    edges: list[float]
 
     @classmethod
     def fit(cls, column: Column, settings: Settings, given: bool) -> NumberEncoding:
@@ -70,32 +79,61 @@ class NumberEncoding(Encoding):
         scaling = "none" if binary else settings.scaling
         shift, scale = fit_scale(np.where(np.isnan(x), fill, x), column.name, scaling)
         limit = LIMIT if scaling == "clipped" else None
-        return cls(column.name, form, given, fill, gaps, marked, binary, shift, scale, limit)
+        edges = [] if scaling == "none" else bin_edges(there, settings)
+        return cls(column.name, form, given, fill, gaps, marked, binary, shift, scale, limit, edges)
+
+    @classmethod
+    def of_stored(cls, stored: dict[str, Any]) -> dict[str, Any]:
+        """Return the `stored` fields of a file, of which older ones have no bins."""
+        return {"edges": [], **stored}
 
     def inputs(self) -> list[str]:
-        """Return the name, and that of the input that says where gaps are."""
-        return [self.name, *indicator(self.name, self.marked)]
+        """Return the name, those of the bins, and that of the input that says where gaps are."""
+        bins = [f"{self.name} from {edge:g}" for edge in self.edges[:-1]]
+        return [self.name, *bins, *indicator(self.name, self.marked)]
 
     def __call__(self, column: Column) -> Matrix:
         """Return the scaled numbers."""
         x = numbers(column, number_form(column, self.form), self.lenient)
         gaps = np.isnan(x)
         limit = np.inf if self.limit is None else self.limit
+        filled, edges = np.where(gaps, self.fill, x), np.array(self.edges)
         with np.errstate(over="ignore"):
-            scaled = (np.where(gaps, self.fill, x) - self.shift) * self.scale
-        return with_indicator([np.clip(scaled, -limit, limit)], gaps, self.marked)
+            scaled = (filled - self.shift) * self.scale
+            shares = [(filled - a) / (b - a) for a, b in itertools.pairwise(edges)]
+        bins = [np.clip(share, 0.0, 1.0) for share in shares]
+        return with_indicator([np.clip(scaled, -limit, limit), *bins], gaps, self.marked)
 
     def gaps_in(self, column: Column) -> int:
         """Count the gaps of a column."""
         return int(np.isnan(numbers(column, self.form, self.lenient)).sum())
 
     def describe(self) -> str:
-        """Say what becomes of gaps, and how numbers are written."""
+        """Say what becomes of gaps, how numbers are written, and how many bins there are."""
         written = "" if self.form == "1.5" else f"written as {self.form}"
         binary = "0 and 1" if self.binary else ""
-        return joined(
-            written, binary, gaps_text(self.gaps, f"the median {self.fill:g}", self.marked)
-        )
+        gaps = gaps_text(self.gaps, f"the median {self.fill:g}", self.marked)
+        bins = f"{len(self.edges) - 1} bins beside the number" if self.edges else ""
+        return joined(written, binary, gaps, bins)
+
+
+def bin_edges(there: Vector, settings: Settings) -> list[float]:
+    """Return the edges of bins for numbers of which one is frequent; none for other numbers.
+
+    A bin has `min_count` rows or more of the other numbers, and there are two bins at least.
+    """
+    values, counts = np.unique(there, return_counts=True)
+    frequent = values[counts.argmax()]
+    others = there[there != frequent]
+    bins = min(settings.bins, len(others) // settings.min_count)
+    if 2 * len(others) > len(there) or bins < 2:
+        return []
+    quantiles = np.quantile(others, np.linspace(0.0, 1.0, bins + 1))
+    edges = np.unique(np.append(quantiles, frequent))
+    with np.errstate(over="ignore", divide="ignore"):
+        widths = np.diff(edges)
+        usable = np.isfinite(widths).all() and np.isfinite(1.0 / widths).all()
+    return [float(edge) for edge in edges] if usable and len(edges) > 2 else []
 
 
 @dataclass(frozen=True)
