@@ -6,8 +6,8 @@ Nothing sees a test row of `benchmarks/tables.py` of the same seed: its training
 again into four fifths and a fifth, on which accuracy and log loss are measured; means over splits.
 "bins" replaces a number x by B numbers, ``clip((x - b_{t-1}) / (b_t - b_{t-1}), 0, 1)`` for the
 quantiles b_t of the training rows, so that the first layer can make a step at each of them.
-"spikes" adds 16 bins to a number of which one value has half of the rows or more, such as 0, with
-the quantiles of the other values.
+"spikes" adds bins to a number of which one value has half of the rows or more, such as 0, as
+`TableEncoder` does.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from tables import TEST, read, usual_pipeline
 from threadpoolctl import threadpool_limits
 
 from fastbcd import BCDClassifier
+from fastbcd.data.tables.number import bin_edges
 
 SPIKES = -16
 # Name -> number of bins (0: none; negative: of columns with spikes), number of networks, and
@@ -62,13 +63,8 @@ def bins_of(Z: Any, count: int) -> Callable[[Any], Any]:
 
 def spikes_of(Z: Any, count: int) -> Callable[[Any], Any]:
     """The function that adds bins of the rarer values of each column with a spike."""
-    edges = {}
-    for k, z in enumerate(Z.T):
-        values, counts = np.unique(z, return_counts=True)
-        rarer = z[z != values[counts.argmax()]]
-        if len(values) > 2 and 2 * counts.max() >= len(z):
-            ends = np.quantile(rarer, np.linspace(0.0, 1.0, count + 1))
-            edges[k] = np.unique(np.append(ends, values[counts.argmax()]))
+    found = {k: np.array(bin_edges(z, count)) for k, z in enumerate(Z.T)}
+    edges = {k: b for k, b in found.items() if len(b)}
 
     def added(A: Any) -> Any:
         bins = [np.clip((A[:, k, None] - b[:-1]) / np.diff(b), 0, 1) for k, b in edges.items()]

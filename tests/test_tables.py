@@ -212,41 +212,41 @@ def test_each_kind_has_its_definition():
     assert raw[:, 0].tolist() == filled.tolist()
 
 
-def gains(others=40, zeros=60):
+def gains(others=400, zeros=600):
     """A column of which most values are 0, and the rest are 1, 2, and so on."""
     return Column("gain", np.append(np.zeros(zeros), np.arange(1.0, 1.0 + others)))
 
 
 def test_the_numbers_beside_a_frequent_one_have_bins():
     column = gains()
-    encoding = TableEncoding.fit({"gain": column}, min_count=10)
-    edges = np.array([0.0, 1.0, 10.75, 20.5, 30.25, 40.0])  # 0, and quartiles of 1 to 40
-    names = ["gain", "gain from 0", "gain from 1", "gain from 10.75", "gain from 20.5"]
-    assert encoding.names() == [*names, "gain from 30.25"]
-    new = Column("gain", np.array([-3.0, 0.0, 0.25, 7.0, 20.5, 39.0, 41.0, np.nan]))
+    encoding = TableEncoding.fit({"gain": column})
+    edges = np.array([0.0, 1.0, 100.75, 200.5, 300.25, 400.0])  # 0, and quartiles
+    names = ["gain", "gain from 0", "gain from 1", "gain from 100.75", "gain from 200.5"]
+    assert encoding.names() == [*names, "gain from 300.25"]
+    new = Column("gain", np.array([-3.0, 0.0, 0.25, 70.0, 200.5, 399.0, 401.0, np.nan]))
     X = encoding({"gain": new})
     x = np.nan_to_num(new.values.astype(float))  # the median, 0, in the gap
     # Each bin has the share of x that lies in it, so together they make x.
-    np.testing.assert_allclose(X[:, 1:] @ np.diff(edges), np.clip(x, 0.0, 40.0), atol=1e-12)
+    np.testing.assert_allclose(X[:, 1:] @ np.diff(edges), np.clip(x, 0.0, 400.0), atol=1e-12)
     assert ((X[:, 1:] >= 0) & (X[:, 1:] <= 1)).all()
     assert (np.diff(X[:, 1:]) <= 0).all(), "a bin is filled before the next one"
     assert "5 bins beside the number" in encoding.encodings[0].describe()
-    assert len(TableEncoding.fit({"gain": gains(400, 600)}).names()) == 1 + 17
+    assert len(TableEncoding.fit({"gain": gains(4000, 6000)}).names()) == 1 + 17
     assert TableEncoder(bins=2).fit(np.array(column.values)[:, None]).encoding_.names() == [
-        *("x0", "x0 from 0", "x0 from 1", "x0 from 20.5")
+        *("x0", "x0 from 0", "x0 from 1", "x0 from 200.5")
     ]
 
 
 @pytest.mark.parametrize(
     ("column", "options"),
     [
-        (gains(40, 39), {}),
-        (gains(19), {"min_count": 10}),
+        (gains(400, 399), {}),
+        (gains(199), {}),
         (gains(), {"bins": 0}),
         (gains(), {"scaling": "none"}),
-        (Column("gain", np.append(np.zeros(60), np.ones(40))), {}),
-        (Column("gain", np.append(np.zeros(60), 1e308 * np.linspace(-1.0, 1.0, 40))), {}),
-        (Column("gain", np.append(np.zeros(60), np.arange(1, 41) * 5e-324)), {}),
+        (Column("gain", np.append(np.zeros(600), np.ones(400))), {}),
+        (Column("gain", np.append(np.zeros(600), 1e308 * np.linspace(-1.0, 1.0, 400))), {}),
+        (Column("gain", np.append(np.zeros(600), np.arange(1, 401) * 5e-324)), {}),
     ],
 )
 def test_other_numbers_have_none(column, options):

@@ -23,6 +23,9 @@ from fastbcd.data.tables.column import Column
 from fastbcd.data.tables.values import Vector, bools, number_form, numbers
 from fastbcd.errors import InputError
 
+# Fewer rows say little about the classes in a bin, and small tables would learn them by heart.
+ROWS_OF_A_BIN = 100
+
 
 @dataclass(frozen=True)
 class NumberEncoding(Encoding):
@@ -79,7 +82,7 @@ class NumberEncoding(Encoding):
         scaling = "none" if binary else settings.scaling
         shift, scale = fit_scale(np.where(np.isnan(x), fill, x), column.name, scaling)
         limit = LIMIT if scaling == "clipped" else None
-        edges = [] if scaling == "none" else bin_edges(there, settings)
+        edges = [] if scaling == "none" else bin_edges(there, settings.bins)
         return cls(column.name, form, given, fill, gaps, marked, binary, shift, scale, limit, edges)
 
     @classmethod
@@ -117,15 +120,15 @@ class NumberEncoding(Encoding):
         return joined(written, binary, gaps, bins)
 
 
-def bin_edges(there: Vector, settings: Settings) -> list[float]:
+def bin_edges(there: Vector, most: int) -> list[float]:
     """Return the edges of bins for numbers of which one is frequent; none for other numbers.
 
-    A bin has `min_count` rows or more of the other numbers, and there are two bins at least.
+    A bin has `ROWS_OF_A_BIN` of the other numbers or more, and there are from two to `most` bins.
     """
     values, counts = np.unique(there, return_counts=True)
     frequent = values[counts.argmax()]
     others = there[there != frequent]
-    bins = min(settings.bins, len(others) // settings.min_count)
+    bins = min(most, len(others) // ROWS_OF_A_BIN)
     if 2 * len(others) > len(there) or bins < 2:
         return []
     quantiles = np.quantile(others, np.linspace(0.0, 1.0, bins + 1))
