@@ -74,9 +74,9 @@ def planned_bytes_of_batches(
     """Return a bound on the bytes of a mini-batch run on `n` samples, besides these samples.
 
     The ranks are those of the metrics of inputs and outputs; `spectral` steps need eigenvectors of
-    a matrix of all outputs of a layer. The bytes hold weights, their means,
-    momentum and directions, metrics, one batch of states and displacements, the order of the
-    samples, and the states of the first samples in float64.
+    a matrix of all outputs of a layer. The bytes hold weights, their means, momentum and
+    directions, metrics, one batch of states and displacements, the order of the samples, and the
+    states of the first samples in float64.
     """
     widths, size = problem.widths, dtype.itemsize
     sizes = [rows * columns for rows, columns in (layer.weight_shape for layer in problem.layers)]

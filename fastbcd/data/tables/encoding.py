@@ -82,11 +82,12 @@ class TableEncoding:
         n = len(next(iter(columns.values())))
         if min_count is None:
             min_count = max(LEAST_COUNT, min(MIN_COUNT, round(MIN_SHARE * n)))
+        bins = require_integer(bins, "bins", at_least=0)
         settings = Settings(
             require_integer(min_count, "min_count", at_least=1),
             require_integer(max_categories, "max_categories", at_least=1),
             choice(scaling, SCALINGS, "scaling"),
-            require_integer(bins, "bins", at_least=0) if len(columns) <= FEW_COLUMNS else 0,
+            bins if len(columns) <= FEW_COLUMNS else 0,
         )
         named = check_kinds(kinds or {}, columns)
         encodings = [
