@@ -11,7 +11,8 @@ import pytest
 from command import fastbcd, history
 
 from fastbcd import InputError, Model
-from fastbcd.data import TableEncoder, TableOptions, load
+from fastbcd.data import TableEncoder, TableOptions, load, table
+from fastbcd.data.table import read_table
 from fastbcd.data.tables.column import Column, columns_of
 from fastbcd.data.tables.encoding import TableEncoding
 from fastbcd.data.tables.kinds import kind_of
@@ -395,6 +396,41 @@ def test_a_bad_table_is_one_sentence_and_nothing_is_written(tmp_path, content, o
     assert len(err.splitlines()) == 1
     assert out == ""
     assert [path.name for path in tmp_path.iterdir()] == ["t.csv"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a,b\n1,2\n3\n",
+        "a,b\n1,2\n3,4,5\n6,7\n",
+        "a,b\n1,2,3\n4,5\n",
+        "a,b\n1\n2\n",
+        "sep=;\na;b\n1;2\n3\n",
+        "a,b,\n1,2,\n3,4\n",
+        "a,b\n1,2,\n3,4,\n",
+        "a,b,\n1,2,\n3,4,\n",
+        "a,b\n1,2\n\n3,4\n",
+        'a,b\n1,2\n"3,4\n',
+        "a,b\n",
+        "",
+    ],
+)
+def test_a_large_file_is_checked_beforehand_with_the_same_result(text, tmp_path, monkeypatch):
+    def result():
+        try:
+            return read_table(tmp_path / "t.csv")
+        except InputError as error:
+            return str(error)
+
+    (tmp_path / "t.csv").write_text(text)
+    small = result()
+    monkeypatch.setattr(table, "LARGE", -1)
+    assert result() == small
+    if isinstance(small, str) and "fields where" in small and not text.startswith("a,b,"):
+        kept = []
+        monkeypatch.setattr(table, "read_rows", lambda *given: kept.append(given))
+        assert result() == small
+        assert not kept, "the rows of a large file are not kept before the error"
 
 
 def test_options_of_tables_need_a_table(tmp_path):

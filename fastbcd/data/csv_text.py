@@ -14,6 +14,7 @@ import re
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -54,18 +55,53 @@ def read_rows(path: Path, separator: str | None = None) -> tuple[list[Row], str]
     InputError
         There is no such file, it is not text, or a quote is not closed.
     """
+    form = _form_of(path, separator)
     with _reporting(path), _open(path) as file:
-        sample = file.read(SAMPLE)
-        found, declared = _separator(sample, path)
-        separator = found if separator is None else separator
-    with _reporting(path), _open(path) as file:
-        spaced = _spaced(sample, separator, declared)
-        reader = csv.reader(file, delimiter=separator, skipinitialspace=spaced, strict=True)
-        rows = [(reader.line_num, row) for row in reader if any(map(str.strip, row)) or row[1:]]
-    rows = rows[1:] if declared else rows
+        rows = list(_rows_in(file, form))
     if rows and rows[0][1][0].startswith("\ufeff"):  # a second mark, written by another program
         rows[0][1][0] = rows[0][1][0].removeprefix("\ufeff").strip('"')
-    return rows, separator
+    return rows, form.separator
+
+
+def lengths_of_rows(path: Path, separator: str | None = None) -> tuple[list[str], dict[int, int]]:
+    """Return the header, and the line of the first row below it of each number of fields.
+
+    No row is kept in memory. The parameters and errors are those of `read_rows`.
+    """
+    lines: dict[int, int] = {}
+    form = _form_of(path, separator)
+    with _reporting(path), _open(path) as file:
+        rows = _rows_in(file, form)
+        _, header = next(rows, (0, [""]))
+        for line, fields in rows:
+            lines.setdefault(len(fields), line)
+    return header, lines
+
+
+@dataclass(frozen=True)
+class _Form:
+    """How fields are separated, if a blank follows, and if a line before the header says so."""
+
+    separator: str
+    spaced: bool
+    declared: bool
+
+
+def _form_of(path: Path, separator: str | None) -> _Form:
+    """Find the form of a file, of which the user may give the separator."""
+    with _reporting(path), _open(path) as file:
+        sample = file.read(SAMPLE)
+    found, declared = _separator(sample, path)
+    separator = found if separator is None else separator
+    return _Form(separator, _spaced(sample, separator, declared), declared)
+
+
+def _rows_in(file: TextIO, form: _Form) -> Iterator[Row]:
+    """Yield the rows that are not blank, the header's first."""
+    separator, spaced = form.separator, form.spaced
+    reader = csv.reader(file, delimiter=separator, skipinitialspace=spaced, strict=True)
+    there = ((reader.line_num, row) for row in reader if any(map(str.strip, row)) or row[1:])
+    yield from itertools.islice(there, int(form.declared), None)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastbcd.data.csv_text import Row, read_rows
+from fastbcd.data.csv_text import Row, lengths_of_rows, read_rows
 from fastbcd.data.dataset import LARGEST_LABEL, Dataset, class_labels
 from fastbcd.data.split import split
 from fastbcd.data.validation import check_matrix
@@ -27,6 +27,8 @@ UNNAMED = re.compile(r"(Unnamed: ?\d+(\.\d+)*)?")
 DECIMAL_COMMA = re.compile(r"[+-]?\d[\d.]*,\d+")
 WHOLE = re.compile(r"0|-?[1-9][0-9]*")
 ENDINGS = re.compile(r"(\.(csv|tsv|tab)(\.(gz|bz2|xz))?|\.parquet|\.pq)$", re.IGNORECASE)
+# Bytes of a file that is checked before its rows are kept, which takes ten times as much memory.
+LARGE = 2**26
 MISSING = ("", "na", "n/a", "nan", "null", "none", "?", "-", "<na>")
 
 
@@ -54,6 +56,8 @@ def read_table(path: Path, separator: str | None = None) -> Table:
     InputError
         There are no samples, a row has another length, or a name occurs twice.
     """
+    if path.is_file() and path.stat().st_size > LARGE:
+        _check_lengths(path, separator)
     rows, separator = read_rows(path, separator)
     if len(rows) < 2:
         raise InputError(f"{path} has no samples; needed: a header and one row for each sample")
@@ -66,13 +70,28 @@ def read_table(path: Path, separator: str | None = None) -> Table:
         lines = [(line, fields[:width]) for line, fields in lines]
     for line, fields in lines:
         if len(fields) != width:
-            raise InputError(
-                f"{path}, line {line}: {len(fields)} fields where the header has {width}"
-            )
+            raise _other_length(path, line, len(fields), width)
     twice = [name for name, count in Counter(names).items() if count > 1 and name]
     if twice:
         raise InputError(f"{path}: column {twice[0]!r} occurs twice in the header")
     return Table(path, names, lines, separator)
+
+
+def _check_lengths(path: Path, separator: str | None) -> None:
+    """Find a row of another length than the header before the rows of a large file are kept.
+
+    A header that ends in an empty name, and rows that are all longer, are left to `read_table`.
+    """
+    header, lines = lengths_of_rows(path, separator)
+    width = len(header)
+    others = [(line, length) for length, line in lines.items() if length != width]
+    if others and header[-1].strip() and min(lines) <= width:
+        line, length = min(others)
+        raise _other_length(path, line, length, width)
+
+
+def _other_length(path: Path, line: int, length: int, width: int) -> InputError:
+    return InputError(f"{path}, line {line}: {length} fields where the header has {width}")
 
 
 def _is_empty(lines: list[Row], column: int) -> bool:
