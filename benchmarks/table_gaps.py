@@ -27,6 +27,7 @@ from threadpoolctl import threadpool_limits
 
 from fastbcd import BCDClassifier
 from fastbcd.data.tables.number import bin_edges
+from fastbcd.data.tables.number import bins_of as shares_of
 
 SPIKES = -16
 # Name -> number of bins (0: none; negative: of columns with spikes), number of networks, and
@@ -63,12 +64,11 @@ def bins_of(Z: Any, count: int) -> Callable[[Any], Any]:
 
 def spikes_of(Z: Any, count: int) -> Callable[[Any], Any]:
     """The function that adds bins of the rarer values of each column with a spike."""
-    found = {k: np.array(bin_edges(z, count)) for k, z in enumerate(Z.T)}
-    edges = {k: b for k, b in found.items() if len(b)}
+    edges = [bin_edges(z, count) for z in Z.T]
 
     def added(A: Any) -> Any:
-        bins = [np.clip((A[:, k, None] - b[:-1]) / np.diff(b), 0, 1) for k, b in edges.items()]
-        return np.hstack([A, *bins])
+        bins = [share for a, own in zip(A.T, edges, strict=True) for share in shares_of(a, own)]
+        return np.column_stack([A, *bins])
 
     return added
 

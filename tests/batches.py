@@ -26,3 +26,10 @@ def memory_mapped(folder, **arrays):
         np.save(folder / f"{name}.npy", array)
         out.append(np.load(folder / f"{name}.npy", mmap_mode="r"))
     return out
+
+
+def check_threads_change_no_bit(make, X, Y):
+    """Two passes of the solver ``make(n_threads=...)`` end in the same weights on two threads."""
+    one, two = (make(n_threads=n).fit(X, Y, max_iter=2).state.W[1:] for n in (1, 2))
+    for a, b in zip(one, two, strict=True):
+        np.testing.assert_array_equal(a, b)

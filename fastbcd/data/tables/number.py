@@ -100,12 +100,10 @@ class NumberEncoding(Encoding):
         x = numbers(column, number_form(column, self.form), self.lenient)
         gaps = np.isnan(x)
         limit = np.inf if self.limit is None else self.limit
-        filled, edges = np.where(gaps, self.fill, x), np.array(self.edges)
+        filled = np.where(gaps, self.fill, x)
         with np.errstate(over="ignore"):
-            scaled = (filled - self.shift) * self.scale
-            shares = [(filled - a) / (b - a) for a, b in itertools.pairwise(edges)]
-        bins = [np.clip(share, 0.0, 1.0) for share in shares]
-        return with_indicator([np.clip(scaled, -limit, limit), *bins], gaps, self.marked)
+            scaled = np.clip((filled - self.shift) * self.scale, -limit, limit)
+        return with_indicator([scaled, *bins_of(filled, self.edges)], gaps, self.marked)
 
     def gaps_in(self, column: Column) -> int:
         """Count the gaps of a column."""
@@ -118,6 +116,12 @@ class NumberEncoding(Encoding):
         gaps = gaps_text(self.gaps, f"the median {self.fill:g}", self.marked)
         bins = f"{len(self.edges) - 1} bins beside the number" if self.edges else ""
         return joined(written, binary, gaps, bins)
+
+
+def bins_of(x: Vector, edges: list[float]) -> list[Vector]:
+    """Return ``clip((x - a) / (b - a), 0, 1)`` for each pair a, b of neighbouring `edges`."""
+    with np.errstate(over="ignore"):
+        return [np.clip((x - a) / (b - a), 0.0, 1.0) for a, b in itertools.pairwise(edges)]
 
 
 def bin_edges(there: Vector, most: int) -> list[float]:

@@ -59,7 +59,7 @@ class MiniBatchThreeSplitting:
                     Z_l = M_l H_l^-1                                 step_unit = "fit"
                     Z_l = M_l H_l^-1 / rms(V^_{l-1} (M_l H_l^-1)^T)  step_unit = "output"
                     Z_l = R_l M_l H_l^-1 / rms(V^_{l-1} (R_l M_l H_l^-1)^T)   step_unit = "spectral"
-                    R_l = (S_l + 0.1 tr(S_l)/d_l I)^(-1/2), S_l = M_l H_l^-1 M_l^T
+                    R_l = (N_l + 0.1 tr(N_l)/d_l I)^(-1/2), N_l = M_l H_l^-1 M_l^T
 
     with ``H_l = G_l + damping tr(G_l)/d I``, G_l the running Gram matrix of ``V^_{l-1}``
     (`GramMetric`, which adds to the damping if it does not keep a large direction of G_l), S_l the
@@ -68,10 +68,9 @@ class MiniBatchThreeSplitting:
     "output" the step changes the pre-activations U_l by the step size, in the root mean square over
     samples and outputs, so one number suits layers of any width and kernel. With "spectral" this
     change is spread over all directions of U_l: without the 0.1 the step would be steepest descent
-    in the spectral norm of ``Z H_l^(1/2)``. With the squared
-    loss the last layer's step is in units of ``rms(Y - mean Y)``. With weights w_i of samples, D_L
-    of sample i is multiplied by w_i and F is the mean of ``w_i loss_i``, so small updates follow
-    its gradient.
+    in the spectral norm of ``Z H_l^(1/2)``. With the squared loss the last layer's step is in units
+    of ``rms(Y - mean Y)``. With weights w_i of samples, D_L of sample i is multiplied by w_i and F
+    is the mean of ``w_i loss_i``, so small updates follow its gradient.
 
     Parameters
     ----------
