@@ -244,7 +244,7 @@ class PlainDevice:
     def tile_rows(self, widths, dtype):
         return 2**62
 
-    def for_each_tile(self, n, widths, dtype, body, even=False, arrays=()):
+    def for_each_tile(self, n, widths, dtype, body, multiplications=None, arrays=()):
         size = even_size(n, 32)  # several tiles, so that sums over tiles are tested
         for start in range(0, n, size):
             body(PlainTile(slice(start, min(n, start + size)), Workspaces(np.empty)))

@@ -126,7 +126,7 @@ def test_rows_that_are_not_contiguous_are_refused_as_in_float32():
 def fitted(precision, threads=1, n=600, **options):
     X, Y = random_data(n, d=WIDTHS[0], k=WIDTHS[-1])
     solver = MiniBatchThreeSplitting(
-        Problem(WIDTHS), 300, precision=precision, n_threads=threads, **options
+        Problem(WIDTHS), 300, precision=precision, n_threads=threads, tile_rows=150, **options
     )
     return solver, X, Y
 

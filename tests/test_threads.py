@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import warnings
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -89,3 +90,31 @@ def test_the_warning_is_one_that_can_be_filtered():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         ThreeSplitting(Problem((2, 2)))
+
+
+@pytest.mark.parametrize(
+    ("n", "multiplications", "sizes"),
+    [
+        (125, 647_000, [63, 62]),  # half of the batch for each of two threads
+        (490, 100_000, [490]),  # half of it is not worth a thread
+        (900, 60_000, [450, 450]),
+        (50, 5_000_000, [25, 25]),
+        (1, 10**9, [1]),
+        (500, 647_000, [250, 250]),
+        (1000, 647_000, [250] * 4),  # of 256 samples at most, as equal as they can be
+        (0, 647_000, []),
+    ],
+)
+def test_tiles_of_a_batch_are_halves_that_are_worth_a_thread(n, multiplications, sizes):
+    for n_threads in (1, 2):
+        device, found = CPU(n_threads=n_threads), []
+        with device.session():
+            device.for_each_tile(
+                n,
+                (784, 500, 10),
+                "float32",
+                lambda tile, found=found: found.append((tile.rows.start, tile.rows.stop)),
+                multiplications=multiplications,
+            )
+        ends = np.cumsum([0, *sizes])
+        assert sorted(found) == list(pairwise(ends))

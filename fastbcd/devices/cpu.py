@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -32,9 +33,13 @@ T = TypeVar("T")
 # last-level cache (see benchmarks/NOTES.md).
 TILE_BYTES = 4 * 2**20
 MIN_TILE_ROWS = 128
-# Samples of a mini-batch that a thread takes at a time. With fewer, BLAS would pack W too often.
-# The number does not depend on that of threads, because results must not.
+# Most samples of a mini-batch that a thread takes at a time; of a smaller batch it takes half. With
+# fewer, BLAS would pack W too often. None of these numbers depends on that of threads, because
+# results must not.
 BATCH_TILE_ROWS = 256
+# With fewer multiplications in its forward pass a tile is not worth a thread, which has to be woken
+# and waited for (see benchmarks/NOTES.md).
+BATCH_TILE_MULTIPLICATIONS = 2.5e7
 # Rows (or columns) of a d x d solve that a thread takes at a time.
 SOLVE_ROWS = 256
 
@@ -162,17 +167,23 @@ class CPU(TiledDevice):
         widths: tuple[int, ...],
         dtype: Any,
         body: Callable[[Tile], None],
-        even: bool = False,
+        multiplications: int | None = None,
         arrays: Sequence[Any] = (),
     ) -> None:
         """Call ``body(tile)`` for tiles of n samples, shared among the threads.
 
-        With `even`, for a mini-batch, tiles are small and as equal as they can be. `arrays` are the
-        arrays of n rows that the body reads or writes.
+        For a mini-batch, `multiplications` are those of the forward pass of a sample. Then tiles
+        are as equal as they can be, and there are at least two if each of them has enough work.
+        `arrays` are the arrays of n rows that the body reads or writes.
         """
         rows = self.tile_rows(widths, dtype)
-        if even and n:
-            rows = even_size(n, BATCH_TILE_ROWS if self._tile_rows is None else self._tile_rows)
+        if multiplications is not None and n:
+            if self._tile_rows is not None:
+                rows = even_size(n, self._tile_rows)
+            else:
+                worth_a_thread = int(n * multiplications / BATCH_TILE_MULTIPLICATIONS)
+                n_tiles = min(max(2, math.ceil(n / BATCH_TILE_ROWS)), max(1, worth_a_thread))
+                rows = math.ceil(n / n_tiles)
         with self.storage.stream(n, rows, arrays, self.n_threads) as around:
             for_each_tile(n, rows, around(body), self._threads, self._pool)
 

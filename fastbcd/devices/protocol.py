@@ -179,13 +179,14 @@ class Device(Protocol):
         widths: tuple[int, ...],
         dtype: Any,
         body: Callable[[Tile], None],
-        even: bool = False,
+        multiplications: int | None = None,
         arrays: Sequence[Any] = (),
     ) -> None:
         """Call ``body(tile)`` for tiles of n samples.
 
-        With `even`, for a mini-batch, tiles are small and as equal as they can be. `arrays` are the
-        arrays of n rows that the body reads or writes.
+        For a mini-batch, `multiplications` are those of the forward pass of a sample; then tiles
+        are small and as equal as they can be. `arrays` are the arrays of n rows that the body reads
+        or writes.
         """
 
     def group_bytes(self, in_cache: int) -> int:

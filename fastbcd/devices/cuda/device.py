@@ -210,12 +210,12 @@ class CUDA(TiledDevice):
         widths: tuple[int, ...],
         dtype: Any,
         body: Callable[[Any], None],
-        even: bool = False,
+        multiplications: int | None = None,
         arrays: Sequence[Any] = (),
     ) -> None:
         """Call ``body(tile)`` for tiles of n samples, one after the other."""
         rows = self.tile_rows(widths, dtype)
-        rows = even_size(n, rows) if even and n else rows
+        rows = even_size(n, rows) if multiplications is not None and n else rows
         for index, start in enumerate(range(0, n, rows)):
             body(Tile(index, slice(start, min(n, start + rows)), self.work))
 

@@ -175,7 +175,8 @@ class BatchSweep:
             squares.add(tile, part)
             loss.add(tile, (part_loss,))
 
-        device.for_each_tile(len(batch), problem.widths, state.dtype, sweep, even=True)
+        work = sum(layer.multiplications for layer in problem.layers)
+        device.for_each_tile(len(batch), problem.widths, state.dtype, sweep, multiplications=work)
         return squares.total(), loss.total()
 
     def _forward(self, batch: Batch, l: int, rows: slice) -> float:
