@@ -1,8 +1,8 @@
 """Convolutional networks in mini-batches: accuracy of each pass on MNIST or CIFAR-10.
 
     python benchmarks/images.py --data FOLDER --network mnist --out runs.csv [--passes 10]
-        [--eta ETA] [--batch 100] [--augment crop:2] [--decay D] [--unit spectral] [--seeds 5]
-        [--threads T] [--validation]
+        [--eta ETA] [--batch 100] [--augment crop:2] [--decay D] [--unit spectral] [--momentum M]
+        [--gamma G] [--seeds 5] [--threads T] [--validation]
 
 FOLDER is anything that `fastbcd train` reads. Each line of the CSV is a pass: its seconds so far,
 without those of measuring, and the accuracy on the test set, or with `--validation` on the last
@@ -61,12 +61,14 @@ def passes(
     """Train one network, and yield the seconds and the accuracy of each pass."""
     text, image, _, _ = NETWORKS[options.network]
     layers = build_layers(text, image, 10)
-    problem = Problem(layers=layers, loss="cross_entropy")
+    problem = Problem(layers=layers, loss="cross_entropy", gamma=options.gamma)
     solver = MiniBatchThreeSplitting(
         problem,
         batch_size=options.batch,
         step_size=options.eta,
         step_unit=options.unit,
+        momentum=options.momentum,
+        rho=16.0 * options.gamma,
         weight_decay=options.decay,
         augment=augmentation(options),
         n_threads=options.threads,
@@ -141,11 +143,17 @@ def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--eta", type=float, help="step size; default: the solver's")
     parser.add_argument("--unit", help="step unit; default: the solver's")
+    parser.add_argument("--momentum", type=float, help="default: the solver's")
+    parser.add_argument(
+        "--gamma", type=float, default=1.0, help="weight of the couplings; rho is 16 times as much"
+    )
     parser.add_argument("--augment", help="as in `fastbcd train`; default: none")
     options = parser.parse_args()
     data = samples(options.data, options.network, options.validation)
     for seed in range(options.first_seed, options.first_seed + options.seeds):
-        method = ", ".join(filter(None, ("fastbcd", options.unit, options.augment)))
+        more = (("momentum", options.momentum, None), ("gamma", options.gamma, 1.0))
+        other = [f"{name} {value:g}" for name, value, usual in more if value != usual]
+        method = ", ".join(filter(None, ("fastbcd", options.unit, options.augment, *other)))
         run = settings(options, method, seed)
         if run not in done(options.out):
             add(options.out, run, passes(data, options, seed))
