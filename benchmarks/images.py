@@ -2,7 +2,7 @@
 
     python benchmarks/images.py --data FOLDER --network mnist --out runs.csv [--passes 10]
         [--eta ETA] [--batch 100] [--augment crop:2] [--decay D] [--unit spectral] [--momentum M]
-        [--gamma G] [--seeds 5] [--threads T] [--validation]
+        [--nesterov] [--gamma G] [--seeds 5] [--threads T] [--validation]
 
 FOLDER is anything that `fastbcd train` reads. Each line of the CSV is a pass: its seconds so far,
 without those of measuring, and the accuracy on the test set, or with `--validation` on the last
@@ -68,6 +68,7 @@ def passes(
         step_size=options.eta,
         step_unit=options.unit,
         momentum=options.momentum,
+        nesterov=options.nesterov,
         rho=16.0 * options.gamma,
         weight_decay=options.decay,
         augment=augmentation(options),
@@ -144,6 +145,7 @@ def main() -> None:
     parser.add_argument("--eta", type=float, help="step size; default: the solver's")
     parser.add_argument("--unit", help="step unit; default: the solver's")
     parser.add_argument("--momentum", type=float, help="default: the solver's")
+    parser.add_argument("--nesterov", action="store_true", help="Nesterov's form of the momentum")
     parser.add_argument(
         "--gamma", type=float, default=1.0, help="weight of the couplings; rho is 16 times as much"
     )
@@ -153,6 +155,7 @@ def main() -> None:
     for seed in range(options.first_seed, options.first_seed + options.seeds):
         more = (("momentum", options.momentum, None), ("gamma", options.gamma, 1.0))
         other = [f"{name} {value:g}" for name, value, usual in more if value != usual]
+        other += ["nesterov"] if options.nesterov else []
         method = ", ".join(filter(None, ("fastbcd", options.unit, options.augment, *other)))
         run = settings(options, method, seed)
         if run not in done(options.out):

@@ -22,6 +22,7 @@ CASES = {
     "output": ({}, {"batch_size": n, "step_unit": "output"}),
     "spectral": ({}, {"batch_size": 30, "step_unit": "spectral"}),
     "output metric": ({}, {"batch_size": 30, "output_rank": 3}),
+    "nesterov": ({}, {"batch_size": 30, "nesterov": True}),
 }
 report = {}
 for name, (of_problem, options) in CASES.items():

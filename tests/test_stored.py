@@ -274,7 +274,7 @@ SOLVERS = {
         [
             *("batch_size", "step_size", "momentum", "damping", "schedule", "rank", "displacement"),
             *("rho", "weight_decay", "average", "step_unit", "augment", "dropout", "input_noise"),
-            "output_rank",
+            *("output_rank", "nesterov"),
         ],
     ),
 }

@@ -47,7 +47,8 @@ OF_SAMPLES = ("V", "U", "V_difference", "U_difference")
 OF_SOLVERS = (
     "alpha", "alpha_weights", "loss_update", "inner_steps", "acceleration", "batch_size",
     "step_unit", "step_size", "momentum", "damping", "schedule", "rank", "output_rank",
-    "displacement", "rho", "weight_decay", "average", "augment", "dropout", "input_noise", "dtype",
+    "displacement", "rho", "weight_decay", "average", "augment", "dropout", "input_noise",
+    "nesterov", "dtype",
 )  # fmt: skip
 CHOSEN = ("batch_size", "step_size", "momentum", "damping", "rank")
 OF_PROBLEMS = (
@@ -55,7 +56,13 @@ OF_PROBLEMS = (
     "residual", "reduction",
 )  # fmt: skip
 # Hyperparameters that older files do not name, and what they were there.
-ADDED = {"step_unit": "fit", "output_rank": 0, "dropout": 0.0, "input_noise": 0.0}
+ADDED = {
+    "step_unit": "fit",
+    "output_rank": 0,
+    "dropout": 0.0,
+    "input_noise": 0.0,
+    "nesterov": False,
+}
 
 
 @dataclass(frozen=True)

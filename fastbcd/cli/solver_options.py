@@ -61,6 +61,7 @@ MINI_BATCH_OPTIONS: dict[str, tuple[type, str]] = {
     "step_size": (float, "default: by batch size and number of plain layers; 0.65 for one layer"),
     "schedule": (str, f"of the step size, one of {', '.join(SCHEDULES)}; default: cosine"),
     "momentum": (float, "default: 0.9, or less for batches above 500"),
+    "nesterov": (bool, "the step of W looks ahead by one batch"),
     "damping": (
         float,
         "proximal weight of W, in units of the mean eigenvalue of the Gram matrix; default: 5, "
@@ -168,7 +169,10 @@ def add_solver_options(parser: argparse.ArgumentParser) -> None:
         "passes, but the objective may rise in some of them"
     )  # fmt: skip
     for option, (kind, text) in MINI_BATCH_OPTIONS.items():
-        mini.add_argument(option_of(option), type=kind, help=text)
+        if kind is bool:
+            mini.add_argument(option_of(option), action="store_true", default=None, help=text)
+        else:
+            mini.add_argument(option_of(option), type=kind, help=text)
     _add_full_batch_options(parser)
 
 

@@ -111,6 +111,8 @@ class BCDClassifier(ClassifierMixin, BaseBCD):
     dropout, input_noise : float, optional
         For mini-batches: the share of the outputs of hidden layers that are 0 in a batch, and the
         standard deviation of normal noise on the scaled inputs. See `MiniBatchThreeSplitting`.
+    nesterov : bool, optional
+        For mini-batches: steps look ahead by one batch. Default: they do not.
     max_iter : int, optional
         Passes over the samples. Default: as many as trials choose (`early_stopping`), or else 10 on
         mini-batches, or as many as make 1200 batches; 50 on full batches.

@@ -44,6 +44,7 @@ class Parameters(BaseEstimator):
     augment: str | None = None
     dropout: float | None = None
     input_noise: float | None = None
+    nesterov: bool | None = None
     max_iter: int | None = None
     preprocess: str = "auto"
     early_stopping: Any = AUTO
@@ -60,5 +61,5 @@ class Parameters(BaseEstimator):
     def __setstate__(self, stored: dict[str, Any]) -> None:
         # Version 0.1 had no acceleration and no images, so its estimators go on without.
         added = ["acceleration", "layers", "image_shape", "step_unit", "augment"]
-        earlier = dict.fromkeys([*added, "output_rank", "dropout", "input_noise"])
+        earlier = dict.fromkeys([*added, "output_rank", "dropout", "input_noise", "nesterov"])
         super().__setstate__({**earlier, **stored})

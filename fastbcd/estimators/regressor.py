@@ -39,7 +39,7 @@ class BCDRegressor(MultiOutputMixin, RegressorMixin, BaseBCD):
         the target of all, and `predict` returns one column for each level.
     solver, residual, gamma, rho, proximal_weight, weight_penalty, state_penalty
     acceleration, batch_size, step_size, schedule, momentum, damping, rank, output_rank
-    weight_decay, average, step_unit, augment, dropout, input_noise, max_iter, preprocess
+    weight_decay, average, step_unit, augment, dropout, input_noise, nesterov, max_iter, preprocess
     early_stopping : {"auto", True, False}, default="auto"
         The criterion is the mean loss of held-out samples, in scaled units; scores are R^2.
     validation_fraction, n_iter_no_change, tol, warm_start, random_state

@@ -26,16 +26,22 @@ PROBLEMS = {
     "penalised": {"weight_penalty": "l1:1e-2"},
     "output": {"step_unit": "output"},
     "output metric": {"output_rank": 3},
+    "nesterov": {"nesterov": True},
     "levels": {"loss": "quantile:0.1,0.5,0.9"},
     "counts": {"loss": "poisson"},
 }
 
 
 def make(
-    batch_size: int = 6, step_unit: str = "fit", output_rank: int = 0, **options: Any
+    batch_size: int = 6,
+    step_unit: str = "fit",
+    output_rank: int = 0,
+    nesterov: bool = False,
+    **options: Any,
 ) -> MiniBatchThreeSplitting:
     problem = Problem(**{"widths": (4, 6, 5, 3), "activation": "tanh", **options})
-    of_step = {"rank": 2, "output_rank": output_rank, "step_unit": step_unit}
+    of_step: dict[str, Any] = {"rank": 2, "output_rank": output_rank}
+    of_step |= {"step_unit": step_unit, "nesterov": nesterov}
     return MiniBatchThreeSplitting(problem, batch_size=batch_size, **of_step)
 
 

@@ -33,17 +33,20 @@ def first_state(
     settings: Settings,
     output_rank: int,
     spectral: bool,
+    nesterov: bool,
     length: int,
     seed: int,
     averages: bool,
 ) -> MiniBatchState:
     """Return the state before the first of `length` batches.
 
-    It `averages` weights or not, and takes `spectral` steps or not.
+    It `averages` weights or not, and takes `spectral` and `nesterov` steps or not.
     """
     ranks, n = device.ranks, data.n
     of_metrics, batch_size = (settings.rank, output_rank), settings.batch_size
     work = planned_bytes_of_batches(problem, device, dtype, batch_size, of_metrics, spectral, n)
+    if nesterov:  # the momentum ahead of each layer
+        work += sum(dtype.itemsize * int(np.prod(layer.weight_shape)) for layer in problem.layers)
     with collective_errors(ranks):
         seed = require_integer(seed, "seed", at_least=0)
         device.storage.plan(work, 0, device.n_threads or 1, [data.X, data.Y])

@@ -32,7 +32,7 @@ from fastbcd.solvers.mini_batch.sparse_inputs import taken_sparse
 from fastbcd.solvers.mini_batch.state import MiniBatchState
 from fastbcd.solvers.mini_batch.sweep import BatchSweep
 from fastbcd.support.floating_point import own_errstate_in
-from fastbcd.support.parameters import SMALLEST, optional, require, require_integer
+from fastbcd.support.parameters import SMALLEST, flag, optional, require, require_integer
 from fastbcd.training.loop import Callback, Result, network_of, run
 
 
@@ -56,6 +56,8 @@ class MiniBatchThreeSplitting:
         W_l         M_l = momentum M_l + (1 - momentum) D_l^T V^_{l-1} / (m rms(D_l))
                     W_l = (1 - step_size weight_decay) W_l + step_size Z_l
                     D_l is multiplied by B_l^-1 in M_l               output_rank > 0
+                    momentum M_l + (1 - momentum) D_l^T V^_{l-1} / (m rms(D_l)) replaces M_l in Z_l
+                    and N_l                                          nesterov
                     Z_l = M_l H_l^-1                                 step_unit = "fit"
                     Z_l = M_l H_l^-1 / rms(V^_{l-1} (M_l H_l^-1)^T)  step_unit = "output"
                     Z_l = R_l M_l H_l^-1 / rms(V^_{l-1} (R_l M_l H_l^-1)^T)   step_unit = "spectral"
@@ -128,6 +130,9 @@ class MiniBatchThreeSplitting:
     input_noise : float, default=0
         Standard deviation of normal noise that is added to the inputs of each batch. This and
         `dropout` run on the processor only.
+    nesterov : bool, default=False
+        The step looks ahead by one batch: it follows the momentum as the same batch would change it
+        once more, as in ``torch.optim.SGD(nesterov=True)``.
     execution : Execution, optional
         Where and how the work runs, as in `ThreeSplitting`.
     **where
@@ -172,6 +177,7 @@ class MiniBatchThreeSplitting:
         augment: str | Augmentation | None = None,
         dropout: float = 0.0,
         input_noise: float = 0.0,
+        nesterov: bool = False,
         execution: Execution | None = None,
         **where: Any,
     ) -> None:
@@ -180,6 +186,7 @@ class MiniBatchThreeSplitting:
         self.step_size = optional(require, step_size, "step_size", at_least=0)
         self.momentum = optional(require, momentum, "momentum", at_least=0, at_most=1 - 1e-6)
         self.damping = optional(require, damping, "damping", at_least=1e-6)
+        self.nesterov = flag(nesterov, "nesterov")
         self.schedule = get_schedule(schedule)
         self.rank = optional(require_integer, rank, "rank", at_least=0)
         self.output_rank = require_integer(output_rank, "output_rank", at_least=0)
@@ -257,6 +264,7 @@ class MiniBatchThreeSplitting:
             settings,
             output_rank=self.output_rank,
             spectral=self.step_unit == "spectral",
+            nesterov=self.nesterov,
             length=length,
             seed=seed,
             averages=self.average > 0.0,

@@ -62,9 +62,18 @@ class BatchSweep:
             change = None
             if self._solver.step_unit != "fit":
                 change = OutputChange(problem, device, state, batch, samples, scaling.weight)
-            spectral = self._solver.step_unit == "spectral"
             WeightStep(
-                problem, device, state, batch, numbers, scaling, duties, shared, change, spectral
+                problem,
+                device,
+                state,
+                batch,
+                numbers,
+                scaling,
+                duties,
+                shared,
+                change,
+                spectral=self._solver.step_unit == "spectral",
+                nesterov=self._solver.nesterov,
             ).run()
 
         measured, kind = state.batch_loss is not None, None
@@ -81,6 +90,7 @@ class BatchSweep:
                 self._solver.displacement,
                 self._solver.rho,
                 self._solver.step_unit,
+                self._solver.nesterov,
             )
         parts = frozenset(part for part, is_done in vars(duties).items() if is_done)
         metrics = (state.metrics, state.output_metrics)

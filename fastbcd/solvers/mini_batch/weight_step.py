@@ -29,13 +29,21 @@ class MomentumWork(Workspace):
     projected: Buffer
 
 
+class AheadWork(Workspace):
+    """Memory for the momentum ahead of a layer."""
+
+    ahead: Buffer
+
+
 @dataclass(frozen=True)
 class WeightStep:
     """The step of all W_l after the updates D_l of a batch.
 
     `shared` are the sums over the batch of all ranks; None for one process. `change` measures the
     steps, if the step size is their change of the outputs; else it is None. `spectral` asks for
-    steps that change the outputs alike in all directions; then `change` is there.
+    steps that change the outputs alike in all directions; then `change` is there. With `nesterov`
+    steps follow the momentum ahead, ``momentum M + (1 - momentum) D^T V^ / (m rms(D))`` for the
+    new M.
     """
 
     problem: Problem
@@ -48,11 +56,14 @@ class WeightStep:
     shared: SharedProducts | None
     change: OutputChange | None
     spectral: bool
+    nesterov: bool
 
     def run(self) -> None:
         """Renew the metric of every layer, if this batch does, and update the W_l by rows."""
         state, device, duties = self.state, self.device, self.duties
         layers = [l for l, metric in enumerate(state.metrics) if metric is not None]
+        for l in layers:
+            self._followed(l)  # the memory is made here, where no two threads can make it
         if duties.renews:
             device.for_each_item(layers, self._renew)
         items: list[tuple[int, slice | None]] = []
@@ -109,17 +120,35 @@ class WeightStep:
         """``M = momentum M + (1 - momentum) D^T V^ / (m rms(D))`` for some rows."""
         state, batch, M = self.state, self.batch, self.state.S[l][rows]
         momentum = state.settings.momentum
+        new, keep, factor = M, momentum, 1.0
+        if self.nesterov:
+            new, keep, factor = self._followed(l)[rows], 0.0, 1.0 / (1.0 - momentum)
         if self.shared is None:
-            layer, weight = self.problem.layers[l - 1], self.scaling.weight[l]
+            layer, weight = self.problem.layers[l - 1], self.scaling.weight[l] * factor
             D, V = layer.columns(batch.D[l], rows), batch.V[l - 1]
-            layer.batch_gradient(self.device.batches.kernels, M, D, V, weight, momentum)
+            layer.batch_gradient(self.device.batches.kernels, new, D, V, weight, keep)
+        elif self.nesterov:
+            new[:] = self.shared.step(l, rows)
+            new *= state.dtype.type(factor)
         else:
             M *= state.dtype.type(momentum)
             M += self.shared.step(l, rows)
+        if self.nesterov:
+            # Both are means: M of the old M and the new product, then the latter of itself and M.
+            mean = self.device.kernels.mean_of_weights
+            mean(M, new, 1.0 - momentum)
+            mean(new, M, momentum)
+
+    def _followed(self, l: int) -> Any:
+        """Return what the step of layer l follows: the momentum M_l, or memory for M_l ahead."""
+        M = self.state.S[l]
+        if not self.nesterov:
+            return M
+        return self.device.work.of(AheadWork, l).ahead.array(M.shape, M.dtype)
 
     def _projected(self, l: int, rows: slice, thread: Workspaces) -> Any:
         """Return ``M Q`` for some rows of M_l."""
-        state, metric, M = self.state, self.state.metrics[l], self.state.S[l][rows]
+        state, metric, M = self.state, self.state.metrics[l], self._followed(l)[rows]
         work = thread.of(MomentumWork).projected
         projected = work.array((len(M), metric.rank), state.dtype)
         metric.project(self.device.kernels, projected, M)
@@ -128,7 +157,7 @@ class WeightStep:
     def _update(self, l: int, rows: slice, thread: Workspaces) -> None:
         """``W = (1 - size decay) W + size M H^-1`` for some rows."""
         kernels, state, numbers = self.device.kernels, self.state, self.numbers
-        W, M, metric = state.W[l][rows], state.S[l][rows], state.metrics[l]
+        W, M, metric = state.W[l][rows], self._followed(l)[rows], state.metrics[l]
         length = numbers.size / metric.level * self._unit(l)
         projected = self._projected(l, rows, thread)
         kernels.step_weights(W, M, projected, metric.directions, length, numbers.keep)
@@ -136,7 +165,7 @@ class WeightStep:
 
     def _direct(self, l: int, rows: slice, thread: Workspaces, change: OutputChange) -> None:
         """``Z = level M H^-1`` for some rows."""
-        M, metric, Z = self.state.S[l][rows], self.state.metrics[l], change.directions[l][rows]
+        M, metric, Z = self._followed(l)[rows], self.state.metrics[l], change.directions[l][rows]
         Z[...] = 0.0
         projected = self._projected(l, rows, thread)
         self.device.kernels.step_weights(Z, M, projected, metric.directions, 1.0, 1.0)
@@ -146,7 +175,7 @@ class WeightStep:
         change, state, lap = self.change, self.state, laps(self.state.clock)
         assert change is not None
         groups = self.problem.layers[l - 1].weight_groups
-        if not spread(self.device.kernels, change.directions[l], state.S[l], groups, thread):
+        if not spread(self.device.kernels, change.directions[l], self._followed(l), groups, thread):
             raise state.failure(f"products of steps overflow {state.dtype}")
         lap("W", l)
 
