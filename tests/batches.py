@@ -3,9 +3,18 @@
 import numpy as np
 from sklearn.datasets import load_digits
 
-from fastbcd import (
-    one_hot,
-)
+from fastbcd import one_hot
+from fastbcd.layers import Conv2d, Dense
+
+PIXELS, KINDS = 64, 4
+CONVOLUTION = Conv2d((8, 8, 1), channels=6, kernel=3, stride=2)
+NETWORKS = {
+    "dense": {"widths": (PIXELS, 20, 15, KINDS)},
+    "convolution": {
+        "widths": (PIXELS, CONVOLUTION.d_out, KINDS),
+        "layers": [CONVOLUTION, Dense(CONVOLUTION.d_out, KINDS)],
+    },
+}
 
 
 def digits(n=1500):

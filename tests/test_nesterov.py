@@ -5,23 +5,14 @@ from functools import partial
 
 import numpy as np
 import pytest
-from batches import check_threads_change_no_bit, random_data
+from batches import KINDS, NETWORKS, PIXELS, check_threads_change_no_bit, random_data
 from command import fastbcd
 from stopping import StopAfter
 
 from fastbcd import BCDClassifier, InputError, MiniBatchThreeSplitting, Problem, resume
 from fastbcd.callbacks import SaveCheckpoint
-from fastbcd.layers import Conv2d, Dense
 
-PIXELS, KINDS, MU = 64, 4, 0.8
-CONVOLUTION = Conv2d((8, 8, 1), channels=6, kernel=3, stride=2)
-NETWORKS = {
-    "dense": {"widths": (PIXELS, 20, 15, KINDS)},
-    "convolution": {
-        "widths": (PIXELS, CONVOLUTION.d_out, KINDS),
-        "layers": [CONVOLUTION, Dense(CONVOLUTION.d_out, KINDS)],
-    },
-}
+MU = 0.8
 UNITS = ("fit", "output", "spectral")
 X, Y = random_data(80, d=PIXELS, k=KINDS)
 

@@ -4,25 +4,21 @@ from functools import partial
 
 import numpy as np
 import pytest
-from batches import check_threads_change_no_bit, random_data
+from batches import (
+    KINDS,
+    NETWORKS,
+    PIXELS,
+    check_threads_change_no_bit,
+    random_data,
+)
 from stopping import StopAfter
 
 from fastbcd import InputError, MiniBatchThreeSplitting, Problem, resume
 from fastbcd.callbacks import SaveCheckpoint
 from fastbcd.devices.cpu import CPU
 from fastbcd.files.checksummed import read_checksummed, write_checksummed
-from fastbcd.layers import Conv2d, Dense
 from fastbcd.solvers.mini_batch.gram_metric import GramMetric
 
-CONVOLUTION = Conv2d((8, 8, 1), channels=6, kernel=3, stride=2)
-PIXELS, KINDS = 64, 4
-NETWORKS = {
-    "dense": {"widths": (PIXELS, 20, 15, KINDS)},
-    "convolution": {
-        "widths": (PIXELS, CONVOLUTION.d_out, KINDS),
-        "layers": [CONVOLUTION, Dense(CONVOLUTION.d_out, KINDS)],
-    },
-}
 ALL = 1000  # more directions than a layer has
 
 

@@ -69,14 +69,15 @@ def planned_bytes_of_batches(
     batch_size: int,
     ranks_of_metrics: tuple[int, int],
     spectral: bool,
+    nesterov: bool,
     n: int,
 ) -> int:
     """Return a bound on the bytes of a mini-batch run on `n` samples, besides these samples.
 
     The ranks are those of the metrics of inputs and outputs; `spectral` steps need eigenvectors of
-    a matrix of all outputs of a layer. The bytes hold weights, their means, momentum and
-    directions, metrics, one batch of states and displacements, the order of the samples, and the
-    states of the first samples in float64.
+    a matrix of all outputs of a layer, and `nesterov` the momentum ahead. The bytes hold weights,
+    their means, momentum and directions, metrics, one batch of states and displacements, the order
+    of the samples, and the states of the first samples in float64.
     """
     widths, size = problem.widths, dtype.itemsize
     sizes = [rows * columns for rows, columns in (layer.weight_shape for layer in problem.layers)]
@@ -92,7 +93,7 @@ def planned_bytes_of_batches(
         thread += size * (max(sizes) + rows * rows) + 8 * 8 * rows * (rows + 1)
     first = 8 * 4 * min(n, max(batch_size, MOST_FIRST)) * max(widths)
     return (
-        size * (6 * sum(sizes) + metrics + batch)
+        size * ((6 + nesterov) * sum(sizes) + metrics + batch)
         + (device.n_threads or 1) * thread
         + first
         + 24 * n

@@ -44,9 +44,9 @@ def first_state(
     """
     ranks, n = device.ranks, data.n
     of_metrics, batch_size = (settings.rank, output_rank), settings.batch_size
-    work = planned_bytes_of_batches(problem, device, dtype, batch_size, of_metrics, spectral, n)
-    if nesterov:  # the momentum ahead of each layer
-        work += sum(dtype.itemsize * int(np.prod(layer.weight_shape)) for layer in problem.layers)
+    work = planned_bytes_of_batches(
+        problem, device, dtype, batch_size, of_metrics, spectral, nesterov, n
+    )
     with collective_errors(ranks):
         seed = require_integer(seed, "seed", at_least=0)
         device.storage.plan(work, 0, device.n_threads or 1, [data.X, data.Y])
