@@ -52,6 +52,23 @@ def test_the_second_step_follows_the_momentum_ahead(name):
 
 @pytest.mark.parametrize("unit", UNITS)
 @pytest.mark.parametrize("name", NETWORKS)
+def test_a_step_is_the_plain_one_of_the_squared_momentum(name, unit):
+    """``mu (mu M + (1 - mu) g) + (1 - mu) g = mu^2 M + (1 - mu^2) g``, in every metric and unit."""
+    ahead = solver_of(name, step_unit=unit)
+    plain = solver_of(name, step_unit=unit, nesterov=False, momentum=MU**2)
+    states = [solver.init(X, Y, seed=3) for solver in (ahead, plain)]
+    for solver, state in zip((ahead, plain), states, strict=True):
+        solver.partial_fit(state, X, Y)
+    one, other = states  # go on from the same weights and the same momentum
+    for own, given in zip(other.W[1:] + other.S[1:], one.W[1:] + one.S[1:], strict=True):
+        own[...] = given
+    second = (steps(s, t, X[::-2], Y[::-2]) for s, t in zip((ahead, plain), states, strict=True))
+    for one, other in zip(*second, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-7, atol=1e-10)
+
+
+@pytest.mark.parametrize("unit", UNITS)
+@pytest.mark.parametrize("name", NETWORKS)
 def test_without_momentum_nothing_lies_ahead_and_with_it_the_second_step_differs(name, unit):
     for momentum, same in ((0.0, True), (MU, False)):
         weights = []
