@@ -12,8 +12,11 @@ is one CUDA graph.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import images
-from images import add, done, samples, settings
+from images import NETWORKS, add, done, samples, settings
 
 RATES = {
     "adam": (5e-4, 1e-3, 2e-3, 3e-3, 5e-3, 8e-3),
@@ -32,21 +35,33 @@ def main() -> None:
     options = parser.parse_args()
     try:
         import torch
-        from image_training import Training
+        from image_training import Recipe, Training
     except ModuleNotFoundError as error:
         parser.error(f"{error}: the rivals need PyTorch, from pip install torch")
     if options.threads:
         torch.set_num_threads(options.threads)
+    layers, image, _, _ = NETWORKS[options.network]
+
+    def lines(data: dict[str, Any], rate: float, seed: int) -> Iterator[dict[str, Any]]:
+        recipe = Recipe(
+            method=options.method,
+            rate=rate,
+            batch=options.batch,
+            passes=options.passes,
+            decay=options.decay,
+            device=options.device,
+        )
+        training = Training(data["X"], data["y"], layers, image, recipe, seed)
+        return training.lines(data["X_test"], data["y_test"])
+
     results: dict[float, float] = {}
     data, options.validation = samples(options.data, options.network, True), True
     for rate in options.rates or RATES[options.method]:
         options.eta = rate
-        run, lines = settings(options, options.method, 0), []
-        for line in Training(data, options, rate, 0).lines():
-            lines.append(line)
-        results[rate] = lines[-1]["accuracy"]
+        run, trial = settings(options, options.method, 0), list(lines(data, rate, 0))
+        results[rate] = trial[-1]["accuracy"]
         if run not in done(options.out):
-            add(options.out, run, iter(lines))
+            add(options.out, run, iter(trial))
     if options.trials_only:
         return
     best = max(results, key=lambda rate: results[rate])
@@ -55,7 +70,7 @@ def main() -> None:
     for seed in range(options.first_seed, options.first_seed + options.seeds):
         run = settings(options, options.method, seed)
         if run not in done(options.out):
-            add(options.out, run, Training(data, options, best, seed).lines())
+            add(options.out, run, lines(data, best, seed))
 
 
 if __name__ == "__main__":

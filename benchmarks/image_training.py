@@ -1,17 +1,19 @@
-"""The networks of `images.py` in PyTorch, trained by Adam, Muon or SOAP: see `image_rivals.py`."""
+"""Networks of images in PyTorch, trained by Adam, Muon or SOAP.
+
+`image_rivals.py` and `speedrun.py` use it.
+"""
 
 from __future__ import annotations
 
-import argparse
 import math
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from images import NETWORKS
 from torch import nn
 
 sys.path[:0] = [str(Path(__file__).resolve().parent / "gpu")]
@@ -79,26 +81,50 @@ class Soap:
         self.first = False
 
 
+@dataclass(frozen=True)
+class Recipe:
+    """How to train: the `method` of the matrices, a key of `SHARE`, and its rate and schedule.
+
+    The schedule is ``"cosine"`` or ``"linear"``, to 0 over all passes.
+    """
+
+    method: str
+    rate: float
+    batch: int
+    passes: int
+    decay: float = 0.0
+    schedule: str = "cosine"
+    device: str = "cpu"
+
+    def rate_at(self, share: float) -> float:
+        """Return the rate after this share of all steps."""
+        if self.schedule == "linear":
+            return self.rate * (1.0 - share)
+        return self.rate * 0.5 * (1.0 + math.cos(math.pi * share))
+
+
 class Training:
-    """One network and one optimiser; `one_pass` takes every full batch of a random order."""
+    """One network and one optimiser; `one_pass` takes every full batch of a random order.
+
+    X (n, d) are images of the shape `image`, (height, width, channels); `layers` are written as for
+    ``fastbcd train --layers``.
+    """
 
     def __init__(
-        self, data: dict[str, Any], options: argparse.Namespace, rate: float, seed: int
+        self,
+        X: Any,
+        y: Any,
+        layers: str,
+        image: tuple[int, int, int],
+        recipe: Recipe,
+        seed: int,
     ) -> None:
         torch.manual_seed(seed)
-        self.options, self.rate, self.device = options, rate, torch.device(options.device)
-        (height, width, channels) = NETWORKS[options.network][1]
-        self.network = network(options.network).to(self.device)
-
-        def images_of(A: Any) -> torch.Tensor:
-            images = torch.from_numpy(A).view(-1, height, width, channels)
-            return images.permute(0, 3, 1, 2).contiguous().to(self.device)
-
-        self.X, self.X_test = images_of(data["X"]), images_of(data["X_test"])
-        self.y = torch.from_numpy(data["y"]).to(self.device)
-        self.y_test = torch.from_numpy(data["y_test"]).to(self.device)
+        self.recipe, self.image, self.device = recipe, image, torch.device(recipe.device)
+        self.network = network(layers, image, int(y.max()) + 1).to(self.device)
+        self.X, self.y = self._images(X), torch.from_numpy(y).to(self.device)
         weights = [p for p in self.network.parameters() if p.ndim > 1]
-        kind = {"muon": Muon, "soap": Soap}.get(options.method)
+        kind = {"muon": Muon, "soap": Soap}.get(recipe.method)
         self.own = [(W, kind(W.data)) for W in weights[:-1]] if kind else []
         held = {id(W) for W, _ in self.own}
         rest = [p for p in self.network.parameters() if id(p) not in held]
@@ -108,9 +134,14 @@ class Training:
         self.adam = torch.optim.Adam(rest, lr=self._adam_rate, fused=True, capturable=on_card)
         # Decoupled weight decay, of every matrix at the rate of its own optimiser.
         self.decayed = [(W.data, self._rate if id(W) in held else self._adam_rate) for W in weights]
-        self._rows = torch.arange(options.batch, device=self.device)
-        self.steps_a_pass = len(self.X) // options.batch
+        self._rows = torch.arange(recipe.batch, device=self.device)
+        self.steps_a_pass = len(self.X) // recipe.batch
         self.taken, self._graph = 0, None
+
+    def _images(self, X: Any) -> torch.Tensor:
+        height, width, channels = self.image
+        images = torch.from_numpy(X).view(-1, height, width, channels)
+        return images.permute(0, 3, 1, 2).contiguous().to(self.device)
 
     def _step(self) -> None:
         X, y = self.X[self._rows], self.y[self._rows]
@@ -120,11 +151,11 @@ class Training:
             if p.grad is None:
                 p.grad = torch.empty_like(p)
             p.grad.copy_(g)
-        self._adam_rate.copy_(SHARE[self.options.method] * self._rate)
+        self._adam_rate.copy_(SHARE[self.recipe.method] * self._rate)
         self.adam.step()
         with torch.no_grad():
             for W, rate in self.decayed:
-                W.mul_(1.0 - self.options.decay * rate)
+                W.mul_(1.0 - self.recipe.decay * rate)
             for W, own in self.own:
                 own.step(W.data, W.grad, self._rate)
 
@@ -143,10 +174,10 @@ class Training:
     def one_pass(self) -> None:
         """Every sample once, but those that do not fill a batch."""
         order = torch.randperm(len(self.X)).to(self.device)
-        total = self.options.passes * self.steps_a_pass
+        batch, total = self.recipe.batch, self.recipe.passes * self.steps_a_pass
         for k in range(self.steps_a_pass):
-            self._rows.copy_(order[k * self.options.batch : (k + 1) * self.options.batch])
-            self._rate.fill_(self.rate * 0.5 * (1.0 + math.cos(math.pi * self.taken / total)))
+            self._rows.copy_(order[k * batch : (k + 1) * batch])
+            self._rate.fill_(self.recipe.rate_at(self.taken / total))
             self._replay()
             if self.taken % REFRESH == 0:
                 for _, own in self.own:
@@ -156,41 +187,48 @@ class Training:
             torch.cuda.synchronize()
 
     @torch.no_grad()
-    def accuracy(self) -> float:
-        """Share of right answers."""
-        right = [
-            (self.network(X).argmax(1) == y).sum()
-            for X, y in zip(self.X_test.split(1000), self.y_test.split(1000), strict=True)
-        ]
-        return float(sum(right)) / len(self.y_test)
+    def predict(self, X: Any) -> Any:
+        """Return the classes (n,) of images X (n, d)."""
+        classes = [self.network(part).argmax(1) for part in self._images(X).split(1000)]
+        return torch.cat(classes).cpu().numpy()
 
-    def lines(self) -> Iterator[dict[str, Any]]:
+    def lines(self, X_test: Any, y_test: Any) -> Iterator[dict[str, Any]]:
         """Train, and yield the seconds and the accuracy of each pass."""
         seconds = 0.0
-        for k in range(1, self.options.passes + 1):
+        for k in range(1, self.recipe.passes + 1):
             start = time.perf_counter()
             self.one_pass()
             seconds += time.perf_counter() - start
-            yield {"pass": k, "seconds": round(seconds, 2), "accuracy": round(self.accuracy(), 5)}
+            accuracy = float((self.predict(X_test) == y_test).mean())
+            yield {"pass": k, "seconds": round(seconds, 2), "accuracy": round(accuracy, 5)}
 
 
-def network(name: str) -> nn.Sequential:
-    """The network of `images.py`, with He's initial weights."""
-    text, (height, _, channels), _, _ = NETWORKS[name]
+def network(layers: str, image: tuple[int, int, int], n_classes: int) -> nn.Sequential:
+    """The network of `layers` and a last layer, with ReLU and He's initial weights."""
+    height, width, channels = image
     parts: list[nn.Module] = []
-    for layer in text.split(","):
+    inputs = 0  # of a dense layer after another one
+    for layer in layers.split(","):
         kind, *numbers = layer.split(":")
         n = [int(number) for number in numbers]
         if kind == "conv":
-            padding = n[3] if len(n) > 3 else 0
-            parts += [nn.Conv2d(channels, n[0], n[1], padding=padding), nn.ReLU()]
-            channels, height = n[0], height + 2 * padding - n[1] + 1
+            stride, padding = (n[2:3] or [1])[0], (n[3:4] or [0])[0]
+            parts += [nn.Conv2d(channels, n[0], n[1], stride, padding), nn.ReLU()]
+            channels = n[0]
+            height, width = ((d + 2 * padding - n[1]) // stride + 1 for d in (height, width))
         elif kind == "maxpool":
             parts.append(nn.MaxPool2d(n[0]))
-            height //= n[0]
+            height, width = height // n[0], width // n[0]
+        elif kind == "dense":
+            if not inputs:
+                parts.append(nn.Flatten())
+            parts += [nn.Linear(inputs or channels * height * width, n[0]), nn.ReLU()]
+            inputs = n[0]
         else:
-            parts += [nn.Flatten(), nn.Linear(channels * height**2, n[0]), nn.ReLU()]
-            parts.append(nn.Linear(n[0], 10))
+            raise ValueError(f"layer {layer!r} is none of conv, maxpool and dense")
+    if not inputs:
+        parts.append(nn.Flatten())
+    parts.append(nn.Linear(inputs or channels * height * width, n_classes))
     for part in parts:
         if hasattr(part, "weight"):
             nn.init.kaiming_normal_(part.weight)

@@ -1,0 +1,223 @@
+"""Seconds to 98.5 % on MNIST on a processor: the rules are in docs/speedrun.md.
+
+    python benchmarks/speedrun.py --mnist FOLDER [--entries NAME ...] [--runs 10] [--threads N]
+        [--out FILE.json]
+    python benchmarks/speedrun.py --mnist FOLDER --tune [--entries NAME ...]
+
+Each entry has a process of its own, which compiles first and then waits; the entries take turns,
+one run at a time. The clock of a run starts when the entry gets the grey levels of the training
+images, and stops when it returns its predictor. The test images are classified afterwards. An entry
+counts if the mean accuracy of its runs is at least 98.5 %. `--out` keeps every run.
+
+`--tune` tries the settings of an entry's `GRIDS` on the first 50,000 training images, prints
+accuracies on the last 10,000, and reads no test set.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import itertools
+import json
+import multiprocessing
+import os
+import sys
+import time
+from dataclasses import asdict, dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from statistics import mean, median
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+sys.path[:0] = [str(Path(__file__).resolve().parent / "peers")]
+from arguments import Parser, count  # noqa: E402 -- it lies in the folder above
+from report import machine  # noqa: E402
+from speedrun_entries import ENTRIES, GRIDS, PACKAGES, made  # noqa: E402
+
+from fastbcd.data import load  # noqa: E402
+from fastbcd.data.labels import encode  # noqa: E402
+from fastbcd.errors import InputError  # noqa: E402
+
+TARGET = 0.985
+HELD_OUT = 10_000
+
+
+@dataclass(frozen=True)
+class Images:
+    """Grey levels (n, 784) uint8 and classes (n,), for training and for measuring."""
+
+    X: NDArray[np.uint8]
+    y: NDArray[np.int64]
+    X_test: NDArray[np.uint8]
+    y_test: NDArray[np.int64]
+
+    def without_test_set(self) -> Images:
+        """Return the training set alone; its last 10,000 images are for measuring."""
+        X, y, k = self.X, self.y, len(self.X) - HELD_OUT
+        return Images(X[:k], y[:k], X[k:], y[k:])
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run: its seed, its seconds on the clock, and its accuracy."""
+
+    seed: int
+    seconds: float
+    accuracy: float
+
+
+class Runner:
+    """The process of one entry: `compile_seconds`, and then a `Run` for each seed."""
+
+    def __init__(self, name: str, settings: dict[str, Any], images: Images, threads: int) -> None:
+        processes = multiprocessing.get_context("spawn")
+        self._own, other = processes.Pipe()
+        work = (other, name, settings, images, threads)
+        self._process = processes.Process(target=serve, args=work, daemon=True)
+        self._process.start()
+        other.close()
+        self.compile_seconds: float = self._answer()
+        self.blas: str = self._answer()
+
+    def run(self, seed: int) -> Run:
+        """Train and measure once."""
+        self._own.send(seed)
+        return Run(seed, *self._answer())
+
+    def stop(self) -> None:
+        """End the process."""
+        self._own.close()
+        self._process.join()
+
+    def _answer(self) -> Any:
+        try:
+            return self._own.recv()
+        except EOFError:
+            raise RuntimeError("the process of the entry ended; its error is above") from None
+
+
+def serve(
+    pipe: Connection, name: str, settings: dict[str, Any], images: Images, threads: int
+) -> None:
+    """Compile, and train once for each seed that comes through the pipe."""
+    start = time.perf_counter()
+    entry = made(name, settings, threads)
+    entry.prepare()
+    pipe.send(time.perf_counter() - start)
+    pipe.send(entry.blas)
+    while True:
+        try:
+            seed = pipe.recv()
+        except EOFError:
+            return
+        start = time.perf_counter()
+        predict = entry.train(images.X, images.y, seed)
+        seconds = time.perf_counter() - start
+        pipe.send((seconds, float(np.mean(predict(images.X_test) == images.y_test))))
+
+
+def main() -> None:
+    """Tune, or run and print the board."""
+    parser = Parser("benchmarks/speedrun.py", __doc__)
+    parser.add_argument("--mnist", metavar="FOLDER", required=True, help="MNIST's IDX files")
+    parser.add_argument("--entries", nargs="+", choices=list(ENTRIES), default=list(ENTRIES))
+    parser.add_argument("--runs", type=count, default=10, metavar="N", help="default: 10")
+    parser.add_argument("--threads", type=count, default=cores(), metavar="N",
+                        help="of each entry; default: all cores")  # fmt: skip
+    parser.add_argument("--out", type=Path, metavar="FILE.json", help="every run")
+    parser.add_argument("--tune", action="store_true", help="settings on a part of training")
+    options = parser.parse_args()
+    for name in options.entries:
+        if importlib.util.find_spec(PACKAGES[name]) is None:
+            parser.error(f"{name} needs the package {PACKAGES[name]}; choose with --entries")
+    try:
+        images = read(options.mnist)
+    except InputError as error:
+        parser.error(f"--mnist: {error}")
+    if options.tune:
+        tune(images.without_test_set(), options)
+    else:
+        board(images, options)
+
+
+def cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def read(folder: str) -> Images:
+    """Read the four IDX files of `folder`; raises `fastbcd.errors.InputError`."""
+    raw = load(folder)
+    classes = np.unique(raw.y_train)
+    y, y_test = (
+        encode(labels, classes, f"{name} set").astype(np.int64)
+        for labels, name in ((raw.y_train, "training"), (raw.y_test, "test"))
+    )
+    return Images(np.asarray(raw.X_train), y, np.asarray(raw.X_test), y_test)
+
+
+def tune(images: Images, options: argparse.Namespace) -> None:
+    """Print seconds and held-out accuracy of every candidate, the fastest first."""
+    for name in options.entries:
+        tried = []
+        for candidate in GRIDS[name]:
+            runner = Runner(name, candidate, images, options.threads)
+            run = runner.run(0)
+            runner.stop()
+            tried.append((run.seconds, run.accuracy, candidate))
+        for seconds, accuracy, candidate in sorted(tried, key=lambda trial: trial[0]):
+            shown = ", ".join(f"{key} {value}" for key, value in candidate.items())
+            print(f"{name}: {seconds:.2f} s, {accuracy:.4f}, {shown}", flush=True)
+
+
+def board(images: Images, options: argparse.Namespace) -> None:
+    """Let the entries run in turn, and print the table."""
+    runners = {name: Runner(name, {}, images, options.threads) for name in options.entries}
+    runs: dict[str, list[Run]] = {name: [] for name in runners}
+    for seed, name in itertools.product(range(options.runs), runners):
+        runs[name].append(runners[name].run(seed))
+        if options.out:
+            held = {name: [asdict(run) for run in of_entry] for name, of_entry in runs.items()}
+            options.out.write_text(json.dumps(held, indent=1) + "\n")
+    for runner in runners.values():
+        runner.stop()
+    print(f"MNIST to {TARGET:.1%}, {options.threads} threads, {options.runs} runs in turn\n")
+    print("| entry | seconds | mean accuracy | counts | compile seconds | settings |")
+    print("|---|---|---|---|---|---|")
+    for name in sorted(runs, key=lambda name: (not counts(runs[name]), median_seconds(runs[name]))):
+        print("| " + " | ".join(cells(name, runs[name], runners[name].compile_seconds)) + " |")
+    threads = {
+        name: {"threads": options.threads, "blas": runner.blas} for name, runner in runners.items()
+    }
+    print(f"\n{machine(threads)}")
+
+
+def counts(runs: list[Run]) -> bool:
+    """Return whether the mean accuracy reaches the target."""
+    return mean(run.accuracy for run in runs) >= TARGET
+
+
+def median_seconds(runs: list[Run]) -> float:
+    """Return the median of the seconds."""
+    return median(run.seconds for run in runs)
+
+
+def cells(name: str, runs: list[Run], compile_seconds: float) -> list[str]:
+    """Return the columns of an entry."""
+    seconds = [run.seconds for run in runs]
+    accuracies = [100.0 * run.accuracy for run in runs]
+    return [
+        name,
+        f"{median(seconds):.2f} ({min(seconds):.2f} to {max(seconds):.2f})",
+        f"{mean(accuracies):.2f} ({min(accuracies):.2f} to {max(accuracies):.2f})",
+        "yes" if counts(runs) else "no",
+        f"{compile_seconds:.1f}",
+        ", ".join(f"{key} {value}" for key, value in ENTRIES[name].items()),
+    ]
+
+
+if __name__ == "__main__":
+    main()
