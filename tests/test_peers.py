@@ -268,19 +268,49 @@ def test_the_race_has_a_line_for_each_method_and_goes_on_where_it_was(
     monkeypatch.setattr(sys, "argv", ["race.py", *small, "--seeds", "1"])
     race.main()
     before = json.loads(out.read_text())
-    assert len(before) == 2
+    assert len(before) == 3
     monkeypatch.setattr(sys, "argv", ["race.py", *small, "--seeds", "2"])
     capsys.readouterr()
     race.main()
     after = json.loads(out.read_text())
-    assert len(after) == 4
+    assert len(after) == 6
     assert {key: after[key] for key in before} == before  # times included: not run again
     printed = capsys.readouterr().out
-    for method in ("mini-batch", "adam"):
+    for method in ("mini-batch", "muon", "adam"):
         runs = [run["passes"] for key, run in after.items() if f" {method} " in key]
         final = sorted(100 * run[-1]["test_accuracy"] for run in runs)
         text = f"{sum(final) / 2:.2f} ({final[0]:.2f} to {final[1]:.2f}) |"
         assert re.search(rf"^\| {method} \|.*{re.escape(text)}$", printed, re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", ["sgd", "muon", "soap", "shampoo", "schedule-free"])
+@pytest.mark.parametrize("autocast", [False, True])
+def test_each_rival_of_the_race_learns(module, images, monkeypatch, name, autocast):
+    race, methods, mnist = module("race"), module("methods"), module("mnist")
+    pytest.importorskip(methods.METHODS[name].package)
+    monkeypatch.setenv(*ONE_THREAD)
+    settings = {**race.DEFAULT[name], "batch": 20, "passes": 20, "autocast": autocast}
+    samples = mnist.read(str(images))
+    method = methods.METHODS[name].make(samples, (32,), settings)
+    method.start()
+    for _ in range(20):
+        method.one_pass()
+    assert np.mean(method.predict(samples.X_test) == samples.y_test) > 0.8
+
+
+def test_one_cycle_rises_and_ends_at_zero(module, images, monkeypatch):
+    monkeypatch.setenv(*ONE_THREAD)
+    samples = module("mnist").read(str(images))
+    settings = {"rate": 0.1, "batch": 20, "passes": 5, "schedule": "one-cycle"}
+    method = module("methods").METHODS["sgd"].make(samples, (8,), settings)
+    method.start()
+    rates = []
+    for _ in range(5):
+        rates.append(method.updates[0].param_groups[0]["lr"])
+        method.one_pass()
+    assert rates[0] < rates[1] > rates[3] > rates[4]
+    assert max(rates) <= 0.1
+    assert method.updates[0].param_groups[0]["lr"] < 1e-5
 
 
 def test_ablations_print_a_line_for_each_change(images):

@@ -18,7 +18,7 @@ import tempfile
 from pathlib import Path
 
 from arguments import Parser, count, positive
-from methods import METHODS
+from methods import COMPARED
 from process import Job, stream
 from report import Run, machine, table
 
@@ -26,7 +26,7 @@ from report import Run, machine, table
 def main() -> None:
     """Run the methods that were asked for, then print the table."""
     parser = Parser("benchmarks/peers", __doc__)
-    parser.add_common(METHODS)
+    parser.add_common(COMPARED)
     parser.add_argument("--budget", type=positive, default=300.0, metavar="SECONDS",
                         help="of training for each method (default: 300)")  # fmt: skip
     parser.add_argument("--passes", type=count, default=1000, metavar="K",

@@ -47,12 +47,12 @@ class Parser(argparse.ArgumentParser):
         self.add_argument("--only", nargs="+", choices=methods, default=methods, metavar="NAME",
                           help=f"some of {', '.join(methods)}")  # fmt: skip
 
-    def check_packages(self, methods: Iterable[str]) -> None:
-        """End with an error where a method's package is missing."""
+    def check_packages(self, methods: Iterable[str], option: str = "--only") -> None:
+        """End with an error where a method's package is missing; `option` chooses methods."""
         for name in methods:
-            package = METHODS[name].package
-            if importlib.util.find_spec(package) is None:
-                self.error(f"{name} needs the package {package}; install it or choose with --only")
+            needed = METHODS[name].package
+            if importlib.util.find_spec(needed) is None:
+                self.error(f"{name} needs the package {needed}; install it or choose with {option}")
 
 
 def widths(text: str) -> tuple[int, ...]:

@@ -1,8 +1,9 @@
-"""Gradient descent in PyTorch: Adam, Muon, and SGD with Nesterov momentum.
+"""Gradient descent in PyTorch: SGD, Adam, Muon, SOAP, Shampoo and schedule-free AdamW.
 
 ReLU, cross entropy, He initialisation, float32. Mini-batches are drawn by index from tensors
 in memory, in a new order each pass; nothing but the arithmetic is on the clock. With `passes`
-the rates follow a cosine, or a line, to 0 over so many passes.
+the rates follow a cosine, a line, or one cycle to 0 over so many passes. With `autocast` the
+products of forward and backward pass round their factors to bfloat16.
 """
 
 from __future__ import annotations
@@ -27,11 +28,18 @@ class _Gradient:
         passes: int | None = None,
         seed: int = 0,
         schedule: str = "cosine",
+        autocast: bool = False,
     ) -> None:
         self.threads, self.blas = use_all_cores(), blas()
         self.X, self.y = torch.from_numpy(samples.X), torch.from_numpy(samples.y)
         self.widths, self.rate, self.batch = widths, rate, batch
         self.passes, self.seed, self.schedule = passes, seed, schedule
+        self.autocast = autocast
+
+    @property
+    def steps(self) -> int:
+        """The number of steps of all passes."""
+        return (self.passes or 0) * -(-len(self.X) // self.batch)
 
     def optimizers(self, network: nn.Sequential) -> list[torch.optim.Optimizer]:
         raise NotImplementedError
@@ -46,19 +54,25 @@ class _Gradient:
             self.network.extend([layer, nn.ReLU()])
         del self.network[-1]
         self.updates, self.rates = self.optimizers(self.network), []
-        if self.passes:
-            steps = self.passes * -(-len(self.X) // self.batch)
-            rates = torch.optim.lr_scheduler
-            for updates in self.updates:
-                if self.schedule == "linear":
-                    self.rates.append(rates.LambdaLR(updates, lambda t: 1.0 - t / steps))
-                else:
-                    self.rates.append(rates.CosineAnnealingLR(updates, steps))
+        if self.passes and self.schedule != "constant":
+            self.rates = [self.schedule_of(updates) for updates in self.updates]
+
+    def schedule_of(self, updates: torch.optim.Optimizer) -> torch.optim.lr_scheduler.LRScheduler:
+        """The rates of all steps."""
+        steps, rates = self.steps, torch.optim.lr_scheduler
+        if self.schedule == "linear":
+            return rates.LambdaLR(updates, lambda t: 1.0 - t / steps)
+        if self.schedule == "one-cycle":
+            largest = [group["lr"] for group in updates.param_groups]
+            # One step more, because the scheduler asks for the rate after the last one, too.
+            return rates.OneCycleLR(updates, largest, total_steps=steps + 1)
+        return rates.CosineAnnealingLR(updates, steps)
 
     def one_pass(self) -> None:
         for rows in torch.randperm(len(self.X)).split(self.batch):
             self.network.zero_grad()
-            loss = nn.functional.cross_entropy(self.network(self.X[rows]), self.y[rows])
+            with torch.autocast("cpu", torch.bfloat16, enabled=self.autocast):
+                loss = nn.functional.cross_entropy(self.network(self.X[rows]), self.y[rows])
             loss.backward()
             for step in (*self.updates, *self.rates):
                 step.step()
@@ -94,3 +108,39 @@ class SGD(_Gradient):
     def optimizers(self, network: nn.Sequential) -> list[torch.optim.Optimizer]:
         parameters, rate = network.parameters(), self.rate
         return [torch.optim.SGD(parameters, lr=rate, momentum=0.9, nesterov=True, fused=True)]
+
+
+class SOAP(_Gradient):
+    """Adam in the eigenbases of Shampoo's factors, renewed every 10 steps; no weight decay."""
+
+    def optimizers(self, network: nn.Sequential) -> list[torch.optim.Optimizer]:
+        import pytorch_optimizer
+
+        return [pytorch_optimizer.SOAP(network.parameters(), lr=self.rate, weight_decay=0.0)]
+
+
+class Shampoo(_Gradient):
+    """Shampoo with grafting to SGD, the roots of its factors renewed every 20 steps."""
+
+    def optimizers(self, network: nn.Sequential) -> list[torch.optim.Optimizer]:
+        from pytorch_optimizer import ScalableShampoo
+
+        updates = ScalableShampoo(
+            network.parameters(), lr=self.rate, preconditioning_compute_steps=20, block_size=1024
+        )
+        return [updates]
+
+
+class ScheduleFree(_Gradient):
+    """Schedule-free AdamW: means of the weights in place of a schedule; a twentieth is warm-up."""
+
+    def optimizers(self, network: nn.Sequential) -> list[torch.optim.Optimizer]:
+        from schedulefree import AdamWScheduleFree
+
+        warmup = self.steps // 20
+        return [AdamWScheduleFree(network.parameters(), lr=self.rate, warmup_steps=warmup)]
+
+    def one_pass(self) -> None:
+        self.updates[0].train()
+        super().one_pass()
+        self.updates[0].eval()  # the weights become their means, which predict

@@ -72,7 +72,28 @@ METHODS = {
     "sgd": Entry(
         "PyTorch SGD, Nesterov momentum", "gradient", "SGD", "torch", {"rate": 0.03, "batch": 128}
     ),
+    "soap": Entry("SOAP", "gradient", "SOAP", "pytorch_optimizer", {"rate": 3e-3, "batch": 128}),
+    "shampoo": Entry(
+        "Shampoo", "gradient", "Shampoo", "pytorch_optimizer", {"rate": 0.1, "batch": 128}
+    ),
+    "schedule-free": Entry(
+        "schedule-free AdamW",
+        "gradient",
+        "ScheduleFree",
+        "schedulefree",
+        {"rate": 3e-3, "batch": 128, "schedule": "constant"},
+    ),
     "mlpclassifier": Entry(
         "scikit-learn MLPClassifier", "scikit", "MLP", "sklearn", {"rate": 1e-3, "batch": 500}
     ),
 }
+# The methods of the table of `__main__`; `race.py` compares the others.
+COMPARED = (
+    "three-splitting",
+    "two-splitting",
+    "mini-batch",
+    "published",
+    "adam",
+    "sgd",
+    "mlpclassifier",
+)
