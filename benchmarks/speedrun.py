@@ -70,53 +70,53 @@ class Run:
 
 
 class Runner:
-    """The process of one entry: `compile_seconds`, and then a `Run` for each seed."""
+    """The process of one entry: `prepare` it, and then `run` it with each seed."""
 
-    def __init__(self, name: str, settings: dict[str, Any], images: Images, threads: int) -> None:
+    def __init__(self, name: str, images: Images, threads: int) -> None:
         processes = multiprocessing.get_context("spawn")
         self._own, other = processes.Pipe()
-        work = (other, name, settings, images, threads)
+        work = (other, name, images, threads)
         self._process = processes.Process(target=serve, args=work, daemon=True)
         self._process.start()
         other.close()
-        self.compile_seconds: float = self._answer()
-        self.blas: str = self._answer()
+
+    def prepare(self, settings: dict[str, Any]) -> tuple[float, str]:
+        """Return the seconds that it took to import and compile, and the library of products."""
+        return self._answer(settings)
 
     def run(self, seed: int) -> Run:
         """Train and measure once."""
-        self._own.send(seed)
-        return Run(seed, *self._answer())
+        return Run(seed, *self._answer(seed))
 
     def stop(self) -> None:
         """End the process."""
         self._own.close()
         self._process.join()
 
-    def _answer(self) -> Any:
+    def _answer(self, question: dict[str, Any] | int) -> Any:
+        self._own.send(question)
         try:
             return self._own.recv()
         except EOFError:
             raise RuntimeError("the process of the entry ended; its error is above") from None
 
 
-def serve(
-    pipe: Connection, name: str, settings: dict[str, Any], images: Images, threads: int
-) -> None:
-    """Compile, and train once for each seed that comes through the pipe."""
-    start = time.perf_counter()
-    entry = made(name, settings, threads)
-    entry.prepare()
-    pipe.send(time.perf_counter() - start)
-    pipe.send(entry.blas)
+def serve(pipe: Connection, name: str, images: Images, threads: int) -> None:
+    """Prepare the entry when settings come through the pipe, and train when a seed comes."""
     while True:
         try:
-            seed = pipe.recv()
+            question = pipe.recv()
         except EOFError:
             return
         start = time.perf_counter()
-        predict = entry.train(images.X, images.y, seed)
-        seconds = time.perf_counter() - start
-        pipe.send((seconds, float(np.mean(predict(images.X_test) == images.y_test))))
+        if isinstance(question, dict):
+            entry = made(name, question, threads)
+            entry.prepare()
+            pipe.send((time.perf_counter() - start, entry.blas))
+        else:
+            predict = entry.train(images.X, images.y, question)
+            seconds = time.perf_counter() - start
+            pipe.send((seconds, float(np.mean(predict(images.X_test) == images.y_test))))
 
 
 def main() -> None:
@@ -162,12 +162,12 @@ def read(folder: str) -> Images:
 def tune(images: Images, options: argparse.Namespace) -> None:
     """Print seconds and held-out accuracy of every candidate, the fastest first."""
     for name in options.entries:
-        tried = []
+        tried, runner = [], Runner(name, images, options.threads)
         for candidate in GRIDS[name]:
-            runner = Runner(name, candidate, images, options.threads)
+            runner.prepare(candidate)
             run = runner.run(0)
-            runner.stop()
             tried.append((run.seconds, run.accuracy, candidate))
+        runner.stop()
         for seconds, accuracy, candidate in sorted(tried, key=lambda trial: trial[0]):
             shown = ", ".join(f"{key} {value}" for key, value in candidate.items())
             print(f"{name}: {seconds:.2f} s, {accuracy:.4f}, {shown}", flush=True)
@@ -175,7 +175,8 @@ def tune(images: Images, options: argparse.Namespace) -> None:
 
 def board(images: Images, options: argparse.Namespace) -> None:
     """Let the entries run in turn, and print the table."""
-    runners = {name: Runner(name, {}, images, options.threads) for name in options.entries}
+    runners = {name: Runner(name, images, options.threads) for name in options.entries}
+    prepared = {name: runner.prepare({}) for name, runner in runners.items()}
     runs: dict[str, list[Run]] = {name: [] for name in runners}
     for seed, name in itertools.product(range(options.runs), runners):
         runs[name].append(runners[name].run(seed))
@@ -185,14 +186,14 @@ def board(images: Images, options: argparse.Namespace) -> None:
     for runner in runners.values():
         runner.stop()
     print(f"MNIST to {TARGET:.1%}, {options.threads} threads, {options.runs} runs in turn\n")
-    print("| entry | seconds | mean accuracy | counts | compile seconds | settings |")
+    print("| entry | seconds | mean accuracy | counts | seconds to prepare | settings |")
     print("|---|---|---|---|---|---|")
     for name in sorted(runs, key=lambda name: (not counts(runs[name]), median_seconds(runs[name]))):
-        print("| " + " | ".join(cells(name, runs[name], runners[name].compile_seconds)) + " |")
-    threads = {
-        name: {"threads": options.threads, "blas": runner.blas} for name, runner in runners.items()
+        print("| " + " | ".join(cells(name, runs[name], prepared[name][0])) + " |")
+    libraries = {
+        name: {"threads": options.threads, "blas": blas} for name, (_, blas) in prepared.items()
     }
-    print(f"\n{machine(threads)}")
+    print(f"\n{machine(libraries)}")
 
 
 def counts(runs: list[Run]) -> bool:
@@ -205,7 +206,7 @@ def median_seconds(runs: list[Run]) -> float:
     return median(run.seconds for run in runs)
 
 
-def cells(name: str, runs: list[Run], compile_seconds: float) -> list[str]:
+def cells(name: str, runs: list[Run], preparation: float) -> list[str]:
     """Return the columns of an entry."""
     seconds = [run.seconds for run in runs]
     accuracies = [100.0 * run.accuracy for run in runs]
@@ -214,7 +215,7 @@ def cells(name: str, runs: list[Run], compile_seconds: float) -> list[str]:
         f"{median(seconds):.2f} ({min(seconds):.2f} to {max(seconds):.2f})",
         f"{mean(accuracies):.2f} ({min(accuracies):.2f} to {max(accuracies):.2f})",
         "yes" if counts(runs) else "no",
-        f"{compile_seconds:.1f}",
+        f"{preparation:.1f}",
         ", ".join(f"{key} {value}" for key, value in ENTRIES[name].items()),
     ]
 

@@ -25,7 +25,6 @@ CLASSES = 10
 NETWORKS = (
     "conv:16:6:2,maxpool:2,conv:64:3",
     "conv:16:6:2,maxpool:2,conv:32:3",
-    "conv:16:5:2,conv:32:5:2,dense:64",
     "conv:16:8:4,conv:64:3,dense:64",
 )
 
