@@ -157,16 +157,27 @@ GRIDS: dict[str, list[dict[str, Any]]] = {
     "soap": _grid([{"rate": rate} for rate in (3e-3, 6e-3, 1.2e-2)]),
     "adam": _grid([{"rate": rate} for rate in (1e-3, 3e-3, 6e-3)]),
 }
+# The settings of each entry: of all trials (`--tune`, and one step size beyond the grid where the
+# best was at its edge: 0.12, 0.024 for SOAP, 0.012 for Adam) the fastest ones with about 98.5 % on
+# the held-out images, and of those, each with five seeds, the fastest one with a mean of 98.5 %, or
+# the best. Seconds on 50,000 images and means of five seeds:
+#     block descent  98.53 in 1.58 s; 30,000 images, batches of 100, step 0.12: 98.45 in 1.64 s;
+#                    the same, 32 channels: 98.33 in 1.26 s
+#     muon           98.52 in 2.28 s; 64 channels, 0.02: 98.47 in 2.78 s; batches of 100: 98.60
+#                    in 3.28 s
+#     soap           98.66 in 3.96 s; one pass, 0.012: 98.33 in 1.29 s; one pass, 64 channels: 98.36 in
+#                    2.30 s; batches of 250, 0.012: 98.36 in 1.99 s
+#     adam           98.49 in 2.79 s; with the network of 8 x 8 kernels: 98.38 in 3.09 s
 ENTRIES: dict[str, dict[str, Any]] = {
     "block descent": {
         "layers": NETWORKS[0],
-        "batch": 100,
+        "batch": 250,
         "passes": 1,
-        "step_unit": "spectral",
-        "step_size": 0.05,
+        "step_unit": "output",
+        "step_size": 0.08,
         "gamma": 100.0,
     },
-    "muon": {"layers": NETWORKS[0], "batch": 100, "passes": 1, "rate": 0.05},
-    "soap": {"layers": NETWORKS[0], "batch": 100, "passes": 1, "rate": 6e-3},
-    "adam": {"layers": NETWORKS[0], "batch": 100, "passes": 2, "rate": 3e-3},
+    "muon": {"layers": NETWORKS[1], "batch": 250, "passes": 2, "rate": 0.05},
+    "soap": {"layers": NETWORKS[1], "batch": 100, "passes": 2, "rate": 6e-3},
+    "adam": {"layers": NETWORKS[0], "batch": 100, "passes": 2, "rate": 6e-3},
 }
