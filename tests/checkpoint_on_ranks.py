@@ -191,6 +191,7 @@ def failures(folder):
     shard = sorted((path.parent / "c.safetensors.parts").iterdir())[-1]
     whole = shard.read_bytes()
     flipped = whole[:-1] + bytes([whole[-1] ^ 1])
+    WORLD.Barrier()  # rank 0 removes the file that all read
     for label, content in (("damaged shard", flipped), ("missing shard", None)):
         if WORLD.rank == 0:
             shard.unlink()
