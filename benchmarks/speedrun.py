@@ -16,11 +16,9 @@ accuracies on the last 10,000, and reads no test set.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import itertools
 import json
 import multiprocessing
-import os
 import sys
 import time
 from dataclasses import asdict, dataclass
@@ -30,34 +28,15 @@ from statistics import mean, median
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 sys.path[:0] = [str(Path(__file__).resolve().parent / "peers")]
 from arguments import Parser, count  # noqa: E402 -- it lies in the folder above
+from libraries import cores  # noqa: E402
+from mnist import Samples, read_grey, without_test_set  # noqa: E402
 from report import machine  # noqa: E402
 from speedrun_entries import ENTRIES, GRIDS, PACKAGES, made  # noqa: E402
 
-from fastbcd.data import load  # noqa: E402
-from fastbcd.data.labels import encode  # noqa: E402
-from fastbcd.errors import InputError  # noqa: E402
-
 TARGET = 0.985
-HELD_OUT = 10_000
-
-
-@dataclass(frozen=True)
-class Images:
-    """Grey levels (n, 784) uint8 and classes (n,), for training and for measuring."""
-
-    X: NDArray[np.uint8]
-    y: NDArray[np.int64]
-    X_test: NDArray[np.uint8]
-    y_test: NDArray[np.int64]
-
-    def without_test_set(self) -> Images:
-        """Return the training set alone; its last 10,000 images are for measuring."""
-        X, y, k = self.X, self.y, len(self.X) - HELD_OUT
-        return Images(X[:k], y[:k], X[k:], y[k:])
 
 
 @dataclass(frozen=True)
@@ -72,7 +51,7 @@ class Run:
 class Runner:
     """The process of one entry: `prepare` it, and then `run` it with each seed."""
 
-    def __init__(self, name: str, images: Images, threads: int) -> None:
+    def __init__(self, name: str, images: Samples, threads: int) -> None:
         processes = multiprocessing.get_context("spawn")
         self._own, other = processes.Pipe()
         work = (other, name, images, threads)
@@ -101,7 +80,7 @@ class Runner:
             raise RuntimeError("the process of the entry ended; its error is above") from None
 
 
-def serve(pipe: Connection, name: str, images: Images, threads: int) -> None:
+def serve(pipe: Connection, name: str, images: Samples, threads: int) -> None:
     """Prepare the entry when settings come through the pipe, and train when a seed comes."""
     while True:
         try:
@@ -130,36 +109,15 @@ def main() -> None:
     parser.add_argument("--out", type=Path, metavar="FILE.json", help="every run")
     parser.add_argument("--tune", action="store_true", help="settings on a part of training")
     options = parser.parse_args()
-    for name in options.entries:
-        if importlib.util.find_spec(PACKAGES[name]) is None:
-            parser.error(f"{name} needs the package {PACKAGES[name]}; choose with --entries")
-    try:
-        images = read(options.mnist)
-    except InputError as error:
-        parser.error(f"--mnist: {error}")
+    parser.check_packages({name: PACKAGES[name] for name in options.entries}, "--entries")
+    images = parser.samples(options.mnist, read_grey)
     if options.tune:
-        tune(images.without_test_set(), options)
+        tune(without_test_set(images), options)
     else:
         board(images, options)
 
 
-def cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def read(folder: str) -> Images:
-    """Read the four IDX files of `folder`; raises `fastbcd.errors.InputError`."""
-    raw = load(folder)
-    classes = np.unique(raw.y_train)
-    y, y_test = (
-        encode(labels, classes, f"{name} set").astype(np.int64)
-        for labels, name in ((raw.y_train, "training"), (raw.y_test, "test"))
-    )
-    return Images(np.asarray(raw.X_train), y, np.asarray(raw.X_test), y_test)
-
-
-def tune(images: Images, options: argparse.Namespace) -> None:
+def tune(images: Samples, options: argparse.Namespace) -> None:
     """Print seconds and held-out accuracy of every candidate, the fastest first."""
     for name in options.entries:
         tried, runner = [], Runner(name, images, options.threads)
@@ -173,7 +131,7 @@ def tune(images: Images, options: argparse.Namespace) -> None:
             print(f"{name}: {seconds:.2f} s, {accuracy:.4f}, {shown}", flush=True)
 
 
-def board(images: Images, options: argparse.Namespace) -> None:
+def board(images: Samples, options: argparse.Namespace) -> None:
     """Let the entries run in turn, and print the table."""
     runners = {name: Runner(name, images, options.threads) for name in options.entries}
     prepared = {name: runner.prepare({}) for name, runner in runners.items()}

@@ -40,13 +40,18 @@ def test_an_entry_counts_from_a_mean_of_98_5_per_cent(module):
     assert cells[:5] == [entry, "2.00 (1.00 to 4.00)", "98.66 (98.00 to 99.00)", "yes", "7.0"]
 
 
-def test_tuning_never_sees_the_test_set(module):
-    speedrun = module("speedrun")
-    X = np.arange(10_020)[:, None].astype(np.uint8)
-    y = np.arange(10_020)
-    held_out = speedrun.Images(X, y, X[:3], -y[:3]).without_test_set()
-    np.testing.assert_array_equal(np.r_[held_out.y, held_out.y_test], y)
-    assert len(held_out.y_test) == 10_000
+def test_tuning_never_sees_the_test_set(module, monkeypatch):
+    speedrun, seen = module("speedrun"), []
+    X, y = np.arange(60, dtype=np.uint8)[:, None], np.arange(60)
+    samples = speedrun.Samples(X, y, X[:3] + 100, y[:3] + 100)
+    monkeypatch.setattr(speedrun.Parser, "samples", lambda self, folder, reader: samples)
+    monkeypatch.setattr(speedrun, "tune", lambda images, options: seen.append(images))
+    arguments = ["speedrun.py", "--mnist", "nowhere", "--tune", "--entries", "block descent"]
+    monkeypatch.setattr(sys, "argv", arguments)
+    speedrun.main()
+    np.testing.assert_array_equal(np.r_[seen[0].y, seen[0].y_test], y)
+    np.testing.assert_array_equal(np.vstack([seen[0].X, seen[0].X_test]), X)
+    assert len(seen[0].y_test) == 10
 
 
 def test_the_clock_is_that_of_training_alone(module, monkeypatch):
@@ -79,7 +84,7 @@ def test_the_clock_is_that_of_training_alone(module, monkeypatch):
     monkeypatch.setattr(speedrun, "made", lambda name, settings, threads: Entry())
     monkeypatch.setattr(speedrun.time, "perf_counter", lambda: now[0])
     ones = np.ones(4)
-    speedrun.serve(Pipe(), "none", speedrun.Images(ones, ones, ones, ones), 1)
+    speedrun.serve(Pipe(), "none", speedrun.Samples(ones, ones, ones, ones), 1)
     assert sent == [(100, "none"), (3, 0.75), (5, 0.75)]
 
 

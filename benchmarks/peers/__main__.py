@@ -18,7 +18,7 @@ import tempfile
 from pathlib import Path
 
 from arguments import Parser, count, positive
-from methods import COMPARED
+from methods import COMPARED, packages
 from process import Job, stream
 from report import Run, machine, table
 
@@ -33,7 +33,7 @@ def main() -> None:
                         help="at most so many passes (default: 1000)")  # fmt: skip
     parser.add_argument("--out", type=Path, metavar="FILE.json", help="for all passes")
     options = parser.parse_args()
-    parser.check_packages(options.only)
+    parser.check_packages(packages(options.only))
     if options.out and (options.out.is_dir() or not options.out.absolute().parent.is_dir()):
         parser.error(f"--out: {options.out} cannot be a file")
     samples = parser.samples(options.mnist)

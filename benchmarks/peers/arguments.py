@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import math
-from collections.abc import Iterable
-from typing import Any, NoReturn
+from collections.abc import Callable, Iterable, Mapping
+from typing import NoReturn
 
-from methods import METHODS
-from mnist import read
+from mnist import Samples, read
 
 from fastbcd import InputError
 
@@ -21,10 +20,10 @@ class Parser(argparse.ArgumentParser):
         kind = argparse.RawDescriptionHelpFormatter
         super().__init__(prog=prog, description=description, formatter_class=kind)
 
-    def samples(self, folder: str) -> Any:
+    def samples(self, folder: str, reader: Callable[[str], Samples] = read) -> Samples:
         """Read the samples of ``--mnist``, or end with an error."""
         try:
-            return read(folder)
+            return reader(folder)
         except InputError as error:
             self.error(f"--mnist: {error}")
 
@@ -47,10 +46,9 @@ class Parser(argparse.ArgumentParser):
         self.add_argument("--only", nargs="+", choices=methods, default=methods, metavar="NAME",
                           help=f"some of {', '.join(methods)}")  # fmt: skip
 
-    def check_packages(self, methods: Iterable[str], option: str = "--only") -> None:
-        """End with an error where a method's package is missing; `option` chooses methods."""
-        for name in methods:
-            needed = METHODS[name].package
+    def check_packages(self, packages: Mapping[str, str], option: str = "--only") -> None:
+        """End with an error where the package of a name is missing; `option` chooses names."""
+        for name, needed in packages.items():
             if importlib.util.find_spec(needed) is None:
                 self.error(f"{name} needs the package {needed}; install it or choose with {option}")
 

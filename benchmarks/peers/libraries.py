@@ -1,8 +1,15 @@
-"""Threads and names of the BLAS that NumPy and SciPy bring."""
+"""Cores of this process; threads and names of the BLAS that NumPy and SciPy bring."""
 
 from __future__ import annotations
 
+import os
+
 from threadpoolctl import threadpool_info
+
+
+def cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def blas_threads() -> int:

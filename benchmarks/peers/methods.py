@@ -10,6 +10,7 @@ None.
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -87,6 +88,13 @@ METHODS = {
         "scikit-learn MLPClassifier", "scikit", "MLP", "sklearn", {"rate": 1e-3, "batch": 500}
     ),
 }
+
+
+def packages(names: Iterable[str]) -> dict[str, str]:
+    """The package that each method needs."""
+    return {name: METHODS[name].package for name in names}
+
+
 # The methods of the table of `__main__`; `race.py` compares the others.
 COMPARED = (
     "three-splitting",

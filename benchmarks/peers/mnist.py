@@ -1,8 +1,8 @@
-"""MNIST for all methods alike: inputs in [0, 1], float32, as files that subprocesses read."""
+"""MNIST for all methods alike: grey levels, or inputs in [0, 1] as files that subprocesses read."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 @dataclass
 class Samples:
-    """Inputs (n, d) float32 and classes (n,) from 0 on, for training and for measuring."""
+    """Inputs (n, d) and classes (n,) from 0 on, for training and for measuring."""
 
     X: NDArray[Any]
     y: NDArray[Any]
@@ -35,21 +35,29 @@ class Samples:
         return cls(*(np.load(folder / f"{name}.npy") for name in ("X", "y", "X_test", "y_test")))
 
 
-def read(folder: str) -> Samples:
-    """The four IDX files of `folder`; raises `fastbcd.InputError`."""
+def read_grey(folder: str) -> Samples:
+    """The four IDX files of `folder`, grey levels uint8; raises `fastbcd.InputError`."""
     # Here, not above: methods that do not need fastbcd shall not carry it in their memory.
-    from fastbcd.data import Preprocessing, load
+    from fastbcd.data import load
     from fastbcd.data.labels import encode
 
     raw = load(folder)
-    scale = Preprocessing.fit(raw.X_train, "unit")
     classes = np.unique(raw.y_train)
     return Samples(
-        scale(raw.X_train, np.float32),
+        raw.X_train,
         encode(raw.y_train, classes, "training set").astype(np.int64),
-        scale(raw.X_test, np.float32),
+        raw.X_test,
         encode(raw.y_test, classes, "test set").astype(np.int64),
     )
+
+
+def read(folder: str) -> Samples:
+    """The same, float32 in [0, 1]."""
+    from fastbcd.data import Preprocessing
+
+    grey = read_grey(folder)
+    scale = Preprocessing.fit(grey.X, "unit")
+    return replace(grey, X=scale(grey.X, np.float32), X_test=scale(grey.X_test, np.float32))
 
 
 def without_test_set(samples: Samples) -> Samples:

@@ -28,6 +28,7 @@ from statistics import median
 from typing import Any
 
 from arguments import Parser, count, widths
+from methods import packages
 from mnist import without_test_set
 from process import Job, stream
 from report import machine
@@ -36,38 +37,23 @@ import fastbcd
 
 NETWORKS = ((500, 500), (1500, 1500, 1500), (600,) * 10)
 OUTPUT_METRIC = {"output_rank": 16, "damping": 2.0, "weight_decay": 0.005, "schedule": "linear"}
+
+
+def _grid(
+    batches: tuple[int, int], step: str, sizes: tuple[float, ...], **fixed: Any
+) -> list[dict[str, Any]]:
+    """All pairs of a batch size and a `step`, which is a rate or a step size."""
+    return [{"batch": batch, step: size, **fixed} for batch in batches for size in sizes]
+
+
 GRIDS: dict[str, list[dict[str, Any]]] = {
-    "mini-batch": [
-        {"batch": batch, "step_size": size, **OUTPUT_METRIC}
-        for batch in (125, 250)
-        for size in (0.1, 0.2, 0.4)
-    ],
-    "muon": [
-        {"batch": batch, "rate": rate, "schedule": "linear"}
-        for batch in (128, 512)
-        for rate in (0.02, 0.05, 0.1)
-    ],
-    "adam": [{"batch": batch, "rate": rate} for rate in (3e-4, 1e-3, 3e-3) for batch in (128, 512)],
-    "sgd": [
-        {"batch": batch, "rate": rate, "schedule": "one-cycle"}
-        for batch in (128, 512)
-        for rate in (0.03, 0.1, 0.2)
-    ],
-    "soap": [
-        {"batch": batch, "rate": rate, "schedule": "linear"}
-        for batch in (128, 512)
-        for rate in (1e-3, 3e-3, 6e-3)
-    ],
-    "shampoo": [
-        {"batch": batch, "rate": rate, "schedule": "linear"}
-        for batch in (128, 512)
-        for rate in (0.03, 0.1, 0.3)
-    ],
-    "schedule-free": [
-        {"batch": batch, "rate": rate, "schedule": "constant"}
-        for batch in (128, 512)
-        for rate in (1e-3, 3e-3, 6e-3)
-    ],
+    "mini-batch": _grid((125, 250), "step_size", (0.1, 0.2, 0.4), **OUTPUT_METRIC),
+    "muon": _grid((128, 512), "rate", (0.02, 0.05, 0.1), schedule="linear"),
+    "adam": _grid((128, 512), "rate", (3e-4, 1e-3, 3e-3)),
+    "sgd": _grid((128, 512), "rate", (0.03, 0.1, 0.2), schedule="one-cycle"),
+    "soap": _grid((128, 512), "rate", (1e-3, 3e-3, 6e-3), schedule="linear"),
+    "shampoo": _grid((128, 512), "rate", (0.03, 0.1, 0.3), schedule="linear"),
+    "schedule-free": _grid((128, 512), "rate", (1e-3, 3e-3, 6e-3), schedule="constant"),
 }
 # Winners of ``--tune`` by method, network and passes. Held-out accuracy of Adam for the rates 3e-4,
 # 1e-3, 3e-3:
@@ -138,7 +124,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, metavar="FILE.json", help="for all passes")
     parser.add_argument("--tune", action="store_true", help="each method's settings")
     options = parser.parse_args()
-    parser.check_packages(options.methods, "--methods")
+    parser.check_packages(packages(options.methods), "--methods")
     samples = parser.samples(options.mnist)
     with tempfile.TemporaryDirectory() as folder:
         (without_test_set(samples) if options.tune else samples).save(Path(folder))

@@ -6,12 +6,12 @@ import os
 import re
 
 import torch
+from libraries import cores
 
 
 def use_all_cores() -> int:
     """As many threads as this process has cores, or as OMP_NUM_THREADS says."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or cores or 1))
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS") or cores()))
     return torch.get_num_threads()
 
 

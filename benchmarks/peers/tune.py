@@ -16,6 +16,7 @@ import tempfile
 from pathlib import Path
 
 from arguments import Parser, count
+from methods import packages
 from mnist import without_test_set
 from process import Job, stream
 
@@ -33,7 +34,7 @@ def main() -> None:
     parser.add_argument("--passes", type=count, default=2, metavar="K",
                         help="over the data for each candidate (default: 2)")  # fmt: skip
     options = parser.parse_args()
-    parser.check_packages(options.only)
+    parser.check_packages(packages(options.only))
     samples = without_test_set(parser.samples(options.mnist))
     with tempfile.TemporaryDirectory() as folder:
         samples.save(Path(folder))
