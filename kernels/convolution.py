@@ -1,9 +1,9 @@
 """The convolution of flattened images, its adjoint, and its gradient in the weights.
 
 An image is a row of ``height width channels`` numbers, channels last. A pixel outside the image is
-0. No matrix of patches is formed: each image is framed by the zeros around it, and a
-`register_tile` reads the patches of several positions from there. Weights and slopes are packed
-into blocks of as many columns as a tile has.
+0. No matrix of patches is formed: some images are framed by the zeros around them, and tables say
+where in the frames their patches begin and the elements of a patch lie. A `register_tile` reads
+patches by such tables. Weights and slopes are packed into blocks of as many columns as a tile has.
 """
 
 from __future__ import annotations
@@ -13,35 +13,31 @@ import numpy as np
 from fastbcd.kernels.blas import leading
 from fastbcd.kernels.copying import copy_run
 from fastbcd.kernels.jit import kernel, scalar
-from fastbcd.kernels.patches import place_pixels, transposed_window
+from fastbcd.kernels.memory import aligned_zeros, run_of
 from fastbcd.kernels.register_tile import ROWS, VECTOR_BYTES, register_tile
 
 HALF = ROWS // 2
-# Names: rows of the tile, then its number of vectors.
-_whole_2, _whole_1 = register_tile(ROWS, 2), register_tile(ROWS, 1)
-_half_2, _half_1 = register_tile(HALF, 2), register_tile(HALF, 1)
-# A gradient is summed over so many positions at a time, whose slopes stay in the fastest cache.
+# Tiles for blocks of two vectors of columns, of one, and of half a one.
+_whole_2, _half_2 = register_tile(ROWS, 2), register_tile(HALF, 2)
+_whole_1, _half_1 = register_tile(ROWS, 1), register_tile(HALF, 1)
+_whole_0, _half_0 = (register_tile(rows, 1, VECTOR_BYTES // 2) for rows in (ROWS, HALF))
+# The images of one group have at least so many positions, or are one. The slopes of so many stay
+# in the fastest cache, and the sums of a gradient are read and written once for so many.
 POSITIONS = 96
-
-
-@scalar
-def _aligned(n, like):
-    """Return (n,) zeros of the type of `like`, at an address that suits vector registers."""
-    memory = np.zeros(n + VECTOR_BYTES // like.itemsize, like.dtype)
-    start = -memory.ctypes.data % VECTOR_BYTES // like.itemsize
-    return memory[start : start + n]
-
-
-@scalar
-def _vectors(columns, lanes):
-    """Return how many numbers so many columns have with those that fill the last vector."""
-    return (columns + lanes - 1) // lanes * lanes
+DIRECT = 10000
 
 
 @scalar
 def _block_width(columns, lanes):
-    """Return the width of the first block of the remaining `columns`: two vectors, or one."""
-    return 2 * lanes if columns > lanes else lanes
+    """Return the width of the first block of the remaining `columns`: 2, 1, or half a vector."""
+    return 2 * lanes if columns > lanes else lanes if 2 * columns > lanes else lanes // 2
+
+
+@scalar
+def _widths(columns, lanes):
+    """Return the width of all blocks of so many `columns`."""
+    whole = columns // (2 * lanes) * (2 * lanes)
+    return whole + _block_width(columns - whole, lanes) if whole < columns else whole
 
 
 @scalar
@@ -52,51 +48,55 @@ def _halves(count):
 
 @kernel
 def _tiles(
-    out, o, row_of_out, first, f, row_of_first, X, x, row, line, step, lines, length, Y, y, block,
-    count, lanes,
+    out, o, out_at, adds, first, f, X, x, x_at, r, count, t_at, e, length, Y, y, row, block,
+    lanes,
 ):  # fmt: skip
-    """Compute `count` rows of a block by whole and half tiles; see `register_tile`.
+    """Compute rows r to ``r + count`` of a block by whole and half tiles; see `register_tile`.
 
-    All arrays have one dimension, so this is compiled once for each type. It holds all the code of
-    tiles, which takes long to compile.
+    A half tile may compute more rows than there are: the tables have entries for them. All arrays
+    have one dimension, so this is compiled once for each type. It holds all the code of tiles,
+    which takes long to compile.
     """
-    p = 0
-    while p < count:
-        to, start, source = o + p * row_of_out, f + p * row_of_first, x + p * row
-        if count - p >= ROWS:
-            if block > lanes:
-                _whole_2(out, to, row_of_out, first, start, row_of_first, X, source, row, line,
-                         step, lines, length, Y, y, block)  # fmt: skip
-            else:
-                _whole_1(out, to, row_of_out, first, start, row_of_first, X, source, row, line,
-                         step, lines, length, Y, y, block)  # fmt: skip
-            p += ROWS
+    end = r + count
+    while r < end:
+        whole = end - r > HALF
+        if whole and block > lanes:
+            _whole_2(out, o, out_at, adds, first, f, X, x, x_at, r, t_at, e, length, Y, y, row)
+        elif whole and block == lanes:
+            _whole_1(out, o, out_at, adds, first, f, X, x, x_at, r, t_at, e, length, Y, y, row)
+        elif whole:
+            _whole_0(out, o, out_at, adds, first, f, X, x, x_at, r, t_at, e, length, Y, y, row)
+        elif block > lanes:
+            _half_2(out, o, out_at, adds, first, f, X, x, x_at, r, t_at, e, length, Y, y, row)
+        elif block == lanes:
+            _half_1(out, o, out_at, adds, first, f, X, x, x_at, r, t_at, e, length, Y, y, row)
         else:
-            if block > lanes:
-                _half_2(out, to, row_of_out, first, start, row_of_first, X, source, row, line,
-                        step, lines, length, Y, y, block)  # fmt: skip
-            else:
-                _half_1(out, to, row_of_out, first, start, row_of_first, X, source, row, line,
-                        step, lines, length, Y, y, block)  # fmt: skip
-            p += HALF
+            _half_0(out, o, out_at, adds, first, f, X, x, x_at, r, t_at, e, length, Y, y, row)
+        r += ROWS if whole else HALF
+
+
+@scalar
+def _pack_columns(packed, to, A, row, rows, column, columns, block):
+    """Copy a part of A to the block (rows, block) at `to` of `packed`; other columns stay."""
+    for i in range(rows):
+        for j in range(columns):
+            packed[to + i * block + j] = A[row + i, column + j]
 
 
 @kernel
 def pack(A):
-    """Return the columns of A (k, n) in blocks of one or two vectors, each (k, width), with zeros.
+    """Return the columns of A (k, n) in blocks of 2, 1 or half a vector, (k, width), with zeros.
 
     The block that begins with column c begins at element ``k c``.
     """
     lanes = VECTOR_BYTES // A.itemsize
     k, n = A.shape
-    packed = _aligned(k * _vectors(n, lanes), A)
+    packed = aligned_zeros(k * _widths(n, lanes), A)
     start = 0
     while start < n:
-        width = _block_width(n - start, lanes)
-        for j in range(min(width, n - start)):
-            for i in range(k):
-                packed[k * start + i * width + j] = A[i, start + j]
-        start += width
+        block = _block_width(n - start, lanes)
+        _pack_columns(packed, k * start, A, 0, k, start, min(block, n - start), block)
+        start += block
     return packed
 
 
@@ -109,56 +109,76 @@ def _frame_sizes(window):
 
 
 @scalar
-def _frame(frame, V, n, window):
-    """Copy image n of V into the frame (height width channels,); pixels outside stay 0."""
+def _frame(frames, at, V, n, window):
+    """Copy image n of V into the frame (height width channels,) at `at`; pixels outside stay 0."""
     height, width = _frame_sizes(window)
     left = max(-window.first_x, 0)
     count = min(width, window.width - window.first_x) - left
     for y in range(max(-window.first_y, 0), min(height, window.height - window.first_y)):
         source = ((y + window.first_y) * window.width + left + window.first_x) * window.channels
-        to = (y * width + left) * window.channels
-        copy_run(frame.reshape(1, -1), 0, to, V, n, source, max(count, 0) * window.channels)
+        to = at + (y * width + left) * window.channels
+        copy_run(frames.reshape(1, -1), 0, to, V, n, source, max(count, 0) * window.channels)
 
 
-@kernel
-def convolve_packed(U, V, W, bias, window):
-    """``U = P W + bias`` with the patches P of V: `convolve` with weights from `pack`.
+@scalar
+def _images_at_once(window, m):
+    """Return how many of m images are one group; see `POSITIONS`."""
+    positions = window.rows * window.columns
+    return max(1, min(m, (POSITIONS + positions - 1) // positions))
 
-    V (m, height width channels), U (m rows columns, d); W from `pack` of (patch, d), bias (d,) or
-    None for 0; `window` is a `Window`.
+
+@scalar
+def _lines_within(window, y):
+    """Return which lines of the patches of line y lie within the image: the first, and how many."""
+    top = y * window.step_y
+    first = max(-window.first_y - top, 0)
+    return first, max(min(window.patch_height, window.height - window.first_y - top) - first, 0)
+
+
+@scalar
+def _end_of_band(window, y):
+    """Return the end of a band of positions: patches of its lines have the same lines within."""
+    within, end = _lines_within(window, y), y + 1
+    while end < window.rows and _lines_within(window, end) == within:
+        end += 1
+    return end
+
+
+@scalar
+def _table_of_positions(window, images, of_image, of_line, of_column, banded):
+    """Return the sum of the three offsets, each times its index, for all positions of a group.
+
+    The order is image, line, column, and where `banded`, the band before all of them. After the
+    end there are zeros for tiles that have more rows.
     """
-    lanes, C, d = VECTOR_BYTES // U.itemsize, window.channels, U.shape[1]
-    leading(U)  # an error unless rows are contiguous
-    leading(V)
-    height, width = _frame_sizes(window)
-    length, row, line = window.patch_width * C, window.step_x * C, width * C
-    frame = _aligned(height * line + ROWS * row, U)
-    k = window.patch_height * length
-    first = _aligned(_vectors(d, lanes), U)
-    if bias is not None:
-        first[:d] = bias
-    # The results of a line of positions; a half tile may compute more of them than there are.
-    count = _halves(window.columns)
-    results = _aligned(count * 2 * lanes, U)
-    as_row = results.reshape(1, -1)
-    for n in range(V.shape[0]):
-        _frame(frame, V, n, window)
-        start = 0
-        while start < d:
-            block = _block_width(d - start, lanes)
-            for y in range(window.rows):
-                top, o = y * window.step_y, (n * window.rows + y) * window.columns
-                # Lines of the patch outside the image are 0, and left out.
-                above = max(-window.first_y - top, 0)
-                lines = min(window.patch_height, window.height - window.first_y - top) - above
-                x, w = (top + above) * line, k * start + above * length * block
-                _tiles(
-                    results, 0, block, first, start, 0, frame, x, row, line, 1, max(lines, 0),
-                    length, W, w, block, count, lanes,
-                )  # fmt: skip
-                for p in range(window.columns):
-                    copy_run(U, o + p, start, as_row, 0, p * block, min(block, d - start))
-            start += block
+    table, e, y = np.zeros(images * window.rows * window.columns + ROWS, np.intp), 0, 0
+    while y < window.rows:
+        end = _end_of_band(window, y) if banded else window.rows
+        for n in range(images):
+            for line in range(y, end):
+                for x in range(window.columns):
+                    table[e] = n * of_image + line * of_line + x * of_column
+                    e += 1
+        y = end
+    return table
+
+
+@scalar
+def _table_of_elements(window):
+    """Return where in a frame the elements of a patch lie, counted from its first one; then 0s."""
+    _, width = _frame_sizes(window)
+    line = window.patch_width * window.channels
+    table = np.zeros(window.patch_height * line + ROWS, np.intp)
+    for i in range(window.patch_height):
+        for j in range(line):
+            table[i * line + j] = i * width * window.channels + j
+    return table
+
+
+@scalar
+def _table_of_rows(count, row):
+    """Return where `count` rows and those of a tile beyond them begin: multiples of `row`."""
+    return np.arange(count + ROWS) * row
 
 
 @kernel
@@ -167,9 +187,63 @@ def convolve(U, V, W, bias, window):
 
     V (m, height width channels), U (m rows columns, d), W (d, patch_height patch_width channels),
     bias (d,) or None for 0; `window` is a `Window`. It allocates the packed weights, and memory for
-    one image.
+    the images of a group, which have about a hundred positions, or for one image.
     """
-    convolve_packed(U, V, pack(W.T), bias, window)
+    lanes, C, d = VECTOR_BYTES // U.itemsize, window.channels, U.shape[1]
+    row_of_U = leading(U)  # an error unless rows are contiguous
+    leading(V)
+    packed, k = pack(W.T), W.shape[1]
+    first = aligned_zeros(_widths(d, lanes), U)
+    if bias is not None:
+        first[:d] = bias
+    height, width = _frame_sizes(window)
+    size, positions = height * width * C, window.rows * window.columns
+    at_once = _images_at_once(window, len(V))
+    frames, out = aligned_zeros(at_once * size, U), run_of(U)
+    patch_at = _table_of_positions(
+        window, at_once, size, window.step_y * width * C, window.step_x * C, True
+    )
+    result_at = _table_of_positions(
+        window, at_once, positions * row_of_U, window.columns * row_of_U, row_of_U, True
+    )
+    element_at = _table_of_elements(window)
+    # Results that are no whole tile, or no whole block, and then are copied.
+    rest = aligned_zeros((POSITIONS + ROWS) * 2 * lanes, U)
+    rest_at = _table_of_rows(at_once * positions, 2 * lanes)
+    U_as_row, as_row = out.reshape(1, -1), rest.reshape(1, -1)
+    for n in range(0, len(V), at_once):
+        images = min(at_once, len(V) - n)
+        for image in range(images):
+            _frame(frames, image * size, V, n + image, window)
+        start = 0
+        while start < d:
+            block = _block_width(d - start, lanes)
+            columns, to = min(block, d - start), n * positions * row_of_U + start
+            y = 0
+            while y < window.rows:
+                end = _end_of_band(window, y)
+                above, lines = _lines_within(window, y)
+                e, length = above * window.patch_width * C, lines * window.patch_width * C
+                r, w = at_once * y * window.columns, k * start + e * block
+                stop = r + images * (end - y) * window.columns
+                if columns == block:
+                    count = (stop - r) // HALF * HALF
+                    _tiles(
+                        out, to, result_at, 0, first, start, frames, 0, patch_at, r, count,
+                        element_at, e, length, packed, w, block, block, lanes,
+                    )  # fmt: skip
+                    r += count
+                while r < stop:
+                    count = min(stop - r, POSITIONS)
+                    _tiles(
+                        rest, -rest_at[r], rest_at, 0, first, start, frames, 0, patch_at, r, count,
+                        element_at, e, length, packed, w, block, block, lanes,
+                    )  # fmt: skip
+                    for p in range(count):
+                        copy_run(U_as_row, 0, to + result_at[r + p], as_row, 0, rest_at[p], columns)
+                    r += count
+                y = end
+            start += block
 
 
 def transposed_weights(W, window):
@@ -191,27 +265,117 @@ def transposed_weights(W, window):
 
 @kernel
 def convolve_transposed(V, R, W, window, scale, keep):
-    """``V = scale A*(R) + keep V``, the adjoint of `convolve`, without adding to any pixel twice.
+    """``V = scale A*(R) + keep V``, the adjoint of `convolve`.
 
     Parameters
     ----------
     V : (m, height width channels) array
     R : (m, rows columns d) array
         Images in the space of the convolution's results.
-    W : (n, step_y step_x channels) array
-        `transposed_weights`: those for the patches of R, n elements each, in the order of
-        `transposed_window`.
+    W : (n d, step_y step_x channels) array
+        `transposed_weights`.
     window : Window
         That of the convolution.
     scale, keep : float
-        With ``keep`` 0 the old V is not read. Memory for one image is allocated.
+        With ``keep`` 0 the old V is not read. Memory for the images of a group is allocated.
     """
-    d = R.shape[1] // (window.rows * window.columns)
-    back, packed = transposed_window(window, d), pack(W)
-    S = np.empty((back.rows * back.columns, W.shape[1]), V.dtype)
-    for n in range(V.shape[0]):
-        convolve_packed(S, R[n : n + 1], packed, None, back)
-        place_pixels(V[n : n + 1], S, window, back, scale, keep)
+    lanes, C = VECTOR_BYTES // V.itemsize, window.channels
+    leading(V)  # an error unless rows are contiguous
+    positions, row_of_R = window.rows * window.columns, leading(R)
+    d = R.shape[1] // positions
+    packed = _pack_transposed(W, window, d)
+    # A pixel of a frame has whole vectors.
+    height, width = _frame_sizes(window)
+    pixel = _widths(C, lanes)
+    size, at_once = height * width * pixel, _images_at_once(window, len(V))
+    # Behind the frames there is room for the rows of a tile that are no positions.
+    frames = aligned_zeros(at_once * size + window.patch_height * width * pixel, V)
+    pixel_at = _table_of_positions(
+        window, at_once, size, window.step_y * width * pixel, window.step_x * pixel, True
+    )
+    slope_at = _table_of_positions(window, at_once, row_of_R, window.columns * d, d, True)
+    last_pixel_at, last_slope_at = np.zeros(HALF, np.intp), np.zeros(HALF, np.intp)
+    channel_at, slopes = np.arange(d), run_of(R)
+    for n in range(0, len(V), at_once):
+        images, of_R = min(at_once, len(V) - n), n * row_of_R
+        frames[: images * size] = 0.0
+        start = 0
+        while start < C:
+            block = _block_width(C - start, lanes)
+            y = 0
+            while y < window.rows:
+                end = _end_of_band(window, y)
+                above, lines = _lines_within(window, y)
+                r = at_once * y * window.columns
+                count = images * (end - y) * window.columns
+                whole = count // HALF * HALF
+                for p in range(HALF):
+                    last = r + min(whole + p, count - 1)
+                    last_slope_at[p] = slope_at[last]
+                    last_pixel_at[p] = pixel_at[last] if whole + p < count else at_once * size
+                for i in range(above, above + lines):
+                    for j in range(window.patch_width):
+                        to = (i * width + j) * pixel + start
+                        w = (i * window.patch_width + j) * d * pixel + d * start
+                        _tiles(
+                            frames, to, pixel_at, 1, frames, 0, slopes, of_R, slope_at, r, whole,
+                            channel_at, 0, d, packed, w, block, block, lanes,
+                        )  # fmt: skip
+                        if whole < count:
+                            _tiles(
+                                frames, to, last_pixel_at, 1, frames, 0, slopes, of_R,
+                                last_slope_at, 0, HALF, channel_at, 0, d, packed, w, block, block,
+                                lanes,
+                            )  # fmt: skip
+                y = end
+            start += block
+        for image in range(images):
+            _unframe(V, n + image, frames, image * size, pixel, window, scale, keep)
+
+
+@scalar
+def _pack_transposed(W, window, d):
+    """Return, for each element of the kernel, its (d, channels) weights in the blocks of `pack`."""
+    lanes, C = VECTOR_BYTES // W.itemsize, window.channels
+    k_y, k_x, s_y, s_x = window.patch_height, window.patch_width, window.step_y, window.step_x
+    t_y, t_x = (k_y + s_y - 1) // s_y, (k_x + s_x - 1) // s_x
+    pixel = _widths(C, lanes)
+    packed = aligned_zeros(k_y * k_x * d * pixel, W)
+    for i in range(k_y):
+        for j in range(k_x):
+            row = ((t_y - 1 - i // s_y) * t_x + t_x - 1 - j // s_x) * d
+            column = (i % s_y * s_x + j % s_x) * C
+            to, start = (i * k_x + j) * d * pixel, 0
+            while start < C:
+                block = _block_width(C - start, lanes)
+                _pack_columns(
+                    packed, to + d * start, W, row, d, column + start, min(block, C - start), block
+                )
+                start += block
+    return packed
+
+
+@scalar
+def _unframe(V, n, frames, at, pixel, window, scale, keep):
+    """``V = scale frame + keep V`` for image n; its pixels that no patch has get ``keep V``."""
+    T, C = V.dtype.type, window.channels
+    height, width = _frame_sizes(window)
+    a, b = T(scale), T(keep)
+    for y in range(window.height):
+        for x in range(window.width):
+            to = (y * window.width + x) * C
+            i, j = y - window.first_y, x - window.first_x
+            if i < height and j < width:
+                source = at + (i * width + j) * pixel
+                if b == T(0):
+                    for c in range(C):
+                        V[n, to + c] = a * frames[source + c]
+                else:
+                    for c in range(C):
+                        V[n, to + c] = a * frames[source + c] + b * V[n, to + c]
+            else:
+                for c in range(C):
+                    V[n, to + c] = b * V[n, to + c] if b != T(0) else T(0)
 
 
 @kernel
@@ -233,58 +397,61 @@ def convolution_gradient(N, D, V, window, scale, keep):
     T, lanes, C, d = N.dtype.type, VECTOR_BYTES // N.itemsize, window.channels, N.shape[0]
     leading(V)  # an error unless rows are contiguous
     height, width = _frame_sizes(window)
-    frame = _aligned(height * width * C + 2 * ROWS, N)
-    length, line, step = window.patch_width * C, window.step_y * width * C, window.step_x * C
-    # The sums of a line of the patch: whole tiles, and a half one.
-    padded = _halves(length)
-    at_once = min(max(1, POSITIONS // window.columns), window.rows)
-    slopes = _aligned(at_once * window.columns * 2 * lanes, N)
-    columns = _vectors(d, lanes)
-    k = window.patch_height * padded
-    sums, biases = _aligned(k * columns, N), np.zeros(columns)
-    for n in range(V.shape[0]):
-        _frame(frame, V, n, window)
-        for y in range(0, window.rows, at_once):
-            rows = min(at_once, window.rows - y)
-            position, start = (n * window.rows + y) * window.columns, 0
-            while start < d:
-                block = _block_width(d - start, lanes)
-                _pack_slopes(slopes, biases, D, position, rows * window.columns, start, block)
-                for i in range(window.patch_height):
-                    source = y * line + i * width * C
-                    to = k * start + i * padded * block
-                    _tiles(
-                        sums, to, block, sums, to, block, frame, source, 1, line, step, rows,
-                        window.columns, slopes, 0, block, padded, lanes,
-                    )  # fmt: skip
-                start += block
-    a, b, start = T(scale), T(keep), 0
-    while start < d:
-        block = _block_width(d - start, lanes)
-        for o in range(start, min(start + block, d)):
-            for i in range(window.patch_height):
-                source = k * start + i * padded * block + o - start
-                for j in range(length):
-                    value, to = a * sums[source + j * block], i * length + j
-                    N[o, to] = value if b == T(0) else value + b * N[o, to]
-            value, to = a * T(biases[o]), window.patch_height * length
-            N[o, to] = value if b == T(0) else value + b * N[o, to]
-        start += block
+    size, positions = height * width * C, window.rows * window.columns
+    at_once = _images_at_once(window, len(V))
+    frames = aligned_zeros(at_once * size, N)
+    element_at = _table_of_elements(window)
+    patch_at = _table_of_positions(
+        window, at_once, size, window.step_y * width * C, window.step_x * C, False
+    )
+    # The sums of a block: a row for each element of a patch, and those that fill the last tile.
+    row, k = 2 * lanes, window.patch_height * window.patch_width * C
+    size_of_sums, sum_at = _halves(k) * row, _table_of_rows(k, row)
+    sums = aligned_zeros((d + row - 1) // row * size_of_sums, N)
+    # Those of the slopes are summed in float64 over the groups.
+    sums_of_D, biases, no_biases = np.zeros(d), aligned_zeros(row, N), aligned_zeros(row, N)
+    one, zeros = aligned_zeros(1, N), np.zeros(POSITIONS, np.intp)
+    one[0] = 1.0
+    slopes, slopes_of_all, row_of_D = aligned_zeros(POSITIONS * row, N), run_of(D), leading(D)
+    for n in range(0, len(V), at_once):
+        images = min(at_once, len(V) - n)
+        for image in range(images):
+            _frame(frames, image * size, V, n + image, window)
+        for p in range(0, images * positions, POSITIONS):
+            count = min(POSITIONS, images * positions - p)
+            for start in range(0, d, row):
+                block, position = _block_width(d - start, lanes), n * positions + p
+                if d - start < block:
+                    Y, y, row_of_Y = slopes, 0, block
+                    _pack_slopes(slopes, D, position, count, start, block)
+                else:
+                    Y, y, row_of_Y = slopes_of_all, position * row_of_D + start, row_of_D
+                _tiles(
+                    sums, start // row * size_of_sums, sum_at, 1, sums, 0, frames, 0, element_at, 0,
+                    k, patch_at, p, count, Y, y, row_of_Y, block, lanes,
+                )  # fmt: skip
+                # Half a tile of the same sums is the shortest product of ones with the slopes.
+                _tiles(
+                    biases, 0, zeros, 0, no_biases, 0, one, 0, zeros, 0, HALF, zeros, 0, count, Y,
+                    y, row_of_Y, block, lanes,
+                )  # fmt: skip
+                for j in range(min(block, d - start)):
+                    sums_of_D[start + j] += biases[j]
+    a, b = T(scale), T(keep)
+    for o in range(d):
+        of_sums = o // row * size_of_sums + o % row
+        for j in range(k):
+            value = a * sums[of_sums + j * row]
+            N[o, j] = value if b == T(0) else value + b * N[o, j]
+        value = a * T(sums_of_D[o])
+        N[o, k] = value if b == T(0) else value + b * N[o, k]
 
 
 @scalar
-def _pack_slopes(slopes, biases, D, position, count, start, block):
-    """Copy `count` rows of a block of D into `slopes`, with zeros, and add them to `biases`."""
+def _pack_slopes(slopes, D, position, count, start, block):
+    """Copy `count` rows of a block of D into `slopes`, with zeros."""
     columns = min(block, D.shape[1] - start)
     if columns < block:
         slopes[: count * block] = 0.0
     for p in range(count):
         copy_run(slopes.reshape(1, -1), 0, p * block, D, position + p, start, columns)
-    # The sums of a few rows keep the type of D, whose vectors hold more numbers than float64's.
-    sums = np.zeros(block, D.dtype)
-    for p in range(count):
-        row = slopes[p * block : (p + 1) * block]
-        for j in range(block):
-            sums[j] += row[j]
-    for j in range(columns):
-        biases[start + j] += sums[j]

@@ -63,9 +63,8 @@ def gather_patches(out, images, window):
                 k += 1
 
 
-@kernel
 def transposed_window(window, d):
-    """Return the `Window` of the patches of a convolution's results, for `convolve_transposed`.
+    """Return the `Window` of the patches of a convolution's results, for the adjoint of it.
 
     Pixels ``step q + r + first`` of an image, r = 0..step - 1, are reached from the positions
     ``q, q - 1, ...`` by the elements ``r, r + step, ...`` of the kernel. So patch q has these
@@ -80,34 +79,3 @@ def transposed_window(window, d):
     return Window(
         window.rows, window.columns, d, tall, wide, 1, 1, first_y, first_x, rows, columns
     )  # fmt: skip
-
-
-@kernel
-def place_pixels(V, S, window, back, scale, keep):
-    """``V = scale S + keep V``, each row of S being the pixels ``step q + r + first`` of a q.
-
-    V (m, height width channels); S (m rows columns, step_y step_x channels) has a row for each
-    image and each q of `back`, which is the `transposed_window` of `window`. With ``keep`` 0 the
-    old V is not read.
-    """
-    T, C = V.dtype.type, window.channels
-    a, b = T(scale), T(keep)
-    q_y, q_x = back.first_y + back.patch_height - 1, back.first_x + back.patch_width - 1
-    run, k = window.step_x * C, 0
-    for n in range(V.shape[0]):
-        for y in range(back.rows):
-            top = window.step_y * (y + q_y) + window.first_y
-            for x in range(back.columns):
-                left = window.step_x * (x + q_x) + window.first_x
-                low = max(-left, 0) * C
-                high = min(window.width - left, window.step_x) * C
-                for i in range(max(-top, 0), min(window.height - top, window.step_y)):
-                    source = i * run
-                    to = ((top + i) * window.width + left) * C
-                    if b == T(0):
-                        for j in range(low, high):
-                            V[n, to + j] = a * S[k, source + j]
-                    else:
-                        for j in range(low, high):
-                            V[n, to + j] = a * S[k, source + j] + b * V[n, to + j]
-                k += 1

@@ -10,8 +10,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastbcd.kernels.copying import copy_run
+from fastbcd.kernels.blas import leading
 from fastbcd.kernels.jit import kernel, scalar
+from fastbcd.kernels.memory import run_of
+from fastbcd.kernels.register_tile import VECTOR_BYTES
+from fastbcd.kernels.window_maxima import maximum_of_window, spread_over_window
+
+# For the channels of a vector register, of half a one, and for one channel.
+_maximum_1, _spread_1 = maximum_of_window(VECTOR_BYTES), spread_over_window(VECTOR_BYTES)
+_maximum_half, _spread_half = (
+    maximum_of_window(VECTOR_BYTES // 2),
+    spread_over_window(VECTOR_BYTES // 2),
+)
+_maximum_0, _spread_0 = maximum_of_window(0), spread_over_window(0)
 
 
 @scalar
@@ -55,25 +66,29 @@ def mean_of_windows(U, V, window):
 
 
 @scalar
-def _raise_to(U, V):
-    """``U = max(U, V)``, element by element; NaN where either is NaN. U, V (channels,)."""
-    for c in range(len(U)):
-        u, v = U[c], V[c]
-        # A choice without a branch: the loop becomes vector instructions.
-        U[c] = v if v > u or v != v else u
+def _channels_at_once(channels, lanes):
+    """Return how many of the remaining `channels` fill a vector, half a one, or one number."""
+    return lanes if channels >= lanes else lanes // 2 if 2 * channels >= lanes else 1
 
 
 @kernel
 def maximum_of_windows(U, V, window):
     """``U = maximum of each window of V``: V (m, d), U (m, d / q); NaN where a number is NaN."""
-    C, offsets = window.channels, window_offsets(window)
+    lanes, C, offsets = VECTOR_BYTES // U.itemsize, window.channels, window_offsets(window)
+    row_of_U, row_of_V = leading(U), leading(V)  # an error unless rows are contiguous
+    out, numbers = run_of(U), run_of(V)
     for n in range(V.shape[0]):
         for k in range(0, U.shape[1], C):
-            first = first_of_window(window, k)
-            copy_run(U, n, k, V, n, first, C)
-            for e in range(1, len(offsets)):
-                start = first + offsets[e]
-                _raise_to(U[n, k : k + C], V[n, start : start + C])
+            u, v, c = n * row_of_U + k, n * row_of_V + first_of_window(window, k), 0
+            while c < C:
+                some = _channels_at_once(C - c, lanes)
+                if some == lanes:
+                    _maximum_1(out, u + c, numbers, v + c, offsets)
+                elif some > 1:
+                    _maximum_half(out, u + c, numbers, v + c, offsets)
+                else:
+                    _maximum_0(out, u + c, numbers, v + c, offsets)
+                c += some
 
 
 @kernel
@@ -82,31 +97,19 @@ def spread_means(V, R, window, scale, keep):
 
     V (m, d), R (m, d / q), window a `Window`; with ``keep`` 0 the old V is not read.
     """
-    T, offsets = V.dtype.type, window_offsets(window)
-    a, b = T(scale / len(offsets)), T(keep)
+    T, C = V.dtype.type, window.channels
+    a, b = T(scale / (window.patch_height * window.patch_width)), T(keep)
     for n in range(V.shape[0]):
-        for k in range(R.shape[1]):
-            first, share = first_of_window(window, k), a * R[n, k]
-            for e in range(len(offsets)):
-                to = first + offsets[e]
-                V[n, to] = share if b == T(0) else share + b * V[n, to]
-
-
-@scalar
-def _give_to_maxima(D, V, largest, rest, scale, keep):
-    """Give ``rest`` to the numbers of V that are `largest`; what is given is gone. All (channels,).
-
-    ``D = scale rest + keep D`` there, and ``D = keep D`` elsewhere; with ``keep`` 0 the old D is
-    not read.
-    """
-    zero = D.dtype.type(0)
-    for c in range(len(D)):
-        # Choices without a branch: the loop becomes vector instructions.
-        r = rest[c]
-        chosen = V[c] >= largest[c]
-        share = scale * r if chosen else zero
-        D[c] = share if keep == zero else share + keep * D[c]
-        rest[c] = zero if chosen else r
+        to = 0
+        for line in range(window.height):
+            source = line // window.patch_height * window.columns * C
+            for _ in range(window.columns):
+                for _ in range(window.patch_width):
+                    for channel in range(C):
+                        share = a * R[n, source + channel]
+                        V[n, to + channel] = share if b == T(0) else share + b * V[n, to + channel]
+                    to += C
+                source += C
 
 
 @kernel
@@ -117,16 +120,20 @@ def spread_maxima(D, R, V, window, scale, keep):
     with ``keep`` 0 the old D is not read.
     """
     T, C, offsets = D.dtype.type, window.channels, window_offsets(window)
-    largest, rest = np.empty((1, C), V.dtype), np.empty((1, C), R.dtype)
+    a, b, lanes = T(scale), T(keep), VECTOR_BYTES // D.itemsize
+    # An error unless rows are contiguous.
+    row_of_D, row_of_R, row_of_V = leading(D), leading(R), leading(V)
+    out, slopes, numbers = run_of(D), run_of(R), run_of(V)
     for n in range(D.shape[0]):
         for k in range(0, R.shape[1], C):
-            first = first_of_window(window, k)
-            copy_run(rest, 0, 0, R, n, k, C)
-            copy_run(largest, 0, 0, V, n, first, C)
-            for e in range(1, len(offsets)):
-                start = first + offsets[e]
-                _raise_to(largest[0], V[n, start : start + C])
-            for e in range(len(offsets)):
-                start = first + offsets[e]
-                run = slice(start, start + C)
-                _give_to_maxima(D[n, run], V[n, run], largest[0], rest[0], T(scale), T(keep))
+            first, r, c = first_of_window(window, k), n * row_of_R + k, 0
+            d, v = n * row_of_D + first, n * row_of_V + first
+            while c < C:
+                some = _channels_at_once(C - c, lanes)
+                if some == lanes:
+                    _spread_1(out, d + c, slopes, r + c, numbers, v + c, offsets, a, b)
+                elif some > 1:
+                    _spread_half(out, d + c, slopes, r + c, numbers, v + c, offsets, a, b)
+                else:
+                    _spread_0(out, d + c, slopes, r + c, numbers, v + c, offsets, a, b)
+                c += some

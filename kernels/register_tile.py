@@ -1,7 +1,7 @@
 """A tile of a product of two matrices, whose sums stay in the processor's registers.
 
 Short products, such as those of a convolution, spend much of their time in BLAS on copies of the
-factors. `register_tile` reads them where they lie.
+factors. `register_tile` reads them where they lie, the left one through a table of offsets.
 """
 
 from __future__ import annotations
@@ -26,63 +26,65 @@ ROWS = 6 if _FEATURES.get("avx") and not _FEATURES.get("avx512f") else 8
 _FLAGS = ("reassoc", "contract", "nsz", "arcp")
 
 
-def register_tile(rows: int, vectors: int) -> Any:
-    """Make the function of a tile with `rows` rows and the columns of so many vector registers.
+def register_tile(rows: int, vectors: int, vector_bytes: int = VECTOR_BYTES) -> Any:
+    """Make the function of a tile with `rows` rows and the columns of so many vectors.
 
     .. code-block:: text
 
-        out[a, b] = first[a, b] + sum_it x[a, i, t] y[i, t, b],   i < lines, t < length
+        out[o + out_at[r + a] + b] = start[a, b] + sum_t X[x + x_at[r + a] + t_at[e + t]]
+                                                         Y[y + t row_of_y + b],   t < length
 
-    It is ``tile(out, o, row_of_out, first, f, row_of_first, X, x, row, line, step, lines, length,
-    Y, y, row_of_y)``: each matrix is an array with contiguous rows and the number of elements
-    before its first one. Strides are numbers of elements: `x[a, i, t]` lies ``a row + i line +
-    t step`` after x, `y[i, t]` ``(i length + t) row_of_y`` after y, rows of `out` and `first`
-    `row_of_out` and `row_of_first` apart. Indices are not checked.
+    ``start[a, b]`` is the old number of `out` where `adds`, otherwise ``first[f + b]``.
+
+    It is ``tile(out, o, out_at, adds, first, f, X, x, x_at, r, t_at, e, length, Y, y, row_of_y)``:
+    arrays are contiguous and have one dimension, those whose names end with `at` hold integers, and
+    single letters are integers. Indices are not checked.
     """
-    return _plain_tile(rows, vectors) if PLAIN else _compiled_tile(rows, vectors)
+    make = _plain_tile if PLAIN else _compiled_tile
+    return make(rows, vectors, vector_bytes)
 
 
-def _plain_tile(rows: int, vectors: int) -> Any:
+def _plain_tile(rows: int, vectors: int, vector_bytes: int) -> Any:
     def tile(
-        out, o, row_of_out, first, f, row_of_first, X, x, row, line, step, lines, length, Y, y,
-        row_of_y,
+        out, o, out_at, adds, first, f, X, x, x_at, r, t_at, e, length, Y, y, row_of_y
     ):  # fmt: skip
-        columns = np.arange(vectors * VECTOR_BYTES // out.itemsize)
-        a, i, t = np.ogrid[:rows, :lines, :length]
-        left = X.ravel()[x + a * row + i * line + t * step].reshape(rows, -1)
-        right = Y.ravel()[y + np.arange(lines * length)[:, None] * row_of_y + columns]
-        start = f + np.arange(rows)[:, None] * row_of_first + columns
-        values = first.ravel()[start] + left @ right
-        flat = out.reshape(-1)
-        flat[o + np.arange(rows)[:, None] * row_of_out + columns] = values
+        columns = np.arange(vectors * vector_bytes // out.itemsize)
+        here = slice(r, r + rows)
+        left = X[x + x_at[here, None] + t_at[e : e + length]]
+        right = Y[y + np.arange(length)[:, None] * row_of_y + columns]
+        to = o + out_at[here, None] + columns
+        values = (out[to] if adds else first[f + columns]) + left @ right
+        for a in range(rows):  # rows may lie in one place: the last one stays, as in compiled code
+            out[to[a]] = values[a]
 
     return tile
 
 
-def _compiled_tile(rows: int, vectors: int) -> Any:
+def _compiled_tile(rows: int, vectors: int, vector_bytes: int) -> Any:
     @intrinsic
     def tile(
-        typingctx, out, o, row_of_out, first, f, row_of_first, X, x, row, line, step, lines, length,
-        Y, y, row_of_y,
+        typingctx, out, o, out_at, adds, first, f, X, x, x_at, r, t_at, e, length, Y, y, row_of_y
     ):  # fmt: skip
         arrays = (out, first, X, Y)
         if any(array.dtype != out.dtype for array in arrays) or not out.mutable:
             raise TypingError("a tile needs arrays of one type")
+        if any(array.dtype != types.intp for array in (out_at, x_at, t_at)):
+            raise TypingError("a tile needs offsets of the type intp")
 
         def codegen(context, builder, signature, values):
-            (out_, o_, row_of_out_, first_, f_, row_of_first_, X_, x_, row_, line_, step_, lines_,
-             length_, Y_, y_, row_of_y_) = values  # fmt: skip
+            (out_, o_, out_at_, adds_, first_, f_, X_, x_, x_at_, r_, t_at_, e_, length_, Y_, y_,
+             row_of_y_) = values  # fmt: skip
             element = context.get_data_type(out.dtype)
             size = context.get_abi_sizeof(element)
-            lanes = VECTOR_BYTES // size
+            lanes = vector_bytes // size
             vector = ir.VectorType(element, lanes)
             index, zero = ir.IntType(64), ir.IntType(32)(0)
 
             def pointer(typ, value):
                 return context.make_array(typ)(context, builder, value).data
 
-            def vector_at(start, offset, b):
-                place = builder.gep(start, [builder.add(offset, index(b * lanes))])
+            def vector_at(start, b):
+                place = builder.gep(start, [index(b * lanes)])
                 return builder.bitcast(place, vector.as_pointer())
 
             def load(place):
@@ -90,42 +92,43 @@ def _compiled_tile(rows: int, vectors: int) -> Any:
                 value.align = size
                 return value
 
-            def times(number, stride):
-                return builder.mul(index(number), stride)
+            def offset_of_row(table, a):
+                return builder.load(builder.gep(table, [builder.add(r_, index(a))]))
 
+            def rows_of(array, start, table):
+                here = builder.gep(array, [start])
+                return [builder.gep(here, [offset_of_row(table, a)]) for a in range(rows)]
+
+            targets = rows_of(pointer(out, out_), o_, pointer(out_at, out_at_))
+            lefts = rows_of(pointer(X, X_), x_, pointer(x_at, x_at_))
             tile = [(a, b) for a in range(rows) for b in range(vectors)]
             sums = {ab: cgutils.alloca_once(builder, vector) for ab in tile}
-            start = pointer(first, first_)
+            begin = builder.gep(pointer(first, first_), [f_])
+            continues = builder.icmp_signed("!=", adds_, adds_.type(0))
             for a, b in tile:
-                offset = builder.add(f_, times(a, row_of_first_))
-                builder.store(load(vector_at(start, offset, b)), sums[a, b])
-            left, right = pointer(X, X_), pointer(Y, Y_)
-            of_x, of_y = cgutils.alloca_once(builder, index), cgutils.alloca_once(builder, index)
-            builder.store(y_, of_y)
-            with cgutils.for_range(builder, lines_) as lines_loop:
-                builder.store(builder.add(x_, builder.mul(lines_loop.index, line_)), of_x)
-                with cgutils.for_range(builder, length_):
-                    at_x, at_y = builder.load(of_x), builder.load(of_y)
-                    y_vectors = [load(vector_at(right, at_y, b)) for b in range(vectors)]
-                    for a in range(rows):
-                        place = builder.gep(left, [builder.add(at_x, times(a, row_))])
-                        undefined = ir.Constant(vector, ir.Undefined)
-                        one = builder.insert_element(undefined, builder.load(place), zero)
-                        all_lanes = ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes)
-                        x_vector = builder.shuffle_vector(one, undefined, all_lanes)
-                        for b in range(vectors):
-                            product = builder.fmul(x_vector, y_vectors[b], flags=_FLAGS)
-                            total = builder.fadd(product, builder.load(sums[a, b]), flags=_FLAGS)
-                            builder.store(total, sums[a, b])
-                    builder.store(builder.add(at_y, row_of_y_), of_y)
-                    builder.store(builder.add(at_x, step_), of_x)
-            target = pointer(out, out_)
+                source = builder.select(continues, targets[a], begin)
+                builder.store(load(vector_at(source, b)), sums[a, b])
+            right = cgutils.alloca_once_value(builder, builder.gep(pointer(Y, Y_), [y_]))
+            table = builder.gep(pointer(t_at, t_at_), [e_])
+            with cgutils.for_range(builder, length_) as loop:
+                at_x, at_y = builder.load(builder.gep(table, [loop.index])), builder.load(right)
+                y_vectors = [load(vector_at(at_y, b)) for b in range(vectors)]
+                for a in range(rows):
+                    undefined = ir.Constant(vector, ir.Undefined)
+                    number = builder.load(builder.gep(lefts[a], [at_x]))
+                    one = builder.insert_element(undefined, number, zero)
+                    all_lanes = ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes)
+                    x_vector = builder.shuffle_vector(one, undefined, all_lanes)
+                    for b in range(vectors):
+                        product = builder.fmul(x_vector, y_vectors[b], flags=_FLAGS)
+                        total = builder.fadd(product, builder.load(sums[a, b]), flags=_FLAGS)
+                        builder.store(total, sums[a, b])
+                builder.store(builder.gep(at_y, [row_of_y_]), right)
             for a, b in tile:
-                offset = builder.add(o_, times(a, row_of_out_))
-                builder.store(builder.load(sums[a, b]), vector_at(target, offset, b)).align = size
+                builder.store(builder.load(sums[a, b]), vector_at(targets[a], b)).align = size
             return context.get_dummy_value()
 
-        i = types.intp
-        return types.void(out, i, i, first, i, i, X, i, i, i, i, i, i, Y, i, i), codegen
+        i, at = types.intp, (out_at, x_at, t_at)
+        return types.void(out, i, at[0], i, first, i, X, i, at[1], i, at[2], i, i, Y, i, i), codegen
 
     return tile

@@ -18,6 +18,7 @@ from fastbcd import (
 from fastbcd.callbacks import Certify, SaveCheckpoint
 from fastbcd.devices import CPU
 from fastbcd.kernels import elastic_net, l1, none, nonnegative, ridge
+from fastbcd.kernels.patches import gather_patches
 from fastbcd.layers import Conv2d, Dense, GroupedConv2d
 from fastbcd.problem.requirements import check_layers
 
@@ -32,6 +33,9 @@ SHAPES = {
     # More positions and channels than a tile of any processor has, with a rest; and a half tile.
     "several tiles": ((3, 13, 2), 42, (2, 3), (1, 1), (0, 0)),
     "half a tile": ((4, 5, 1), 17, (3, 3), (1, 1), (1, 1)),
+    # Groups of several images with one incomplete; half a vector of channels, or more than one.
+    "groups": ((6, 5, 8), 40, (3, 3), (1, 1), (1, 1)),
+    "few channels": ((5, 5, 20), 4, (3, 2), (1, 1), (2, 0)),
 }
 
 
@@ -79,6 +83,26 @@ def test_the_operator_is_the_loop_and_the_adjoint_its_transpose(shape, dtype):
     assert np.linalg.norm(A, 2) ** 2 <= operator.squared_norm_bound() * (1 + tolerance)
     from_matrix = np.sqrt((A.astype(np.float64) ** 2).sum() / layer.d_in)
     assert layer.gain(CPU(1).kernels, W) == pytest.approx(from_matrix, rel=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_gradient_is_the_sum_over_all_patches(shape, dtype):
+    layer, rng = Conv2d(*SHAPES[shape]), np.random.default_rng(0)
+    V = rng.standard_normal((7, layer.d_in)).astype(dtype)
+    D = rng.standard_normal((7, layer.d_out)).astype(dtype)
+    patches = np.empty((7 * layer.shapes.n_positions, layer.shapes.patch), dtype)
+    gather_patches(patches, V, layer.shapes.window)
+    slopes = D.reshape(len(patches), -1).astype(np.float64)
+    old = rng.standard_normal(layer.weight_shape).astype(dtype)
+    expected = 2 * slopes.T @ np.hstack([patches, np.ones((len(patches), 1))]) + 0.5 * old
+    # Rows need not follow one another.
+    wide = np.hstack([V, np.ones((7, 3), dtype)])[:, :-3]
+    for images in (V, wide):
+        found = old.copy()
+        layer.batch_gradient(CPU(1).kernels, found, D, np.hstack([images, V[:, :1]]), 2.0, 0.5)
+        tolerance = {"float32": 1e-4, "float64": 1e-12}[dtype]
+        np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance)
 
 
 def test_the_operator_is_that_of_scipy():

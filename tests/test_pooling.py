@@ -55,21 +55,26 @@ def pooled(kind, v):
     return v.mean(axis=-1) if kind == "mean" else v.max(axis=-1)
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+# Vectors of channels, half a vector, and single channels, for numbers of either size.
+CHANNELS = {"vectors of channels": ((2, 4, 27), (2, 2)), "half a vector": ((3, 3, 13), (3, 1))}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", SHAPES | CHANNELS)
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_operator_is_the_loop_in_all_its_forms(kind, shape):
-    layer, rng = KINDS[kind](*SHAPES[shape]), np.random.default_rng(0)
-    V = rng.integers(-3, 4, (M, layer.d_in)).astype("float32")
+def test_the_operator_is_the_loop_in_all_its_forms(kind, shape, dtype):
+    layer, rng = KINDS[kind](*(SHAPES | CHANNELS)[shape]), np.random.default_rng(0)
+    V = rng.integers(-3, 4, (M, layer.d_in)).astype(dtype)
     expected = pooled(kind, windows(layer, V.astype(float)))
-    W, U = np.empty((0, 0), "float32"), np.empty((M, layer.d_out), "float32")
+    W, U = np.empty((0, 0), dtype), np.empty((M, layer.d_out), dtype)
     layer.on(CPU(1), W).apply(U, V)
     np.testing.assert_allclose(U, expected, rtol=1e-6)
-    ones = np.ones((M, 1), "float32")
+    ones = np.ones((M, 1), dtype)
     layer.batch_apply(kernels, U, np.hstack([V, ones]), W)
     np.testing.assert_allclose(U, expected, rtol=1e-6)
     np.testing.assert_allclose(layer.linear_part(V, W), expected, rtol=1e-6)
     # The adjoint gives each number its share: the first maximum, where several are the largest.
-    R, D = rng.standard_normal(U.shape).astype("float32"), np.ones_like(V)
+    R, D = rng.standard_normal(U.shape).astype(dtype), np.ones_like(V)
     layer.batch_adjoint(kernels, D, R, np.hstack([V, ones]), W, 2.0, 0.5)
     back = np.full(V.shape, 0.5)
     q = layer.d_in // layer.d_out
@@ -82,13 +87,14 @@ def test_the_operator_is_the_loop_in_all_its_forms(kind, shape):
     np.testing.assert_allclose(D, back, atol=1e-6)
 
 
-def test_not_a_number_is_not_hidden():
-    layer = MaxPool2d((2, 2, 1), 2)
-    for i in range(4):
-        V, U = np.arange(4.0)[None], np.zeros((1, 1))
-        V[0, i] = np.nan
+@pytest.mark.parametrize("channels", [1, 27])
+def test_not_a_number_is_not_hidden(channels):
+    layer = MaxPool2d((2, 2, channels), 2)
+    for i, channel in np.ndindex(4, channels):
+        V, U = np.arange(4.0 * channels)[None], np.zeros((1, channels))
+        V[0, i * channels + channel] = np.nan
         layer.on(CPU(1), np.empty((0, 0))).apply(U, V)
-        assert np.isnan(U[0, 0])
+        assert np.isnan(U[0]).nonzero()[0].tolist() == [channel]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -68,9 +68,11 @@ def _place_pixels(V, S, window, back, scale, keep):
 
 
 def place_pixels(V: Any, S: Any, window: Any, back: Any, scale: Any, keep: float) -> None:
-    """``V = scale S + keep V``; arguments as in `fastbcd.kernels.patches.place_pixels`.
+    """``V = scale S + keep V``, each row of S being the pixels ``step q + r + first`` of a q.
 
-    scale may be an element on the GPU.
+    V (m, height width channels); S (m rows columns, step_y step_x channels) has a row for each
+    image and each q of `back`, which is the `transposed_window` of `window`. With ``keep`` 0 the
+    old V is not read. scale may be an element on the GPU.
     """
     factor = as_factor(scale, V.dtype)
     launch(_place_pixels, V.shape, V, S, window, back, factor, V.dtype.type(keep))

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from fastbcd import kernels
-from fastbcd.kernels.patches import place_pixels, transposed_window
+from fastbcd.kernels.patches import transposed_window
 from fastbcd.kernels.rms_scaling import NOT_FINITE
 from fastbcd.layers import AveragePool2d, Conv2d
 
@@ -280,6 +280,21 @@ def with_numbers(function: Callable[..., Any]) -> Callable[..., Any]:
         return function(*(float(a[0]) if s else a for a, s in zip(arguments, single, strict=True)))
 
     return call
+
+
+def place_pixels(V: Any, S: Any, window: Any, back: Any, scale: float, keep: float) -> None:
+    """`fastbcd.kernels.cuda.place_pixels` by its definition, one pixel after the other."""
+    m, C = len(V), window.channels
+    images, old = V.reshape(m, window.height, window.width, C), keep * V if keep else 0 * V
+    by_q = S.reshape(m, back.rows, back.columns, window.step_y, window.step_x, C)
+    V[:] = old
+    for y, x in np.ndindex(window.height, window.width):
+        q_y, r_y = divmod(y - window.first_y, window.step_y)
+        q_x, r_x = divmod(x - window.first_x, window.step_x)
+        # Patch q begins so many positions before q.
+        q_y -= back.first_y + back.patch_height - 1
+        q_x -= back.first_x + back.patch_width - 1
+        images[:, y, x] += V.dtype.type(scale) * by_q[:, q_y, q_x, r_y, r_x]
 
 
 def of_convolutions(dtype: Any, rng: np.random.Generator, M: int) -> Iterator[Case]:
