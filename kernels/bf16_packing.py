@@ -21,7 +21,7 @@ def pair(low, high):
 
 
 @kernel
-def _pack_line(out, o, line, k, flat, a):
+def pack_line(out, o, line, k, flat, a):
     """``out[o + t]``: the numbers 2t and 2t + 1 of `line` (k,), which is ``flat[a:]``."""
     whole = k // (2 * LANES) * LANES
     for t in range(0, whole, LANES):
@@ -38,7 +38,7 @@ def pack_left(out, A):
     m, k = A.shape
     pairs, row, flat = out.shape[1], leading(A), out.reshape(-1)
     for i in range(m):
-        _pack_line(flat, i * pairs, A[i], k, A, i * row)
+        pack_line(flat, i * pairs, A[i], k, A, i * row)
     out[m:] = 0
 
 
@@ -94,7 +94,7 @@ def pack_right_transposed(out, lines, B):
             for j in range(LANES):
                 i = p * COLUMNS + first + j
                 if i < n:
-                    _pack_line(flat, j * pairs, B[i], k, B, i * row)
+                    pack_line(flat, j * pairs, B[i], k, B, i * row)
                 else:
                     lines[j] = 0
             for t in range(pairs):

@@ -66,11 +66,19 @@ def _store(builder: Any, value: Any, place: Any) -> None:
     builder.store(value, place).align = 4
 
 
-def _call(builder: Any, name: str, result: Any, arguments: list[Any]) -> Any:
+def _call(builder: Any, name: str, result: Any, arguments: list[Any], bits: int = 512) -> Any:
     """Call an instruction of AVX512-BF16 by LLVM's name for it."""
     kind = ir.FunctionType(result, [argument.type for argument in arguments])
-    name = f"llvm.x86.avx512bf16.{name}.512"
+    name = f"llvm.x86.avx512bf16.{name}.{bits}"
     return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), arguments)
+
+
+def add_products_of_pairs(builder: Any, sums: Any, one: Any, other: Any) -> Any:
+    """Return ``sums + one other`` for a vector of sums and two of pairs, as words."""
+    lanes = sums.type.count
+    halves = ir.VectorType(_BFloat(), 2 * lanes)
+    factors = [builder.bitcast(words, halves) for words in (one, other)]
+    return _call(builder, "dpbf16ps", sums.type, [sums, *factors], 32 * lanes)
 
 
 @intrinsic

@@ -15,6 +15,7 @@ from numba.core import cgutils
 from numba.core.errors import TypingError
 from numba.extending import intrinsic
 
+from fastbcd.kernels.bf16_tile import AVAILABLE, add_products_of_pairs
 from fastbcd.kernels.plain import PLAIN
 
 _FEATURES = binding.get_host_cpu_features()
@@ -35,6 +36,9 @@ def register_tile(rows: int, vectors: int, vector_bytes: int = VECTOR_BYTES) -> 
                                                          Y[y + t row_of_y + b],   t < length
 
     ``start[a, b]`` is the old number of `out` where `adds`, otherwise ``first[f + b]``.
+
+    X and Y have the type of `out`. Where `fastbcd.kernels.bf16_tile.AVAILABLE` and `out` is
+    float32, they may be words: pairs of bfloat16 numbers, whose two products are added.
 
     It is ``tile(out, o, out_at, adds, first, f, X, x, x_at, r, t_at, e, length, Y, y, row_of_y)``:
     arrays are contiguous and have one dimension, those whose names end with `at` hold integers, and
@@ -65,8 +69,9 @@ def _compiled_tile(rows: int, vectors: int, vector_bytes: int) -> Any:
     def tile(
         typingctx, out, o, out_at, adds, first, f, X, x, x_at, r, t_at, e, length, Y, y, row_of_y
     ):  # fmt: skip
-        arrays = (out, first, X, Y)
-        if any(array.dtype != out.dtype for array in arrays) or not out.mutable:
+        paired = AVAILABLE and X.dtype == types.uint32 and out.dtype == types.float32
+        factor = X.dtype if paired else out.dtype
+        if {X.dtype, Y.dtype, first.dtype} != {factor, out.dtype} or not out.mutable:
             raise TypingError("a tile needs arrays of one type")
         if any(array.dtype != types.intp for array in (out_at, x_at, t_at)):
             raise TypingError("a tile needs offsets of the type intp")
@@ -78,14 +83,15 @@ def _compiled_tile(rows: int, vectors: int, vector_bytes: int) -> Any:
             size = context.get_abi_sizeof(element)
             lanes = vector_bytes // size
             vector = ir.VectorType(element, lanes)
+            factors = ir.VectorType(context.get_data_type(factor), lanes)
             index, zero = ir.IntType(64), ir.IntType(32)(0)
 
             def pointer(typ, value):
                 return context.make_array(typ)(context, builder, value).data
 
-            def vector_at(start, b):
+            def vector_at(start, b, kind=vector):
                 place = builder.gep(start, [index(b * lanes)])
-                return builder.bitcast(place, vector.as_pointer())
+                return builder.bitcast(place, kind.as_pointer())
 
             def load(place):
                 value = builder.load(place)
@@ -112,16 +118,20 @@ def _compiled_tile(rows: int, vectors: int, vector_bytes: int) -> Any:
             table = builder.gep(pointer(t_at, t_at_), [e_])
             with cgutils.for_range(builder, length_) as loop:
                 at_x, at_y = builder.load(builder.gep(table, [loop.index])), builder.load(right)
-                y_vectors = [load(vector_at(at_y, b)) for b in range(vectors)]
+                y_vectors = [load(vector_at(at_y, b, factors)) for b in range(vectors)]
                 for a in range(rows):
-                    undefined = ir.Constant(vector, ir.Undefined)
+                    undefined = ir.Constant(factors, ir.Undefined)
                     number = builder.load(builder.gep(lefts[a], [at_x]))
                     one = builder.insert_element(undefined, number, zero)
                     all_lanes = ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes)
                     x_vector = builder.shuffle_vector(one, undefined, all_lanes)
                     for b in range(vectors):
-                        product = builder.fmul(x_vector, y_vectors[b], flags=_FLAGS)
-                        total = builder.fadd(product, builder.load(sums[a, b]), flags=_FLAGS)
+                        total = builder.load(sums[a, b])
+                        if paired:
+                            total = add_products_of_pairs(builder, total, x_vector, y_vectors[b])
+                        else:
+                            product = builder.fmul(x_vector, y_vectors[b], flags=_FLAGS)
+                            total = builder.fadd(product, total, flags=_FLAGS)
                         builder.store(total, sums[a, b])
                 builder.store(builder.gep(at_y, [row_of_y_]), right)
             for a, b in tile:

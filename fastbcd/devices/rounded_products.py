@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastbcd import kernels
-from fastbcd.kernels import bf16
+from fastbcd.kernels import Window, bf16, bf16_convolution
 
 Array = NDArray[Any]
 # A layer with fewer inputs or outputs is multiplied in float32: it has too few multiplications for
@@ -17,11 +17,17 @@ Array = NDArray[Any]
 NARROW = 64
 
 
+def _has_pairs(window: Window, channels: int) -> bool:
+    """Whether the channels before and behind a convolution can be rounded in pairs."""
+    return window.channels % 2 == 0 and channels % 2 == 0
+
+
 class RoundedProducts:
     """The functions of `fastbcd.kernels`, but wide products with weights round their factors.
 
-    Their layer has at least NARROW inputs and outputs then, the bias not counted. Nothing else
-    decides, so results do not depend on the number of threads.
+    A dense layer has at least NARROW inputs and outputs then, the bias not counted, and a
+    convolution even numbers of channels. Nothing else decides, so results do not depend on the
+    number of threads.
     """
 
     def __init__(self) -> None:
@@ -53,6 +59,26 @@ class RoundedProducts:
         else:
             work = self._work(out.shape[0], len(A), out.shape[1])
             bf16.transposed_product(out, A, B, float(scale), float(keep), work)
+
+    def convolve(self, U: Array, V: Array, W: Array, bias: Array | None, window: Window) -> None:
+        """``U = P W^T + bias``; see `fastbcd.kernels.convolve`."""
+        of = bf16_convolution if _has_pairs(window, U.shape[1]) else kernels
+        of.convolve(U, V, W, bias, window)
+
+    def convolve_transposed(
+        self, V: Array, R: Array, W: Array, window: Window, scale: float, keep: float
+    ) -> None:
+        """``V = scale A*(R) + keep V``; see `fastbcd.kernels.convolve_transposed`."""
+        channels = R.shape[1] // (window.rows * window.columns)
+        of = bf16_convolution if _has_pairs(window, channels) else kernels
+        of.convolve_transposed(V, R, W, window, scale, keep)
+
+    def convolution_gradient(
+        self, N: Array, D: Array, V: Array, window: Window, scale: float, keep: float
+    ) -> None:
+        """``N = scale sum_p D_p^T [P_p, 1] + keep N``; see `fastbcd.kernels`."""
+        of = bf16_convolution if _has_pairs(window, len(N)) else kernels
+        of.convolution_gradient(N, D, V, window, scale, keep)
 
     def _work(self, m: int, k: int, n: int) -> Array:
         """Return work space of this thread for a product (m, k) x (k, n)."""
