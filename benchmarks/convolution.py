@@ -7,7 +7,8 @@ each network it prints the processor seconds of one batch, the least of the repe
 turns: a whole batch of `MiniBatchThreeSplitting`; its products as BLAS calls on matrices that are
 ready in memory, patches included; forward and backward pass in PyTorch (channels last), if that is
 installed. For each convolution it prints billions of operations a second of our kernels, of those
-BLAS calls and of PyTorch.
+BLAS calls and of PyTorch. Where the processor multiplies bfloat16 numbers, ours and PyTorch's
+(`torch.autocast`) are there in that precision, too.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ import numpy as np
 from images import NETWORKS
 
 from fastbcd import MiniBatchThreeSplitting, Problem, kernels
+from fastbcd.devices.rounded_products import RoundedProducts
+from fastbcd.kernels import bf16
 from fastbcd.layers import Conv2d, Dense, Layer, build_layers
 from fastbcd.layers.convolution import ConvolutionOperator
 
@@ -70,27 +73,39 @@ def products(layer: Layer, m: int, first: bool) -> dict[str, Call]:
     return calls | {"back": lambda: kernels.product(D, slopes, back, 1.0, 0.0)}
 
 
-def own(layer: Conv2d, m: int, first: bool) -> dict[str, Call]:
+def own(layer: Conv2d, m: int, first: bool, library: Any = kernels) -> dict[str, Call]:
     """Return our kernels of a convolution."""
     W, V = numbers(*layer.weight_shape), numbers(m, layer.d_in + 1)
     R, D, N = numbers(m, layer.d_out), numbers(m, layer.d_in), W.copy()
     U = np.empty((m, layer.d_out), np.float32)
-    operator = ConvolutionOperator(kernels, layer.shapes, W)
+    operator = ConvolutionOperator(library, layer.shapes, W)
     calls: dict[str, Call] = {
         "forward": lambda: operator.apply(U, V[:, :-1]),
-        "gradient": lambda: layer.batch_gradient(kernels, N, R, V, 1.0, 0.0),
+        "gradient": lambda: layer.batch_gradient(library, N, R, V, 1.0, 0.0),
     }
     return calls if first else calls | {"back": lambda: operator.adjoint(D, R)}
 
 
-def torch_layer(layer: Conv2d, m: int, first: bool) -> dict[str, Call]:
+def own_rounded(layer: Conv2d, m: int, first: bool) -> dict[str, Call]:
+    """Return our kernels of a convolution with rounded factors."""
+    return own(layer, m, first, RoundedProducts())
+
+
+def torch_rounded(layer: Conv2d, m: int, first: bool) -> dict[str, Call]:
+    """Return PyTorch's convolution of bfloat16 numbers."""
+    import torch
+
+    return torch_layer(layer, m, first, torch.bfloat16)
+
+
+def torch_layer(layer: Conv2d, m: int, first: bool, dtype: Any = None) -> dict[str, Call]:
     """Return PyTorch's convolution, forward and backward."""
     import torch
 
-    last = {"memory_format": torch.channels_last}
+    last = {"memory_format": torch.channels_last, "dtype": dtype or torch.float32}
     height, width, C = layer.image
     V = torch.randn(m, C, height, width).to(**last).requires_grad_(not first)
-    W = torch.randn(layer.channels, C, *layer.kernel).to(**last).requires_grad_(True)
+    W = torch.randn(layer.channels, C, *layer.kernel).to(**last).requires_grad_()
     U = torch.conv2d(V, W, stride=layer.stride, padding=layer.padding)
     R = torch.randn_like(U)
     inputs = [W] if first else [W, V]
@@ -105,8 +120,13 @@ def torch_layer(layer: Conv2d, m: int, first: bool) -> dict[str, Call]:
 def rates(layer: Conv2d, m: int, first: bool, repeats: int) -> list[str]:
     """Return a line of a table for each implementation: billions of operations a second."""
     lines = []
-    kinds = {"fastbcd": own, "BLAS on ready patches": products}
-    for name, make in (kinds | ({"PyTorch": torch_layer} if HAS_TORCH else {})).items():
+    kinds: dict[str, Any] = {"fastbcd": own, "BLAS on ready patches": products}
+    if HAS_TORCH:
+        kinds["PyTorch"] = torch_layer
+    if bf16.AVAILABLE:
+        kinds["fastbcd, bf16"] = own_rounded
+        kinds |= {"PyTorch, bf16": torch_rounded} if HAS_TORCH else {}
+    for name, make in kinds.items():
         least = seconds(make(layer, m, first), repeats)
         operations = 2e-9 * m * layer.multiplications
         cells = [f"{operations / least['forward']:.0f}"]
@@ -116,8 +136,8 @@ def rates(layer: Conv2d, m: int, first: bool, repeats: int) -> list[str]:
     return lines
 
 
-def torch_network(layers: list[Layer], m: int) -> Call:
-    """Return forward and backward pass of the same network in PyTorch."""
+def torch_network(layers: list[Layer], m: int, rounds: bool) -> Call:
+    """Return forward and backward pass of the same network in PyTorch, `rounds` in bfloat16."""
     import torch
     from torch import nn
 
@@ -140,7 +160,8 @@ def torch_network(layers: list[Layer], m: int) -> Call:
     y = torch.randint(10, (m,))
 
     def one_batch() -> None:
-        loss = nn.functional.cross_entropy(module(V), y)
+        with torch.autocast("cpu", torch.bfloat16, enabled=rounds):
+            loss = nn.functional.cross_entropy(module(V), y)
         torch.autograd.grad(loss, list(module.parameters()))
 
     return one_batch
@@ -148,20 +169,33 @@ def torch_network(layers: list[Layer], m: int) -> Call:
 
 def batches(layers: list[Layer], m: int) -> dict[str, Call]:
     """Return one batch of ours, its products, and PyTorch's."""
-    solver = MiniBatchThreeSplitting(Problem(layers=layers, loss="cross_entropy"), m, n_threads=1)
     Y = np.eye(10, dtype=np.float32)[np.random.default_rng(0).integers(10, size=20 * m)]
-    state = solver.init(numbers(20 * m, layers[0].d_in), Y, passes=100)
+    X = numbers(20 * m, layers[0].d_in)
+
+    def ours(precision: str) -> Call:
+        problem = Problem(layers=layers, loss="cross_entropy")
+        solver = MiniBatchThreeSplitting(problem, m, n_threads=1, precision=precision)
+        state = solver.init(X, Y, passes=100)
+        # Twenty batches are a pass: the metric counts every fifth one.
+        return lambda: solver.step(state)
+
     ready = [call for l, layer in enumerate(layers) if layer.has_weights
              for call in products(layer, m, l == 0).values()]  # fmt: skip
     calls: dict[str, Call] = {
-        # Twenty batches are a pass: the metric counts every fifth one.
-        "fastbcd": lambda: solver.step(state),
+        "fastbcd": ours("float32"),
         "products": lambda: [call() for _ in range(20) for call in ready],
     }
-    if HAS_TORCH:
-        forward_and_back = torch_network(layers, m)
-        calls["PyTorch"] = lambda: [forward_and_back() for _ in range(20)]
+    precisions = {"": False} | ({", bf16": True} if bf16.AVAILABLE else {})
+    if bf16.AVAILABLE:
+        calls["fastbcd, bf16"] = ours("bf16")
+    for suffix, rounds in precisions.items() if HAS_TORCH else ():
+        calls["PyTorch" + suffix] = repeated(torch_network(layers, m, rounds))
     return calls
+
+
+def repeated(call: Call) -> Call:
+    """Return twenty calls."""
+    return lambda: [call() for _ in range(20)]
 
 
 def main() -> None:
@@ -184,7 +218,7 @@ def main() -> None:
         print(f"\n{name}: {text}, seconds of a batch of {options.batch} (twenty at a time)\n")
         for what, value in least.items():
             ratio = value / least["products"]
-            print(f"{what:10} {value / 20:.4f}   {ratio:.2f} times the products")
+            print(f"{what:13} {value / 20:.4f}   {ratio:.2f} times the products")
         print("\n| convolution | | forward | gradient and back |\n|---|---|---|---|", flush=True)
         for l, layer in enumerate(layers):
             if isinstance(layer, Conv2d):

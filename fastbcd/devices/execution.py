@@ -43,8 +43,9 @@ class Execution:
     precision : {"float32", "tf32", "bf16"}, default="float32"
         Precision of float32 products: TF32 rounds factors to 11 bits and bfloat16 to 8. Products
         are always added up in float32. On a GPU full batches take it, too, and the objective may
-        rise by that rounding. On the processor only ``"bf16"`` exists, for dense layers of
-        mini-batches with 64 or more inputs and outputs, if it has the instructions AVX512-BF16.
+        rise by that rounding. On the processor only ``"bf16"`` exists, for mini-batches, if it has
+        the instructions AVX512-BF16: for dense layers with 64 or more inputs and outputs, and for
+        convolutions with even numbers of channels.
     """
 
     device: str = "cpu"

@@ -139,7 +139,8 @@ class MiniBatchThreeSplitting:
         The fields of `Execution` as keywords, as in `ThreeSplitting`. A batch has samples from all
         ranks of `comm`. With `memory` nothing is copied to files; of memory-mapped samples only
         those of one batch are in memory. With ``precision="bf16"``, on a processor that has the
-        instructions, products of dense layers of 64 or more inputs and outputs round their factors.
+        instructions, products round their factors in dense layers of 64 or more inputs and outputs,
+        and in convolutions with even numbers of channels.
 
     Raises
     ------
