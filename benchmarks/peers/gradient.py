@@ -35,6 +35,10 @@ class _Gradient:
         self.widths, self.rate, self.batch = widths, rate, batch
         self.passes, self.seed, self.schedule = passes, seed, schedule
         self.autocast = autocast
+        # PyTorch imports its compiler, for two seconds, when a process makes its first optimizer.
+        # As the kernels of fastbcd, it is ready before the clock runs.
+        self.start()
+        self.one_step(torch.arange(min(batch, len(self.X))))
 
     @property
     def steps(self) -> int:
@@ -70,12 +74,15 @@ class _Gradient:
 
     def one_pass(self) -> None:
         for rows in torch.randperm(len(self.X)).split(self.batch):
-            self.network.zero_grad()
-            with torch.autocast("cpu", torch.bfloat16, enabled=self.autocast):
-                loss = nn.functional.cross_entropy(self.network(self.X[rows]), self.y[rows])
-            loss.backward()
-            for step in (*self.updates, *self.rates):
-                step.step()
+            self.one_step(rows)
+
+    def one_step(self, rows: torch.Tensor) -> None:
+        self.network.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.autocast):
+            loss = nn.functional.cross_entropy(self.network(self.X[rows]), self.y[rows])
+        loss.backward()
+        for step in (*self.updates, *self.rates):
+            step.step()
 
     def predict(self, X: NDArray[Any]) -> NDArray[Any]:
         with torch.no_grad():
@@ -141,6 +148,9 @@ class ScheduleFree(_Gradient):
         return [AdamWScheduleFree(network.parameters(), lr=self.rate, warmup_steps=warmup)]
 
     def one_pass(self) -> None:
-        self.updates[0].train()
         super().one_pass()
         self.updates[0].eval()  # the weights become their means, which predict
+
+    def one_step(self, rows: torch.Tensor) -> None:
+        self.updates[0].train()
+        super().one_step(rows)

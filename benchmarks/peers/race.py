@@ -1,13 +1,14 @@
 """Mini-batch BCD against other optimisers: time and accuracy on MNIST, medians and ranges of seeds.
 
     python benchmarks/peers/race.py --mnist FOLDER --out FILE.json [--passes K] [--seeds N]
-        [--networks D1,D2 ...] [--methods NAME ...]
+        [--networks D1,D2 ...] [--methods NAME ...] [--bf16 NAME ...]
     python benchmarks/peers/race.py --mnist FOLDER --tune [--passes K] [--networks D1,D2 ...]
         [--methods NAME ...]
 
 All follow a schedule over K passes; schedule-free AdamW has means of its weights in its place. SOAP
 and Shampoo need ``pip install pytorch_optimizer``, schedule-free AdamW ``schedulefree``. Methods
-take turns, each in a process of its own with all cores; the clock counts training. ``--out``
+take turns, each in a process of its own with all cores; the clock counts training, not compilation
+or imports. Those of ``--bf16`` race a second time with factors rounded to bfloat16. ``--out``
 receives each run as it ends; runs that it holds already, of this very code, are not made again, so
 an interrupted race goes on where it was.
 ``--tune`` tries the six settings of each method's `GRIDS` on the first 50,000 training samples,
@@ -109,6 +110,7 @@ DEFAULT: dict[str, dict[str, Any]] = {
     "schedule-free": {"rate": 6e-3, "batch": 128, "schedule": "constant"},
 }
 MARKS = (0.975, 0.98, 0.985)
+ROUNDED = ", bf16"
 
 
 def main() -> None:
@@ -121,10 +123,12 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", choices=list(GRIDS), metavar="NAME",
                         default=["mini-batch", "muon", "adam"],
                         help=f"of {', '.join(GRIDS)} (default: the first three)")  # fmt: skip
+    parser.add_argument("--bf16", nargs="+", choices=list(GRIDS), default=[], metavar="NAME",
+                        help="methods that race in bfloat16, too")  # fmt: skip
     parser.add_argument("--out", type=Path, metavar="FILE.json", help="for all passes")
     parser.add_argument("--tune", action="store_true", help="each method's settings")
     options = parser.parse_args()
-    parser.check_packages(packages(options.methods), "--methods")
+    parser.check_packages(packages([*options.methods, *options.bf16]), "--methods")
     samples = parser.samples(options.mnist)
     with tempfile.TemporaryDirectory() as folder:
         (without_test_set(samples) if options.tune else samples).save(Path(folder))
@@ -158,9 +162,14 @@ def race(folder: str, network: tuple[int, ...], options: argparse.Namespace) -> 
         name: {**TUNED.get((name, network, passes), DEFAULT[name]), "passes": passes}
         for name in options.methods
     }
+    for name in options.bf16:
+        rounds = {"precision": "bf16"} if name == "mini-batch" else {"autocast": True}
+        tuned = TUNED.get((name, network, passes), DEFAULT[name])
+        methods[name + ROUNDED] = {**tuned, "passes": passes, **rounds}
     runs: dict[str, list[Any]] = {name: [] for name in methods}
     first: dict[str, Any] = {}
-    for seed, (name, settings) in itertools.product(range(seeds), methods.items()):
+    for seed, (label, settings) in itertools.product(range(seeds), methods.items()):
+        name = label.removesuffix(ROUNDED)
         key = f"{name_of(network)} {name} {json.dumps(settings, sort_keys=True)} {seed}"
         if name == "mini-batch":
             key += f" {digest_of_code()}"
@@ -170,8 +179,8 @@ def race(folder: str, network: tuple[int, ...], options: argparse.Namespace) -> 
             held[key] = {**next(lines), "passes": list(lines)}
             if out:
                 out.write_text(json.dumps(held, indent=1) + "\n")
-        runs[name].append(held[key]["passes"])
-        first[name] = held[key]
+        runs[label].append(held[key]["passes"])
+        first[label] = held[key]
     print(f"784-{name_of(network)}-10, {passes} passes, {seeds} seeds\n")
     print("| method | s / pass | " + " | ".join(f"s to {mark:.1%}" for mark in MARKS)
           + " | test accuracy after 1, 2, 3 passes | at the end |")  # fmt: skip
