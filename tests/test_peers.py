@@ -265,22 +265,45 @@ def test_the_race_has_a_line_for_each_method_and_goes_on_where_it_was(
     race, out = module("race"), tmp_path / "race.json"
     monkeypatch.setenv(*ONE_THREAD)
     small = ["--mnist", str(images), "--networks", "16", "--passes", "4", "--out", str(out)]
+    small += ["--bf16", "adam"]
     monkeypatch.setattr(sys, "argv", ["race.py", *small, "--seeds", "1"])
     race.main()
     before = json.loads(out.read_text())
-    assert len(before) == 3
+    assert len(before) == 4
     monkeypatch.setattr(sys, "argv", ["race.py", *small, "--seeds", "2"])
     capsys.readouterr()
     race.main()
     after = json.loads(out.read_text())
-    assert len(after) == 6
+    assert len(after) == 8
     assert {key: after[key] for key in before} == before  # times included: not run again
     printed = capsys.readouterr().out
-    for method in ("mini-batch", "muon", "adam"):
-        runs = [run["passes"] for key, run in after.items() if f" {method} " in key]
+    for method in ("mini-batch", "muon", "adam", "adam, bf16"):
+        name, rounds = method.removesuffix(", bf16"), method.endswith(", bf16")
+        keys = [key for key in after if f" {name} " in key and ("autocast" in key) == rounds]
+        runs = [after[key]["passes"] for key in keys]
         final = sorted(100 * run[-1]["test_accuracy"] for run in runs)
         text = f"{sum(final) / 2:.2f} ({final[0]:.2f} to {final[1]:.2f}) |"
         assert re.search(rf"^\| {method} \|.*{re.escape(text)}$", printed, re.MULTILINE)
+
+
+def test_what_pytorch_imports_for_an_optimizer_is_not_on_the_clock(images):
+    program = """
+import sys
+from methods import METHODS
+from mnist import read
+settings = {"rate": 0.1, "batch": 20, "passes": 1}
+method = METHODS["sgd"].make(read(sys.argv[1]), (8,), settings)
+before = set(sys.modules)
+method.start()
+method.one_pass()
+print(sorted(set(sys.modules) - before))
+"""
+    folder = Path(__file__).parents[1] / "benchmarks" / "peers"
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(images)], cwd=folder, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "[]"
 
 
 @pytest.mark.parametrize("name", ["sgd", "muon", "soap", "shampoo", "schedule-free"])
