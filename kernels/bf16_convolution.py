@@ -20,11 +20,13 @@ from fastbcd.kernels.memory import aligned_zeros, run_of
 from fastbcd.kernels.patch_tiles import (
     HALF,
     POSITIONS,
+    SUMS_AT_ONCE,
     add_adjoint,
     block_width,
     frame_sizes,
     halves,
     images_at_once,
+    move_sums,
     result_tables,
     size_behind_frames,
     slope_tables,
@@ -193,16 +195,20 @@ def convolution_gradient(N, D, V, window, scale, keep):
     size, positions = height * line, window.rows * window.columns
     at_once = images_at_once(window, len(V))
     numbers, frames = aligned_zeros(size, N).reshape(1, -1), aligned_zeros(at_once * size, words)
-    # A pair of positions has the pairs of numbers that are a step apart.
+    # A pair of positions has the pairs of numbers of a line that are a step apart: frames[e] has
+    # those at e and e + step. The last position of an odd number has the slope 0 beside it; where
+    # there is one position only, its pairs have a 0, too.
     of_pairs = Window(
         window.height, window.width, C, window.patch_height, window.patch_width, window.step_y,
         2 * window.step_x, window.first_y, window.first_x, window.rows, (window.columns + 1) // 2,
     )  # fmt: skip
-    pairs, step = of_pairs.rows * of_pairs.columns, window.step_x * C
+    pairs = of_pairs.rows * of_pairs.columns
+    step = line if window.columns == 1 else window.step_x * C
     patch_at = table_of_positions(of_pairs, at_once, size, window.step_y * line, 2 * step, False)
     element_at, k = table_of_elements(window), window.patch_height * window.patch_width * C
     sum_at, size_of_sums = table_of_rows(k, ROW), halves(k) * ROW
     sums = aligned_zeros((d + ROW - 1) // ROW * size_of_sums, N)
+    totals, summed = np.zeros(len(sums)), 0
     slopes, packed = run_of(D).reshape(1, -1), aligned_zeros(at_once * pairs * ROW, words)
     # Those of the slopes are summed in float64 over the groups.
     sums_of_D, biases, no_biases = np.zeros(d), aligned_zeros(ROW, N), aligned_zeros(ROW, N)
@@ -219,19 +225,24 @@ def convolution_gradient(N, D, V, window, scale, keep):
                     frames[to + e] = pair(numbers[0, e], np.float32(0.0))
         for start in range(0, d, ROW):
             block = block_width(d - start, LANES)
-            to = n * positions * row_of_D
+            to, of_block = n * positions * row_of_D, start // ROW * size_of_sums
             _pack_slopes(packed, slopes, to, start, d - start, window, images, row_of_D)
             for p in range(0, images * pairs, POSITIONS):
                 count = min(POSITIONS, images * pairs - p)
                 tiles(
-                    sums, start // ROW * size_of_sums, sum_at, 1, sums, 0, frames, 0, element_at, 0,
+                    sums, of_block, sum_at, 1, sums, 0, frames, 0, element_at, 0,
                     k, patch_at, p, count, packed, p * block, block, block, LANES,
                 )  # fmt: skip
-                # Half a tile of the same sums is the shortest product of ones with the slopes.
+                # Half a tile of the same sums, as in `fastbcd.kernels.convolution`.
                 tiles(
                     biases, 0, zeros, 0, no_biases, 0, ones, 0, zeros, 0, HALF, zeros, 0, count,
                     packed, p * block, block, block, LANES,
                 )  # fmt: skip
                 for j in range(min(block, d - start)):
                     sums_of_D[start + j] += biases[j]
-    write_gradient(N, sums, sums_of_D, scale, keep)
+                if (summed + p // POSITIONS + 1) % SUMS_AT_ONCE == 0:
+                    end = of_block + size_of_sums
+                    move_sums(totals[of_block:end], sums[of_block:end])
+        summed += (images * pairs + POSITIONS - 1) // POSITIONS
+    move_sums(totals, sums)
+    write_gradient(N, totals, sums_of_D, scale, keep)

@@ -113,7 +113,8 @@ _V = np.int8(ord("V"))
 @kernel
 def leading(A):
     """Fortran's leading dimension: elements from one row of `A` to the next, at least 1."""
-    if A.shape[1] > 1 and A.strides[1] != A.itemsize:
+    # NumPy gives an array without rows any strides.
+    if A.shape[0] > 0 and A.shape[1] > 1 and A.strides[1] != A.itemsize:
         raise ValueError("rows must be contiguous: use numpy.ascontiguousarray")
     if A.shape[0] > 1 and A.strides[0] < A.shape[1] * A.itemsize:
         raise ValueError("rows overlap or run backwards: use numpy.ascontiguousarray")

@@ -15,11 +15,13 @@ from fastbcd.kernels.memory import aligned_zeros, run_of
 from fastbcd.kernels.patch_tiles import (
     HALF,
     POSITIONS,
+    SUMS_AT_ONCE,
     add_adjoint,
     block_width,
     frame_sizes,
     halves,
     images_at_once,
+    move_sums,
     result_tables,
     size_behind_frames,
     slope_tables,
@@ -198,6 +200,7 @@ def convolution_gradient(N, D, V, window, scale, keep):
     k = window.patch_height * window.patch_width * C
     sum_at, size_of_sums = table_of_rows(k, row), halves(k) * row
     sums = aligned_zeros((d + row - 1) // row * size_of_sums, N)
+    totals, summed = np.zeros(len(sums)), 0
     slopes, packed = run_of(D), aligned_zeros(POSITIONS * row, N)
     # Those of the slopes are summed in float64 over the groups.
     sums_of_D, biases, no_biases = np.zeros(d), aligned_zeros(row, N), aligned_zeros(row, N)
@@ -220,14 +223,19 @@ def convolution_gradient(N, D, V, window, scale, keep):
                     sums, start // row * size_of_sums, sum_at, 1, sums, 0, frames, 0, element_at, 0,
                     k, patch_at, p, count, Y, y, row_of_Y, block, row // 2,
                 )  # fmt: skip
-                # Half a tile of the same sums is the shortest product of ones with the slopes.
+                # Half a tile of the same sums is the shortest product of ones with the slopes: all
+                # its rows lie in one place, read the same one, and so do all terms.
                 tiles(
                     biases, 0, zeros, 0, no_biases, 0, one, 0, zeros, 0, HALF, zeros, 0, count, Y,
                     y, row_of_Y, block, row // 2,
                 )  # fmt: skip
                 for j in range(min(block, d - start)):
                     sums_of_D[start + j] += biases[j]
-    write_gradient(N, sums, sums_of_D, scale, keep)
+            summed += 1
+            if summed % SUMS_AT_ONCE == 0:
+                move_sums(totals, sums)
+    move_sums(totals, sums)
+    write_gradient(N, totals, sums_of_D, scale, keep)
 
 
 @scalar

@@ -40,9 +40,11 @@ def _compiled_run(typingctx, A):
         view = context.make_array(run)(context, builder)
         rows, columns = cgutils.unpack_tuple(builder, array.shape, 2)
         between, _ = cgutils.unpack_tuple(builder, array.strides, 2)
-        one = rows.type(1)
+        zero, one = rows.type(0), rows.type(1)
         row = builder.sdiv(between, array.itemsize)
         size = builder.add(builder.mul(builder.sub(rows, one), row), columns)
+        numbers = builder.mul(rows, columns)
+        size = builder.select(builder.icmp_signed("==", numbers, zero), zero, size)
         context.populate_array(
             view,
             data=array.data,

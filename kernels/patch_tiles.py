@@ -24,6 +24,8 @@ _whole_0, _half_0 = (register_tile(rows, 1, VECTOR_BYTES // 2) for rows in (ROWS
 # The images of one group have at least so many positions, or are one. The slopes of so many stay
 # in the fastest cache, and the sums of a gradient are read and written once for so many.
 POSITIONS = 96
+# Sums of a gradient are added to float64 numbers after so many times `POSITIONS`.
+SUMS_AT_ONCE = 16
 
 
 @scalar
@@ -91,7 +93,10 @@ def images_at_once(window, m):
 
 @scalar
 def lines_within(window, y):
-    """Return which lines of the patches of line y lie within the image: the first, and how many."""
+    """Return which lines of the patches of line y lie within the image: the first, and how many.
+
+    With 0 lines the first one has no meaning.
+    """
     top = y * window.step_y
     first = max(-window.first_y - top, 0)
     return first, max(min(window.patch_height, window.height - window.first_y - top) - first, 0)
@@ -205,6 +210,7 @@ def write_results(out, to, d, first, frames, packed, rest, tables, window, image
             end = end_of_band(window, y)
             above, lines = lines_within(window, y)
             e, length = above * line, lines * line
+            # Tables are those of `at_once` images: a band begins as there, and ends after `images`.
             r, w = at_once * y * window.columns, k * start + above * line * block
             stop = r + images * (end - y) * window.columns
             if columns == block:
@@ -216,6 +222,7 @@ def write_results(out, to, d, first, frames, packed, rest, tables, window, image
                 r += count
             while r < stop:
                 count = min(stop - r, POSITIONS)
+                # The offset before the first element puts row r of the table there.
                 tiles(
                     rest, -tables.rest[r], tables.rest, 0, first, start, frames, 0, tables.patch, r,
                     count, tables.element, e, length, packed, w, block, block, lanes,
@@ -270,7 +277,8 @@ def add_adjoint(frames, slopes, of_slopes, packed, tables, window, pixel, images
     ----------
     frames : (elements,) array
         Behind the frames of `at_once` images there are elements for the rows of a tile that are no
-        positions: as many as `size_behind_frames` says.
+        positions: as many as `size_behind_frames` says. These rows all write there, over each
+        other, and nothing reads it.
     slopes : (elements,) array
         R, numbers or pairs; those of the images begin at element `of_slopes`.
     packed : (elements,) array
@@ -337,7 +345,7 @@ def unframe(V, n, frames, at, pixel, window, scale, keep):
         for x in range(window.width):
             to = (y * window.width + x) * C
             i, j = y - window.first_y, x - window.first_x
-            if i < height and j < width:
+            if 0 <= i < height and 0 <= j < width:
                 source = at + (i * width + j) * pixel
                 if b == T(0):
                     for c in range(C):
@@ -351,10 +359,18 @@ def unframe(V, n, frames, at, pixel, window, scale, keep):
 
 
 @scalar
+def move_sums(totals, sums):
+    """``totals += sums``, then ``sums = 0``; float64 totals keep what float32 sums would lose."""
+    for i in range(len(sums)):
+        totals[i] += sums[i]
+    sums[:] = 0.0
+
+
+@scalar
 def write_gradient(N, sums, sums_of_D, scale, keep):
     """``N = scale [sums, sums_of_D] + keep N``: N (d, k + 1), its last column of the biases.
 
-    `sums` has a block for each two vectors of rows of N, with a row for each column.
+    `sums` (float64) has a block for each two vectors of rows of N, with a row for each column.
     """
     T, row = N.dtype.type, 2 * VECTOR_BYTES // N.itemsize
     (d, columns), a, b = N.shape, T(scale), T(keep)
@@ -362,7 +378,7 @@ def write_gradient(N, sums, sums_of_D, scale, keep):
     for o in range(d):
         of_sums = o // row * halves(k) * row + o % row
         for j in range(k):
-            value = a * sums[of_sums + j * row]
+            value = a * T(sums[of_sums + j * row])
             N[o, j] = value if b == T(0) else value + b * N[o, j]
         value = a * T(sums_of_D[o])
         N[o, k] = value if b == T(0) else value + b * N[o, k]

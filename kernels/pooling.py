@@ -116,7 +116,8 @@ def spread_means(V, R, window, scale, keep):
 def spread_maxima(D, R, V, window, scale, keep):
     """``D = scale B R + keep D``: B gives each number of R to the maximum of its window of V.
 
-    Where several numbers are the maximum, the first of them gets it. D, V (m, d), R (m, d / q);
+    Where several numbers are the maximum, the first of them gets it; in a window with NaN none
+    does. D, V (m, d), R (m, d / q);
     with ``keep`` 0 the old D is not read.
     """
     T, C, offsets = D.dtype.type, window.channels, window_offsets(window)

@@ -20,7 +20,7 @@ from fastbcd.kernels.plain import PLAIN
 
 _FEATURES = binding.get_host_cpu_features()
 # The bytes of a vector register, and the most rows of a tile of two vectors such that its sums,
-# two vectors and one number fit into the registers: 32 of them, or 16.
+# two vectors and one number fit into the registers: 32 of them with AVX-512 or on ARM, 16 with AVX.
 VECTOR_BYTES = 64 if _FEATURES.get("avx512f") else 32 if _FEATURES.get("avx") else 16
 ROWS = 6 if _FEATURES.get("avx") and not _FEATURES.get("avx512f") else 8
 # As the other kernels: sums may be reassociated, products contracted; see `fastbcd.kernels.jit`.

@@ -41,7 +41,7 @@ def spread_over_window(vector_bytes: int) -> Any:
         D[d + at[e] + c] = (scale R[r + c] if e is the first maximum of V[v + at[e] + c] else 0)
                            + keep D[d + at[e] + c]
 
-    With ``keep`` 0 the old D has no effect, even if it is NaN.
+    With ``keep`` 0 the old D has no effect, even if it is NaN. A window with NaN has no maximum.
     """
     return _plain_spread(vector_bytes) if PLAIN else _compiled_spread(vector_bytes)
 

@@ -18,6 +18,7 @@ SHAPES = {
     "uneven": ((7, 5, 6), 42, (3, 2), (2, 3), (2, 1)),
     "stride larger than kernel": ((8, 9, 2), 4, (2, 1), (3, 4), (0, 2)),
     "kernel of the whole image": ((3, 4, 2), 6, (3, 4), (1, 1), (0, 0)),
+    "one position, stride larger than kernel": ((2, 2, 64), 66, (1, 1), (2, 2), (0, 0)),
     "one pixel": ((1, 1, 34), 70, (1, 1), (1, 1), (0, 0)),
     "lines of many pixels": ((3, 40, 16), 64, (3, 3), (1, 1), (1, 1)),
 }

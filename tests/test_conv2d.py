@@ -12,12 +12,14 @@ from fastbcd import (
     Problem,
     ThreeSplitting,
     TwoSplitting,
+    kernels,
     one_hot,
     resume,
 )
 from fastbcd.callbacks import Certify, SaveCheckpoint
 from fastbcd.devices import CPU
-from fastbcd.kernels import elastic_net, l1, none, nonnegative, ridge
+from fastbcd.devices.rounded_products import RoundedProducts
+from fastbcd.kernels import bf16, elastic_net, l1, none, nonnegative, ridge
 from fastbcd.kernels.patches import gather_patches
 from fastbcd.layers import Conv2d, Dense, GroupedConv2d
 from fastbcd.problem.requirements import check_layers
@@ -103,6 +105,33 @@ def test_the_gradient_is_the_sum_over_all_patches(shape, dtype):
         layer.batch_gradient(CPU(1).kernels, found, D, np.hstack([images, V[:, :1]]), 2.0, 0.5)
         tolerance = {"float32": 1e-4, "float64": 1e-12}[dtype]
         np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("library", ["float32", "bf16"])
+def test_long_sums_of_a_gradient_lose_few_digits(library):
+    if library == "bf16" and not bf16.AVAILABLE:
+        pytest.skip("the processor has no AVX512-BF16, or nothing is compiled")
+    kernels_of = RoundedProducts() if library == "bf16" else CPU(1).kernels
+    layer, m = Conv2d((32, 32, 2), 2, 1), 100
+    V = np.full((m, layer.d_in + 1), 0.1015625, np.float32)  # a number of 8 digits
+    D, N = np.ones((m, layer.d_out), np.float32), np.empty((2, 3), np.float32)
+    layer.batch_gradient(kernels_of, N, D, V, 1.0, 0.0)
+    assert np.abs(N[:, :2] / (m * 1024 * 0.1015625) - 1).max() < 2e-5
+
+
+def test_kernels_take_no_images_at_all():
+    layer, W = Conv2d((4, 4, 2), 2, 2), np.ones((2, 8), np.float32)
+    window, transposed = layer.shapes.window, kernels.transposed_weights(W, layer.shapes.window)
+    for library in (kernels, RoundedProducts() if bf16.AVAILABLE else kernels):
+        # Strides of NumPy's own, and those of a part of a matrix.
+        for V in (np.empty((0, 32), np.float32), np.empty((5, 40), np.float32)[:0, :32]):
+            D, N = np.empty((9, 3), np.float32)[:0, :2], np.full((2, 9), np.nan, np.float32)
+            library.convolve(D, V, W, None, window)
+            library.convolve_transposed(
+                V, np.empty((0, 18), np.float32), transposed, window, 1.0, 0.0
+            )
+            library.convolution_gradient(N, D, V, window, 1.0, 0.0)
+            assert not N.any()
 
 
 def test_the_operator_is_that_of_scipy():
