@@ -1,4 +1,4 @@
-"""What convolutions of all precisions share: tiles of blocks, tables of offsets, and their loops.
+"""Tiles of blocks, tables of offsets and their loops, for convolutions of all precisions.
 
 Some images, a group, are framed by the zeros around them. Tables say where in the frames their
 patches begin, and where the elements of a patch lie. A `register_tile` reads patches by such
@@ -188,6 +188,7 @@ def write_results(out, to, d, first, frames, packed, rest, tables, window, image
     Parameters
     ----------
     out : (elements,) array
+    to, d : int
         The results of these images begin at element `to`, d numbers for each position.
     first : (columns,) array
     frames, packed : arrays
@@ -280,7 +281,9 @@ def add_adjoint(frames, slopes, of_slopes, packed, tables, window, pixel, images
         positions: as many as `size_behind_frames` says. These rows all write there, over each
         other, and nothing reads it.
     slopes : (elements,) array
-        R, numbers or pairs; those of the images begin at element `of_slopes`.
+        R, numbers or pairs.
+    of_slopes : int
+        The element where those of the images begin.
     packed : (elements,) array
         For each element of the kernel its (depth, channels) weights, in blocks.
     tables : SlopeTables
