@@ -27,6 +27,7 @@ from fastbcd.kernels.patch_tiles import (
     halves,
     images_at_once,
     move_sums,
+    place_of_element,
     result_tables,
     size_behind_frames,
     slope_tables,
@@ -108,14 +109,11 @@ def convolve(U, V, W, bias, window):
 def _pack_transposed(W, window, d):
     """Return, for each element of the kernel, its (d / 2, channels) pairs of weights in blocks."""
     C, k_y, k_x = window.channels, window.patch_height, window.patch_width
-    s_y, s_x = window.step_y, window.step_x
-    t_y, t_x = (k_y + s_y - 1) // s_y, (k_x + s_x - 1) // s_x
     pixel, depth = widths(C, LANES), d // 2
     packed = aligned_zeros(k_y * k_x * depth * pixel, np.empty(0, np.uint32))
     for i in range(k_y):
         for j in range(k_x):
-            row = ((t_y - 1 - i // s_y) * t_x + t_x - 1 - j // s_x) * d
-            column = (i % s_y * s_x + j % s_x) * C
+            row, column = place_of_element(window, i, j, d)
             to, start = (i * k_x + j) * depth * pixel, 0
             while start < C:
                 block = block_width(C - start, LANES)

@@ -22,6 +22,7 @@ from fastbcd.kernels.patch_tiles import (
     halves,
     images_at_once,
     move_sums,
+    place_of_element,
     result_tables,
     size_behind_frames,
     slope_tables,
@@ -154,14 +155,11 @@ def convolve_transposed(V, R, W, window, scale, keep):
 def _pack_transposed(W, window, d):
     """Return, for each element of the kernel, its (d, channels) weights in the blocks of `pack`."""
     lanes, C = VECTOR_BYTES // W.itemsize, window.channels
-    k_y, k_x, s_y, s_x = window.patch_height, window.patch_width, window.step_y, window.step_x
-    t_y, t_x = (k_y + s_y - 1) // s_y, (k_x + s_x - 1) // s_x
-    pixel = widths(C, lanes)
+    k_y, k_x, pixel = window.patch_height, window.patch_width, widths(C, lanes)
     packed = aligned_zeros(k_y * k_x * d * pixel, W)
     for i in range(k_y):
         for j in range(k_x):
-            row = ((t_y - 1 - i // s_y) * t_x + t_x - 1 - j // s_x) * d
-            column = (i % s_y * s_x + j % s_x) * C
+            row, column = place_of_element(window, i, j, d)
             to, start = (i * k_x + j) * d * pixel, 0
             while start < C:
                 block = block_width(C - start, lanes)

@@ -332,6 +332,15 @@ def add_adjoint(frames, slopes, of_slopes, packed, tables, window, pixel, images
 
 
 @scalar
+def place_of_element(window, i, j, d):
+    """Return the first row and column of element (i, j) of a kernel in `transposed_weights`."""
+    t_y = (window.patch_height + window.step_y - 1) // window.step_y
+    t_x = (window.patch_width + window.step_x - 1) // window.step_x
+    row = ((t_y - 1 - i // window.step_y) * t_x + t_x - 1 - j // window.step_x) * d
+    return row, (i % window.step_y * window.step_x + j % window.step_x) * window.channels
+
+
+@scalar
 def size_behind_frames(window, pixel):
     """Return how many elements `add_adjoint` needs behind the frames."""
     _, width = frame_sizes(window)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from batches import digits, random_data
+from bfloat16 import count_calls, rounded
 from rank_threads import Part
 from stopping import StopAfter
 
@@ -27,12 +28,6 @@ needs_instructions = pytest.mark.skipif(
 )
 NAMES = ["product", "product_transposed", "transposed_product"]
 WIDTHS = (64, 96, 80, 10)
-
-
-def rounded(A):
-    """The nearest numbers with 8 binary digits, ties to even, in float64."""
-    mantissa, exponent = np.frexp(A.astype(np.float64))
-    return np.ldexp(np.rint(np.ldexp(mantissa, 8)), exponent - 8)
 
 
 def product(name, A, B, out=None, scale=1.0, keep=0.0):
@@ -146,20 +141,7 @@ def test_the_number_of_threads_changes_no_bit_and_the_precision_does():
 @pytest.fixture
 def called(monkeypatch):
     """How often each product was called."""
-    called = dict.fromkeys(NAMES, 0)
-
-    def counted(name):
-        kernel = getattr(bf16, name)
-
-        def call(*arguments):
-            called[name] += 1
-            kernel(*arguments)
-
-        return call
-
-    for name in NAMES:
-        monkeypatch.setattr(bf16, name, counted(name))
-    return called
+    return count_calls(monkeypatch, bf16, NAMES)
 
 
 @needs_instructions

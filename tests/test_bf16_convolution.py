@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from bfloat16 import count_calls, rounded
 from sklearn.datasets import load_digits
 
 from fastbcd import MiniBatchThreeSplitting, Problem, kernels, one_hot, warmup
@@ -22,12 +23,6 @@ SHAPES = {
     "one pixel": ((1, 1, 34), 70, (1, 1), (1, 1), (0, 0)),
     "lines of many pixels": ((3, 40, 16), 64, (3, 3), (1, 1), (1, 1)),
 }
-
-
-def rounded(A):
-    """The nearest numbers with 8 binary digits, ties to even, in float64."""
-    mantissa, exponent = np.frexp(A.astype(np.float64))
-    return np.ldexp(np.rint(np.ldexp(mantissa, 8)), exponent - 8)
 
 
 def arrays(shape, m=7):
@@ -127,20 +122,7 @@ def fitted(precision, threads=1, text="conv:16:3,maxpool:2,conv:24:2,dense:64", 
 @pytest.fixture
 def called(monkeypatch):
     """How often each product was called."""
-    called = dict.fromkeys(NAMES, 0)
-
-    def counted(name):
-        kernel = getattr(bf16_convolution, name)
-
-        def call(*arguments):
-            called[name] += 1
-            kernel(*arguments)
-
-        return call
-
-    for name in NAMES:
-        monkeypatch.setattr(bf16_convolution, name, counted(name))
-    return called
+    return count_calls(monkeypatch, bf16_convolution, NAMES)
 
 
 def test_networks_learn_as_in_float32_with_the_same_bits_on_any_number_of_threads(called):

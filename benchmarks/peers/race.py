@@ -174,23 +174,23 @@ def race(folder: str, network: tuple[int, ...], options: argparse.Namespace) -> 
     """Runs of all methods, then their table."""
     out, passes, seeds = options.out, options.passes, options.seeds
     held = json.loads(out.read_text()) if out and out.exists() else {}
-    methods = {
-        name: {**TUNED.get((name, network, passes), DEFAULT[name]), "passes": passes}
-        for name in options.methods
-    }
+
+    def settings(name: str) -> dict[str, Any]:
+        return {**TUNED.get((name, network, passes), DEFAULT[name]), "passes": passes}
+
+    methods = {name: settings(name) for name in options.methods}
     for name in options.bf16:
         rounds = {"precision": "bf16"} if name == "mini-batch" else {"autocast": True}
-        tuned = TUNED.get((name, network, passes), DEFAULT[name])
-        methods[name + ROUNDED] = {**tuned, "passes": passes, **rounds}
+        methods[name + ROUNDED] = {**settings(name), **rounds}
     runs: dict[str, list[Any]] = {name: [] for name in methods}
     first: dict[str, Any] = {}
-    for seed, (label, settings) in itertools.product(range(seeds), methods.items()):
+    for seed, (label, chosen) in itertools.product(range(seeds), methods.items()):
         name = label.removesuffix(ROUNDED)
-        key = f"{name_of(network)} {name} {json.dumps(settings, sort_keys=True)} {seed}"
+        key = f"{name_of(network)} {name} {json.dumps(chosen, sort_keys=True)} {seed}"
         if name == "mini-batch":
             key += f" {digest_of_code()}"
         if key not in held:
-            job = Job(name, folder, network, math.inf, passes, {**settings, "seed": seed})
+            job = Job(name, folder, network, math.inf, passes, {**chosen, "seed": seed})
             lines = stream(job)
             held[key] = {**next(lines), "passes": list(lines)}
             if out:
@@ -211,8 +211,8 @@ def race(folder: str, network: tuple[int, ...], options: argparse.Namespace) -> 
             spread([100 * r[-1]["test_accuracy"] for r in of_seeds], "{:.2f}"),
         ]
         print("| " + " | ".join(cells) + " |")
-    for name, settings in methods.items():
-        print(f"\n{name}: " + ", ".join(f"{key} {value}" for key, value in settings.items()))
+    for name, chosen in methods.items():
+        print(f"\n{name}: " + ", ".join(f"{key} {value}" for key, value in chosen.items()))
     print(f"\n{machine(first)}\n", flush=True)
 
 
