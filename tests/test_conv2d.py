@@ -112,11 +112,11 @@ def test_long_sums_of_a_gradient_lose_few_digits(library):
     if library == "bf16" and not bf16.AVAILABLE:
         pytest.skip("the processor has no AVX512-BF16, or nothing is compiled")
     kernels_of = RoundedProducts() if library == "bf16" else CPU(1).kernels
-    layer, m = Conv2d((32, 32, 2), 2, 1), 100
-    V = np.full((m, layer.d_in + 1), 0.1015625, np.float32)  # a number of 8 digits
+    layer, m = Conv2d((32, 32, 2), 2, 1), 500
+    V = np.full((m, layer.d_in + 1), 255 / 256, np.float32)  # a number of 8 digits
     D, N = np.ones((m, layer.d_out), np.float32), np.empty((2, 3), np.float32)
     layer.batch_gradient(kernels_of, N, D, V, 1.0, 0.0)
-    assert np.abs(N[:, :2] / (m * 1024 * 0.1015625) - 1).max() < 2e-5
+    assert np.abs(N[:, :2] / (m * 1024 * 255 / 256) - 1).max() < 2e-5
 
 
 def test_kernels_take_no_images_at_all():
