@@ -21,10 +21,9 @@ import json
 import multiprocessing
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from multiprocessing.connection import Connection
 from pathlib import Path
-from statistics import mean, median
 from typing import Any
 
 import numpy as np
@@ -34,18 +33,10 @@ from arguments import Parser, count  # noqa: E402 -- it lies in the folder above
 from libraries import cores  # noqa: E402
 from mnist import Samples, read_grey, without_test_set  # noqa: E402
 from report import machine  # noqa: E402
+from runs import Run, cells, holds, seconds_of  # noqa: E402
 from speedrun_entries import ENTRIES, GRIDS, PACKAGES, made  # noqa: E402
 
 TARGET = 0.985
-
-
-@dataclass(frozen=True)
-class Run:
-    """One run: its seed, its seconds on the clock, and its accuracy."""
-
-    seed: int
-    seconds: float
-    accuracy: float
 
 
 class Runner:
@@ -146,36 +137,23 @@ def board(images: Samples, options: argparse.Namespace) -> None:
     print(f"MNIST to {TARGET:.1%}, {options.threads} threads, {options.runs} runs in turn\n")
     print("| entry | seconds | mean accuracy | counts | seconds to prepare | settings |")
     print("|---|---|---|---|---|---|")
-    for name in sorted(runs, key=lambda name: (not counts(runs[name]), median_seconds(runs[name]))):
-        print("| " + " | ".join(cells(name, runs[name], prepared[name][0])) + " |")
+    for name in sorted(runs, key=lambda name: place(runs[name])):
+        print("| " + " | ".join(line(name, runs[name], prepared[name][0])) + " |")
     libraries = {
         name: {"threads": options.threads, "blas": blas} for name, (_, blas) in prepared.items()
     }
     print(f"\n{machine(libraries)}")
 
 
-def counts(runs: list[Run]) -> bool:
-    """Return whether the mean accuracy reaches the target."""
-    return mean(run.accuracy for run in runs) >= TARGET
+def place(runs: list[Run]) -> tuple[bool, float]:
+    """Return what the board is sorted by: entries that count come first, the fastest before."""
+    return not holds(runs, TARGET), seconds_of(runs)
 
 
-def median_seconds(runs: list[Run]) -> float:
-    """Return the median of the seconds."""
-    return median(run.seconds for run in runs)
-
-
-def cells(name: str, runs: list[Run], preparation: float) -> list[str]:
+def line(name: str, runs: list[Run], preparation: float) -> list[str]:
     """Return the columns of an entry."""
-    seconds = [run.seconds for run in runs]
-    accuracies = [100.0 * run.accuracy for run in runs]
-    return [
-        name,
-        f"{median(seconds):.2f} ({min(seconds):.2f} to {max(seconds):.2f})",
-        f"{mean(accuracies):.2f} ({min(accuracies):.2f} to {max(accuracies):.2f})",
-        "yes" if counts(runs) else "no",
-        f"{preparation:.1f}",
-        ", ".join(f"{key} {value}" for key, value in ENTRIES[name].items()),
-    ]
+    settings = ", ".join(f"{key} {value}" for key, value in ENTRIES[name].items())
+    return [name, *cells(runs, TARGET), f"{preparation:.1f}", settings]
 
 
 if __name__ == "__main__":

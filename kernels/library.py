@@ -24,7 +24,7 @@ import scipy
 from numba.extending import get_cython_function_address
 
 _BLAS = ("sgemm", "dgemm", "sgemv", "dgemv", "ssyrk", "dsyrk", "dtrsm")
-_LAPACK = ("dpotrf", "dpotrs", "dpocon", "dsyevd", "dgeqrf", "dorgqr", "dgesdd")
+_LAPACK = ("dpotrf", "dpotrs", "dpocon", "ssyevd", "dsyevd", "dgeqrf", "dorgqr", "dgesdd")
 ROUTINES = (*_BLAS, *_LAPACK)
 _PTHREADS = 1  # the value of `openblas_get_parallel` for POSIX threads
 

@@ -54,15 +54,18 @@ def test_svd(n):
     assert (np.diff(s) <= 0).all()
 
 
+@pytest.mark.parametrize(("dtype", "digits"), [("float64", 1e-12), ("float32", 1e-5)])
 @pytest.mark.parametrize("n", [0, 1, 7, 130])
-def test_eigenvectors(n):
-    A = np.random.default_rng(3).standard_normal((n, n))
+def test_eigenvectors(n, dtype, digits):
+    A = np.random.default_rng(3).standard_normal((n, n)).astype(dtype)
     A = A + A.T
     before = A.copy()
     e, Q = eigh(A)
+    assert e.dtype == Q.dtype == dtype
     np.testing.assert_array_equal(A, before)
-    np.testing.assert_allclose(np.einsum("ik,k,jk->ij", Q, e, Q), A, atol=1e-11)
-    np.testing.assert_allclose(np.einsum("ki,kj->ij", Q, Q), np.eye(n), atol=1e-12)
+    e, Q = e.astype("float64"), Q.astype("float64")
+    np.testing.assert_allclose(np.einsum("ik,k,jk->ij", Q, e, Q), A, atol=10 * digits)
+    np.testing.assert_allclose(np.einsum("ki,kj->ij", Q, Q), np.eye(n), atol=digits)
     assert (np.diff(e) >= 0).all()
 
 

@@ -60,17 +60,33 @@ def test_without_damping_it_is_steepest_descent_in_the_spectral_norm(shape, monk
             assert np.sum(X * M) / np.linalg.norm(X @ root, 2) <= favoured * (1 + 1e-9)
 
 
-def test_the_inverse_root_adds_a_tenth_of_the_mean_eigenvalue():
+@pytest.mark.parametrize("unit", [1e-12, 1.0, 1e12])
+@pytest.mark.parametrize(("dtype", "digits"), [("float64", 1e-12), ("float32", 1e-5)])
+def test_the_inverse_root_adds_a_tenth_of_the_mean_eigenvalue(dtype, digits, unit):
     rng = np.random.default_rng(1)
-    S = positive(rng, 6)
+    S = unit * positive(rng, 6)
     damped = S + 0.1 * np.trace(S) / 6 * np.eye(6)
-    root = inverse_root(S)
-    np.testing.assert_allclose(root @ damped @ root, np.eye(6), atol=1e-12)
-    np.testing.assert_allclose(root, root.T, atol=1e-12)
+    root = inverse_root(kernels, S.astype(dtype))
+    assert root.dtype == dtype
+    root = root.astype("float64")
+    np.testing.assert_allclose(root @ damped @ root, np.eye(6), atol=digits)
+    np.testing.assert_allclose(root, root.T, atol=digits * abs(root).max())
     assert np.linalg.eigvalsh(root).min() > 0
-    low = np.outer(S[0], S[0])  # other eigenvalues are rounding, some of them below zero
-    assert np.linalg.cond(inverse_root(low)) == pytest.approx(np.sqrt(61), rel=1e-6)
-    assert inverse_root(np.zeros((3, 3))) is None
+    # Other eigenvalues are rounding, some of them below zero.
+    low = (np.outer(S[0], S[0]) / unit).astype(dtype)
+    assert np.linalg.cond(inverse_root(kernels, low)) == pytest.approx(
+        np.sqrt(61), rel=1e5 * digits
+    )
+    assert inverse_root(kernels, np.zeros((3, 3), dtype)) is None
+
+
+def test_float32_is_enough_for_the_inverse_root_of_256_outputs():
+    rng = np.random.default_rng(6)
+    Q, _ = np.linalg.qr(rng.standard_normal((256, 256)))
+    S = (Q * np.geomspace(1e-9, 1.0, 256)) @ Q.T
+    exact = inverse_root(kernels, S)
+    root = inverse_root(kernels, S.astype("float32"))
+    assert np.linalg.norm(root - exact, 2) < 1e-4 * np.linalg.norm(exact, 2)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

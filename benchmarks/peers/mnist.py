@@ -29,6 +29,13 @@ class Samples:
         for name, array in vars(self).items():
             np.save(folder / f"{name}.npy", array)
 
+    def part(self, share: float, seed: int) -> Samples:
+        """Return this `share` of the training samples, drawn by `seed`; all of them for 1."""
+        if share == 1:
+            return self
+        drawn = np.random.default_rng(seed).permutation(len(self.X))[: round(share * len(self.X))]
+        return replace(self, X=self.X[drawn], y=self.y[drawn])
+
     @classmethod
     def open(cls, folder: Path) -> Samples:
         """Read the files that `save` wrote."""

@@ -1,11 +1,13 @@
 """One method in a process of its own: peak memory, threads and caches are the method's alone.
 
-`stream` starts ``python process.py JOB`` and yields the lines of JSON that it prints: first
-threads and BLAS, then a record a pass.
+`stream` runs one job in a new process and yields what it answers: first threads and BLAS, then a
+record a pass. A `Worker` is a process that runs several jobs one after the other: its imports and
+its compiled kernels are ready from the second job on.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import resource
 import subprocess
@@ -29,7 +31,8 @@ class Job:
     """The work of the process.
 
     `budget` is in seconds of training; with `processor_time` all seconds are those of all cores
-    together, which other work on the machine does not lengthen.
+    together, which other work on the machine does not lengthen. With a `share` below 1 the method
+    trains on so large a part of the samples, drawn by the seed of its settings.
     """
 
     method: str
@@ -39,15 +42,39 @@ class Job:
     passes: int
     settings: dict[str, Any] = field(default_factory=dict)
     processor_time: bool = False
+    share: float = 1.0
+
+
+class Worker:
+    """A process that runs one job after the other: lines of JSON in and out."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def stream(self, job: Job) -> Iterator[Record]:
+        """Records of `job` as they come; raises `RuntimeError` where the process fails."""
+        with contextlib.suppress(BrokenPipeError):  # its end shows below
+            self._process.stdin.write(json.dumps(asdict(job)) + "\n")
+            self._process.stdin.flush()
+        for line in self._process.stdout:
+            record = json.loads(line)
+            if record is None:
+                return
+            yield record
+        raise RuntimeError(f"{job.method} ended with status {self._process.wait()}")
+
+    def close(self) -> None:
+        """Let the process end after its last job, and wait for it."""
+        with self._process:
+            self._process.stdin.close()
 
 
 def stream(job: Job) -> Iterator[Record]:
-    """Records of `job` as they come; raises `RuntimeError` where the process fails."""
-    command = [sys.executable, __file__, json.dumps(asdict(job))]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        yield from map(json.loads, process.stdout)
-    if process.returncode:
-        raise RuntimeError(f"{job.method} ended with status {process.returncode}")
+    """Records of `job` from a new process as they come; raises `RuntimeError` where it fails."""
+    with contextlib.closing(Worker()) as worker:
+        yield from worker.stream(job)
 
 
 def records(
@@ -95,9 +122,15 @@ def peak_megabytes() -> float:
 
 
 def main() -> None:
-    """Run the job of the command line."""
-    job = Job(**json.loads(sys.argv[1]))
-    samples = Samples.open(Path(job.folder))
+    """Run the jobs of the standard input; a line with ``null`` follows the records of each."""
+    for line in sys.stdin:
+        run(Job(**json.loads(line)))
+        print("null", flush=True)
+
+
+def run(job: Job) -> None:
+    """Print the records of one job."""
+    samples = Samples.open(Path(job.folder)).part(job.share, job.settings.get("seed", 0))
     method = METHODS[job.method].make(samples, tuple(job.hidden), job.settings)
     X_test, y_test = samples.X_test, samples.y_test
     del samples  # a method that keeps its inputs in another form shall not pay for both

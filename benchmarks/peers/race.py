@@ -1,16 +1,17 @@
-"""Mini-batch BCD against other optimisers: time and accuracy on MNIST, medians and ranges of seeds.
+"""Mini-batch BCD against other optimisers: accuracy after K passes, medians and ranges of seeds.
 
     python benchmarks/peers/race.py --mnist FOLDER --out FILE.json [--passes K] [--seeds N]
         [--networks D1,D2 ...] [--methods NAME ...] [--bf16 NAME ...]
     python benchmarks/peers/race.py --mnist FOLDER --tune [--passes K] [--networks D1,D2 ...]
         [--methods NAME ...]
 
-All follow a schedule over K passes; schedule-free AdamW has means of its weights in its place. SOAP
-and Shampoo need ``pip install pytorch_optimizer``, schedule-free AdamW ``schedulefree``. Methods
-take turns, each in a process of its own with all cores; the clock counts training, not compilation
-or imports. Those of ``--bf16`` race a second time with factors rounded to bfloat16. ``--out``
-receives each run as it ends; runs that it holds already, of this very code, are not made again, so
-an interrupted race goes on where it was.
+`targets.py` compares the seconds to an accuracy. Here all follow a schedule over K passes;
+schedule-free AdamW has means of its weights in its place. SOAP and Shampoo need ``pip install
+pytorch_optimizer``, schedule-free AdamW ``schedulefree``. Methods take turns, each in a process of
+its own with all cores; the clock counts training, not compilation or imports. Those of ``--bf16``
+race a second time with factors rounded to bfloat16. ``--out`` receives each run as it ends; runs
+that it holds already, of this very code, are not made again, so an interrupted race goes on where
+it was.
 ``--tune`` tries the six settings of each method's `GRIDS` on the first 50,000 training samples,
 prints the accuracy on the last 10,000, and reads no test set; the winners stand in `TUNED`.
 """
@@ -33,6 +34,7 @@ from methods import packages
 from mnist import without_test_set
 from process import Job, stream
 from report import machine
+from runs import spread
 
 import fastbcd
 
@@ -40,7 +42,7 @@ NETWORKS = ((500, 500), (1500, 1500, 1500), (600,) * 10)
 OUTPUT_METRIC = {"output_rank": 16, "damping": 2.0, "weight_decay": 0.005, "schedule": "linear"}
 
 
-def _grid(
+def grid(
     batches: tuple[int, int], step: str, sizes: tuple[float, ...], **fixed: Any
 ) -> list[dict[str, Any]]:
     """All pairs of a batch size and a `step`, which is a rate or a step size."""
@@ -48,13 +50,13 @@ def _grid(
 
 
 GRIDS: dict[str, list[dict[str, Any]]] = {
-    "mini-batch": _grid((125, 250), "step_size", (0.1, 0.2, 0.4), **OUTPUT_METRIC),
-    "muon": _grid((128, 512), "rate", (0.02, 0.05, 0.1), schedule="linear"),
-    "adam": _grid((128, 512), "rate", (3e-4, 1e-3, 3e-3)),
-    "sgd": _grid((128, 512), "rate", (0.03, 0.1, 0.2), schedule="one-cycle"),
-    "soap": _grid((128, 512), "rate", (1e-3, 3e-3, 6e-3), schedule="linear"),
-    "shampoo": _grid((128, 512), "rate", (0.03, 0.1, 0.3), schedule="linear"),
-    "schedule-free": _grid((128, 512), "rate", (1e-3, 3e-3, 6e-3), schedule="constant"),
+    "mini-batch": grid((125, 250), "step_size", (0.1, 0.2, 0.4), **OUTPUT_METRIC),
+    "muon": grid((128, 512), "rate", (0.02, 0.05, 0.1), schedule="linear"),
+    "adam": grid((128, 512), "rate", (3e-4, 1e-3, 3e-3)),
+    "sgd": grid((128, 512), "rate", (0.03, 0.1, 0.2), schedule="one-cycle"),
+    "soap": grid((128, 512), "rate", (1e-3, 3e-3, 6e-3), schedule="linear"),
+    "shampoo": grid((128, 512), "rate", (0.03, 0.1, 0.3), schedule="linear"),
+    "schedule-free": grid((128, 512), "rate", (1e-3, 3e-3, 6e-3), schedule="constant"),
 }
 # Winners of ``--tune`` by method, network and passes. Held-out accuracy of Adam for the rates 3e-4,
 # 1e-3, 3e-3:
@@ -125,7 +127,6 @@ DEFAULT: dict[str, dict[str, Any]] = {
     "shampoo": {"rate": 0.3, "batch": 128, "schedule": "linear"},
     "schedule-free": {"rate": 6e-3, "batch": 128, "schedule": "constant"},
 }
-MARKS = (0.975, 0.98, 0.985)
 ROUNDED = ", bf16"
 
 
@@ -180,8 +181,7 @@ def race(folder: str, network: tuple[int, ...], options: argparse.Namespace) -> 
 
     methods = {name: settings(name) for name in options.methods}
     for name in options.bf16:
-        rounds = {"precision": "bf16"} if name == "mini-batch" else {"autocast": True}
-        methods[name + ROUNDED] = {**settings(name), **rounds}
+        methods[name + ROUNDED] = {**settings(name), **rounded(name)}
     runs: dict[str, list[Any]] = {name: [] for name in methods}
     first: dict[str, Any] = {}
     for seed, (label, chosen) in itertools.product(range(seeds), methods.items()):
@@ -197,16 +197,15 @@ def race(folder: str, network: tuple[int, ...], options: argparse.Namespace) -> 
                 out.write_text(json.dumps(held, indent=1) + "\n")
         runs[label].append(held[key]["passes"])
         first[label] = held[key]
-    print(f"784-{name_of(network)}-10, {passes} passes, {seeds} seeds\n")
-    print("| method | s / pass | " + " | ".join(f"s to {mark:.1%}" for mark in MARKS)
-          + " | test accuracy after 1, 2, 3 passes | at the end |")  # fmt: skip
-    print("|---|---|" + "---|" * (len(MARKS) + 2))
+    unit = "pass" if passes == 1 else "passes"
+    print(f"784-{name_of(network)}-10, {passes} {unit}, {seeds} seeds\n")
+    print("| method | s / pass | test accuracy after 1, 2, 3 passes | at the end |")
+    print("|---|---|---|---|")
     for name, of_seeds in runs.items():
         early = (median(r[k]["test_accuracy"] for r in of_seeds) for k in range(min(3, passes)))
         cells = [
             name,
-            spread([record["pass_seconds"] for r in of_seeds for record in r[1:]], "{:.3g}"),
-            *(spread([time_to(r, mark) for r in of_seeds], "{:.3g}") for mark in MARKS),
+            spread([record["pass_seconds"] for r in of_seeds for record in r[1:] or r], "{:.3g}"),
             ", ".join(f"{100 * accuracy:.2f}" for accuracy in early),
             spread([100 * r[-1]["test_accuracy"] for r in of_seeds], "{:.2f}"),
         ]
@@ -216,26 +215,17 @@ def race(folder: str, network: tuple[int, ...], options: argparse.Namespace) -> 
     print(f"\n{machine(first)}\n", flush=True)
 
 
+def rounded(name: str) -> dict[str, Any]:
+    """Settings with which a method rounds the factors of its products to bfloat16."""
+    return {"precision": "bf16"} if name == "mini-batch" else {"autocast": True}
+
+
 @cache
 def digest_of_code() -> str:
     """Digest of all our sources, because runs of other code are other runs."""
     root = Path(fastbcd.__file__).parent
     sources = sorted({*root.rglob("*.py"), *(root / "kernels").rglob("*.py")})
     return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:12]
-
-
-def time_to(records: list[dict[str, Any]], mark: float) -> float:
-    """Training seconds up to the end of the first pass that reaches `mark`."""
-    reached = (r["seconds"] for r in records if r["test_accuracy"] >= mark)
-    return next(reached, math.inf)
-
-
-def spread(values: list[float], form: str) -> str:
-    """Median, smallest and largest."""
-    if not values or median(values) == math.inf:
-        return "-"
-    middle, low, high = (form.format(f(values)) for f in (median, min, max))
-    return middle if len(values) == 1 else f"{middle} ({low} to {high})"
 
 
 def name_of(network: tuple[int, ...]) -> str:

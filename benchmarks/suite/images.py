@@ -27,6 +27,11 @@ NETWORKS = {
         "conv:16:3:1:1,maxpool:2,conv:16:3:1:1,conv:32:3:2:1,averagepool:global",
         *((32, 32, 3), 500, 1000),
     ),
+    "for MNIST": ("conv:32:5,maxpool:2,conv:64:5,maxpool:2,dense:256", (28, 28, 1), 300, 1000),
+    "for CIFAR-10": (
+        "conv:32:3:1:1,maxpool:2,conv:64:3:1:1,maxpool:2,conv:128:3:1:1,maxpool:2,dense:256",
+        *((32, 32, 3), 200, 1000),
+    ),
 }
 BATCH_SIZE = 100
 

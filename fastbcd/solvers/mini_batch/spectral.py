@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastbcd.devices.workspace import Buffer, Workspace, Workspaces
-from fastbcd.kernels.dense import eigh, times
+from fastbcd.kernels.dense import eigh
 
 # What is added to each eigenvalue of S, in units of their mean. A batch is a sample: its smallest
 # eigenvalues are noise, which would have the same share in the step as what it teaches.
@@ -61,22 +61,27 @@ def spread(kernels: Any, Z: Any, M: Any, groups: int, thread: Workspaces) -> boo
         kernels.product_transposed(matrix, own, momentum, 1.0, 0.0)
         if not np.isfinite(matrix).all():
             return False
-        root = inverse_root(matrix)
+        root = inverse_root(kernels, matrix)
         if root is not None:
-            before[:], matrix[:] = own, root
-            kernels.product(own, matrix, before, 1.0, 0.0)
+            before[:] = own
+            kernels.product(own, root, before, 1.0, 0.0)
     return True
 
 
-def inverse_root(S: Any) -> Any:
-    """Return ``(S + 0.1 tr(S)/d I)^(-1/2)`` in float64; None if S is 0.
+def inverse_root(kernels: Any, S: Any) -> Any:
+    """Return ``(S + 0.1 tr(S)/d I)^(-1/2)`` in the dtype of S; None if S is 0.
 
-    S is symmetric and positive semidefinite but for rounding.
+    S is symmetric and positive semidefinite but for rounding. Rounding moves eigenvalues by about
+    eps tr(S), a small part of what is added to them, so float32 is enough.
     """
-    S = S.astype(np.float64)
-    values, vectors = eigh(0.5 * (S + S.T))
-    values = np.maximum(values, 0.0)  # what is below is rounding
-    mean = float(values.mean())
+    dtype = S.dtype.type
+    mean = float(np.trace(S, dtype=np.float64)) / len(S)
     if mean <= np.finfo(np.float64).tiny / np.finfo(np.float64).eps:
         return None
-    return times(vectors * (values + SPECTRAL_DAMPING * mean) ** -0.5, vectors.T)
+    unit = (0.5 / mean * (S.astype(np.float64) + S.T)).astype(dtype)  # its mean eigenvalue is 1
+    values, vectors = eigh(unit)
+    values = np.maximum(values, 0.0)  # what is below is rounding
+    root = np.empty_like(vectors)
+    factors = ((values + dtype(SPECTRAL_DAMPING)) ** -0.5).astype(dtype)
+    kernels.product_transposed(root, vectors * factors, vectors, mean**-0.5, 0.0)
+    return root
