@@ -1,4 +1,6 @@
-"""Products, QR, SVD and eigenvectors of matrices, from Python: with one thread a call, in float64.
+"""Products, QR, SVD and eigenvectors of matrices, from Python: with one thread a call.
+
+All but eigenvectors are in float64; those of a float32 matrix are in float32.
 
 The results are those of NumPy, whose own functions use the threads of its BLAS. Their number
 changes the last bits, and a fork during a call may never end. The routines here are those of
@@ -100,6 +102,7 @@ def eigh(A: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
 
     A matrix of float32 stays float32, which takes half the time for n = 256.
     """
+    A = np.asarray(A)
     n, dtype = len(A), np.float32 if A.dtype == np.float32 else np.float64
     e, Q = np.empty(n, dtype), np.array(A, dtype, order="F")
     if n:

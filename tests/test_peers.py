@@ -1,5 +1,6 @@
 """The comparison with other packages: its slow reference is right, its command reports."""
 
+import contextlib
 import gzip
 import importlib
 import json
@@ -328,23 +329,47 @@ class Learner:
         """Larger rates learn more; a batch of 128 takes twice as long as one of 256."""
         self.made.append((json.dumps(settings), seed))
         length, half = settings["length"], settings["batch"] == 256
-        accuracy = 0.94 + 0.02 * length + 0.05 * settings["rate"]
+        accuracy = 0.94 + 0.02 * length + 0.02 * settings["rate"]
         return self.run_of(seed, length * (2.0 if half else 4.0), accuracy)
 
 
 def test_tuning_finds_the_shortest_training_that_holds_a_target(module):
     targets, run = module("targets"), module("runs").Run
-    learner = Learner(run)
-    trials = targets.Trials(learner)
+    learner, kept = Learner(run), []
+    trials = targets.Trials(learner, lambda trials: kept.append(len(trials.plain())))
     trials.all_lengths()
     assert len(trials.runs) == 3 * 8 + 3 * 10  # four passes of four seconds are too long
     best = trials.fastest(0.975)
-    assert {key: best[key] for key in ("rate", "batch")} == {"rate": 0.4, "batch": 256}
-    needed = (0.975 - 0.94 - 0.05 * 0.4) / 0.02
+    assert {key: best[key] for key in ("rate", "batch")} == {"rate": 0.8, "batch": 256}
+    needed = (0.975 - 0.94 - 0.02 * 0.8) / 0.02
     assert needed <= best["length"] < needed / targets.SHORTER
     assert len(trials.seeds(best, 1)) == targets.SEEDS
     assert len(set(learner.made)) == len(learner.made)  # nothing is run twice
     assert trials.fastest(1.2) is None
+    assert len(kept) == len(learner.made)
+
+
+def test_a_training_that_fails_has_no_accuracy_and_stops_nobody(module, tmp_path, capsys):
+    targets = module("targets")
+    with contextlib.closing(targets.Runner("sgd", str(tmp_path))) as runner:  # no samples there
+        settings = {"rate": 0.1, "batch": 20, "length": 1.0}
+        assert [runner.run(settings, 3).accuracy for _ in range(2)] == [0.0, 0.0]
+    assert "sgd ended with status 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("held", "tune"), [({"adam": []}, []), ({"adam": {}}, ["--tune"])])
+def test_a_race_and_its_trials_do_not_share_a_file(
+    module, images, monkeypatch, tmp_path, capsys, held, tune
+):
+    out = tmp_path / "held.json"
+    out.write_text(json.dumps(held))
+    arguments = ["targets.py", "--mnist", str(images), "--out", str(out), *tune]
+    monkeypatch.setattr(sys, "argv", arguments)
+    monkeypatch.setattr(module("targets").Parser, "check_packages", lambda *packages: None)
+    with pytest.raises(SystemExit, match="2"):
+        module("targets").main()
+    assert "name another file" in capsys.readouterr().err
+    assert json.loads(out.read_text()) == held
 
 
 def test_the_race_to_targets_tunes_and_then_says_who_reached_them(

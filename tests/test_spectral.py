@@ -80,6 +80,15 @@ def test_the_inverse_root_adds_a_tenth_of_the_mean_eigenvalue(dtype, digits, uni
     assert inverse_root(kernels, np.zeros((3, 3), dtype)) is None
 
 
+def test_the_inverse_root_of_what_rounding_has_made_indefinite():
+    negative = np.diag([1.0, -2.0, -3.0])  # of the eigenvalues 1, 0, 0 a tenth of the mean is 1/30
+    root = inverse_root(kernels, negative)
+    np.testing.assert_allclose(root, np.diag([(31 / 30) ** -0.5, 30**0.5, 30**0.5]), rtol=1e-12)
+    assert inverse_root(kernels, -np.eye(3)) is None
+    cancelled = np.array([[1e-38, 0, 0], [0, 3, 0], [0, 0, -3]], "float32")
+    assert np.isfinite(inverse_root(kernels, cancelled)).all()
+
+
 def test_float32_is_enough_for_the_inverse_root_of_256_outputs():
     rng = np.random.default_rng(6)
     Q, _ = np.linalg.qr(rng.standard_normal((256, 256)))

@@ -21,8 +21,8 @@ class Samples:
 
     @property
     def n_classes(self) -> int:
-        """Number of classes in the training set."""
-        return int(self.y.max()) + 1
+        """Number of classes; a part of the training set may lack some that the test set has."""
+        return int(max(self.y.max(), self.y_test.max())) + 1
 
     def save(self, folder: Path) -> None:
         """One .npy a field."""

@@ -54,7 +54,10 @@ class Worker:
         )
 
     def stream(self, job: Job) -> Iterator[Record]:
-        """Records of `job` as they come; raises `RuntimeError` where the process fails."""
+        """Records of `job` as they come; raises `RuntimeError` where the process fails.
+
+        All of them are to be taken before the next job.
+        """
         with contextlib.suppress(BrokenPipeError):  # its end shows below
             self._process.stdin.write(json.dumps(asdict(job)) + "\n")
             self._process.stdin.flush()
@@ -67,7 +70,7 @@ class Worker:
 
     def close(self) -> None:
         """Let the process end after its last job, and wait for it."""
-        with self._process:
+        with self._process, contextlib.suppress(BrokenPipeError):  # it may have ended before
             self._process.stdin.close()
 
 

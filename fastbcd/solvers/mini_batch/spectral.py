@@ -69,19 +69,21 @@ def spread(kernels: Any, Z: Any, M: Any, groups: int, thread: Workspaces) -> boo
 
 
 def inverse_root(kernels: Any, S: Any) -> Any:
-    """Return ``(S + 0.1 tr(S)/d I)^(-1/2)`` in the dtype of S; None if S is 0.
+    """Return ``(S + 0.1 tr(S)/d I)^(-1/2)`` in the dtype of S; None if no eigenvalue is above 0.
 
     S is symmetric and positive semidefinite but for rounding. Rounding moves eigenvalues by about
     eps tr(S), a small part of what is added to them, so float32 is enough.
     """
-    dtype = S.dtype.type
-    mean = float(np.trace(S, dtype=np.float64)) / len(S)
-    if mean <= np.finfo(np.float64).tiny / np.finfo(np.float64).eps:
+    dtype, largest = S.dtype.type, float(abs(S).max())
+    if largest < np.finfo(np.float64).tiny:
         return None
-    unit = (0.5 / mean * (S.astype(np.float64) + S.T)).astype(dtype)  # its mean eigenvalue is 1
+    unit = (0.5 / largest * (S.astype(np.float64) + S.T)).astype(dtype)
     values, vectors = eigh(unit)
     values = np.maximum(values, 0.0)  # what is below is rounding
+    mean = values.mean(dtype=np.float64)
+    if mean == 0.0:
+        return None
     root = np.empty_like(vectors)
-    factors = ((values + dtype(SPECTRAL_DAMPING)) ** -0.5).astype(dtype)
-    kernels.product_transposed(root, vectors * factors, vectors, mean**-0.5, 0.0)
+    factors = ((values + SPECTRAL_DAMPING * mean) ** -0.5).astype(dtype)
+    kernels.product_transposed(root, vectors * factors, vectors, largest**-0.5, 0.0)
     return root
