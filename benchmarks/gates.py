@@ -9,6 +9,7 @@ hour on two cores, and needs PyTorch for the comparison with the published proce
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from suite.floor import Floor, irreducible_calls
 from suite.growth import relative_cost
 from suite.images import NETWORKS as IMAGES
 from suite.images import ImageIteration, ImagePass
+from suite.images import peak_ratio as peak_ratio_of_images
 from suite.iteration import ratio_of_pass
 from suite.kernels import Preactivation, speedup_over_numpy
 from suite.measure import paired_ratio, seconds
@@ -127,7 +129,7 @@ IMAGE_LIMITS = {
 
 
 def images(data: Data) -> Iterator[Row]:
-    """Iterations and passes of networks of convolutions against their own products."""
+    """Networks of convolutions: time against their own products, and peak memory."""
     for kind, unit in ((ImageIteration, "iteration"), (ImagePass, "pass in batches of 100")):
         for network in IMAGES:
             case = kind()
@@ -135,6 +137,14 @@ def images(data: Data) -> Iterator[Row]:
             ratio = case.track_ratio_to_floor(network)
             what = f"convolutions, {network}: {unit} / sum of its products as BLAS calls"
             yield what, ratio, "<=", IMAGE_LIMITS.get((unit, network), 1.3)
+    # Acceleration keeps half of the states more; work arrays of tiles do not grow with the images.
+    for network, (acceleration, limit) in itertools.product(
+        IMAGES, (("none", 1.5), ("nesterov", 1.8))
+    ):
+        what = (
+            f"convolutions, {network}, acceleration {acceleration}: peak memory / bytes of states"
+        )
+        yield what, peak_ratio_of_images(network, acceleration), "<=", limit
 
 
 def _published_seconds(

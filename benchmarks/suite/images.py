@@ -7,18 +7,22 @@ patches nor pools cost anything.
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+import fastbcd
 from fastbcd import MiniBatchThreeSplitting, Problem, ThreeSplitting, one_hot
 from fastbcd.layers import build_layers
 
 from .extent import some
 from .floor import Call, Floor
-from .measure import paired_ratio
+from .measure import paired_ratio, peak_bytes
 
 # Layers, shape of an image, number of images for an iteration and for a pass.
 NETWORKS = {
@@ -140,3 +144,35 @@ class ImagePass(_OnImages):
     def track_objective_after_two_passes(self, network):
         self.solver.step(self.state)
         return self.solver.objective(self.state)
+
+
+def peak_ratio(network: str, acceleration: str) -> float:
+    """What two iterations of a new process add to its peak memory / bytes of X, Y, V and U."""
+    run = subprocess.run(
+        [sys.executable, "-m", "suite.images", network, acceleration],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[1],
+    )
+    return float(run.stdout)
+
+
+def _main() -> None:
+    network, acceleration = sys.argv[1:]
+    problem = problem_of(network)
+    chosen = None if acceleration == "none" else acceleration
+    solver = ThreeSplitting(problem, acceleration=chosen)
+    fastbcd.warmup(solver)
+    before = peak_bytes()
+    X, Y = random_images(network, 100_000_000 // sum(problem.widths))
+    state = solver.init(X, Y)
+    for _ in range(2):
+        solver.step(state)
+    states = (*state.V, *state.U)
+    size = sum(array.nbytes for array in (Y, *states) if array is not None)
+    print((peak_bytes() - before) / size)
+
+
+if __name__ == "__main__":
+    _main()
