@@ -297,6 +297,22 @@ def test_a_run_reaches_a_target_by_the_mean_of_its_seeds(module):
     assert runs.spread([], "{:.2f}") == "-"
 
 
+def test_a_worker_that_has_ended_is_named_by_its_next_job_and_closes(module, tmp_path):
+    process = module("process")
+    worker, job = process.Worker(), process.Job("adam", str(tmp_path), (8,), 1.0, 1)
+    for _ in range(2):  # the first job ends it, because there are no samples
+        with pytest.raises(RuntimeError, match="adam ended with status 1"):
+            list(worker.stream(job))
+    worker.close()
+
+
+def test_a_part_without_some_classes_has_the_outputs_of_all(module):
+    X = np.zeros((6, 2), np.float32)
+    samples = module("mnist").Samples(X, np.arange(6) // 2, X[:3], np.arange(3))
+    assert len(set(samples.part(1 / 6, 0).y)) == 1
+    assert samples.part(1 / 6, 0).n_classes == samples.n_classes == 3
+
+
 def test_a_share_of_the_samples_is_drawn_by_the_seed(module):
     X = np.arange(40, dtype=np.float32)[:, None]
     samples = module("mnist").Samples(X, np.arange(40), -X[:3], np.arange(3))
