@@ -33,7 +33,7 @@ from arguments import Parser, count  # noqa: E402 -- it lies in the folder above
 from libraries import cores  # noqa: E402
 from mnist import Samples, read_grey, without_test_set  # noqa: E402
 from report import machine  # noqa: E402
-from runs import Run, cells, holds, seconds_of  # noqa: E402
+from runs import Run, cells, holds, seconds_of, shown  # noqa: E402
 from speedrun_entries import ENTRIES, GRIDS, PACKAGES, made  # noqa: E402
 
 TARGET = 0.985
@@ -118,8 +118,7 @@ def tune(images: Samples, options: argparse.Namespace) -> None:
             tried.append((run.seconds, run.accuracy, candidate))
         runner.stop()
         for seconds, accuracy, candidate in sorted(tried, key=lambda trial: trial[0]):
-            shown = ", ".join(f"{key} {value}" for key, value in candidate.items())
-            print(f"{name}: {seconds:.2f} s, {accuracy:.4f}, {shown}", flush=True)
+            print(f"{name}: {seconds:.2f} s, {accuracy:.4f}, {shown(candidate)}", flush=True)
 
 
 def board(images: Samples, options: argparse.Namespace) -> None:
@@ -152,8 +151,7 @@ def place(runs: list[Run]) -> tuple[bool, float]:
 
 def line(name: str, runs: list[Run], preparation: float) -> list[str]:
     """Return the columns of an entry."""
-    settings = ", ".join(f"{key} {value}" for key, value in ENTRIES[name].items())
-    return [name, *cells(runs, TARGET), f"{preparation:.1f}", settings]
+    return [name, *cells(runs, TARGET), f"{preparation:.1f}", shown(ENTRIES[name])]
 
 
 if __name__ == "__main__":

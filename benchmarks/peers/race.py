@@ -34,7 +34,7 @@ from methods import packages
 from mnist import without_test_set
 from process import Job, stream
 from report import machine
-from runs import spread
+from runs import shown, spread
 
 import fastbcd
 
@@ -163,9 +163,8 @@ def tune(folder: str, network: tuple[int, ...], options: argparse.Namespace) -> 
         for candidate in GRIDS[name]:
             settings = {**candidate, "passes": options.passes}
             *_, last = stream(Job(name, folder, network, math.inf, options.passes, settings))
-            shown = ", ".join(f"{key} {value}" for key, value in settings.items())
             print(
-                f"{name_of(network)}, {name}, {shown}: "
+                f"{name_of(network)}, {name}, {shown(settings)}: "
                 f"{last['test_accuracy']:.4f} after {last['seconds']:.1f} s",
                 flush=True,
             )
@@ -185,7 +184,7 @@ def race(folder: str, network: tuple[int, ...], options: argparse.Namespace) -> 
     runs: dict[str, list[Any]] = {name: [] for name in methods}
     first: dict[str, Any] = {}
     for seed, (label, chosen) in itertools.product(range(seeds), methods.items()):
-        name = label.removesuffix(ROUNDED)
+        name = bare(label)
         key = f"{name_of(network)} {name} {json.dumps(chosen, sort_keys=True)} {seed}"
         if name == "mini-batch":
             key += f" {digest_of_code()}"
@@ -211,8 +210,13 @@ def race(folder: str, network: tuple[int, ...], options: argparse.Namespace) -> 
         ]
         print("| " + " | ".join(cells) + " |")
     for name, chosen in methods.items():
-        print(f"\n{name}: " + ", ".join(f"{key} {value}" for key, value in chosen.items()))
+        print(f"\n{name}: {shown(chosen)}")
     print(f"\n{machine(first)}\n", flush=True)
+
+
+def bare(label: str) -> str:
+    """Return the name of the method of a line."""
+    return label.removesuffix(ROUNDED)
 
 
 def rounded(name: str) -> dict[str, Any]:

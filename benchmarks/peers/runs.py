@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean, median
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -42,3 +43,8 @@ def spread(values: Sequence[float], form: str) -> str:
         return "-"
     middle, low, high = (form.format(f(values)) for f in (median, min, max))
     return middle if len(values) == 1 else f"{middle} ({low} to {high})"
+
+
+def shown(settings: Mapping[str, Any]) -> str:
+    """Return settings as ``batch 250, rate 0.1``."""
+    return ", ".join(f"{key} {value}" for key, value in settings.items())

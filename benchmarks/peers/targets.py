@@ -40,9 +40,9 @@ from arguments import Parser, count
 from methods import packages
 from mnist import without_test_set
 from process import Job, Record, Worker
-from race import OUTPUT_METRIC, ROUNDED, grid, rounded
+from race import OUTPUT_METRIC, ROUNDED, bare, grid, rounded
 from report import machine
-from runs import Run, cells, holds, seconds_of
+from runs import Run, cells, holds, seconds_of, shown
 
 NETWORK = (500, 500)
 TARGETS = (0.975, 0.98, 0.985)
@@ -107,7 +107,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         (without_test_set(samples) if options.tune else samples).save(Path(folder))
         del samples
-        (tune if options.tune else race)(folder, options)
+        if options.tune:
+            tune(folder, options, held)
+        else:
+            race(folder, options)
 
 
 def job_of(name: str, folder: str, settings: dict[str, Any], seed: int) -> Job:
@@ -146,17 +149,18 @@ class Runner:
 # Tuning
 
 
-def tune(folder: str, options: argparse.Namespace) -> None:
-    """Print the winner of each method for each target, and how many settings were tried."""
-    out = options.out
-    held: dict[str, Any] = json.loads(out.read_text()) if out and out.exists() else {}
+def tune(folder: str, options: argparse.Namespace, held: dict[str, Any]) -> None:
+    """Print the winner of each method for each target, and how many settings were tried.
+
+    `held` are the trials of ``--out``, by method.
+    """
     for name in options.methods:
         with contextlib.closing(Runner(name, folder)) as runner:
 
             def keep(trials: Trials, name: str = name) -> None:
                 held[name] = trials.plain()
-                if out:
-                    out.write_text(json.dumps(held, indent=1) + "\n")
+                if options.out:
+                    options.out.write_text(json.dumps(held, indent=1) + "\n")
 
             trials = Trials(runner, keep)
             for trial in held.get(name, []):
@@ -256,11 +260,6 @@ def race(folder: str, options: argparse.Namespace) -> None:
     print(f"\n{machine(first)}")
 
 
-def bare(label: str) -> str:
-    """Return the name of the method of a line."""
-    return label.removesuffix(ROUNDED)
-
-
 def settings_of(label: str, target: float) -> dict[str, Any] | None:
     """Return the settings of a line for a target; None if there are none."""
     settings = TUNED.get((bare(label), target))
@@ -273,8 +272,7 @@ def line(label: str, target: float, runs: list[Run]) -> list[str]:
     """Return the columns of a method and a target."""
     settings = dict(TUNED[bare(label), target])
     length = settings.pop("length")
-    shown = ", ".join(f"{key} {value}" for key, value in settings.items())
-    return [label, f"{target:.1%}", *cells(runs, target), f"{length:g}", shown]
+    return [label, f"{target:.1%}", *cells(runs, target), f"{length:g}", shown(settings)]
 
 
 def plain(runs: dict[str, dict[float, list[Run]]]) -> dict[str, Any]:

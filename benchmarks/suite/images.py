@@ -7,11 +7,9 @@ patches nor pools cost anything.
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,7 +20,7 @@ from fastbcd.layers import build_layers
 
 from .extent import some
 from .floor import Call, Floor
-from .measure import paired_ratio, peak_bytes
+from .measure import figures_of, paired_ratio, peak_bytes
 
 # Layers, shape of an image, number of images for an iteration and for a pass.
 NETWORKS = {
@@ -148,14 +146,8 @@ class ImagePass(_OnImages):
 
 def peak_ratio(network: str, acceleration: str) -> float:
     """What two iterations of a new process add to its peak memory / bytes of X, Y, V and U."""
-    run = subprocess.run(
-        [sys.executable, "-m", "suite.images", network, acceleration],
-        check=True,
-        capture_output=True,
-        text=True,
-        cwd=Path(__file__).parents[1],
-    )
-    return float(run.stdout)
+    (ratio,) = figures_of("suite.images", network, acceleration)
+    return ratio
 
 
 def _main() -> None:

@@ -7,6 +7,7 @@ other shows how much can be gained. Everything here returns current seconds or r
 from __future__ import annotations
 
 import resource
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -62,6 +63,18 @@ def peak_bytes() -> int:
         return 1024 * int(line.split()[1])
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else 1024 * peak
+
+
+def figures_of(module: str, *arguments: str) -> list[float]:
+    """The numbers that a module of the suite prints in a process of its own."""
+    run = subprocess.run(
+        [sys.executable, "-m", module, *arguments],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[1],
+    )
+    return [float(figure) for figure in run.stdout.split()]
 
 
 def gemm_rate(n: int, d_in: int, d_out: int, dtype: str = "float32", repeat: int = 3) -> float:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 
@@ -12,19 +10,12 @@ import fastbcd
 from fastbcd import Problem, ThreeSplitting
 
 from .iteration import random_classes
-from .measure import peak_bytes
+from .measure import figures_of, peak_bytes
 
 
 def peak_ratio(widths: tuple[int, ...], n: int, acceleration: str = "none") -> tuple[float, float]:
     """Ratios of a new process that trains: its whole peak, and the part that training added."""
-    run = subprocess.run(
-        [sys.executable, "-m", "suite.memory", acceleration, str(n), *map(str, widths)],
-        check=True,
-        capture_output=True,
-        text=True,
-        cwd=Path(__file__).parents[1],
-    )
-    whole, added = map(float, run.stdout.split())
+    whole, added = figures_of("suite.memory", acceleration, str(n), *map(str, widths))
     return whole, added
 
 
