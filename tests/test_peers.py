@@ -324,6 +324,25 @@ def test_a_share_of_the_samples_is_drawn_by_the_seed(module):
     assert set(part.y) != set(other.y)
 
 
+def test_a_job_trains_on_its_share(module, monkeypatch, tmp_path, capsys):
+    process, seen = module("process"), []
+    X = np.arange(40, dtype=np.float32)[:, None]
+    samples = module("mnist").Samples(X, np.arange(40) % 3, X[:10], np.arange(10) % 3)
+    samples.save(tmp_path)
+
+    class Method(Counter):
+        threads, blas = 1, "none"
+
+        def make(self, samples, hidden, settings):
+            seen.append(samples.X[:, 0])
+            return self
+
+    monkeypatch.setitem(process.METHODS, "none", Method())
+    process.run(process.Job("none", str(tmp_path), (), 1e9, 1, {"seed": 7}, share=0.3))
+    np.testing.assert_array_equal(seen[0], samples.part(0.3, 7).X[:, 0])
+    assert len(capsys.readouterr().out.splitlines()) == 2
+
+
 def test_a_length_is_whole_passes_over_a_share(module):
     job_of = module("targets").job_of
     for length, passes, share in ((0.35, 1, 0.35), (1.0, 1, 1.0), (1.4, 2, 0.7), (5.6, 6, 5.6 / 6)):
