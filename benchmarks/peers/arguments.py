@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import NoReturn
 
-from mnist import Samples, read
+from mnist import Samples, read, read_standardised
 
 from fastbcd import InputError
 
@@ -20,12 +20,26 @@ class Parser(argparse.ArgumentParser):
         kind = argparse.RawDescriptionHelpFormatter
         super().__init__(prog=prog, description=description, formatter_class=kind)
 
-    def samples(self, folder: str, reader: Callable[[str], Samples] = read) -> Samples:
+    def samples(
+        self, folder: str, reader: Callable[[str], Samples] = read, option: str = "--mnist"
+    ) -> Samples:
         """Read the samples of ``--mnist``, or end with an error."""
         try:
             return reader(folder)
         except InputError as error:
-            self.error(f"--mnist: {error}")
+            self.error(f"{option}: {error}")
+
+    def add_data(self) -> None:
+        """``--mnist`` or ``--cifar``."""
+        data = self.add_mutually_exclusive_group(required=True)
+        data.add_argument("--mnist", metavar="FOLDER", help="MNIST's IDX files")
+        data.add_argument("--cifar", metavar="FOLDER", help="CIFAR-10, whose images become rows")
+
+    def chosen_samples(self, options: argparse.Namespace) -> Samples:
+        """Read the samples that `add_data` let choose, or end with an error."""
+        if options.mnist is not None:
+            return self.samples(options.mnist)
+        return self.samples(options.cifar, read_standardised, "--cifar")
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message} (see --help)\n")

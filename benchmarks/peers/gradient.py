@@ -9,6 +9,10 @@ products of forward and backward pass round their factors to bfloat16.
 from __future__ import annotations
 
 import itertools
+import math
+import sys
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,6 +20,12 @@ from mnist import Samples
 from numpy.typing import NDArray
 from torch import nn
 from torch_setup import blas, use_all_cores
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "gpu"))
+from rivals import orthogonalised
+
+# Whether the processor multiplies in bfloat16; PyTorch emulates it otherwise, 50 times as slowly.
+BF16 = torch.cpu.get_capabilities().get("avx512_bf16", False)
 
 
 class _Gradient:
@@ -103,10 +113,30 @@ class Muon(_Gradient):
         linear = [layer for layer in network if isinstance(layer, nn.Linear)]
         hidden = [layer.weight for layer in linear[:-1]]
         others = [linear[-1].weight, *(layer.bias for layer in linear)]
+        muon = torch.optim.Muon if BF16 else MuonInFloat32
         return [
-            torch.optim.Muon(hidden, lr=self.rate, momentum=0.95, weight_decay=0.0),
+            muon(hidden, lr=self.rate, momentum=0.95, weight_decay=0.0),
             torch.optim.Adam(others, lr=1e-3, fused=True),
         ]
+
+
+class MuonInFloat32(torch.optim.Optimizer):
+    """`torch.optim.Muon`, whose products in bfloat16 are slow on processors without such."""
+
+    def __init__(
+        self, params: Iterable[torch.Tensor], lr: float, momentum: float, weight_decay: float
+    ) -> None:
+        super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self) -> None:
+        for group in self.param_groups:
+            for W in group["params"]:
+                momentum = self.state[W].setdefault("momentum_buffer", torch.zeros_like(W))
+                momentum.lerp_(W.grad, 1 - group["momentum"])
+                direction = orthogonalised(W.grad.lerp(momentum, group["momentum"]))
+                rate = group["lr"] * math.sqrt(max(1.0, len(W) / W.shape[1]))
+                W.mul_(1 - group["lr"] * group["weight_decay"]).add_(direction, alpha=-rate)
 
 
 class SGD(_Gradient):

@@ -40,7 +40,8 @@ from arguments import Parser, count
 from methods import packages
 from mnist import without_test_set
 from process import Job, Record, Worker
-from race import OUTPUT_METRIC, ROUNDED, bare, grid, rounded
+from race import ROUNDED, bare, rounded
+from race_settings import OUTPUT_METRIC, grid
 from report import machine
 from runs import Run, cells, holds, seconds_of, shown
 
