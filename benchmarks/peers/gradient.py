@@ -3,7 +3,8 @@
 ReLU, cross entropy, He initialisation, float32. Mini-batches are drawn by index from tensors
 in memory, in a new order each pass; nothing but the arithmetic is on the clock. With `passes`
 the rates follow a cosine, a line, or one cycle to 0 over so many passes. With `autocast` the
-products of forward and backward pass round their factors to bfloat16.
+products of forward and backward pass round their factors to bfloat16. With `crop` each image of a
+batch is shifted by up to so many rows and columns; black pixels follow.
 """
 
 from __future__ import annotations
@@ -39,12 +40,14 @@ class _Gradient:
         seed: int = 0,
         schedule: str = "cosine",
         autocast: bool = False,
+        crop: int = 0,
     ) -> None:
         self.threads, self.blas = use_all_cores(), blas()
         self.X, self.y = torch.from_numpy(samples.X), torch.from_numpy(samples.y)
         self.widths, self.rate, self.batch = widths, rate, batch
         self.passes, self.seed, self.schedule = passes, seed, schedule
         self.autocast = autocast
+        self.crop, self.image_shape = crop, samples.image_shape
         # PyTorch imports its compiler, for two seconds, when a process makes its first optimizer.
         # As the kernels of fastbcd, it is ready before the clock runs.
         self.start()
@@ -89,10 +92,22 @@ class _Gradient:
     def one_step(self, rows: torch.Tensor) -> None:
         self.network.zero_grad()
         with torch.autocast("cpu", torch.bfloat16, enabled=self.autocast):
-            loss = nn.functional.cross_entropy(self.network(self.X[rows]), self.y[rows])
+            loss = nn.functional.cross_entropy(self.network(self.inputs(rows)), self.y[rows])
         loss.backward()
         for step in (*self.updates, *self.rates):
             step.step()
+
+    def inputs(self, rows: torch.Tensor) -> torch.Tensor:
+        """Some samples; with `crop`, each is shifted by up to so many rows and columns."""
+        X, P = self.X[rows], self.crop
+        if P == 0:
+            return X
+        height, width, colours = self.image_shape
+        padded = nn.functional.pad(X.view(-1, height, width, colours), (0, 0, P, P, P, P))
+        first = torch.randint(2 * P + 1, (2, len(X), 1))
+        y, x = first[0] + torch.arange(height), first[1] + torch.arange(width)
+        image = torch.arange(len(X))[:, None, None]
+        return padded[image, y[:, :, None], x[:, None, :]].view(len(X), -1)
 
     def predict(self, X: NDArray[Any]) -> NDArray[Any]:
         with torch.no_grad():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,13 @@ class Samples:
     def n_classes(self) -> int:
         """Number of classes; a part of the training set may lack some that the test set has."""
         return int(max(self.y.max(), self.y_test.max())) + 1
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Rows, columns and colours of the square images of X: one colour, or three."""
+        colours = 1 if math.isqrt(self.X.shape[1]) ** 2 == self.X.shape[1] else 3
+        side = math.isqrt(self.X.shape[1] // colours)
+        return side, side, colours
 
     def save(self, folder: Path) -> None:
         """One .npy a field."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 import fastbcd
 from fastbcd import MiniBatchThreeSplitting, Problem, ThreeSplitting, TwoSplitting, one_hot
+from fastbcd.data.augmentation import Augmentation
 from fastbcd.training.loop import network_of
 
 
@@ -50,7 +51,7 @@ class Two(_Splitting):
 
 
 class Mini(_Splitting):
-    """``fastbcd train --batch-size M --epochs PASSES`` without further options."""
+    """``fastbcd train --batch-size M --epochs PASSES``; with `crop`, images are shifted so far."""
 
     def __init__(
         self,
@@ -59,8 +60,11 @@ class Mini(_Splitting):
         passes: int,
         seed: int = 0,
         batch: int = 500,
+        crop: int = 0,
         **options: Any,
     ) -> None:
+        if crop:
+            options["augment"] = Augmentation(f"crop:{crop}", samples.image_shape)
         solver = MiniBatchThreeSplitting(Problem(widths), batch_size=batch, **options)
         super().__init__(samples, solver, seed=seed, passes=passes)
         self.passes = passes

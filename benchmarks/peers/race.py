@@ -2,6 +2,7 @@
 
     python benchmarks/peers/race.py (--mnist FOLDER | --cifar FOLDER) [--out FILE.json]
         [--passes K] [--seeds N] [--networks D1,D2 ...] [--methods NAME ...] [--bf16 NAME ...]
+        [--crop P]
     python benchmarks/peers/race.py (--mnist FOLDER | --cifar FOLDER) --tune [--out FILE.json]
         [--passes K] [--networks D1,D2 ...] [--methods NAME ...]
 
@@ -10,6 +11,7 @@ all follow a schedule over K passes; schedule-free AdamW has means of its weight
 SOAP and Shampoo need ``pip install pytorch_optimizer``, schedule-free AdamW ``schedulefree``.
 Methods take turns, each in a process of its own with all cores; the clock counts training, not
 compilation or imports. Those of ``--bf16`` race a second time with factors rounded to bfloat16.
+With ``--crop`` all methods shift the images of a batch at random.
 ``--out`` receives each run as it ends; runs that it holds already, of this very code, are not made
 again, so an interrupted race goes on where it was.
 
@@ -60,6 +62,8 @@ def main() -> None:
                         help=f"of {', '.join(DEFAULT)} (default: the first three)")  # fmt: skip
     parser.add_argument("--bf16", nargs="+", choices=list(DEFAULT), default=[], metavar="NAME",
                         help="methods that race in bfloat16, too")  # fmt: skip
+    parser.add_argument("--crop", type=count, default=0, metavar="P",
+                        help="shift images by up to P pixels (default: 0)")  # fmt: skip
     parser.add_argument("--out", type=Path, metavar="FILE.json", help="for all passes")
     parser.add_argument("--tune", action="store_true", help="each method's settings")
     options = parser.parse_args()
@@ -91,15 +95,23 @@ def tune(folder: str, hidden: tuple[int, ...], network: str, options: argparse.N
                 )
                 return last["test_accuracy"]
 
-            best = tuned(grids_of(name, network), trial, options.passes)
+            best = tuned(grids_of(name, network), trial, fixed(options))
             print(f"{network}, {name}, best: {shown(best)}", flush=True)
 
 
+def fixed(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the settings that are not tuned."""
+    crop = {"crop": options.crop} if options.crop else {}
+    return {"passes": options.passes, **crop}
+
+
 def tuned(
-    candidates: list[dict[str, Any]], trial: Callable[[dict[str, Any]], float], passes: int
+    candidates: list[dict[str, Any]],
+    trial: Callable[[dict[str, Any]], float],
+    fixed: dict[str, Any],
 ) -> dict[str, Any]:
     """Return the best of the candidates, and of at most `BEYOND` further ones beyond an edge."""
-    first = ({**settings, "passes": passes} for settings in candidates)
+    first = ({**settings, **fixed} for settings in candidates)
     tried = [(settings, trial(settings)) for settings in first]
     for _ in range(BEYOND):
         best, _ = max(tried, key=lambda one: one[1])
@@ -134,7 +146,7 @@ def race(folder: str, hidden: tuple[int, ...], network: str, options: argparse.N
     held, passes, seeds = Held(options.out), options.passes, options.seeds
 
     def settings(name: str) -> dict[str, Any]:
-        return {**TUNED.get((name, network, passes), DEFAULT[name]), "passes": passes}
+        return {**TUNED.get((name, network, passes), DEFAULT[name]), **fixed(options)}
 
     methods = {name: settings(name) for name in options.methods}
     for name in options.bf16:

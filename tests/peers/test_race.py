@@ -51,6 +51,29 @@ def test_each_rival_of_the_race_learns(module, images, monkeypatch, name, autoca
     assert np.mean(method.predict(samples.X_test) == samples.y_test) > 0.8
 
 
+def test_shifted_inputs_are_the_images_at_another_place(module):
+    rng = np.random.default_rng(0)
+    for shape in ((6, 6, 1), (4, 4, 3)):
+        X = rng.random((50, np.prod(shape)), np.float32)
+        samples = module("mnist").Samples(X, np.arange(50) % 3, X, np.arange(50) % 3)
+        assert samples.image_shape == shape
+        settings = {"rate": 0.1, "batch": 50, "crop": 2}
+        method = module("methods").METHODS["sgd"].make(samples, (4,), settings)
+        shifted = method.inputs(torch.arange(50)).numpy().reshape(50, *shape)
+        seen = set()
+        for image, moved in zip(X.reshape(50, *shape), shifted, strict=True):
+            padded = np.pad(image, ((2, 2), (2, 2), (0, 0)))
+            found = [
+                (dy, dx)
+                for dy in range(5)
+                for dx in range(5)
+                if (padded[dy : dy + shape[0], dx : dx + shape[1]] == moved).all()
+            ]
+            assert len(found) == 1
+            seen.update(found)
+        assert len(seen) > 10
+
+
 def test_one_cycle_rises_and_ends_at_zero(module, images, monkeypatch):
     samples = module("mnist").read(str(images))
     settings = {"rate": 0.1, "batch": 20, "passes": 5, "schedule": "one-cycle"}
@@ -89,7 +112,7 @@ def test_tuning_follows_the_best_rate_beyond_the_edge(module, peak, found, n_tri
         tried.append(setting)
         return -abs(np.log(setting["rate"] / peak)) - 0.1 * (setting["batch"] == 512)
 
-    best = race.tuned(candidates, trial, passes=3)
+    best = race.tuned(candidates, trial, {"passes": 3})
     assert best == {"batch": 128, "rate": found, "passes": 3}
     assert len(tried) == n_tried
     assert len({str(setting) for setting in tried}) == n_tried
