@@ -17,8 +17,9 @@ again, so an interrupted race goes on where it was.
 
 ``--tune`` reads no test set: it trains on the first five sixths of the training samples and
 measures on the last sixth. It tries the six settings of a method, and while the best of them has
-the smallest or the largest rate of its batch size, one beyond that, `BEYOND` at most. The winners
-stand in `TUNED` of `race_settings.py`. With ``--out`` it goes on where it was, too.
+the smallest or the largest rate of its batch size, one beyond that, `BEYOND` at most. The best one
+wins, or that of a larger batch size, which is faster, if it is `CLOSE`. Winners stand in `TUNED` of
+`race_settings.py`. With ``--out`` it goes on where it was, too.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ from arguments import Parser, count, widths
 from methods import packages
 from mnist import without_test_set
 from process import Job, Record, Worker, stream
-from race_settings import BEYOND, DEFAULT, NETWORKS, TUNED, beyond, grids_of
+from race_settings import BEYOND, DEFAULT, NETWORKS, TUNED, beyond, choice, grids_of
 from report import machine
 from runs import shown, spread
 
@@ -110,7 +111,7 @@ def tuned(
     trial: Callable[[dict[str, Any]], float],
     fixed: dict[str, Any],
 ) -> dict[str, Any]:
-    """Return the best of the candidates, and of at most `BEYOND` further ones beyond an edge."""
+    """Return the choice of the candidates, and of at most `BEYOND` further ones beyond an edge."""
     first = ({**settings, **fixed} for settings in candidates)
     tried = [(settings, trial(settings)) for settings in first]
     for _ in range(BEYOND):
@@ -119,7 +120,7 @@ def tuned(
         if further is None:
             break
         tried.append((further, trial(further)))
-    return max(tried, key=lambda one: one[1])[0]
+    return choice(tried)
 
 
 class Held:

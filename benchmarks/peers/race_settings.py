@@ -35,7 +35,7 @@ LARGE = {
     "muon": grid((512, 1024), "rate", (0.02, 0.05, 0.1), schedule="linear"),
     "soap": grid((512, 1024), "rate", (1e-3, 3e-3, 6e-3), schedule="linear"),
 }
-BEYOND = 2
+BEYOND, CLOSE = 2, 0.002
 
 
 def grids_of(method: str, network: str) -> list[dict[str, Any]]:
@@ -55,6 +55,20 @@ def beyond(best: dict[str, Any], tried: list[dict[str, Any]]) -> dict[str, Any] 
     else:
         return None
     return {**best, step: float(f"{further:.2g}")}
+
+
+def choice(tried: list[tuple[dict[str, Any], float]]) -> dict[str, Any]:
+    """Return the best setting of the largest batch size that is `CLOSE` to the best of all.
+
+    Larger batches take less time for a pass.
+    """
+    best: dict[int, tuple[dict[str, Any], float]] = {}
+    for settings, accuracy in tried:
+        batch = settings["batch"]
+        if batch not in best or accuracy > best[batch][1]:
+            best[batch] = settings, accuracy
+    enough = max(accuracy for _, accuracy in tried) - CLOSE
+    return best[max(batch for batch, (_, accuracy) in best.items() if accuracy >= enough)][0]
 
 
 # Winners of ``--tune`` by method, network and passes. Held-out accuracy of Adam for the rates 3e-4,
@@ -115,6 +129,20 @@ TUNED: dict[tuple[str, str, int], dict[str, Any]] = {
     ("adam", "784-1500x3-10", 10): {"rate": 1e-3, "batch": 128},
     ("adam", "784-600x10-10", 5): {"rate": 1e-3, "batch": 128},
     ("adam", "784-600x10-10", 10): {"rate": 3e-4, "batch": 128},
+    ("mini-batch", "784-1500x3-10", 1): {"batch": 250, "step_size": 0.2, **OUTPUT_METRIC},
+    ("sgd", "784-1500x3-10", 1): {"batch": 128, "rate": 0.2, "schedule": "one-cycle"},
+    ("adam", "784-1500x3-10", 1): {"batch": 128, "rate": 1e-3},
+    ("schedule-free", "784-1500x3-10", 1): {"batch": 128, "rate": 6e-3, "schedule": "constant"},
+    ("mini-batch", "784-600x10-10", 2): {"batch": 250, "step_size": 0.1, **OUTPUT_METRIC},
+    ("muon", "784-600x10-10", 2): {"batch": 1024, "rate": 0.02, "schedule": "linear"},
+    ("sgd", "784-600x10-10", 2): {"batch": 128, "rate": 0.1, "schedule": "one-cycle"},
+    ("adam", "784-600x10-10", 2): {"batch": 128, "rate": 1e-3},
+    ("schedule-free", "784-600x10-10", 2): {"batch": 128, "rate": 1e-3, "schedule": "constant"},
+    ("mini-batch", "3072-1000x3-10", 2): {"batch": 250, "step_size": 0.4, **OUTPUT_METRIC},
+    ("muon", "3072-1000x3-10", 2): {"batch": 1024, "rate": 0.05, "schedule": "linear"},
+    ("sgd", "3072-1000x3-10", 2): {"batch": 128, "rate": 0.03, "schedule": "one-cycle"},
+    ("adam", "3072-1000x3-10", 2): {"batch": 128, "rate": 3e-4},
+    ("schedule-free", "3072-1000x3-10", 2): {"batch": 128, "rate": 1e-3, "schedule": "constant"},
 }
 # Networks and passes that were not tuned; {} is the rule of this package, in batches of 500.
 DEFAULT: dict[str, dict[str, Any]] = {

@@ -118,6 +118,18 @@ def test_tuning_follows_the_best_rate_beyond_the_edge(module, peak, found, n_tri
     assert len({str(setting) for setting in tried}) == n_tried
 
 
+def test_a_larger_batch_size_is_chosen_where_it_is_close(module):
+    settings = module("race_settings")
+    tried = [
+        ({"batch": batch, "rate": rate}, accuracy)
+        for batch, rate, accuracy in (
+            (128, 0.1, 0.9800), (128, 0.2, 0.9805), (512, 0.1, 0.9780), (512, 0.2, 0.9786)
+        )
+    ]  # fmt: skip
+    assert settings.choice(tried) == {"batch": 512, "rate": 0.2}
+    assert settings.choice(tried[:3]) == {"batch": 128, "rate": 0.2}
+
+
 def test_tuning_prints_every_trial_and_goes_on_where_it_was(
     module, images, monkeypatch, capsys, tmp_path
 ):
