@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from fastbcd.callbacks import Certify, Objective
+from fastbcd.data.augmentation import Augmentation
 from fastbcd.data.labels import one_hot
 from fastbcd.devices.rounded_products import NARROW
 from fastbcd.problem import Problem
@@ -32,7 +34,7 @@ def warmup(solver: Any = None, certify: bool = False) -> float:
 
     Parameters
     ----------
-    solver : ThreeSplitting or TwoSplitting, optional
+    solver : ThreeSplitting, TwoSplitting or MiniBatchThreeSplitting, optional
         It is not changed. Default: `ThreeSplitting` with all its defaults.
     certify : bool, default=False
         Whether to compile the kernels of `fastbcd.callbacks.Certify`, too.
@@ -43,9 +45,7 @@ def warmup(solver: Any = None, certify: bool = False) -> float:
         Seconds.
     """
     start = time.perf_counter()
-    solver = copy.copy(ThreeSplitting(Problem((2, 2, 2))) if solver is None else solver)
-    rounds = solver.device.batches.kernels is not solver.device.kernels
-    solver.problem = solver.problem.narrowed(NARROW if rounds else WIDEST)
+    solver = _narrowed(ThreeSplitting(Problem((2, 2, 2))) if solver is None else solver)
     widths = solver.problem.widths
     X = np.random.default_rng(0).random((SAMPLES, widths[0]))
     Y = one_hot(np.arange(SAMPLES) % widths[-1], widths[-1])
@@ -53,3 +53,15 @@ def warmup(solver: Any = None, certify: bool = False) -> float:
     for callbacks in runs:
         solver.fit(X, Y, max_iter=ITERATIONS, callbacks=callbacks)
     return time.perf_counter() - start
+
+
+def _narrowed(solver: Any) -> Any:
+    """Return a copy of `solver` for a narrow network, with all that depends on its widths."""
+    solver = copy.copy(solver)
+    rounds = solver.device.batches.kernels is not solver.device.kernels
+    solver.problem = solver.problem.narrowed(NARROW if rounds else WIDEST)
+    if getattr(solver, "augment", None) is not None:
+        solver.augment = Augmentation.smallest(solver.problem.layers[0])
+    if getattr(solver, "noise", None) is not None:
+        solver.noise = replace(solver.noise, problem=solver.problem)
+    return solver

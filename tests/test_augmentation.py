@@ -23,7 +23,7 @@ from fastbcd import (
     resume,
 )
 from fastbcd.callbacks import SaveCheckpoint
-from fastbcd.data.augmentation import Augmentation
+from fastbcd.data.augmentation import Augmentation, Moves
 from fastbcd.data.preprocessing import Preprocessing
 from fastbcd.layers import build_layers
 
@@ -102,6 +102,17 @@ def test_a_step_learns_from_moved_images():
     plain.partial_fit(other, np.reshape(before, (32, -1)), Y[:32])
     for a, b in zip(state.weights, other.weights, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_images_of_another_size_are_refused_and_nothing_is_written():
+    device = MiniBatchThreeSplitting(Problem((60, 4, 3))).device
+    moves = Moves(Augmentation("crop:1", SHAPE), np.ones((2, 3), np.int32))
+    memory = np.zeros((2, 70), np.float32)
+    with pytest.raises(
+        InputError, match=r"image_shape is \(6, 5, 2\), which does not fit rows of 8"
+    ):
+        moves.apply(device, memory[:, :8], slice(0, 2))
+    assert not memory.any()
 
 
 @pytest.mark.parametrize("dtype", share(["float32", "float64"], at_most=2))

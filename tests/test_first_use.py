@@ -1,5 +1,6 @@
 """The cost of a process before its first iteration."""
 
+import itertools
 import json
 import os
 import subprocess
@@ -9,7 +10,9 @@ import numpy as np
 import pytest
 
 import fastbcd
-from fastbcd import Problem, ThreeSplitting, TwoSplitting, kernels
+from fastbcd import MiniBatchThreeSplitting, Problem, ThreeSplitting, TwoSplitting, kernels, one_hot
+from fastbcd.data.augmentation import Augmentation
+from fastbcd.layers import Conv2d, Dense
 
 
 def python(script, **environment):
@@ -107,12 +110,30 @@ SOLVERS = {
         Problem((6, 5, 2), activation="softplus", loss="cross_entropy")
     ),
 }
+MINI_BATCHES = {
+    "noise": lambda: MiniBatchThreeSplitting(
+        Problem((30, 20, 4)), dropout=0.1, input_noise=0.1, nesterov=True
+    ),
+    "moved rows": lambda: MiniBatchThreeSplitting(
+        Problem((192, 9, 4)), augment=Augmentation("crop:2", (8, 8, 3), padding=0.5)
+    ),
+    "moved images": lambda: MiniBatchThreeSplitting(
+        images(), augment="crop:2,flip", step_unit="spectral"
+    ),
+}
 
 
-@pytest.mark.parametrize("name", SOLVERS)
-@pytest.mark.parametrize("certify", [False, True])
+def images():
+    layers = [Conv2d((8, 8, 3), channels=4, kernel=3), Dense(144, 5)]
+    return Problem((192, 144, 5), layers=layers)
+
+
+@pytest.mark.parametrize(
+    ("name", "certify"),
+    [*itertools.product(SOLVERS, [False, True]), *((name, False) for name in MINI_BATCHES)],
+)
 def test_after_warmup_a_fit_compiles_nothing(name, certify):
-    solver = SOLVERS[name]()
+    solver = {**SOLVERS, **MINI_BATCHES}[name]()
     assert fastbcd.warmup(solver, certify=certify) > 0
 
     def compiled():
@@ -122,7 +143,7 @@ def test_after_warmup_a_fit_compiles_nothing(name, certify):
     before = compiled()
     widths = solver.problem.widths
     rng = np.random.default_rng(0)
-    X, Y = rng.random((700, widths[0])), np.eye(widths[-1])[rng.integers(widths[-1], size=700)]
+    X, Y = rng.random((700, widths[0])), one_hot(rng.integers(widths[-1], size=700), widths[-1])
     callbacks = [fastbcd.callbacks.Certify() if certify else fastbcd.callbacks.Objective()]
     solver.fit(X, Y, max_iter=3, callbacks=callbacks)
     assert compiled() == before
@@ -132,6 +153,11 @@ def test_warmup_leaves_the_solver_as_it_was():
     solver = ThreeSplitting(Problem((30, 40, 10)), alpha=0.5)
     fastbcd.warmup(solver)
     assert solver.problem.widths == (30, 40, 10)
+    moved = Augmentation("crop:2", (8, 8, 3))
+    solver = MiniBatchThreeSplitting(Problem((192, 9, 4)), augment=moved, dropout=0.1)
+    fastbcd.warmup(solver)
+    assert solver.augment is moved
+    assert solver.noise.problem is solver.problem
 
 
 def test_warmup_without_arguments_prepares_the_defaults():

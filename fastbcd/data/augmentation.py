@@ -96,6 +96,14 @@ class Augmentation:
             )
         return own
 
+    @classmethod
+    def smallest(cls, layer: Layer) -> Augmentation:
+        """Return one for any first layer, which mirrors its images, or rows of one pixel's height.
+
+        It compiles the kernel that every augmentation calls.
+        """
+        return cls("flip", getattr(layer, "image", None) or (1, layer.d_in, 1))
+
     def scaled_by(self, inputs: Preprocessing, dtype: np.dtype) -> Augmentation:
         """Return it with the `padding` that `inputs` makes of a pixel 0, in the type `dtype`."""
         assert self.image_shape is not None
@@ -123,6 +131,10 @@ class Moves:
         """Move `images`, which are those of `rows`, in place."""
         shape, padding = self.augmentation.image_shape, np.array(self.augmentation.padding)
         assert shape is not None
+        if images.shape[1] != math.prod(shape):  # the kernel would write beyond the images
+            raise InputError(
+                f"augment: image_shape is {shape}, which does not fit rows of {images.shape[1]}"
+            )
         device.kernels.move_images(images, self.moves[rows], shape[0], shape[1], padding)
 
 
