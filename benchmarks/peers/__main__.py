@@ -34,8 +34,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, metavar="FILE.json", help="for all passes")
     options = parser.parse_args()
     parser.check_packages(packages(options.only))
-    if options.out and (options.out.is_dir() or not options.out.absolute().parent.is_dir()):
-        parser.error(f"--out: {options.out} cannot be a file")
+    parser.check_file(options.out)
     samples = parser.samples(options.mnist)
     runs: dict[str, Run] = {}
     with tempfile.TemporaryDirectory() as folder:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import json
 import math
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import NoReturn
 
 from mnist import Samples, read, read_standardised
@@ -23,7 +25,7 @@ class Parser(argparse.ArgumentParser):
     def samples(
         self, folder: str, reader: Callable[[str], Samples] = read, option: str = "--mnist"
     ) -> Samples:
-        """Read the samples of ``--mnist``, or end with an error."""
+        """Read the samples of `option`, or end with an error."""
         try:
             return reader(folder)
         except InputError as error:
@@ -38,7 +40,10 @@ class Parser(argparse.ArgumentParser):
     def chosen_samples(self, options: argparse.Namespace) -> Samples:
         """Read the samples that `add_data` let choose, or end with an error."""
         if options.mnist is not None:
-            return self.samples(options.mnist)
+            samples = self.samples(options.mnist)
+            if samples.image_shape[2] != 1:
+                self.error(f"--mnist: {options.mnist} has images in colour; give --cifar")
+            return samples
         return self.samples(options.cifar, read_standardised, "--cifar")
 
     def error(self, message: str) -> NoReturn:
@@ -59,6 +64,18 @@ class Parser(argparse.ArgumentParser):
         methods = list(methods)
         self.add_argument("--only", nargs="+", choices=methods, default=methods, metavar="NAME",
                           help=f"some of {', '.join(methods)}")  # fmt: skip
+
+    def check_file(self, path: Path | None) -> None:
+        """End with an error where the file of ``--out`` cannot be written, or holds no JSON."""
+        if path is None:
+            return
+        if path.is_dir() or not path.absolute().parent.is_dir():
+            self.error(f"--out: {path} cannot be a file")
+        try:
+            if path.exists():
+                json.loads(path.read_text())
+        except ValueError:
+            self.error(f"--out: {path} is not JSON; name another file")
 
     def check_packages(self, packages: Mapping[str, str], option: str = "--only") -> None:
         """End with an error where the package of a name is missing; `option` chooses names."""

@@ -4,7 +4,7 @@ ReLU, cross entropy, He initialisation, float32. Mini-batches are drawn by index
 in memory, in a new order each pass; nothing but the arithmetic is on the clock. With `passes`
 the rates follow a cosine, a line, or one cycle to 0 over so many passes. With `autocast` the
 products of forward and backward pass round their factors to bfloat16. With `crop` each image of a
-batch is shifted by up to so many rows and columns; black pixels follow.
+batch is shifted by up to so many rows and columns; pixels from outside the image are 0.
 """
 
 from __future__ import annotations
@@ -122,7 +122,10 @@ class Adam(_Gradient):
 
 
 class Muon(_Gradient):
-    """Muon for the hidden matrices; biases and the last layer by Adam with a rate of 1e-3."""
+    """Muon for the hidden matrices; biases and the last layer by Adam with a rate of 1e-3.
+
+    It is `torch.optim.Muon`, or `MuonInFloat32` where the processor does not multiply in bfloat16.
+    """
 
     def optimizers(self, network: nn.Sequential) -> list[torch.optim.Optimizer]:
         linear = [layer for layer in network if isinstance(layer, nn.Linear)]
@@ -147,7 +150,9 @@ class MuonInFloat32(torch.optim.Optimizer):
     def step(self) -> None:
         for group in self.param_groups:
             for W in group["params"]:
-                momentum = self.state[W].setdefault("momentum_buffer", torch.zeros_like(W))
+                if W not in self.state:
+                    self.state[W]["momentum_buffer"] = torch.zeros_like(W)
+                momentum = self.state[W]["momentum_buffer"]
                 momentum.lerp_(W.grad, 1 - group["momentum"])
                 direction = orthogonalised(W.grad.lerp(momentum, group["momentum"]))
                 rate = group["lr"] * math.sqrt(max(1.0, len(W) / W.shape[1]))

@@ -1,4 +1,4 @@
-"""MNIST for all methods alike: grey levels, or inputs in [0, 1] as files that subprocesses read."""
+"""MNIST and CIFAR-10 for all methods alike, as files that subprocesses read."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Samples:
 
 
 def read_grey(folder: str) -> Samples:
-    """The four IDX files of `folder`, grey levels uint8; raises `fastbcd.InputError`."""
+    """The images of `folder`, levels uint8; raises `fastbcd.InputError`."""
     # Here, not above: methods that do not need fastbcd shall not carry it in their memory.
     from fastbcd.data import load
     from fastbcd.data.labels import encode
@@ -76,15 +76,21 @@ def read(folder: str) -> Samples:
 
 
 def read_standardised(folder: str) -> Samples:
-    """CIFAR-10 as rows, float32, each colour with mean 0 and variance 1 over the training set."""
+    """CIFAR-10 as rows, float32, each colour with mean 0 and variance 1 over the training set.
+
+    `fastbcd.InputError` if `folder` has other inputs.
+    """
+    from fastbcd import InputError
     from fastbcd.data import Preprocessing
 
     raw = read_grey(folder)
+    if raw.X.shape[1] != 3072:
+        raise InputError(f"{folder} has {raw.X.shape[1]} inputs, and CIFAR-10 has 3072")
     scale = Preprocessing.fit(raw.X, "standard", channels=3)
     return replace(raw, X=scale(raw.X, np.float32), X_test=scale(raw.X_test, np.float32))
 
 
 def without_test_set(samples: Samples) -> Samples:
-    """The training set alone, its last sixth held out for measuring: 50,000 and 10,000."""
+    """The training set alone, its last sixth held out for measuring."""
     n = len(samples.X) * 5 // 6
     return Samples(samples.X[:n], samples.y[:n], samples.X[n:], samples.y[n:])

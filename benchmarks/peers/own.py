@@ -51,7 +51,7 @@ class Two(_Splitting):
 
 
 class Mini(_Splitting):
-    """``fastbcd train --batch-size M --epochs PASSES``; with `crop`, images are shifted so far."""
+    """``fastbcd train --batch-size M --epochs PASSES``; images are shifted by up to `crop`."""
 
     def __init__(
         self,

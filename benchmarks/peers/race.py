@@ -4,34 +4,36 @@
         [--passes K] [--seeds N] [--networks D1,D2 ...] [--methods NAME ...] [--bf16 NAME ...]
         [--crop P]
     python benchmarks/peers/race.py (--mnist FOLDER | --cifar FOLDER) --tune [--out FILE.json]
-        [--passes K] [--networks D1,D2 ...] [--methods NAME ...]
+        [--passes K] [--networks D1,D2 ...] [--methods NAME ...] [--crop P]
 
 FOLDER holds MNIST's IDX files or CIFAR-10. `targets.py` compares the seconds to an accuracy. Here
 all follow a schedule over K passes; schedule-free AdamW has means of its weights in its place.
 SOAP and Shampoo need ``pip install pytorch_optimizer``, schedule-free AdamW ``schedulefree``.
 Methods take turns, each in a process of its own with all cores; the clock counts training, not
 compilation or imports. Those of ``--bf16`` race a second time with factors rounded to bfloat16.
-With ``--crop`` all methods shift the images of a batch at random.
+With ``--crop`` all methods shift the images of a batch at random by up to P pixels; a race has the
+settings that were found without. The column "s" counts all seconds of a run, "s / pass" each pass
+but the first.
 ``--out`` receives each run as it ends; runs that it holds already, of this very code, are not made
-again, so an interrupted race goes on where it was.
+again, so an interrupted race goes on where it was; "this code" is fastbcd's.
 
 ``--tune`` reads no test set: it trains on the first five sixths of the training samples and
-measures on the last sixth. It tries the six settings of a method, and while the best of them has
-the smallest or the largest rate of its batch size, one beyond that, `BEYOND` at most. The best one
-wins, or that of a larger batch size, which is faster, if it is `CLOSE`. Winners stand in `TUNED` of
-`race_settings.py`. With ``--out`` it goes on where it was, too.
+measures on the last sixth. It tries six settings of each method. While the best one has the
+smallest or the largest rate that was tried with its batch size, it tries one further rate, twice at
+most (`BEYOND`). The best setting wins, unless a larger batch size, which is faster, has at most
+0.002 less accuracy (`CLOSE`). Winners stand in `TUNED` of `race_settings.py`. With ``--out`` it
+goes on where it was, too. ``--seeds`` and ``--bf16`` are for the race alone.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import hashlib
 import itertools
 import json
 import math
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from statistics import median
@@ -40,7 +42,7 @@ from typing import Any
 from arguments import Parser, count, widths
 from methods import packages
 from mnist import without_test_set
-from process import Job, Record, Worker, stream
+from process import Job, stream
 from race_settings import BEYOND, DEFAULT, NETWORKS, TUNED, beyond, choice, grids_of
 from report import machine
 from runs import shown, spread
@@ -64,13 +66,17 @@ def main() -> None:
     parser.add_argument("--bf16", nargs="+", choices=list(DEFAULT), default=[], metavar="NAME",
                         help="methods that race in bfloat16, too")  # fmt: skip
     parser.add_argument("--crop", type=count, default=0, metavar="P",
-                        help="shift images by up to P pixels (default: 0)")  # fmt: skip
+                        help="shift images by up to P pixels (default: no shifts)")  # fmt: skip
     parser.add_argument("--out", type=Path, metavar="FILE.json", help="for all passes")
     parser.add_argument("--tune", action="store_true", help="each method's settings")
     options = parser.parse_args()
-    parser.check_packages(packages([*options.methods, *options.bf16]), "--methods")
+    parser.check_packages(packages(options.methods), "--methods")
+    parser.check_packages(packages(options.bf16), "--bf16")
+    parser.check_file(options.out)
     samples = parser.chosen_samples(options)
-    ends = samples.X.shape[1], samples.n_classes
+    ends, side = (samples.X.shape[1], samples.n_classes), samples.image_shape[0]
+    if options.crop >= side:
+        parser.error(f"--crop: {options.crop} pixels leave nothing of {side} rows")
     with tempfile.TemporaryDirectory() as folder:
         (without_test_set(samples) if options.tune else samples).save(Path(folder))
         del samples
@@ -83,21 +89,22 @@ def tune(folder: str, hidden: tuple[int, ...], network: str, options: argparse.N
     """Print the held-out accuracy of every trial, and the best of each method."""
     held = Held(options.out)
     for name in options.methods:
-        with contextlib.closing(Worker()) as worker:
 
-            def trial(settings: dict[str, Any], name: str = name, worker: Worker = worker) -> float:
-                job = Job(name, folder, hidden, math.inf, options.passes, settings)
-                runs = held.run(f"{network} {name} {json.dumps(settings)}", worker.stream, job)
-                last = runs["passes"][-1]
-                print(
-                    f"{network}, {name}, {shown(settings)}: {last['test_accuracy']:.4f} "
-                    f"after {last['seconds']:.1f} s",
-                    flush=True,
-                )
-                return last["test_accuracy"]
+        def trial(settings: dict[str, Any], name: str = name) -> float:
+            job = Job(name, folder, hidden, math.inf, options.passes, settings)
+            label = f"{network}, {name}, {shown(settings)}"
+            try:
+                run = held.run(f"{network} {name} {json.dumps(settings)}", job)
+            except RuntimeError as problem:  # it may have diverged
+                print(f"{label}: {problem}", flush=True)
+                return 0.0
+            last = run["passes"][-1]
+            accuracy = last["test_accuracy"]
+            print(f"{label}: {accuracy:.4f} after {last['seconds']:.1f} s", flush=True)
+            return accuracy
 
-            best = tuned(grids_of(name, network), trial, fixed(options))
-            print(f"{network}, {name}, best: {shown(best)}", flush=True)
+        best = tuned(grids_of(name, network), trial, fixed(options))
+        print(f"{network}, {name}, best: {shown(best)}", flush=True)
 
 
 def fixed(options: argparse.Namespace) -> dict[str, Any]:
@@ -130,15 +137,17 @@ class Held:
         self._path = path
         self._runs = json.loads(path.read_text()) if path and path.exists() else {}
 
-    def run(self, key: str, stream: Callable[[Job], Iterator[Record]], job: Job) -> dict[str, Any]:
+    def run(self, key: str, job: Job) -> dict[str, Any]:
         """Return the run of this name, and make it where it is not there."""
         if job.method == "mini-batch":
             key += f" {digest_of_code()}"
         if key not in self._runs:
             lines = stream(job)
             self._runs[key] = {**next(lines), "passes": list(lines)}
-            if self._path:
-                self._path.write_text(json.dumps(self._runs, indent=1) + "\n")
+            if self._path:  # an interruption leaves the old file or the new one
+                new = self._path.with_name(self._path.name + ".new")
+                new.write_text(json.dumps(self._runs, indent=1) + "\n")
+                new.replace(self._path)
         return self._runs[key]
 
 
@@ -158,7 +167,7 @@ def race(folder: str, hidden: tuple[int, ...], network: str, options: argparse.N
         name = bare(label)
         key = f"{network} {name} {json.dumps(chosen, sort_keys=True)} {seed}"
         job = Job(name, folder, hidden, math.inf, passes, {**chosen, "seed": seed})
-        first[label] = held.run(key, stream, job)
+        first[label] = held.run(key, job)
         runs[label].append(first[label]["passes"])
     unit = "pass" if passes == 1 else "passes"
     print(f"{network}, {passes} {unit}, {seeds} seeds\n")
@@ -174,8 +183,9 @@ def race(folder: str, hidden: tuple[int, ...], network: str, options: argparse.N
             spread([100 * r[-1]["test_accuracy"] for r in of_seeds], "{:.2f}"),
         ]
         print("| " + " | ".join(cells) + " |")
-    for name, chosen in methods.items():
-        print(f"\n{name}: {shown(chosen)}")
+    for label, chosen in methods.items():
+        tuned_for_it = (bare(label), network, passes) in TUNED
+        print(f"\n{label}: {shown(chosen)}" + ("" if tuned_for_it else " (not tuned for it)"))
     print(f"\n{machine(first)}\n", flush=True)
 
 

@@ -99,6 +99,7 @@ def main() -> None:
     parser.add_argument("--tune", action="store_true", help="settings on a part of training")
     options = parser.parse_args()
     parser.check_packages(packages([*options.methods, *options.bf16]), "--methods")
+    parser.check_file(options.out)
     # A file of trials has a list for each method, one of a race a dictionary.
     held = json.loads(options.out.read_text()) if options.out and options.out.exists() else {}
     if any(isinstance(of_method, list) != options.tune for of_method in held.values()):

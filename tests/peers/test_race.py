@@ -153,6 +153,19 @@ def test_tuning_prints_every_trial_and_goes_on_where_it_was(
     assert out.read_text() == before  # seconds included: not run again
 
 
+def test_a_trial_that_fails_has_no_accuracy_and_stops_nobody(module, images, monkeypatch, capsys):
+    race = module("race")
+    grid = [{"batch": 20, "rate": 0.1}, {"batch": 20, "rate": "fast"}, {"batch": 10, "rate": 0.1}]
+    monkeypatch.setattr(race, "grids_of", lambda name, network: grid)
+    monkeypatch.setattr(race, "beyond", lambda best, tried: None)
+    arguments = ["--mnist", str(images), "--networks", "8", "--passes", "2", "--tune"]
+    monkeypatch.setattr(sys, "argv", ["race.py", *arguments, "--methods", "sgd"])
+    race.main()
+    lines = capsys.readouterr().out.splitlines()
+    assert "rate fast, passes 2: sgd ended with status 1" in lines[1]
+    assert lines[3].startswith("25-8-4, sgd, best: batch ")
+
+
 def test_cifar_is_a_table_of_standardised_colours(module, tmp_path):
     rng = np.random.default_rng(0)
     X = rng.integers(0, 256, (6, 30, 32, 32, 3)).astype(np.uint8)
@@ -173,10 +186,23 @@ def test_cifar_is_a_table_of_standardised_colours(module, tmp_path):
         (("--mnist", "{images}", "--cifar", "{images}"), "not allowed with"),
         (("--cifar", "nowhere"), "--cifar: "),
         (("--mnist", "nowhere"), "--mnist: "),
+        (("--cifar", "{images}"), "has 25 inputs, and CIFAR-10 has 3072"),
+        (("--mnist", "{colours}"), "--mnist: "),
+        (("--mnist", "{images}", "--crop", "5"), "--crop: 5 pixels leave nothing of 5 rows"),
+        (("--mnist", "{images}", "--crop", "-1"), "--crop"),
+        (("--mnist", "{images}", "--out", "{images}"), "cannot be a file"),
+        (("--mnist", "{images}", "--out", "{images}/none/file.json"), "cannot be a file"),
+        (("--mnist", "{images}", "--out", "{text}"), "is not JSON"),
     ],
 )
-def test_one_folder_of_samples_is_needed(module, images, monkeypatch, capsys, arguments, culprit):
-    filled = [argument.replace("{images}", str(images)) for argument in arguments]
+def test_bad_arguments_of_the_race_end_with_one_line(
+    module, images, monkeypatch, capsys, tmp_path, arguments, culprit
+):
+    write_records(tmp_path, np.zeros((6, 2, 32, 32, 3), np.uint8), np.arange(12).reshape(6, 2))
+    text = tmp_path / "text"
+    text.write_text("accuracy\n")
+    places = {"images": images, "colours": tmp_path, "text": text}
+    filled = [argument.format(**places) for argument in arguments]
     monkeypatch.setattr(sys, "argv", ["race.py", *filled])
     with pytest.raises(SystemExit, match="2"):
         module("race").main()
