@@ -26,6 +26,7 @@ from fastbcd import callbacks, data, estimators, export, kernels, layers, plots
 from fastbcd import torch as bridge
 from fastbcd.cli.main import build_parser, main
 from fastbcd.cli.run_folder import RunFolder
+from fastbcd.kernels import bf16
 from fastbcd.solvers import mini_batch
 
 DOCS = sorted((ROOT / "docs").glob("*.md"))
@@ -122,8 +123,10 @@ def execute(command, where):
         program, *arguments = arguments[2:]
     program = program.removeprefix(".venv/bin/")
     if program == "fastbcd" and not lacks_library(" ".join(arguments)):
-        # Only some machines have a GPU, and the images of FOLDER are too small for layers.
-        if "cuda" in arguments or {"--layers", "FOLDER"} <= set(arguments):
+        # Only some machines have a GPU or products in bfloat16; the images of FOLDER are too small
+        # for layers.
+        elsewhere = "cuda" in arguments or ("bf16" in arguments and not bf16.AVAILABLE)
+        if elsewhere or {"--layers", "FOLDER"} <= set(arguments):
             build_parser().parse_args(arguments)
             return
         arguments = small(arguments)
