@@ -66,16 +66,17 @@ class Parser(argparse.ArgumentParser):
                           help=f"some of {', '.join(methods)}")  # fmt: skip
 
     def check_file(self, path: Path | None) -> None:
-        """End with an error where the file of ``--out`` cannot be written, or holds no JSON."""
+        """End with an error where the file of ``--out`` cannot be written, or holds no runs."""
         if path is None:
             return
         if path.is_dir() or not path.absolute().parent.is_dir():
             self.error(f"--out: {path} cannot be a file")
         try:
-            if path.exists():
-                json.loads(path.read_text())
+            holds_runs = not path.exists() or isinstance(json.loads(path.read_text()), dict)
         except ValueError:
-            self.error(f"--out: {path} is not JSON; name another file")
+            holds_runs = False
+        if not holds_runs:
+            self.error(f"--out: {path} is not JSON with runs by name; name another file")
 
     def check_packages(self, packages: Mapping[str, str], option: str = "--only") -> None:
         """End with an error where the package of a name is missing; `option` chooses names."""

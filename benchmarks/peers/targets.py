@@ -98,7 +98,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, metavar="FILE.json", help="every run")
     parser.add_argument("--tune", action="store_true", help="settings on a part of training")
     options = parser.parse_args()
-    parser.check_packages(packages([*options.methods, *options.bf16]), "--methods")
+    parser.check_packages(packages(options.methods), "--methods")
+    parser.check_packages(packages(options.bf16), "--bf16")
     parser.check_file(options.out)
     # A file of trials has a list for each method, one of a race a dictionary.
     held = json.loads(options.out.read_text()) if options.out and options.out.exists() else {}

@@ -193,6 +193,7 @@ def test_cifar_is_a_table_of_standardised_colours(module, tmp_path):
         (("--mnist", "{images}", "--out", "{images}"), "cannot be a file"),
         (("--mnist", "{images}", "--out", "{images}/none/file.json"), "cannot be a file"),
         (("--mnist", "{images}", "--out", "{text}"), "is not JSON"),
+        (("--mnist", "{images}", "--out", "{list}"), "is not JSON with runs by name"),
     ],
 )
 def test_bad_arguments_of_the_race_end_with_one_line(
@@ -201,7 +202,8 @@ def test_bad_arguments_of_the_race_end_with_one_line(
     write_records(tmp_path, np.zeros((6, 2, 32, 32, 3), np.uint8), np.arange(12).reshape(6, 2))
     text = tmp_path / "text"
     text.write_text("accuracy\n")
-    places = {"images": images, "colours": tmp_path, "text": text}
+    (tmp_path / "list").write_text("[]")
+    places = {"images": images, "colours": tmp_path, "text": text, "list": tmp_path / "list"}
     filled = [argument.format(**places) for argument in arguments]
     monkeypatch.setattr(sys, "argv", ["race.py", *filled])
     with pytest.raises(SystemExit, match="2"):
